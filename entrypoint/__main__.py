@@ -1,0 +1,25 @@
+"""``python -m entrypoint``, and the console script."""
+
+from . import signals
+
+# Before anything heavy is imported: PID 1 without a handler ignores SIGTERM.
+signals.install()
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    import sys
+
+    from .errors import Terminated
+
+    try:
+        from . import cli
+
+        code = cli.main(sys.argv[1:])
+    except Terminated as error:  # while still importing, or on the way out
+        code = error.exit_code
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

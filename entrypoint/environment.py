@@ -1,0 +1,63 @@
+"""The environment that the container was given, byte for byte, and what others may see of it.
+
+The only user of ``os.environ``. Python changes its own copy at start (PEP 538 adds ``LC_CTYPE``),
+so the block that the kernel keeps is read instead.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+
+class Environment(Mapping[str, str]):
+    """Variables as bytes, read as text (undecodable bytes as surrogates); its repr shows names only."""
+
+    def __init__(self, block: Mapping[bytes, bytes]) -> None:
+        self._block = dict(block)
+
+    @classmethod
+    def of_container(cls) -> "Environment":
+        """What this process was started with; the first wins where a name stands twice."""
+        try:
+            entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+        except OSError:
+            return cls(os.environb)  # no /proc: not in a container, or not Linux
+        block: dict[bytes, bytes] = {}
+        for entry in entries:
+            name, equals, value = entry.partition(b"=")
+            if equals and name:
+                block.setdefault(name, value)
+        return cls(block)
+
+    def __getitem__(self, name: str) -> str:
+        return os.fsdecode(self._block[os.fsencode(name)])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(os.fsdecode, self._block)
+
+    def __len__(self) -> int:
+        return len(self._block)
+
+    def __repr__(self) -> str:
+        return f"Environment({', '.join(sorted(self))})"
+
+    def changed(
+        self, *, without: Iterable[str] = (), added: Mapping[str, str] | None = None
+    ) -> "Environment":
+        """A copy in the same order; what is added and was there keeps its place."""
+        gone = {os.fsencode(name) for name in without}
+        block = {name: value for name, value in self._block.items() if name not in gone}
+        for name, value in (added or {}).items():
+            block[os.fsencode(name)] = os.fsencode(value)
+        return Environment(block)
+
+    def block(self) -> dict[bytes, bytes]:
+        """For exec and for child processes; holds secrets."""
+        return dict(self._block)
+
+
+def forget_libpq_variables() -> None:
+    """Remove ``PG*`` from this process, so that the service's do not steer our own connections."""
+    for name in list(os.environ):
+        if name.startswith("PG"):
+            del os.environ[name]

@@ -1,0 +1,127 @@
+"""The names of all settings, and how each one's value is read. Pure."""
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any, Final
+
+from . import log, services
+
+MAX_SECONDS: Final = 7 * 86400.0
+
+STEPS: Final = ("push", "seed")
+"""What ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
+
+
+class BadValue(ValueError):
+    """A value that cannot be used; the text continues a sentence that begins with its name."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise BadValue("must be a text")
+    return value
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(value) if isinstance(value, str | int | float) else -1.0
+    except (ValueError, OverflowError):
+        seconds = -1.0
+    if isinstance(value, bool) or not 0 <= seconds <= MAX_SECONDS:
+        raise BadValue(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}")
+    return seconds
+
+
+def _flag(value: object) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise BadValue("must be true or false")
+    return words[value.lower()]
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """A list in the file; in a variable, words with commas or spaces between them."""
+    if isinstance(value, str):
+        value = re.split(r"[,\s]+", value.strip(", \t\r\n"))
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise BadValue("must be a list of texts")
+    return tuple(value)
+
+
+def _command(value: object) -> tuple[str, ...]:
+    """An argv in the file; in a variable, words as a shell would split them."""
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise BadValue(f"cannot be split into words ({error})") from None
+    words = _names(value)
+    if not words or any("\0" in word for word in words):
+        raise BadValue("must be a list of words, the program first")
+    return words
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise BadValue(f"must be one of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def _steps(value: object) -> frozenset[str]:
+    names = _names(value)
+    if not set(names) <= set(STEPS):
+        raise BadValue(f"must be {' or '.join(STEPS)} or both")
+    return frozenset(names)
+
+
+IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
+    "service": _text,
+    "database_url": _names,
+    "database.isolate": _flag,
+    "database.extensions": _names,
+    "push.command": _command,
+    "push.inputs": _names,
+    "push.timeout": _seconds,
+    "push.lock_timeout": _seconds,
+    "seed.command": _command,
+    "seed.inputs": _names,
+    "seed.timeout": _seconds,
+    "seed.when": _one_of(*services.SEEDS),
+    "seed.check": _text,
+    "health.url": _text,
+}
+"""Every key of the file but ``gates``; each in a section has its variable."""
+
+IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
+    "ENTRYPOINT_CONFIG": _text,
+    "ENTRYPOINT_SERVICE": _text,
+    "ENTRYPOINT_MAINTENANCE_DATABASE": _text,
+    "ENTRYPOINT_RELEASE": _text,
+    "ENTRYPOINT_WAIT_TIMEOUT": _seconds,
+    "ENTRYPOINT_LOCK_TIMEOUT": _seconds,
+    "ENTRYPOINT_SKIP": _steps,
+    "ENTRYPOINT_FORCE": _steps,
+    "ENTRYPOINT_SERVICES": _text,
+    "ENTRYPOINT_LOG_FORMAT": _one_of("json", "console"),
+    "ENTRYPOINT_LOG_LEVEL": _one_of(*log.LEVELS),
+    **{
+        f"ENTRYPOINT_{key.replace('.', '_').upper()}": read
+        for key, read in IN_FILE.items()
+        if "." in key
+    },
+}
+
+OUR_SECRETS: Final = ("ENTRYPOINT_ADMIN_URL", "ENTRYPOINT_DIRECT_URL")
+
+GATE_KEYS: Final = frozenset({"url", "timeout"})
+
+
+def shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  fits a line

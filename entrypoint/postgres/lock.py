@@ -1,0 +1,173 @@
+"""The lock under which one replica pushes and seeds while the others wait.
+
+A transaction-level advisory lock, in one READ COMMITTED transaction of the service's database
+that stays open as long as it is needed. A transaction pins its server connection, so the lock
+holds behind a transaction pooler, where a session lock leaks to whoever comes next. An idle
+transaction that only took an advisory lock holds no snapshot, so CREATE INDEX CONCURRENTLY in the
+push does not wait for it; a waiter *blocked* in ``pg_advisory_lock`` does hold one and would hang
+it for ever (https://github.com/golang-migrate/migrate/issues/960), so followers try and sleep.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+
+from .. import log
+from ..backoff import Reminder
+from ..errors import LockError
+from .session import Session, translated
+
+KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
+"""One key for all: advisory locks are per database, and a database is one service's."""
+
+_HIGH, _LOW = (KEY >> 32) & 0xFFFFFFFF, KEY & 0xFFFFFFFF
+
+POLL_S: Final = (0.1, 0.25)
+"""Seconds between two tries, drawn evenly, so that followers do not march in step."""
+
+HOLDER: Final = f"""
+select a.pid, a.application_name, host(a.client_addr) as client_addr, a.state,
+       to_char(a.xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
+from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid)
+where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+  and l.classid = {_HIGH} and l.objid = {_LOW}
+  and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+"""
+"""Who has the lock; for operators too."""
+
+# Neither a timeout of the server nor a client that vanished may decide how long the lock lives.
+# Keepalives alone do not free it when the server's last answer was never acknowledged;
+# tcp_user_timeout does. Local to the transaction, or a pooler would hand them to the next client.
+_BEGIN: Final = """
+begin isolation level read committed;
+set local statement_timeout = 0;
+set local idle_in_transaction_session_timeout = 0;
+set local tcp_keepalives_idle = 10;
+set local tcp_keepalives_interval = 5;
+set local tcp_keepalives_count = 3;
+set local tcp_user_timeout = 25000;
+"""
+
+_TRANSACTION_TIMEOUT_SINCE: Final = 170000
+
+
+@dataclass
+class Held:
+    """The lock, ours; nothing that can fail may run in the transaction that holds it.
+
+    A context manager: commits at the end of its body, which releases the lock, and closes the
+    session whatever happens. Raises `LockError` there when the lock was lost meanwhile.
+    """
+
+    session: Session
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.session.connection.execute("commit")
+        except psycopg.Error:
+            raise self.lost() from None
+        finally:
+            self.session.close()
+
+    def fileno(self) -> int:
+        """The socket to watch: readable means that the server said something, often goodbye."""
+        return self.session.connection.fileno()
+
+    def check(self) -> None:
+        """Raise `LockError` if the session, and the lock with it, is gone. Never blocks."""
+        pgconn = self.session.connection.pgconn
+        try:
+            pgconn.consume_input()
+        except psycopg.OperationalError:
+            raise self.lost() from None
+        if pgconn.status != psycopg.pq.ConnStatus.OK:
+            raise self.lost()
+
+    def lost(self) -> LockError:
+        """The error for a lock that went away under a running child."""
+        return LockError(
+            "the database session that held the lock was lost",
+            remedy="Find in the server's log who ended it (a restart, a failover, "
+            "pg_terminate_backend) and start again.",
+        )
+
+
+def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float) -> Held:
+    """Wait for the lock, trying every 0.1-0.25 s for at most ``timeout_s`` seconds.
+
+    A follower whose session breaks meanwhile goes on with one from ``reopen``. Logs contention at
+    once and then every 10 s. Raises `LockError` with the holder when the time is up; leaves no
+    session open then, or when it is interrupted.
+    """
+    started = time.monotonic()
+    reminder = Reminder()
+    try:
+        while not (got := _try(session)):
+            if got is None:
+                session.close()
+                session = reopen()
+            waited_s = round(time.monotonic() - started, 2)
+            holder = _holder(session)
+            if waited_s >= timeout_s:
+                raise LockError(
+                    f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}",
+                    remedy="Wait for the holder, or end it with pg_terminate_backend(pid); this "
+                    f"query shows it in the service's database: {' '.join(HOLDER.split())}",
+                    **holder,
+                )
+            if reminder.due(time.monotonic()):
+                log.event(
+                    "info", "lock.contended", waited_s=waited_s, timeout_s=timeout_s, **holder
+                )
+            time.sleep(random.uniform(*POLL_S))  # noqa: S311  jitter, not a secret
+    except BaseException:
+        session.close()
+        raise
+    return Held(session)
+
+
+def _try(session: Session) -> bool | None:
+    """Whether we have the lock now; None when the session is broken."""
+    connection = session.connection
+    begin = _BEGIN
+    if session.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+        begin += "set local transaction_timeout = 0;\n"
+    try:
+        cursor = connection.execute(f"{begin} select pg_catalog.pg_try_advisory_xact_lock({KEY})")
+        while cursor.nextset():
+            pass
+        row = cursor.fetchone()
+        if row is not None and row[0]:
+            return True
+        connection.execute("rollback")
+    except psycopg.OperationalError:
+        return None
+    return False
+
+
+def _holder(session: Session) -> dict[str, Any]:
+    """The holder as fields of an event; empty when it has just let go or may not be seen."""
+    with translated("looking for the lock's holder", remedy="Start again."):
+        cursor = session.connection.execute(HOLDER)
+        names = [f"holder_{column.name}" for column in cursor.description or []]
+        row = cursor.fetchone()
+    return {name: value for name, value in zip(names, row or (), strict=False) if value is not None}
+
+
+def _describe(holder: dict[str, Any]) -> str:
+    if not holder:
+        return "its holder is not to be seen"
+    return (
+        f"{holder.get('holder_application_name') or 'somebody'} has it "
+        f"(pid {holder.get('holder_pid')}, from {holder.get('holder_client_addr', 'a local socket')}, "
+        f"since {holder.get('holder_since', 'an unknown time')})"
+    )

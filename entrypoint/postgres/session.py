@@ -1,0 +1,205 @@
+"""Connections to PostgreSQL, and what its errors mean for a start. The only user of psycopg.connect."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from ..errors import RefusedError, UnreachableError
+from .conninfo import Conninfo
+from .diagnosis import CHECK_SERVER, Cause, Kind, diagnose, no_answer
+
+ATTEMPT_TIMEOUT_S: Final = 5.0
+"""Seconds for one attempt: a server that answers at all answers sooner."""
+
+SHORTEST_TIMEOUT_S: Final = 2.0
+"""libpq's and psycopg's floor for connect_timeout."""
+
+_KEEPALIVE: Final = {
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""A server that vanished without a word is noticed within 25 s (idle + interval x count)."""
+
+_STATE: Final = """
+select pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),
+       pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid()
+"""
+
+
+class ConnectError(Exception):
+    """There is no usable connection; ``cause`` says why and whether waiting helps."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.text)
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Session:
+    """A connection in autocommit mode to a server that accepts writes."""
+
+    connection: psycopg.Connection[TupleRow]
+    database: str
+    pooled: bool
+    """Whether a pooler stands between: it invents the backend's pid that it reports."""
+
+    @property
+    def server_version(self) -> int:
+        """The server's version as an integer, 150018 for 15.18."""
+        return self.connection.info.server_version
+
+    def close(self) -> None:
+        """End the session without waiting for the server; what is open is rolled back. Idempotent."""
+        self.connection.close()
+
+
+def open_session(conninfo: Conninfo, timeout_s: float, *, application_name: str) -> Session:
+    """Connect and look at the server's state: one connection and one query.
+
+    Blocks for about ``timeout_s`` seconds for each address. Raises `ConnectError`, also for a
+    server that is in recovery or read-only.
+    """
+    timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
+    params: dict[str, Any] = {
+        **_KEEPALIVE,
+        **_resolved(conninfo, timeout_s),
+        "application_name": application_name,
+        "client_encoding": "utf8",
+        "connect_timeout": str(int(timeout_s)),
+    }
+    try:
+        # Never a prepared statement: behind a transaction pooler the next query may meet another
+        # server connection.
+        connection = psycopg.connect(**params, autocommit=True, prepare_threshold=None)
+    except psycopg.errors.ConnectionTimeout:
+        raise ConnectError(no_answer(timeout_s)) from None
+    except psycopg.Error:
+        # Its text may quote the conninfo, so it goes no further.
+        raise ConnectError(_diagnose_each(params, timeout_s)) from None
+    try:
+        return _checked(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _checked(connection: psycopg.Connection[TupleRow]) -> Session:
+    try:
+        row = connection.execute(_STATE).fetchone()
+    except psycopg.Error as error:
+        text = f"the connection broke ({error.sqlstate or type(error).__name__})"
+        raise ConnectError(Cause(Kind.TRANSIENT, text, CHECK_SERVER, error.sqlstate)) from None
+    assert row is not None  # noqa: S101  a select without from has one row
+    database, in_recovery, read_only, backend_pid = row
+    if in_recovery:
+        raise ConnectError(
+            Cause(
+                Kind.TRANSIENT,
+                "the server is a standby or still in recovery and accepts no writes",
+                "Point {url} at the primary, or wait until this server is promoted.",
+            )
+        )
+    if read_only:
+        raise ConnectError(
+            Cause(
+                Kind.TRANSIENT,
+                "the session is read-only",
+                "Reset default_transaction_read_only for the role, the database or the server.",
+            )
+        )
+    return Session(connection, database, pooled=connection.info.backend_pid != backend_pid)
+
+
+def _resolved(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
+    """The parameters with every host name resolved.
+
+    In a thread, because the system's resolver knows no deadline and no signal interrupts it: with
+    a name server that is gone it takes 10 s whatever connect_timeout says.
+    """
+    addresses = conninfo.addresses
+    if conninfo.params.get("hostaddr") or all(_needs_no_resolver(host) for host, _ in addresses):
+        return dict(conninfo.params)
+    found: list[tuple[str, str, int]] = []
+    failed: list[str] = []
+
+    def resolve() -> None:
+        for host, port in addresses:
+            if host.startswith("/"):
+                found.append((host, "", port))
+                continue
+            try:
+                answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, UnicodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not a host name"
+                failed.append(f"the host name {host!r} does not resolve ({reason})")
+            else:
+                found.extend((host, str(answer[4][0]), port) for answer in answers)
+
+    thread = threading.Thread(target=resolve, name="resolver", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        failed = [f"the name server gave no answer for {addresses[0][0]!r} within {timeout_s:.0f} s"]
+    if thread.is_alive() or not found:
+        remedy = "Check the host name in {url} and the container's network."
+        raise ConnectError(Cause(Kind.TRANSIENT, failed[0], remedy))
+    hosts, hostaddrs, ports = zip(*found, strict=True)
+    return {
+        **conninfo.params,
+        "host": ",".join(hosts),
+        "hostaddr": ",".join(hostaddrs),
+        "port": ",".join(map(str, ports)),
+    }
+
+
+def _needs_no_resolver(host: str) -> bool:
+    if host.startswith("/") or ":" in host:
+        return True
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return False
+    return True
+
+
+def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:
+    """The cause that decides: of several servers, one that may still come up outweighs refusals."""
+    deadline = time.monotonic() + timeout_s
+    single = {key: str(params[key]).split(",") for key in ("host", "hostaddr", "port") if key in params}
+    causes: list[Cause] = []
+    for index in range(max(map(len, single.values()))):
+        chosen = {key: values[min(index, len(values) - 1)] for key, values in single.items()}
+        remaining = max(SHORTEST_TIMEOUT_S, deadline - time.monotonic())
+        causes.append(diagnose({**params, **{k: v for k, v in chosen.items() if v}}, remaining))
+    order = (Kind.MISSING, Kind.UNCLEAR, Kind.TRANSIENT, Kind.REFUSED)
+    return min(causes, key=lambda cause: order.index(cause.kind))
+
+
+@contextmanager
+def translated(doing: str, *, remedy: str) -> Iterator[None]:
+    """Turn psycopg's errors in the body into ours, with the SQLSTATE and the server's words.
+
+    A lost connection or a server that is going down becomes `UnreachableError`, everything else
+    `RefusedError` with ``remedy``.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        code = error.sqlstate
+        said = error.diag.message_primary or "the connection was lost"
+        message = f"{doing}: {said}" + (f" ({code})" if code else "")
+        fields = {"sqlstate": code, "detail": error.diag.message_detail, "hint": error.diag.message_hint}
+        fields = {key: value for key, value in fields.items() if value}
+        if code is None or code[:2] in ("08", "53", "57"):
+            raise UnreachableError(message, remedy=CHECK_SERVER, **fields) from None
+        raise RefusedError(message, remedy=remedy, **fields) from None

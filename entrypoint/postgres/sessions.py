@@ -1,0 +1,53 @@
+"""Server sessions by the name of who opened them: ours, and those of a child that we ended."""
+
+import re
+import socket
+import time
+from typing import Final
+
+import psycopg
+
+from .session import Session, translated
+
+MAX_NAME: Final = 63
+"""Characters of an application_name; PostgreSQL cuts what is longer."""
+
+_END: Final = """
+select count(*), count(*) filter (where pg_catalog.pg_terminate_backend(pid))
+from pg_catalog.pg_stat_activity
+where application_name = %s and pid <> pg_catalog.pg_backend_pid()
+  and usesysid = (select oid from pg_catalog.pg_roles where rolname = current_user)
+"""
+
+
+def application_name(service: str | None, suffix: str = "") -> str:
+    """``entrypoint/<service>/<host>`` and a suffix, in the ASCII that PostgreSQL keeps as it is.
+
+    What must go for the length is the host's beginning: its end tells replicas apart.
+    """
+    host = socket.gethostname()
+    head = f"entrypoint/{service or '-'}"[:30]
+    room = MAX_NAME - len(head) - len(suffix) - 1
+    return re.sub(r"[^!-~]", "?", f"{head}/{host[-room:]}{suffix}")
+
+
+def end(session: Session, name: str, *, timeout_s: float = 5.0) -> int:
+    """End this role's sessions that carry an application_name, and wait until they are gone.
+
+    Killing a client does not stop its statement on the server, and a DDL that waits for a table
+    there would still run and commit. Returns how many were ended; blocks up to ``timeout_s``
+    seconds. Raises `UnreachableError` or `RefusedError`, also when one is still there at the end.
+    """
+    deadline = time.monotonic() + timeout_s
+    ended = 0
+    remedy = f"End the sessions with application_name {name!r} by pg_terminate_backend."
+    with translated("ending the child's sessions", remedy=remedy):
+        while True:
+            row = session.connection.execute(_END, [name]).fetchone()
+            there, signalled = row or (0, 0)
+            ended = max(ended, signalled)
+            if not there:
+                return ended
+            if time.monotonic() > deadline:
+                raise psycopg.OperationalError
+            time.sleep(0.02)

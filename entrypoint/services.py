@@ -1,0 +1,104 @@
+"""The service registry: which database belongs to which service. Data is in services.toml."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+SHIPPED: Final = Path(__file__).with_name("services.toml")
+
+SEEDS: Final = ("tenant", "always", "never")
+
+MAX_SHOWN: Final = 100
+"""Characters of a stranger's name that are looked at and shown."""
+
+_KEYS: Final = frozenset({"database", "prefixes", "seed"})
+
+
+@dataclass(frozen=True)
+class Service:
+    """One row: ``prefixes`` are literal beginnings of table names (``_`` is a letter)."""
+
+    name: str
+    database: str
+    prefixes: tuple[str, ...]
+    seed: str
+
+
+class RegistryError(Exception):
+    """The registry file cannot be used; ``problems`` lists why, without the file's name."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def load(path: Path = SHIPPED) -> Mapping[str, Service]:
+    """Read a registry file. Raises `RegistryError` with every problem, among them I/O errors."""
+    try:
+        rows = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise RegistryError([error.strerror or "cannot be read"]) from None
+    except ValueError as error:  # TOML and UTF-8 errors both
+        raise RegistryError([str(error)]) from None
+    problems: list[str] = []
+    registry = {name: _service(name, row, problems) for name, row in rows.items()}
+    owners: dict[str, str] = {}
+    for service in registry.values():
+        if owners.setdefault(service.database, service.name) != service.name:
+            problems.append(f"{service.name}: database {service.database!r} is also "
+                            f"{owners[service.database]}'s")
+    if problems:
+        raise RegistryError(problems)
+    return registry
+
+
+def _service(name: str, row: Any, problems: list[str]) -> Service:  # noqa: ANN401  from a file
+    if not isinstance(row, dict):
+        problems.append(f"{name}: is not a table")
+        return Service(name, "", (), "tenant")
+    problems += [f"{name}: unknown key {key!r}" for key in row.keys() - _KEYS]
+    database, prefixes, seed = row.get("database"), row.get("prefixes", []), row.get("seed", "tenant")
+    if not isinstance(database, str) or not database:
+        problems.append(f"{name}: database must be a name")
+    if not isinstance(prefixes, list) or not all(isinstance(p, str) and p for p in prefixes):
+        problems.append(f"{name}: prefixes must be a list of strings")
+        prefixes = []
+    if seed not in SEEDS:
+        problems.append(f"{name}: seed must be one of {', '.join(SEEDS)}")
+    return Service(name, str(database), tuple(prefixes), str(seed))
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Why a database is the wrong one; ``right`` is the registry's for this service, if it says."""
+
+    why: str
+    right: str | None
+
+
+def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> Misfit | None:
+    """Whether a service may use a database; the registry is asked only for a named service."""
+    row = registry.get(name or "")
+    right = row.database if row else None
+    if database in ("postgres", "template0", "template1"):
+        what = "the server's default" if database == "postgres" else "a template of the server"
+        return Misfit(f"{database!r}, {what}, which must hold no application table", right)
+    if name is None or database == right:
+        return None
+    owner = next((s.name for s in registry.values() if s.database == database), None)
+    if owner is not None:
+        return Misfit(f"{database!r}, which belongs to {owner}, not to {name}", right)
+    if row is not None:
+        return Misfit(f"{database[:MAX_SHOWN]!r}, but the registry gives {name} {right!r}", right)
+    return None
+
+
+def misspelt(name: str, registry: Mapping[str, Service]) -> str | None:
+    """The registered service that was probably meant, if ``name`` is not one but looks like one."""
+    if name in registry:
+        return None
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name[:MAX_SHOWN], registry, n=1, cutoff=0.8)), None)

@@ -1,0 +1,257 @@
+"""Everything a start needs to know, from the image's file and the deployment's environment.
+
+The image knows what the service is (``entrypoint.toml``), the deployment knows where it runs (the
+environment); a variable wins over the file. All problems are found before any is reported, and
+no message quotes a secret. Plain dataclasses: importing pydantic costs 0.045 s, a third of what
+importing psycopg costs, and every container start would pay it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from . import log, services
+from .environment import Environment
+from .errors import SettingsError
+from .fields import OUR_SECRETS, STEPS, shortened
+from .postgres import dialects
+from .postgres.conninfo import Conninfo
+from .sources import Sources
+
+DEFAULT_PUSH: Final = ("node", "push-db.js")
+"""The push where no file and no variable names one, if the second word is a file."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True)
+class Push:
+    """How the service's schema is applied; no command means that there is none."""
+
+    command: tuple[str, ...]
+    inputs: tuple[str, ...]
+    timeout_s: float
+    lock_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Seed:
+    """How the tenant's rows are made; ``command`` has its ``{tenant_id}`` filled in."""
+
+    command: tuple[str, ...]
+    inputs: tuple[str, ...]
+    timeout_s: float
+    when: str
+    check: str | None
+    tenant: str | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one start was told. Neither conninfos nor environments show a secret in their repr."""
+
+    service: str | None
+    registered: services.Service | None
+    release: str | None
+    database: Conninfo | None
+    """The service's database; None only where everything is skipped and no variable names one."""
+
+    direct: Conninfo | None
+    """The same past a pooler, for the lock and the push."""
+
+    admin: Conninfo | None
+    maintenance_databases: tuple[str, ...]
+    isolate: bool
+    extensions: tuple[str, ...]
+    push: Push
+    seed: Seed
+    gates: int
+    wait_timeout_s: float
+    lock_timeout_s: float
+    skip: frozenset[str]
+    service_environment: Environment
+    """The container's, less our secrets; what came from a ``_FILE`` is in its variable."""
+
+    push_environment: Environment
+    """The same, with the direct URL in the database's variable."""
+
+
+def log_settings(environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """Form and level for the log, good enough to report that they themselves are wrong."""
+    form = environ.get("ENTRYPOINT_LOG_FORMAT")
+    level = environ.get("ENTRYPOINT_LOG_LEVEL") or "info"
+    return form if form in ("json", "console") else None, level if level in log.LEVELS else "info"
+
+
+def load(environ: Environment, directory: Path) -> Settings:
+    """Read and check everything; no network.
+
+    Hides every secret it meets from the log. Raises `SettingsError` with all problems at once.
+    """
+    return _Reading(Sources(environ, directory)).settings()
+
+
+class _Reading:
+    """One reading of the sources: what they mean, and what is wrong with it."""
+
+    def __init__(self, sources: Sources) -> None:
+        self.sources = sources
+        self.environ = sources.environ
+        self.problems = sources.problems
+        self.corrected: dict[str, str] = {}
+        self.registry: Mapping[str, services.Service] = {}
+
+    def settings(self) -> Settings:
+        get, options = self.sources.get, self.sources.from_environment
+        skip: frozenset[str] = options.get("ENTRYPOINT_SKIP", frozenset())
+        name, row = self._service()
+        variable, url = self._database_url(required=skip != set(STEPS))
+        database = self._conninfo(variable, url)
+        if database is not None:
+            self._check_database(variable, database, name)
+        direct_url = self.sources.secret("ENTRYPOINT_DIRECT_URL")
+        direct = self._direct(direct_url, database)
+        admin_url = self.sources.secret("ENTRYPOINT_ADMIN_URL")
+        admin = self._conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
+        push, seed = self._push(), self._seed(row)
+        if self.problems:
+            raise self._error()
+        environment = self._service_environment(variable, url)
+        return Settings(
+            service=name,
+            registered=row,
+            release=self._release(),
+            database=database,
+            direct=direct,
+            admin=admin,
+            maintenance_databases=self._maintenance_databases(admin),
+            isolate=get("database.isolate", default=True),
+            extensions=get("database.extensions", default=()),
+            push=push,
+            seed=seed,
+            gates=self.sources.gates,
+            wait_timeout_s=options.get("ENTRYPOINT_WAIT_TIMEOUT", 300.0),
+            lock_timeout_s=options.get("ENTRYPOINT_LOCK_TIMEOUT", 900.0),
+            skip=skip,
+            service_environment=environment,
+            push_environment=environment.changed(added={variable: direct_url} if direct_url else {}),
+        )
+
+    def _service(self) -> tuple[str | None, services.Service | None]:
+        options = self.sources.from_environment
+        named = options.get("ENTRYPOINT_SERVICE") or self.sources.from_file.get("service")
+        name = named or self.environ.get("SERVICE_NAME") or None
+        path = options.get("ENTRYPOINT_SERVICES")
+        try:
+            if path:
+                self.registry = services.load(self.sources.directory / path)
+            elif name:
+                self.registry = services.load()
+        except services.RegistryError as error:
+            self.problems += [f"ENTRYPOINT_SERVICES: {problem}" for problem in error.problems]
+            return name, None
+        if name and (close := services.misspelt(name, self.registry)):
+            self.problems.append(f"the service {shortened(name)} is not in the registry; "
+                                 f"the nearest is {close}")
+        return name, self.registry.get(name or "")
+
+    def _database_url(self, *, required: bool) -> tuple[str, str]:
+        names: tuple[str, ...] = self.sources.from_file.get("database_url", ("DATABASE_URL",))
+        for name in names:
+            if self.environ.get(name) or self.environ.get(f"{name}_FILE"):
+                return name, self.sources.secret(name)
+        if required:
+            empty = [name for name in names if name in self.environ]
+            self.problems.append(
+                f"{empty[0]} is empty" if empty else f"{' or '.join(names)} is not set"
+            )
+            self.corrected[names[0]] = "postgresql://USER:****@HOST:5432/DATABASE"
+        return names[0], ""
+
+    def _conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
+        if not url:
+            return None
+        log.hide([url])
+        try:
+            conninfo = dialects.parse(url, name, needs_database=needs_database)
+        except dialects.ConninfoError as error:
+            self.problems += [f"{name} {problem}" for problem in error.problems]
+            self.corrected[name] = error.corrected
+            return None
+        log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
+        return conninfo
+
+    def _check_database(self, variable: str, conninfo: Conninfo, name: str | None) -> None:
+        if misfit := services.misfit(conninfo.database, name, self.registry):
+            self.problems.append(f"{variable} names the database {misfit.why}")
+            self.corrected[variable] = conninfo.with_database(misfit.right or "DATABASE").safe()
+
+    def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
+        name = "ENTRYPOINT_DIRECT_URL"
+        direct = self._conninfo(name, url, needs_database=False)
+        if direct is None or database is None:
+            return direct
+        if direct.database not in ("", database.database):
+            self.problems.append(f"{name} names the database {shortened(direct.database)}, "
+                                 f"the service's is {shortened(database.database)}")
+            self.corrected[name] = direct.with_database(database.database).safe()
+        return direct.with_database(database.database)
+
+    def _maintenance_databases(self, admin: Conninfo | None) -> tuple[str, ...]:
+        if named := self.sources.from_environment.get("ENTRYPOINT_MAINTENANCE_DATABASE"):
+            return (named,)
+        if admin is not None and admin.database:
+            return (admin.database,)
+        return ("postgres", "defaultdb")
+
+    def _release(self) -> str | None:
+        commit = self.environ.get("SOURCE_COMMIT") or None
+        named: str | None = self.sources.from_environment.get("ENTRYPOINT_RELEASE")
+        return named or (commit if commit != "unknown" else None)
+
+    def _push(self) -> Push:
+        get = self.sources.get
+        default = DEFAULT_PUSH if (self.sources.directory / DEFAULT_PUSH[1]).is_file() else ()
+        return Push(
+            command=get("push.command", default=default),
+            inputs=get("push.inputs", default=()),
+            timeout_s=get("push.timeout", default=600.0),
+            lock_timeout_s=get("push.lock_timeout", default=30.0),
+        )
+
+    def _seed(self, registered: services.Service | None) -> Seed:
+        get = self.sources.get
+        command: tuple[str, ...] = get("seed.command", default=())
+        when = get("seed.when", default=registered.seed if registered else "tenant")
+        tenant = self.environ.get("SEED_TENANT_ID") or None
+        if tenant and not _UUID.fullmatch(tenant):
+            self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
+        if when == "always" and not tenant and any("{tenant_id}" in word for word in command):
+            self.problems.append("SEED_TENANT_ID is not set, and seed.command needs {tenant_id} "
+                                 'with seed.when = "always"')
+        return Seed(
+            command=tuple(word.replace("{tenant_id}", tenant or "") for word in command),
+            inputs=get("seed.inputs", default=()),
+            timeout_s=get("seed.timeout", default=600.0),
+            when=when,
+            check=get("seed.check", default=None),
+            tenant=tenant,
+        )
+
+    def _service_environment(self, variable: str, url: str) -> Environment:
+        ours = [name + end for name in OUR_SECRETS for end in ("", "_FILE")]
+        if variable in self.environ or not url:
+            return self.environ.changed(without=ours)
+        # docker-library's convention: the value of a _FILE twin is exported and the twin unset,
+        # because the service's own code reads the plain variable.
+        return self.environ.changed(without=[*ours, f"{variable}_FILE"], added={variable: url})
+
+    def _error(self) -> SettingsError:
+        if self.corrected:
+            shown = [f"{name} to {url}" for name, url in self.corrected.items()]
+            remedy = f"Set {' and '.join(shown)} (the password is masked here) and start again."
+        else:
+            remedy = "Correct the settings that are listed and start again."
+        return SettingsError(self.problems, remedy=remedy)

@@ -1,0 +1,138 @@
+"""Reads the two sources of settings, the environment and ``entrypoint.toml``, and notes every problem."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from .environment import Environment
+from .fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, OUR_SECRETS, BadValue, shortened
+
+DEFAULT_FILE: Final = "entrypoint.toml"
+
+MAX_FILE_BYTES: Final = 1 << 20
+
+MAX_SECRET_BYTES: Final = 1 << 16
+
+
+class Sources:
+    """What was read; ``problems`` grows instead of stopping at the first."""
+
+    def __init__(self, environ: Environment, directory: Path) -> None:
+        self.environ = environ
+        self.directory = directory
+        self.problems: list[str] = []
+        self.from_environment: dict[str, Any] = {}
+        self.from_file: dict[str, Any] = {}
+        self.gates = 0
+        self._read_environment()
+        self._read_file()
+
+    def _read_environment(self) -> None:
+        known = {*IN_ENVIRONMENT, *(v + end for v in OUR_SECRETS for end in ("", "_FILE"))}
+        for name, value in self.environ.items():
+            if not name.startswith("ENTRYPOINT_"):
+                continue
+            if name not in known:
+                self._unknown(name, known)
+            elif value and (read := IN_ENVIRONMENT.get(name)):
+                self._keep(self.from_environment, name, read, value, name)
+
+    def _read_file(self) -> None:
+        named = self.from_environment.get("ENTRYPOINT_CONFIG")
+        path = self.directory / (named or DEFAULT_FILE)
+        if not named and not path.exists():
+            return
+        table = self._toml(path, str(named or DEFAULT_FILE))
+        known = {*IN_FILE, "gates"}
+        for key, value in _flatten(table):
+            where = f"{path.name}: {key}"
+            if key == "gates":
+                self._gates(where, value)
+            elif key in IN_FILE:
+                self._keep(self.from_file, key, IN_FILE[key], value, where)
+            else:
+                self._unknown(key, known, f"{path.name}: ")
+
+    def _toml(self, path: Path, name: str) -> dict[str, Any]:
+        import tomllib
+
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+            if len(data) > MAX_FILE_BYTES:
+                raise BadValue(f"is larger than {MAX_FILE_BYTES} bytes")
+            return tomllib.loads(data.decode())
+        except OSError as error:
+            self.problems.append(f"{name} cannot be read ({error.strerror})")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            self.problems.append(f"{name} is not UTF-8 (at line {line}, byte {error.start})")
+        except RecursionError:
+            self.problems.append(f"{name} is nested too deeply")
+        except BadValue as error:
+            self.problems.append(f"{name} {error}")
+        except ValueError as error:
+            self.problems.append(f"{name} is not valid TOML: {error}")
+        return {}
+
+    def _keep(
+        self, into: dict[str, Any], key: str, read: Callable[[object], Any], value: object, where: str
+    ) -> None:
+        try:
+            into[key] = read(value)
+        except BadValue as error:
+            self.problems.append(f"{where} {error}, not {shortened(value)}")
+
+    def _unknown(self, name: str, known: set[str], prefix: str = "") -> None:
+        import difflib
+
+        longer = [known_name for known_name in sorted(known) if known_name.startswith(name)]
+        close = longer or difflib.get_close_matches(name[:200], known, n=1, cutoff=0.0)
+        self.problems.append(f"{prefix}{shortened(name)} is unknown; the nearest is {close[0]}")
+
+    def get(self, key: str, *, default: Any) -> Any:  # noqa: ANN401  the table says what it is
+        variable = f"ENTRYPOINT_{key.replace('.', '_').upper()}"
+        return self.from_environment.get(variable, self.from_file.get(key, default))
+
+    def secret(self, name: str) -> str:
+        """The value of a secret, or the content of the file that its ``_FILE`` twin names."""
+        value, path = self.environ.get(name, ""), self.environ.get(f"{name}_FILE", "")
+        if value and path:
+            self.problems.append(f"{name} and {name}_FILE are both set; set one of them")
+        if value or not path:
+            return value
+        try:
+            with (self.directory / path).open("rb") as file:
+                data = file.read(MAX_SECRET_BYTES)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a path"
+            self.problems.append(f"{name}_FILE names a file that cannot be read ({reason})")
+            return ""
+        # The newline that editors and `echo` leave at the end is no part of a secret.
+        content = data.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        if not content:
+            self.problems.append(f"{name}_FILE names an empty file")
+        return content
+
+    def _gates(self, where: str, value: object) -> None:
+        if not isinstance(value, list) or not all(isinstance(gate, dict) for gate in value):
+            self.problems.append(f"{where} must be [[gates]] tables")
+            return
+        self.gates = len(value)
+        for number, gate in enumerate(value, 1):
+            for key in gate.keys() - GATE_KEYS:
+                self._unknown(key, set(GATE_KEYS), f"{where}[{number}]: ")
+            if not isinstance(gate.get("url"), str):
+                self.problems.append(f"{where}[{number}] has no url")
+
+
+def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Keys with their section before a dot; only the sections that exist are opened."""
+    sections = {key.split(".")[0] for key in IN_FILE if "." in key}
+    pairs: list[tuple[str, object]] = []
+    for key, value in table.items():
+        if key in sections and isinstance(value, dict):
+            pairs += [(f"{key}.{inner}", item) for inner, item in value.items()]
+        else:
+            pairs.append((key, value))
+    return pairs

@@ -1,0 +1,1 @@
+"""The container start: a file for each step, `start` is the table of contents."""

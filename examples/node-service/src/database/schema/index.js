@@ -1,0 +1,4 @@
+module.exports = {
+  ...require('./dnd'),
+  ...require('./rpg'),
+};

@@ -1,0 +1,150 @@
+"""The start from nothing to the service, its order and its extent."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.program import python
+from tests.support.stage import TENANT, Stage, service
+
+
+def test_first_start_on_an_empty_server(stage: Stage) -> None:
+    """Creates the database, pushes, seeds and becomes the service, in this order."""
+    program = stage.start(*service("exit", "7"))
+
+    assert program.wait() == 7
+    assert [name for name in program.names() if not name.endswith(".output")] == [
+        "settings.started",
+        "entrypoint.started",
+        "settings.finished",
+        "wait.started",
+        "wait.finished",
+        "database.started",
+        "database.created",
+        "database.finished",
+        "lock.started",
+        "lock.acquired",
+        "push.started",
+        "push.finished",
+        "seed.started",
+        "seed.finished",
+        "handoff.exec",
+    ]
+    assert json.loads(program.stdout)["pid"] == program.process.pid
+    assert program.one("database.finished")["created"] is True
+    assert program.one("seed.finished")["tenant_id"] == TENANT
+    assert program.one("handoff.exec")["elapsed_s"] > 0
+    with stage.connect() as connection:
+        heroes = connection.execute("select tenant_id::text, name from rpg_heroes").fetchall()
+    assert heroes == [(TENANT, "Ada")]
+
+
+def test_second_start_creates_nothing(stage: Stage) -> None:
+    """A second start finds the database, and its seed adds no row."""
+    assert stage.start().wait() == 0
+
+    second = stage.start()
+
+    assert second.wait() == 0
+    assert second.one("database.finished")["created"] is False
+    assert "inserted 0" in [event["line"] for event in second.all("seed.output")]
+
+
+def test_every_step_says_when_it_began_and_how_long_it_took(stage: Stage) -> None:
+    """Each started has one finished, skipped or failed, with its seconds; stdout stays empty."""
+    stage.environ["SEED_TENANT_ID"] = ""
+    program = stage.start()
+
+    assert program.wait() == 0
+    assert program.stdout == b""
+    for name in ("settings", "wait", "database", "push"):
+        program.one(f"{name}.started")
+        assert program.one(f"{name}.finished")["elapsed_s"] >= 0
+    assert program.one("seed.skipped")["reason"] == "SEED_TENANT_ID is not set"
+
+
+def test_nothing_runs_after_a_failed_push(stage: Stage) -> None:
+    """Exit 7, no seed, no service, and the failure has code, remedy and last lines."""
+    stage.push = python("push", "say", "half done", "exit", "3")
+    program = stage.start(*service())
+
+    assert program.wait() == 7
+    failure = program.one("push.failed")
+    assert failure["returncode"] == 3
+    assert failure["exit_code"] == 7
+    assert failure["tail"] == ["half done"]
+    assert failure["remedy"]
+    assert not {"seed.started", "handoff.exec", "push.finished"} & set(program.names())
+    assert program.stdout == b""
+    assert stage.runs("seed") == []
+
+
+def test_the_service_never_starts_when_the_seed_failed(stage: Stage) -> None:
+    """Exit 8; the push stays done."""
+    stage.seed = python("seed", "{tenant_id}", "exit", "1")
+    program = stage.start(*service())
+
+    assert program.wait() == 8
+    assert program.one("seed.failed")["returncode"] == 1
+    assert "handoff.exec" not in program.names()
+    assert program.stdout == b""
+    assert len(stage.runs("push")) == 1
+
+
+def test_a_push_that_takes_too_long_is_ended(stage: Stage) -> None:
+    """Exit 7 at push.timeout; the child, its sessions and the lock are gone."""
+    stage.push = python("push", "ready", "sleep", "60")
+    stage.sections["push"] = {"timeout": 0.5}
+    program = stage.start()
+
+    assert program.wait() == 7
+    assert "0 s" in program.one("push.failed")["error"]
+    assert program.one("push.failed")["returncode"] == -15
+    assert stage.sessions() == []
+    assert stage.locks() == 0
+
+
+def test_prepare_does_all_but_the_handoff(stage: Stage) -> None:
+    """`entrypoint prepare` pushes and seeds, execs nothing, writes nothing on stdout."""
+    program = stage.start(command="prepare")
+
+    assert program.wait() == 0
+    assert program.names()[-1] == "prepare.finished"
+    assert program.stdout == b""
+    assert len(stage.runs("push")) == len(stage.runs("seed")) == 1
+
+
+def test_skip_leaves_out_what_it_names(stage: Stage) -> None:
+    """ENTRYPOINT_SKIP=seed pushes only."""
+    stage.environ["ENTRYPOINT_SKIP"] = "seed"
+    program = stage.start()
+
+    assert program.wait() == 0
+    assert program.one("seed.skipped")["reason"] == "ENTRYPOINT_SKIP"
+    assert len(stage.runs("push")) == 1
+    assert stage.runs("seed") == []
+
+
+def test_with_everything_skipped_run_only_hands_off(stage: Stage) -> None:
+    """No connection is made: the server need not even be there."""
+    stage.environ |= {"ENTRYPOINT_SKIP": "push,seed", "DATABASE_URL": "postgres://u:p@127.0.0.1:1/d"}
+    program = stage.start(*service("exit", "5"))
+
+    assert program.wait() == 5
+    for name in ("wait", "database", "push", "seed"):
+        program.one(f"{name}.skipped")
+
+
+def test_extensions_are_there_before_the_push(stage: Stage) -> None:
+    """`database.extensions` are created under the lock; the push may use their types."""
+    stage.sections["database"] = {"extensions": ["citext"]}
+    stage.push = python("push", "sql", "create table rpg_names (name citext)")
+    program = stage.start()
+
+    assert program.wait() == 0, program.output
+    assert program.one("extensions.finished")["created"] == ["citext"]
+    assert program.names().index("extensions.finished") < program.names().index("push.started")
+    again = stage.start(command="prepare")
+    stage.push = python("push")
+    again.wait()
+    assert "extensions.started" not in again.names()
