@@ -42,7 +42,7 @@ class Sources:
         path = self.directory / (named or DEFAULT_FILE)
         if not named and not path.exists():
             return
-        table = self._toml(path, str(named or DEFAULT_FILE))
+        table = self._toml(path, shortened(named) if named else DEFAULT_FILE)
         known = {*IN_FILE, "gates"}
         for key, value in _flatten(table):
             where = f"{path.name}: {key}"

@@ -98,6 +98,11 @@ def _unwrap(text: str, problems: list[str]) -> str:
         what = "a newline" if re.search(r"[\r\n]", bare) else "a control character"
         problems.append(f"contains {what}")
         bare = _CONTROL.sub("", bare)
+    try:
+        bare.encode()
+    except UnicodeEncodeError:
+        problems.append("has bytes that are not UTF-8")
+        bare = bare.encode("utf-8", "replace").decode()
     return bare
 
 
@@ -222,10 +227,6 @@ def _decode(text: str, what: str, problems: list[str]) -> str:
 
 def _check(params: Mapping[str, str], problems: list[str]) -> None:
     """Find problems in what was understood."""
-    try:
-        "".join(params.values()).encode()
-    except UnicodeEncodeError:
-        problems.append("has bytes that are not UTF-8")
     hosts = params.get("host", params.get("hostaddr", "")).split(",")
     if not all(hosts):
         problems.append("has an empty host")

@@ -70,28 +70,31 @@ def _refusal(path: str) -> ExecError | None:
         what = "is no file" if not stat.S_ISREG(mode) else "may not be executed"
         remedy = f"Name a program in the container's command, or run chmod +x {path} in the image."
         return ExecError(f"{path!r} {what}", code=NOT_EXECUTABLE, remedy=remedy)
-    interpreter = _interpreter(path)
-    if interpreter is not None and not os.path.exists(interpreter):  # noqa: PTH110  bytes
-        remedy = "Correct the script's first line (a carriage return at its end counts), or install the interpreter."
-        shown = os.fsdecode(interpreter)
-        return ExecError(
-            f"{path!r} wants the interpreter {shown!r}, which is not found",
-            code=NOT_FOUND,
-            remedy=remedy,
-        )
-    return None
+    return _refusal_of_content(path)
 
 
-def _interpreter(path: str) -> bytes | None:
-    """What a script's ``#!`` line names; None for everything else, and for what may not be read."""
+def _refusal_of_content(path: str) -> ExecError | None:
+    """What the kernel would say to a script; a binary is left to it."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123  a bytes-exact path
-            first = file.read(256).split(b"\n")[0]
-    except OSError:
+            head = file.read(256)
+    except OSError:  # may be executed and not be read
         return None
-    words = first[2:].split(None, 1) if first.startswith(b"#!") else []
-    # Linux cuts at blanks and tabs only: a carriage return is part of the name.
-    return first[2:].strip(b" \t").split(b" ")[0].split(b"\t")[0] if words else None
+    if not head.startswith(b"#!"):
+        if b"\0" in head:
+            return None
+        remedy = f"Give {path} a first line such as #!/bin/sh, or name its interpreter."
+        return ExecError(f"{path!r} has no #! line", code=NOT_EXECUTABLE, remedy=remedy)
+    # Linux cuts at blanks and tabs only: a carriage return at the line's end is part of the name.
+    words = head[2:].split(b"\n")[0].replace(b"\t", b" ").strip(b" ").split(b" ")
+    if os.path.exists(words[0]):  # noqa: PTH110  bytes
+        return None
+    return ExecError(
+        f"{path!r} wants the interpreter {os.fsdecode(words[0])!r}, which is not found",
+        code=NOT_FOUND,
+        remedy="Correct the script's first line (a carriage return at its end counts), or install "
+        "the interpreter.",
+    )
 
 
 def become(service: Service, environ: Environment) -> NoReturn:

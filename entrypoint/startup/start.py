@@ -36,8 +36,9 @@ def run(argv: tuple[str, ...]) -> NoReturn:
         service = handoff.find(argv, environ)
         config = _load(environ)
     _prepare(config)
-    log.event("info", "handoff.exec", argv=list(argv), elapsed_s=_since(started))
-    handoff.become(service, config.service_environment)
+    with step("handoff"):
+        log.event("info", "handoff.exec", argv=list(argv), elapsed_s=_since(started))
+        handoff.become(service, config.service_environment)
 
 
 def prepare() -> None:
@@ -225,8 +226,8 @@ def step(name: str, *, end: str = "finished") -> Iterator[dict[str, object]]:
     """
     started = time.monotonic()
     fields: dict[str, object] = {}
-    log.event("info", f"{name}.started")
     try:
+        log.event("info", f"{name}.started")
         yield fields
         signals.check()
     except (EntrypointError, Terminated) as error:

@@ -32,7 +32,7 @@ def test_stopped_server_resumes_with_its_data(own_server: Server) -> None:
 
 
 def test_killed_server_leaves_no_backend_and_resumes(own_server: Server) -> None:
-    """A kill cuts sessions off in the middle of a statement, and is recovered from."""
+    """A kill cuts clients off in the middle of a transaction, and is recovered from."""
     backend = psycopg.connect(own_server.url(), autocommit=True)
     backend.execute("begin")
     own_server.kill()

@@ -28,6 +28,7 @@ def test_first_start_on_an_empty_server(stage: Stage) -> None:
         "push.finished",
         "seed.started",
         "seed.finished",
+        "handoff.started",
         "handoff.exec",
     ]
     assert json.loads(program.stdout)["pid"] == program.process.pid

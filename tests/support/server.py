@@ -277,7 +277,9 @@ class Server(Endpoint):
         for _ in _ticks(_READY_TIMEOUT):
             if process.poll() is not None:
                 return False
-            lines = status.read_text().splitlines() if status.exists() else []
+            lines = []
+            with contextlib.suppress(FileNotFoundError):
+                lines = status.read_text().splitlines()
             ours = lines[:1] == [str(process.pid)]  # not a killed server's
             if ours and "".join(lines[7:]).strip() in ("ready", "standby"):
                 return True

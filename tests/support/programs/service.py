@@ -1,6 +1,6 @@
 """A service for tests: tells as JSON on stdout what it sees of itself, then does as told.
 
-Arguments: `exit CODE`, or `serve` (waits for signals and names each, ends by SIGTERM).
+Arguments: `exit CODE`, or `serve-and-say` (names each signal on stderr, ends by SIGTERM).
 """
 
 import json
@@ -15,21 +15,22 @@ status = dict(
 environ = Path("/proc/self/environ").read_bytes()
 seen = {
     "pid": os.getpid(),
-    "argv": [os.fsencode(word).hex() for word in Path("/proc/self/cmdline").read_bytes().decode("utf-8", "surrogateescape").split("\0")],
+    "argv": [word.hex() for word in Path("/proc/self/cmdline").read_bytes().split(b"\0")[:-1]],
     "cwd": os.getcwd(),
     "umask": status["Umask"],
     "environ": [entry.hex() for entry in environ.split(b"\0") if entry],
-    "signals": {key: status[key] for key in ("SigBlk", "SigIgn")},
     "fds": sorted(int(name) for name in os.listdir("/proc/self/fd")),
 }
 print(json.dumps(seen), flush=True)
 words = sys.argv[1:]
 if words[:1] == ["exit"]:
     os._exit(int(words[1]))
-if words[:1] == ["serve"]:
-    while True:
-        number = signal.sigwait({signal.SIGUSR1, signal.SIGTERM})
-        if number == signal.SIGTERM:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)
-        print(signal.Signals(number).name, flush=True)
+if words[:1] == ["serve-and-say"]:
+    # As the program's events look, so that a test can wait for them.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM})
+    print(json.dumps({"event": "service.ready"}), file=sys.stderr, flush=True)
+    while (number := signal.sigwait({signal.SIGUSR1, signal.SIGTERM})) != signal.SIGTERM:
+        name = signal.Signals(number).name
+        print(json.dumps({"event": "service.signalled", "signal": name}), file=sys.stderr, flush=True)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,51 @@
+"""Gives a tenant its first notes: `python3 seed.py TENANT`. Rows that are there stay."""
+
+import sys
+import uuid
+from typing import Any
+
+import psycopg
+from database import NotConfiguredError, connect, describe
+
+AUTHORS = ["Ada", "Grace"]
+NOTES = [
+    ("Ada", "Note G", "How the engine would compute the numbers of Bernoulli."),
+    ("Ada", "On looms", "It weaves algebraic patterns."),
+    ("Grace", "First bug", "Found in relay 70, panel F; taped to this page."),
+]
+
+
+def seed(connection: psycopg.Connection[Any], tenant: uuid.UUID) -> int:
+    """Insert the rows that are missing and return how many."""
+    inserted = 0
+    for name in AUTHORS:
+        inserted += connection.execute(
+            "insert into notes_authors (tenant_id, name) values (%s, %s) on conflict do nothing",
+            [tenant, name],
+        ).rowcount
+    for author, title, body in NOTES:
+        inserted += connection.execute(
+            "insert into notes_notes (tenant_id, author_id, title, body)"
+            " select tenant_id, id, %s, %s from notes_authors where tenant_id = %s and name = %s"
+            " on conflict do nothing",
+            [title, body, tenant, author],
+        ).rowcount
+    return inserted
+
+
+def main() -> None:
+    """Seed the tenant of the command line."""
+    try:
+        tenant = uuid.UUID(sys.argv[1])
+    except (IndexError, ValueError):
+        sys.exit("seed: give the tenant as a UUID: python3 seed.py UUID")
+    try:
+        with connect() as connection:
+            inserted = seed(connection, tenant)
+    except (NotConfiguredError, psycopg.Error) as error:
+        sys.exit(f"seed: {describe(error)}")
+    print(f"seed: inserted {inserted} rows")
+
+
+if __name__ == "__main__":
+    main()
