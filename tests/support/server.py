@@ -146,7 +146,7 @@ class Server(Endpoint):
         try:
             if not server.data.exists():
                 shutil.copytree(_template(), server.data)
-                _give(server.data)
+                give(server.data)
                 server._write("pg_hba.conf", _hba(hba))
             server._start_on_free_port()
         except BaseException:
@@ -204,7 +204,7 @@ class Server(Endpoint):
                 env=_ENVIRONMENT,
                 pass_fds=[held_by_server],
                 start_new_session=True,  # Ctrl-C ends the tests first
-                **_as_server_user(),
+                **as_server_user(),
             )
         os.close(held_by_server)
         self._all_gone = alive
@@ -315,7 +315,7 @@ class Server(Endpoint):
     def _write(self, name: str, text: str) -> None:
         path = self.data / name
         path.write_text(text)
-        _give(path)
+        give(path)
 
 
 def _hba(lines: str | None) -> str:
@@ -361,7 +361,7 @@ def _account() -> pwd.struct_passwd | None:
         return pwd.getpwnam("nobody")
 
 
-def _as_server_user() -> dict[str, Any]:
+def as_server_user() -> dict[str, Any]:
     """Return the arguments that make `subprocess` switch to the server's user."""
     account = _account()
     if account is None:
@@ -369,7 +369,7 @@ def _as_server_user() -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _give(path: Path) -> None:
+def give(path: Path) -> None:
     """Make the server's user the owner of a file or tree."""
     account = _account()
     if account is not None:
@@ -379,7 +379,7 @@ def _give(path: Path) -> None:
 
 def _new_home() -> Path:
     home = Path(tempfile.mkdtemp(prefix="pg-", dir=_TEMP))
-    _give(home)
+    give(home)
     return home
 
 
@@ -410,7 +410,7 @@ def _install() -> Path:
 def _runs(pginstall: Path) -> bool:
     command: list[str | Path] = [pginstall / "bin" / "postgres", "--version"]
     try:
-        subprocess.run(command, check=True, capture_output=True, cwd="/", **_as_server_user())
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **as_server_user())
     except PermissionError:
         return False
     return True
@@ -442,7 +442,7 @@ def _template() -> Path:
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     password = home / "password"
     password.write_text(_PASSWORD)
-    _give(password)
+    give(password)
     command: list[str | Path] = [
         _install() / "bin" / "initdb",
         *("--pgdata", home / "data"),
@@ -462,7 +462,7 @@ def _template() -> Path:
         stderr=subprocess.STDOUT,
         cwd=home,
         env=_ENVIRONMENT,
-        **_as_server_user(),
+        **as_server_user(),
     )
     if done.returncode != 0:
         msg = f"initdb failed:\n{done.stdout.decode(errors='replace')}"

@@ -1,6 +1,7 @@
 """A push for tests: makes two tables, and writes down that it ran, when, and as whom.
 
-Arguments: `sleep SECONDS`, `exit CODE`, `ignore-sigterm`, `say TEXT`, `say-url`, `flood LINES`,
+Arguments: `sleep SECONDS`, `exit CODE`, `ignore-sigterm`, `say TEXT`, `say-url`,
+`say-options`, `say-port`, `flood LINES`,
 `daemon`, `sql STATEMENT`, `ready` (prints "ready (pid N)"), in the order in which they are done,
 after the tables.
 """
@@ -35,6 +36,10 @@ def act(words: list[str], connection: psycopg.Connection) -> None:
         elif word == "say-url":
             print("connecting to", os.environ["DATABASE_URL"], flush=True)
             print("password is", connection.info.password, file=sys.stderr, flush=True)
+        elif word == "say-options":
+            print("PGOPTIONS", os.environ.get("PGOPTIONS", "is not set"), flush=True)
+        elif word == "say-port":
+            print("port", connection.info.port, flush=True)
         elif word == "flood":
             for number in range(int(words.pop(0))):
                 print(f"line {number} " + "x" * 60)

@@ -1,0 +1,116 @@
+"""The start through PgBouncer, with and without a way past it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.pooler import PROGRAM, Pooler
+from tests.support.program import python, until
+from tests.support.stage import Stage, service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+
+
+@pytest.fixture(params=["transaction", "session"])
+def pooled(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """A stage whose DATABASE_URL leads through PgBouncer."""
+    yield from behind(stage, mode=request.param, auth="scram-sha-256")
+
+
+def behind(stage: Stage, *, mode: str, auth: str) -> Iterator[Stage]:
+    users = {stage.user: stage.password, stage.server.superuser: stage.server.password}
+    with Pooler(stage.server, mode=mode, auth=auth, users=users) as pooler:
+        stage.environ["DATABASE_URL"] = pooler.url(stage.database, stage.user, stage.password)
+        yield stage
+
+
+def test_create_lock_push_and_seed(pooled: Stage) -> None:
+    """All of it works through the pooler, which is recognised, and the child gets no PGOPTIONS."""
+    pooled.seed = python("seed", "{tenant_id}", "say-options")
+    program = pooled.start(*service("exit", "0"))
+
+    assert program.wait() == 0, program.output
+    assert program.one("database.finished")["pooled"] is True
+    assert program.one("database.finished")["created"] is True
+    assert "PGOPTIONS is not set" in [event["line"] for event in program.all("seed.output")]
+    assert pooled.locks() == 0
+
+
+def test_eight_starts_through_the_pooler(pooled: Stage) -> None:
+    """The lock holds there too: one push and one seed at a time."""
+    programs = [pooled.start() for _ in range(8)]
+
+    assert [program.wait(60) for program in programs] == [0] * 8
+    runs = sorted(pooled.runs("push") + pooled.runs("seed"))
+    assert len(runs) == 16
+    assert all(later[0] > earlier[1] for earlier, later in zip(runs, runs[1:], strict=False))
+    assert pooled.locks() == 0
+
+
+def test_a_direct_url_is_for_the_lock_and_the_push(pooled: Stage) -> None:
+    """The push goes past the pooler, the seed and the service through it."""
+    pooled.environ["ENTRYPOINT_DIRECT_URL"] = pooled.url
+    pooled.push = python("push", "say-options", "say-port")
+    pooled.seed = python("seed", "{tenant_id}", "say-options", "say-port")
+    program = pooled.start("sh", "-c", "echo $DATABASE_URL")
+
+    assert program.wait() == 0, program.output
+    assert program.one("database.finished")["pooled"] is False
+    push = [event["line"] for event in program.all("push.output")]
+    seed = [event["line"] for event in program.all("seed.output")]
+    assert any("client_connection_check_interval" in line for line in push)
+    assert f"port {pooled.server.port}" in push
+    assert "PGOPTIONS is not set" in seed
+    assert f"port {pooled.server.port}" not in seed
+    assert program.stdout.decode().strip() == pooled.environ["DATABASE_URL"]
+
+
+def test_a_lost_lock_behind_the_pooler(pooled: Stage) -> None:
+    """The pooler tells us that its server connection is gone: exit 6."""
+    pooled.push = python("push", "ready", "sleep", "60")
+    program = pooled.start()
+    program.until("push.output")
+    with pooled.server.connect() as connection:
+        query = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
+        connection.execute(query)
+
+    assert program.wait(timeout=10) == 6
+    assert "handoff.exec" not in program.names()
+    until(lambda: pooled.locks() == 0, "the lock is free")
+
+
+def test_a_wrong_password_at_the_pooler(pooled: Stage) -> None:
+    """Our proof of the password is not accepted: refused at once, as without a pooler."""
+    url = pooled.environ["DATABASE_URL"]
+    pooled.environ["DATABASE_URL"] = url.replace(url.split(":")[2].split("@")[0], "wrong-one")
+    program = pooled.start()
+
+    assert program.wait(timeout=10) == 5
+    assert program.all("wait.retry_scheduled") == []
+
+
+@pytest.mark.parametrize("auth", ["md5", "plain"])
+def test_a_missing_database_behind_older_authentication(stage: Stage, auth: str) -> None:
+    """PgBouncer says 08P01 to everything there; the catalog says whether the database exists."""
+    for pooled in behind(stage, mode="transaction", auth=auth):
+        program = pooled.start()
+
+        assert program.wait() == 0, program.output
+        assert program.one("database.finished")["created"] is True
+
+
+def test_an_alias_that_leads_elsewhere(stage: Stage) -> None:
+    """The server has the last word on which database this is."""
+    for pooled in behind(stage, mode="transaction", auth="scram-sha-256"):
+        url = pooled.environ["DATABASE_URL"].replace(pooled.database, "alias_db")
+        pooled.environ["DATABASE_URL"] = url
+        program = pooled.start()
+
+        assert program.wait() == 3
+        assert "'postgres'" in program.one("database.failed")["error"]
+        assert "push.started" not in program.names()
