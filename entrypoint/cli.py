@@ -1,6 +1,5 @@
 """The command line: commands, the one error boundary, exit codes. The only writer of stdout."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from . import __version__, log
@@ -13,9 +12,9 @@ BUG: Final = 1
 USAGE: Final = 2
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run a command and return its exit code; does not return when a service was started."""
-    log.configure(**_log_settings())
+    _configure_log()
     try:
         return _dispatch(arguments)
     except (EntrypointError, Terminated) as error:
@@ -26,30 +25,30 @@ def main(arguments: Sequence[str]) -> int:
         return BUG
 
 
-def _log_settings() -> dict[str, str | None]:
+def _configure_log() -> None:
     from .environment import Environment
     from .settings import log_settings
 
     form, level = log_settings(Environment.of_container())
-    return {"form": form, "level": level}
+    log.configure(form=form, level=level)
 
 
-def _dispatch(arguments: Sequence[str]) -> int:
+def _dispatch(arguments: list[str]) -> int:
     # Every container start passes here, so argparse is left to those who ask for it.
-    if len(arguments) > 2 and arguments[0] == "run" and arguments[1] == "--":  # noqa: PLR2004  run -- COMMAND
-        from .startup import start
-
-        start.run(tuple(arguments[2:]))
-    try:
-        parsed = _parser().parse_args(arguments)
-    except SystemExit as stop:  # argparse's own, after its message
-        return int(stop.code or 0)
+    if arguments[:2] == ["run", "--"] and arguments[2:]:
+        command, argv = "run", arguments[2:]
+    else:
+        try:
+            parsed = _parser().parse_args(arguments)
+        except SystemExit as stop:  # argparse's own, after its message
+            return int(stop.code or 0)
+        command, argv = parsed.command, getattr(parsed, "argv", [])
     from .startup import start
 
-    if parsed.command == "prepare":
-        start.prepare()
-        return 0
-    start.run(tuple(parsed.argv))
+    if command == "run":
+        start.run(tuple(argv))
+    start.prepare()
+    return 0
 
 
 def _parser() -> "argparse.ArgumentParser":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Environment(Mapping[str, str]):
-    """Variables as bytes, read as text (undecodable bytes as surrogates); its repr shows names only."""
+    """Variables as bytes, read as text (odd bytes as surrogates); its repr shows names only."""
 
     def __init__(self, block: Mapping[bytes, bytes]) -> None:
         self._block = dict(block)

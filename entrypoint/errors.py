@@ -42,7 +42,7 @@ class EntrypointError(Exception):
 
 
 class SettingsError(EntrypointError):
-    """The configuration is missing or wrong; ``problems`` lists all that was found, not the first."""
+    """The configuration is missing or wrong; ``problems`` lists all that was found."""
 
     exit_code = 3
 
@@ -62,7 +62,7 @@ class UnreachableError(EntrypointError):
 
 
 class RefusedError(EntrypointError):
-    """The server answered and said no (password, pg_hba, privilege); starting again will not help."""
+    """The server answered no (password, pg_hba, privilege); starting again will not help."""
 
     exit_code = 5
 
@@ -74,7 +74,7 @@ class LockError(EntrypointError):
 
 
 class PushError(EntrypointError):
-    """The service's push-db failed or timed out; the lock is free, its server sessions are ended."""
+    """The service's push-db failed or timed out; the lock is free, its sessions are ended."""
 
     exit_code = 7
 
@@ -86,7 +86,7 @@ class SeedError(EntrypointError):
 
 
 class ExecError(EntrypointError):
-    """The service cannot be executed: 127 when it is not found, 126 when it is found and cannot run."""
+    """The service cannot be executed: 127 when it is not found, 126 when it cannot run."""
 
     def __init__(self, message: str, *, code: int, remedy: str, **fields: object) -> None:
         super().__init__(message, remedy=remedy, **fields)

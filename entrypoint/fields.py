@@ -13,13 +13,13 @@ STEPS: Final = ("push", "seed")
 """What ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
 
 
-class BadValue(ValueError):
+class BadValueError(ValueError):
     """A value that cannot be used; the text continues a sentence that begins with its name."""
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise BadValue("must be a text")
+        raise BadValueError("must be a text")
     return value
 
 
@@ -29,7 +29,7 @@ def _seconds(value: object) -> float:
     except (ValueError, OverflowError):
         seconds = -1.0
     if isinstance(value, bool) or not 0 <= seconds <= MAX_SECONDS:
-        raise BadValue(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}")
+        raise BadValueError(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}")
     return seconds
 
 
@@ -38,7 +38,7 @@ def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     if not isinstance(value, str) or value.lower() not in words:
-        raise BadValue("must be true or false")
+        raise BadValueError("must be true or false")
     return words[value.lower()]
 
 
@@ -47,8 +47,15 @@ def _names(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = re.split(r"[,\s]+", value.strip(", \t\r\n"))
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise BadValue("must be a list of texts")
+        raise BadValueError("must be a list of texts")
     return tuple(value)
+
+
+def _variables(value: object) -> tuple[str, ...]:
+    names = _names(value)
+    if not names or not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) for name in names):
+        raise BadValueError("must be a list of variables' names, such as DATABASE_URL")
+    return names
 
 
 def _command(value: object) -> tuple[str, ...]:
@@ -57,17 +64,18 @@ def _command(value: object) -> tuple[str, ...]:
         try:
             value = shlex.split(value)
         except ValueError as error:
-            raise BadValue(f"cannot be split into words ({error})") from None
-    words = _names(value)
-    if not words or any("\0" in word for word in words):
-        raise BadValue("must be a list of words, the program first")
-    return words
+            raise BadValueError(f"cannot be split into words ({error})") from None
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise BadValueError("must be a list of texts")
+    if not value or not value[0] or any("\0" in word for word in value):
+        raise BadValueError("must be a list of words, the program first")
+    return tuple(value)
 
 
 def _one_of(*choices: str) -> Callable[[object], str]:
     def read(value: object) -> str:
         if value not in choices:
-            raise BadValue(f"must be one of {', '.join(choices)}")
+            raise BadValueError(f"must be one of {', '.join(choices)}")
         return str(value)
 
     return read
@@ -76,13 +84,13 @@ def _one_of(*choices: str) -> Callable[[object], str]:
 def _steps(value: object) -> frozenset[str]:
     names = _names(value)
     if not set(names) <= set(STEPS):
-        raise BadValue(f"must be {' or '.join(STEPS)} or both")
+        raise BadValueError(f"must be {' or '.join(STEPS)} or both")
     return frozenset(names)
 
 
 IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
     "service": _text,
-    "database_url": _names,
+    "database_url": _variables,
     "database.isolate": _flag,
     "database.extensions": _names,
     "push.command": _command,
@@ -123,5 +131,11 @@ GATE_KEYS: Final = frozenset({"url", "timeout"})
 
 
 def shortened(value: object) -> str:
-    text = repr(value)
+    """A value for a message; of what may be a connection string, no more than its kind."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a very large number"
+    text = log.mask(text)
+    text = re.sub(r"(://|assword).*", r"\1...", text, flags=re.DOTALL)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  fits a line

@@ -19,12 +19,16 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # shown anyway, would shred every line; in a URL they are masked all the same.
 _SHORTEST_SECRET: Final = 4
 
-# user:password@ of any URL, whoever printed it. Up to the last @ before white space or a quote,
-# because a password that somebody forgot to escape may hold one.
-_USERINFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:/@\"'`<>]*):[^\s\"'`<>]*@")
+# What may hold a URL with a password, whoever printed it; and where the password begins in it.
+_WORD = re.compile(r"[^\s\"'`<>]+")
+_PASSWORD = re.compile(r"://[^:/@]*:")
 
-# password=... in key=value conninfo and in query strings.
-_KEYWORD = re.compile(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&\"'`]+)")
+# password=... in key=value conninfo, query strings and environments. What opens with a quote may
+# have lost its other one.
+_KEYWORD = re.compile(
+    r"(?i)(password\s*=\s*)"
+    r"('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|(?:[^\s&\"'`\\]|\\.)+)"
+)
 
 _secrets: set[str] = set()
 _pattern: re.Pattern[str] | None = None
@@ -36,7 +40,7 @@ def hide(secrets: Iterable[str], *, shown: Iterable[str] = ()) -> None:
     Each is hidden as it is and in the forms that programs print: percent-encoded, JSON-escaped,
     repr. ``shown`` are names that are printed anyway, such as the user's and the database's.
     """
-    global _pattern  # noqa: PLW0603  the whole point is that no later log line can forget it
+    global _pattern
     names = set(shown)
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET and secret not in names:
@@ -58,6 +62,7 @@ def _forms(secret: str) -> set[str]:
         quote(secret, safe="!'()*~", errors="surrogateescape"),
         quote(secret, safe=";,/?:@&=+$-_.!~*'()#", errors="surrogateescape"),
         quote_plus(secret, errors="surrogateescape"),
+        secret.replace("'", "''"),
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
         repr(secret)[1:-1],
@@ -73,11 +78,18 @@ def mask(text: str) -> str:
     """``text`` without any hidden secret, any URL's password, any ``password=``."""
     if _pattern is not None:
         text = _pattern.sub(MASK, text)
-    if "://" in text:
-        text = _USERINFO.sub(rf"\1:{MASK}@", text)
-    if "assword" in text or "ASSWORD" in text:
+    if "://" in text and "@" in text:
+        text = _WORD.sub(_without_password, text)
+    if "assword" in text.lower():
         text = _KEYWORD.sub(rf"\1{MASK}", text)
     return text
+
+
+def _without_password(match: re.Match[str]) -> str:
+    # Up to the last @, because a password that somebody forgot to escape may hold one.
+    url, at, location = match[0].rpartition("@")
+    begin = _PASSWORD.search(url) if at else None
+    return f"{url[: begin.end()]}{MASK}@{location}" if begin else match[0]
 
 
 def _masked(value: object) -> object:
@@ -129,7 +141,8 @@ def configure(*, form: str | None, level: str) -> None:
     console = form == "console" or (form is None and os.isatty(2))
     render: Callable[..., str]
     if console:
-        render = structlog.dev.ConsoleRenderer(colors=form is None, pad_event_to=24)
+        # 24 is the event's width: by position, because its name changed between versions.
+        render = structlog.dev.ConsoleRenderer(24, colors=form is None)
     else:
         render = structlog.processors.JSONRenderer(ensure_ascii=False)
     structlog.configure(
@@ -165,7 +178,7 @@ def crash(error: BaseException) -> None:
     event("error", "entrypoint.crashed", error=f"{type(error).__name__}: {error}", traceback=text)
 
 
-def _structlog() -> Any:  # noqa: ANN401  a module has no better type
+def _structlog() -> Any:
     # structlog.dev imports rich where it is installed, about 0.04 s of every start for a
     # traceback style that is not used here. None in sys.modules is Python's own way to say
     # "not installed" (https://docs.python.org/3/reference/import.html#the-module-cache), and

@@ -211,7 +211,7 @@ class _Child:
             self._signal_group(signal.SIGTERM)
 
     def _exited(self) -> bool:
-        """Whether the child is a zombie: not reaped yet, so that its group's number stays its own."""
+        """Whether the child ended. It is not reaped yet: its group's number stays its own."""
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.process.pid, flags) is not None
 

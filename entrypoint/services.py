@@ -42,24 +42,31 @@ def load(path: Path = SHIPPED) -> Mapping[str, Service]:
         raise RegistryError([error.strerror or "cannot be read"]) from None
     except ValueError as error:  # TOML and UTF-8 errors both
         raise RegistryError([str(error)]) from None
+    except RecursionError:
+        raise RegistryError(["is nested too deeply"]) from None
     problems: list[str] = []
     registry = {name: _service(name, row, problems) for name, row in rows.items()}
     owners: dict[str, str] = {}
     for service in registry.values():
         if owners.setdefault(service.database, service.name) != service.name:
-            problems.append(f"{service.name}: database {service.database!r} is also "
-                            f"{owners[service.database]}'s")
+            owner = owners[service.database]
+            problem = f"{service.name}: database {service.database!r} is also {owner}'s"
+            problems.append(problem)
     if problems:
         raise RegistryError(problems)
     return registry
 
 
-def _service(name: str, row: Any, problems: list[str]) -> Service:  # noqa: ANN401  from a file
+def _service(name: str, row: Any, problems: list[str]) -> Service:
     if not isinstance(row, dict):
         problems.append(f"{name}: is not a table")
         return Service(name, "", (), "tenant")
-    problems += [f"{name}: unknown key {key!r}" for key in row.keys() - _KEYS]
-    database, prefixes, seed = row.get("database"), row.get("prefixes", []), row.get("seed", "tenant")
+    problems += [f"{name}: unknown key {key!r}" for key in sorted(row.keys() - _KEYS)]
+    database, prefixes, seed = (
+        row.get("database"),
+        row.get("prefixes", []),
+        row.get("seed", "tenant"),
+    )
     if not isinstance(database, str) or not database:
         problems.append(f"{name}: database must be a name")
     if not isinstance(prefixes, list) or not all(isinstance(p, str) and p for p in prefixes):
@@ -67,7 +74,7 @@ def _service(name: str, row: Any, problems: list[str]) -> Service:  # noqa: ANN4
         prefixes = []
     if seed not in SEEDS:
         problems.append(f"{name}: seed must be one of {', '.join(SEEDS)}")
-    return Service(name, str(database), tuple(prefixes), str(seed))
+    return Service(name, str(database or ""), tuple(prefixes), str(seed))
 
 
 @dataclass(frozen=True)

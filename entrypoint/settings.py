@@ -136,7 +136,9 @@ class _Reading:
             lock_timeout_s=options.get("ENTRYPOINT_LOCK_TIMEOUT", 900.0),
             skip=skip,
             service_environment=environment,
-            push_environment=environment.changed(added={variable: direct_url} if direct_url else {}),
+            push_environment=environment.changed(
+                added={variable: direct_url} if direct_url else {}
+            ),
         )
 
     def _service(self) -> tuple[str | None, services.Service | None]:
@@ -153,8 +155,9 @@ class _Reading:
             self.problems += [f"ENTRYPOINT_SERVICES: {problem}" for problem in error.problems]
             return name, None
         if name and (close := services.misspelt(name, self.registry)):
-            self.problems.append(f"the service {shortened(name)} is not in the registry; "
-                                 f"the nearest is {close}")
+            self.problems.append(
+                f"the service {shortened(name)} is not in the registry; the nearest is {close}"
+            )
         return name, self.registry.get(name or "")
 
     def _database_url(self, *, required: bool) -> tuple[str, str]:
@@ -193,9 +196,11 @@ class _Reading:
         direct = self._conninfo(name, url, needs_database=False)
         if direct is None or database is None:
             return direct
-        if direct.database not in ("", database.database):
-            self.problems.append(f"{name} names the database {shortened(direct.database)}, "
-                                 f"the service's is {shortened(database.database)}")
+        if direct.database != database.database:
+            self.problems.append(
+                f"{name} names the database {shortened(direct.database)}, "
+                f"the service's is {shortened(database.database)}"
+            )
             self.corrected[name] = direct.with_database(database.database).safe()
         return direct.with_database(database.database)
 
@@ -229,8 +234,10 @@ class _Reading:
         if tenant and not _UUID.fullmatch(tenant):
             self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
         if when == "always" and not tenant and any("{tenant_id}" in word for word in command):
-            self.problems.append("SEED_TENANT_ID is not set, and seed.command needs {tenant_id} "
-                                 'with seed.when = "always"')
+            self.problems.append(
+                "SEED_TENANT_ID is not set, and seed.command needs {tenant_id} "
+                'with seed.when = "always"'
+            )
         return Seed(
             command=tuple(word.replace("{tenant_id}", tenant or "") for word in command),
             inputs=get("seed.inputs", default=()),
@@ -242,7 +249,7 @@ class _Reading:
 
     def _service_environment(self, variable: str, url: str) -> Environment:
         ours = [name + end for name in OUR_SECRETS for end in ("", "_FILE")]
-        if variable in self.environ or not url:
+        if self.environ.get(variable) or not url:
             return self.environ.changed(without=ours)
         # docker-library's convention: the value of a _FILE twin is exported and the twin unset,
         # because the service's own code reads the plain variable.

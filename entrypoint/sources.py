@@ -1,11 +1,11 @@
-"""Reads the two sources of settings, the environment and ``entrypoint.toml``, and notes every problem."""
+"""Reads both sources of settings, environment and ``entrypoint.toml``, noting every problem."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from .environment import Environment
-from .fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, OUR_SECRETS, BadValue, shortened
+from .fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, OUR_SECRETS, BadValueError, shortened
 
 DEFAULT_FILE: Final = "entrypoint.toml"
 
@@ -59,28 +59,34 @@ class Sources:
         try:
             with path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
-            if len(data) > MAX_FILE_BYTES:
-                raise BadValue(f"is larger than {MAX_FILE_BYTES} bytes")
-            return tomllib.loads(data.decode())
         except OSError as error:
             self.problems.append(f"{name} cannot be read ({error.strerror})")
+            return {}
+        if len(data) > MAX_FILE_BYTES:
+            self.problems.append(f"{name} is larger than {MAX_FILE_BYTES} bytes")
+            return {}
+        try:
+            return tomllib.loads(data.decode())
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             self.problems.append(f"{name} is not UTF-8 (at line {line}, byte {error.start})")
         except RecursionError:
             self.problems.append(f"{name} is nested too deeply")
-        except BadValue as error:
-            self.problems.append(f"{name} {error}")
         except ValueError as error:
             self.problems.append(f"{name} is not valid TOML: {error}")
         return {}
 
     def _keep(
-        self, into: dict[str, Any], key: str, read: Callable[[object], Any], value: object, where: str
+        self,
+        into: dict[str, Any],
+        key: str,
+        read: Callable[[object], Any],
+        value: object,
+        where: str,
     ) -> None:
         try:
             into[key] = read(value)
-        except BadValue as error:
+        except BadValueError as error:
             self.problems.append(f"{where} {error}, not {shortened(value)}")
 
     def _unknown(self, name: str, known: set[str], prefix: str = "") -> None:
@@ -90,7 +96,8 @@ class Sources:
         close = longer or difflib.get_close_matches(name[:200], known, n=1, cutoff=0.0)
         self.problems.append(f"{prefix}{shortened(name)} is unknown; the nearest is {close[0]}")
 
-    def get(self, key: str, *, default: Any) -> Any:  # noqa: ANN401  the table says what it is
+    def get(self, key: str, *, default: Any) -> Any:
+        """What a key of the file was set to; its variable wins."""
         variable = f"ENTRYPOINT_{key.replace('.', '_').upper()}"
         return self.from_environment.get(variable, self.from_file.get(key, default))
 
@@ -120,7 +127,7 @@ class Sources:
             return
         self.gates = len(value)
         for number, gate in enumerate(value, 1):
-            for key in gate.keys() - GATE_KEYS:
+            for key in sorted(gate.keys() - GATE_KEYS):
                 self._unknown(key, set(GATE_KEYS), f"{where}[{number}]: ")
             if not isinstance(gate.get("url"), str):
                 self.problems.append(f"{where}[{number}] has no url")

@@ -1,19 +1,43 @@
 """A connection string's meaning as a value: libpq's parameters, and how to show or send them."""
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import quote
 
 from ..log import MASK
 
+PASSED_ON: Final = frozenset(
+    (  # noqa: SIM905  forty lines otherwise
+        "user password host hostaddr port dbname passfile service servicefile channel_binding "
+        "options keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout "
+        "sslmode sslnegotiation sslcompression sslcert sslkey sslcertmode sslpassword sslrootcert "
+        "sslcrl sslcrldir sslsni requirepeer require_auth ssl_min_protocol_version "
+        "ssl_max_protocol_version min_protocol_version max_protocol_version gssencmode krbsrvname "
+        "gsslib gssdelegation target_session_attrs load_balance_hosts"
+    ).split()
+)
+"""The libpq parameters that our own connection takes over. Everything else belongs to another
+driver (Prisma's ``schema``, ``pgbouncer``, ``connection_limit`` and so on) or is ours to set
+(``application_name``, ``connect_timeout``, ``client_encoding``), and is dropped."""
+
 _SECRET: Final = frozenset({"password", "sslpassword"})
 
-_SHOWN: Final = frozenset(
-    "host hostaddr port sslmode ssl schema pgbouncer connection_limit pool_timeout channel_binding "
-    "target_session_attrs connect_timeout".split()
+_SHOWN: Final = frozenset[str]().union(
+    ("host", "hostaddr", "port", "sslmode", "ssl", "channel_binding", "target_session_attrs"),
+    ("schema", "pgbouncer", "connection_limit", "pool_timeout", "connect_timeout"),
 )
 """Parameters whose values are shown to people; any other could hold something private."""
+
+MAX_NAME_BYTES: Final = 63
+"""NAMEDATALEN - 1: PostgreSQL silently cuts longer names, and then two names mean one database."""
+
+BAD_HOST: Final = "has a host that is no valid name or address"
+BAD_PORT: Final = "has a port that is not a number from 1 to 65535"
+
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_IPV6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +94,56 @@ class Conninfo:
 
     def where(self) -> str:
         """Host and port for people, as ``db:5432``, or several with commas."""
-        return ",".join(_authority(host, str(port)) for host, port in self.addresses)
+        each = ((f"[{host}]" if ":" in host else host, port) for host, port in self.addresses)
+        return ",".join(f"{host}:{port}" for host, port in each)
+
+
+def is_host(text: str) -> bool:
+    """Whether this is a name, an address, or a Unix socket's folder."""
+    return bool(text.startswith("/") or _HOST.fullmatch(text) or _IPV6.fullmatch(text))
+
+
+def is_port(text: str) -> bool:
+    """Whether this is a port; empty stands for the default."""
+    return not text or (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 65536)  # noqa: PLR2004  the range of ports
+
+
+def mend(params: dict[str, str], *, needs_database: bool) -> list[str]:
+    """Find problems in libpq's parameters, and remove from them what is wrong."""
+    return [*_mend_database(params, needs_database=needs_database), *_mend_server(params)]
+
+
+def _mend_database(params: dict[str, str], *, needs_database: bool) -> Iterator[str]:
+    name = params.get("dbname", "")
+    if not name and needs_database:
+        yield "names no database; libpq would take the user's name for it"
+    if "://" in name:
+        yield "names a database that is itself a URL"
+        del params["dbname"]
+    elif len(name.encode()) > MAX_NAME_BYTES:
+        yield (
+            f"names a database of more than {MAX_NAME_BYTES} bytes, "
+            "which PostgreSQL would silently cut"
+        )
+        del params["dbname"]
+
+
+def _mend_server(params: dict[str, str]) -> Iterator[str]:
+    key = "host" if params.get("host") else "hostaddr"
+    hosts = params.get(key, "").split(",")
+    if not all(hosts):
+        yield "has an empty host"
+    if not all(is_host(host) for host in hosts if host):
+        yield BAD_HOST
+    if any(hosts):
+        params[key] = ",".join(host if is_host(host) else "HOST" for host in hosts)
+    ports = params.get("port", "").split(",")
+    if not all(map(is_port, ports)):
+        yield BAD_PORT
+        del params["port"]
+    elif len(ports) not in (1, len(hosts)):
+        yield "has not one port for each host"
+        del params["port"]
 
 
 def template(params: Mapping[str, str]) -> str:
@@ -90,7 +163,7 @@ def template(params: Mapping[str, str]) -> str:
 
 
 def _authority(host: str, port: str) -> str:
-    shown = f"[{host}]" if ":" in host else quote(host, safe=".-_%")
+    shown = f"[{quote(host, safe=':')}]" if ":" in host else quote(host, safe="")
     return f"{shown}:{port}" if port else shown
 
 

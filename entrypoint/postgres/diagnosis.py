@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Self
 
 from psycopg import pq
 
@@ -53,6 +53,8 @@ CHECK_SERVER: Final = (
     "Check that the server runs and can be reached from this container, or raise "
     "ENTRYPOINT_WAIT_TIMEOUT."
 )
+_CLOSED: Final = "connection refused or closed by the server"
+
 CHECK_TLS: Final = "Correct sslmode and the certificates it needs in {url}."
 CHECK_CREDENTIALS: Final = "Correct the user and the password in {url}."
 
@@ -93,7 +95,9 @@ def diagnose(params: Mapping[str, str], timeout_s: float) -> Cause:
         if not finished:
             return no_answer(timeout_s)
         if connection.status == pq.ConnStatus.OK:
-            return Cause(Kind.TRANSIENT, "the first attempt failed, the second did not", CHECK_SERVER)
+            return Cause(
+                Kind.TRANSIENT, "the first attempt failed, the second did not", CHECK_SERVER
+            )
         return _explain(recording.text, params, needs_password=connection.needs_password)
     finally:
         connection.finish()
@@ -126,11 +130,11 @@ class _Recording:
         self._connection = connection
         self.text = ""
 
-    def __enter__(self) -> "_Recording":
+    def __enter__(self) -> Self:
         if hasattr(os, "memfd_create"):
             self._file = os.fdopen(os.memfd_create("entrypoint"), "rb")
         else:
-            self._file = tempfile.TemporaryFile("rb")  # noqa: SIM115  closed in __exit__
+            self._file = tempfile.TemporaryFile("rb")
         self._connection.trace(self._file.fileno())
         self._connection.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS)
         return self
@@ -160,26 +164,26 @@ def _explain(trace: str, params: Mapping[str, str], *, needs_password: bool) -> 
     if code := _CODE.search(trace):
         return _server_said(trace, code[1])
     messages = [match["message"] for match in _LINE.finditer(trace)]
+    last = messages[-1] if messages else ""
     if needs_password:
         return Cause(
             Kind.REFUSED,
             "the server wants a password and none is given",
             "Put the password into {url}; PGPASSWORD is the service's and not used.",
         )
-    if "ReadyForQuery" in messages:
-        return Cause(Kind.TRANSIENT, "no server accepts writes yet", CHECK_SERVER)
-    if messages[-1:] == ["SSLResponse"]:
-        return _tls(trace, params.get("sslmode", "prefer"))
-    if messages and messages[-1].startswith("Authentication"):
+    if last.startswith("Authentication"):
         return Cause(
             Kind.REFUSED,
             "the server's way of authentication is not what is demanded",
             "Correct require_auth and channel_binding in {url}.",
         )
-    if "SSLRequest" in messages and len(messages) == 1:
+    if last == "SSLResponse":
+        return _tls(trace, params.get("sslmode", "prefer"))
+    if messages == ["SSLRequest"]:
         # Nothing came back, or nothing that PostgreSQL says; only the first byte tells which.
         return _stranger(params)
-    return Cause(Kind.TRANSIENT, "connection refused or closed by the server", CHECK_SERVER)
+    text = "no server accepts writes yet" if "ReadyForQuery" in messages else _CLOSED
+    return Cause(Kind.TRANSIENT, text, CHECK_SERVER)
 
 
 def _server_said(trace: str, code: str) -> Cause:
@@ -206,8 +210,10 @@ def _server_said(trace: str, code: str) -> Cause:
 def _tls(trace: str, sslmode: str) -> Cause:
     if re.search(r"^B\t1\tSSLResponse\t N", trace, re.MULTILINE):
         if sslmode in _MUST_HAVE_TLS:
-            return Cause(Kind.REFUSED, f"the server has no TLS and sslmode={sslmode} wants it", CHECK_TLS)
-        return Cause(Kind.TRANSIENT, "connection closed by the server", CHECK_SERVER)
+            return Cause(
+                Kind.REFUSED, f"the server has no TLS and sslmode={sslmode} wants it", CHECK_TLS
+            )
+        return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER)
     return Cause(
         Kind.REFUSED, f"TLS with the server could not be agreed on (sslmode={sslmode})", CHECK_TLS
     )
@@ -218,7 +224,7 @@ def _stranger(params: Mapping[str, str]) -> Cause:
     import socket
     import struct
 
-    closed = Cause(Kind.TRANSIENT, "connection closed by the server", CHECK_SERVER)
+    closed = Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER)
     address = (params.get("hostaddr") or params.get("host", ""), int(params.get("port", "5432")))
     try:
         with socket.create_connection(address, timeout=2) as connection:

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import psycopg
 
@@ -37,7 +37,7 @@ from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid)
 where l.locktype = 'advisory' and l.granted and l.objsubid = 1
   and l.classid = {_HIGH} and l.objid = {_LOW}
   and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
-"""
+"""  # noqa: S608  two integers of our own
 """Who has the lock; for operators too."""
 
 # Neither a timeout of the server nor a client that vanished may decide how long the lock lives.
@@ -66,7 +66,7 @@ class Held:
 
     session: Session
 
-    def __enter__(self) -> "Held":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -118,12 +118,7 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
             waited_s = round(time.monotonic() - started, 2)
             holder = _holder(session)
             if waited_s >= timeout_s:
-                raise LockError(
-                    f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}",
-                    remedy="Wait for the holder, or end it with pg_terminate_backend(pid); this "
-                    f"query shows it in the service's database: {' '.join(HOLDER.split())}",
-                    **holder,
-                )
+                raise _busy(holder, timeout_s)  # noqa: TRY301  the session is closed below
             if reminder.due(time.monotonic()):
                 log.event(
                     "info", "lock.contended", waited_s=waited_s, timeout_s=timeout_s, **holder
@@ -160,14 +155,23 @@ def _holder(session: Session) -> dict[str, Any]:
         cursor = session.connection.execute(HOLDER)
         names = [f"holder_{column.name}" for column in cursor.description or []]
         row = cursor.fetchone()
-    return {name: value for name, value in zip(names, row or (), strict=False) if value is not None}
+    fields = zip(names, row or (), strict=False)
+    return {name: value for name, value in fields if value is not None}
+
+
+def _busy(holder: dict[str, Any], timeout_s: float) -> LockError:
+    return LockError(
+        f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}",
+        remedy="Wait for the holder, or end it with pg_terminate_backend(pid); this query shows it "
+        f"in the service's database: {' '.join(HOLDER.split())}",
+        **holder,
+    )
 
 
 def _describe(holder: dict[str, Any]) -> str:
     if not holder:
         return "its holder is not to be seen"
-    return (
-        f"{holder.get('holder_application_name') or 'somebody'} has it "
-        f"(pid {holder.get('holder_pid')}, from {holder.get('holder_client_addr', 'a local socket')}, "
-        f"since {holder.get('holder_since', 'an unknown time')})"
-    )
+    who = holder.get("holder_application_name") or "somebody"
+    where = holder.get("holder_client_addr", "a local socket")
+    since = holder.get("holder_since", "an unknown time")
+    return f"{who} has it (pid {holder.get('holder_pid')}, from {where}, since {since})"

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what its errors mean for a start. The only user of psycopg.connect."""
+"""Connections to PostgreSQL, and what its errors mean. The only user of psycopg.connect."""
 
 import socket
 import threading
@@ -59,7 +59,7 @@ class Session:
         return self.connection.info.server_version
 
     def close(self) -> None:
-        """End the session without waiting for the server; what is open is rolled back. Idempotent."""
+        """End the session, not waiting for the server; what is open is rolled back. Idempotent."""
         self.connection.close()
 
 
@@ -131,25 +131,12 @@ def _resolved(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
         return dict(conninfo.params)
     found: list[tuple[str, str, int]] = []
     failed: list[str] = []
-
-    def resolve() -> None:
-        for host, port in addresses:
-            if host.startswith("/"):
-                found.append((host, "", port))
-                continue
-            try:
-                answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "not a host name"
-                failed.append(f"the host name {host!r} does not resolve ({reason})")
-            else:
-                found.extend((host, str(answer[4][0]), port) for answer in answers)
-
-    thread = threading.Thread(target=resolve, name="resolver", daemon=True)
+    thread = threading.Thread(target=_resolve, args=(addresses, found, failed), daemon=True)
     thread.start()
     thread.join(timeout_s)
     if thread.is_alive():
-        failed = [f"the name server gave no answer for {addresses[0][0]!r} within {timeout_s:.0f} s"]
+        host = addresses[0][0]
+        failed = [f"the name server gave no answer for {host!r} within {timeout_s:.0f} s"]
     if thread.is_alive() or not found:
         remedy = "Check the host name in {url} and the container's network."
         raise ConnectError(Cause(Kind.TRANSIENT, failed[0], remedy))
@@ -160,6 +147,22 @@ def _resolved(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
         "hostaddr": ",".join(hostaddrs),
         "port": ",".join(map(str, ports)),
     }
+
+
+def _resolve(
+    addresses: list[tuple[str, int]], found: list[tuple[str, str, int]], failed: list[str]
+) -> None:
+    for host, port in addresses:
+        if host.startswith("/"):
+            found.append((host, "", port))
+            continue
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a host name"
+            failed.append(f"the host name {host!r} does not resolve ({reason})")
+        else:
+            found.extend((host, str(answer[4][0]), port) for answer in answers)
 
 
 def _needs_no_resolver(host: str) -> bool:
@@ -175,7 +178,9 @@ def _needs_no_resolver(host: str) -> bool:
 def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:
     """The cause that decides: of several servers, one that may still come up outweighs refusals."""
     deadline = time.monotonic() + timeout_s
-    single = {key: str(params[key]).split(",") for key in ("host", "hostaddr", "port") if key in params}
+    single = {
+        key: str(params[key]).split(",") for key in ("host", "hostaddr", "port") if key in params
+    }
     causes: list[Cause] = []
     for index in range(max(map(len, single.values()))):
         chosen = {key: values[min(index, len(values) - 1)] for key, values in single.items()}
@@ -198,7 +203,11 @@ def translated(doing: str, *, remedy: str) -> Iterator[None]:
         code = error.sqlstate
         said = error.diag.message_primary or "the connection was lost"
         message = f"{doing}: {said}" + (f" ({code})" if code else "")
-        fields = {"sqlstate": code, "detail": error.diag.message_detail, "hint": error.diag.message_hint}
+        fields = {
+            "sqlstate": code,
+            "detail": error.diag.message_detail,
+            "hint": error.diag.message_hint,
+        }
         fields = {key: value for key, value in fields.items() if value}
         if code is None or code[:2] in ("08", "53", "57"):
             raise UnreachableError(message, remedy=CHECK_SERVER, **fields) from None

@@ -39,7 +39,7 @@ def end(session: Session, name: str, *, timeout_s: float = 5.0) -> int:
     seconds. Raises `UnreachableError` or `RefusedError`, also when one is still there at the end.
     """
     deadline = time.monotonic() + timeout_s
-    ended = 0
+    ended: int = 0
     remedy = f"End the sessions with application_name {name!r} by pg_terminate_backend."
     with translated("ending the child's sessions", remedy=remedy):
         while True:

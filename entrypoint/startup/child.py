@@ -65,8 +65,13 @@ def run(
             finally:
                 session.close()
         except (UnreachableError, RefusedError) as problem:
-            log.event("error", f"{step}.sessions_left", application_name=name,
-                      error=problem.message, remedy=problem.remedy)
+            log.event(
+                "error",
+                f"{step}.sessions_left",
+                application_name=name,
+                error=problem.message,
+                remedy=problem.remedy,
+            )
         else:
             if ended:
                 log.event("info", f"{step}.sessions_ended", application_name=name, count=ended)

@@ -25,8 +25,8 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
     connection = admin.connection
     user = connection.info.user
     remedy = (
-        f'Run ALTER ROLE "{user}" CREATEDB (and GRANT "{owner}" TO "{user}" if they differ), or set '
-        "ENTRYPOINT_ADMIN_URL to a role that may create databases."
+        f'Run ALTER ROLE "{user}" CREATEDB (and GRANT "{owner}" TO "{user}" if they differ), or '
+        "set ENTRYPOINT_ADMIN_URL to a role that may create databases."
     )
     with translated(f"creating the database {name!r} as role {user!r}", remedy=remedy):
         found = connection.execute("select from pg_catalog.pg_database where datname = %s", [name])
@@ -44,28 +44,32 @@ def _create(admin: Session, name: str, owner: str, deadline: float) -> bool:
     statement = sql.SQL("create database {} template template0 encoding 'UTF8' owner {}").format(
         sql.Identifier(name), sql.Identifier(owner)
     )
+    try:
+        _execute(admin, statement, deadline)
+    except psycopg.errors.DuplicateDatabase:
+        return False
+    except psycopg.errors.UniqueViolation as error:
+        # What every loser of a race gets: the check by name came before the winner's commit.
+        if error.diag.constraint_name != "pg_database_datname_index":
+            raise
+        return False
+    return True
+
+
+def _execute(admin: Session, statement: sql.Composed, deadline: float) -> None:
+    """Execute CREATE DATABASE, with a plain locale if the server's own cannot hold UTF8."""
     while True:
         try:
             admin.connection.execute(statement)
-        except psycopg.errors.DuplicateDatabase:
-            return False
-        except psycopg.errors.UniqueViolation as error:
-            # What every loser of a race gets: the check by name came before the winner's commit.
-            if error.diag.constraint_name != "pg_database_datname_index":
-                raise
-            return False
-        except psycopg.errors.ObjectInUse:
+        except psycopg.errors.InvalidParameterValue:
+            log.event("warning", "database.locale_replaced", locale="C")
+            admin.connection.execute(statement + sql.SQL(" lc_collate 'C' lc_ctype 'C'"))
+        except psycopg.errors.ObjectInUse:  # the template; the server itself waited for 5 s
             if time.monotonic() > deadline:
                 raise
             time.sleep(RETRY_S)
-        except psycopg.errors.InvalidParameterValue:
-            # The server's locale is not for UTF8; C is for every encoding.
-            if b"lc_collate" in statement.as_bytes():
-                raise
-            statement += sql.SQL(" lc_collate 'C' lc_ctype 'C'")
-            log.event("warning", "database.locale_replaced", database=name, locale="C")
-        else:
-            return True
+            continue
+        return
 
 
 def missing_extensions(session: Session, names: Sequence[str]) -> list[str]:
@@ -78,7 +82,7 @@ def missing_extensions(session: Session, names: Sequence[str]) -> list[str]:
 
 
 def create_extensions(session: Session, names: Sequence[str]) -> None:
-    """Create extensions, one statement each; call it under the lock, IF NOT EXISTS is no protection.
+    """Create extensions, one statement each, under the lock: IF NOT EXISTS loses races too.
 
     Idempotent. Raises `RefusedError` with what is lacking, `UnreachableError` when the server goes
     away; those created before stay.
@@ -90,10 +94,13 @@ def create_extensions(session: Session, names: Sequence[str]) -> None:
                 session.connection.execute(statement)
         except RefusedError as error:
             if error.fields.get("sqlstate") in ("58P01", "0A000"):
-                error.remedy = f"Install the extension {name!r} on the server, or remove it from database.extensions."
+                error.remedy = (
+                    f"Install the extension {name!r} on the server, or take it out of "
+                    "database.extensions."
+                )
             raise
 
 
 _EXTENSION_RIGHT: Final = (
-    "Set ENTRYPOINT_ADMIN_URL to a role that may create this extension, or let an operator create it."
+    "Set ENTRYPOINT_ADMIN_URL to a role that may create this extension, or let an operator do it."
 )

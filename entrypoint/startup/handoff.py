@@ -62,7 +62,7 @@ def find(argv: tuple[str, ...], environ: Environment) -> Service:
 
 def _refusal(path: str) -> ExecError | None:
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  a bytes-exact path
+        mode = os.stat(path).st_mode  # noqa: PTH116  byte for byte
     except (OSError, ValueError):
         remedy = "Correct the container's command, or add the file to the image."
         return ExecError(f"{path!r} is not found", code=NOT_FOUND, remedy=remedy)
@@ -76,7 +76,7 @@ def _refusal(path: str) -> ExecError | None:
 def _refusal_of_content(path: str) -> ExecError | None:
     """What the kernel would say to a script; a binary is left to it."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  a bytes-exact path
+        with open(path, "rb") as file:  # noqa: PTH123  byte for byte
             head = file.read(256)
     except OSError:  # may be executed and not be read
         return None
@@ -87,7 +87,7 @@ def _refusal_of_content(path: str) -> ExecError | None:
         return ExecError(f"{path!r} has no #! line", code=NOT_EXECUTABLE, remedy=remedy)
     # Linux cuts at blanks and tabs only: a carriage return at the line's end is part of the name.
     words = head[2:].split(b"\n")[0].replace(b"\t", b" ").strip(b" ").split(b" ")
-    if os.path.exists(words[0]):  # noqa: PTH110  bytes
+    if os.path.exists(words[0]):  # noqa: PTH110  byte for byte
         return None
     return ExecError(
         f"{path!r} wants the interpreter {os.fsdecode(words[0])!r}, which is not found",

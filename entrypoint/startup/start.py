@@ -129,10 +129,8 @@ def _database(
     if session.database != target.database:
         session.close()
         raise SettingsError(
-            [f"{target.variable} names the database {target.database!r} and leads to "
-             f"{session.database!r}"],
-            remedy="Correct the pooler's alias, or name the database itself in "
-            f"{target.variable}.",
+            [f"{target.variable} names {target.database!r} and leads to {session.database!r}"],
+            remedy=f"Correct the pooler's alias, or name the database itself in {target.variable}.",
         )
     return session, created
 
@@ -165,9 +163,7 @@ def _session(conninfo: Conninfo, connect: wait.Connect, timeout_s: float) -> Ses
     return wait.until_ready(conninfo, connect, deadline=time.monotonic() + timeout_s)
 
 
-def _extensions(
-    config: Settings, target: Conninfo, held: lock.Held, connect: wait.Connect
-) -> None:
+def _extensions(config: Settings, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
     missing = database.missing_extensions(held.session, config.extensions)
     if not missing:
         return

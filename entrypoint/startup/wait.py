@@ -10,7 +10,6 @@ from ..postgres.conninfo import Conninfo
 from ..postgres.diagnosis import Cause, Kind
 from ..postgres.session import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S, ConnectError, Session
 
-
 Connect = Callable[[Conninfo, float], Session]
 """Opens a session within so many seconds, or raises `ConnectError`."""
 

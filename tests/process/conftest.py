@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def stage(
-    tmp_path: Path, server: Endpoint, database: str, role: RoleFactory
-) -> Iterator[Stage]:
+def stage(tmp_path: Path, server: Endpoint, database: str, role: RoleFactory) -> Iterator[Stage]:
     """A service whose database does not exist yet and whose role may create it."""
     owner = role("createdb")
     made = Stage(tmp_path, server, database, owner.name, owner.password)

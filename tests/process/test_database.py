@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from tests.support.server import Server
 from tests.support.stage import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import RoleFactory
+    from tests.support.server import Server
 
 
 def facts(stage: Stage) -> tuple[Any, ...]:

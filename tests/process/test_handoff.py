@@ -18,9 +18,9 @@ from tests.support.stage import TENANT, Stage, service
 PROC = Path("/proc")
 
 
-def directly(argv: list[str], **options: Any) -> bytes:  # noqa: ANN401 - Popen's own
+def directly(argv: list[str], **options: Any) -> bytes:  # noqa: ANN401  Popen's own
     """What the same program writes when it is started without us."""
-    return subprocess.run(argv, stdout=subprocess.PIPE, check=False, **options).stdout
+    return bytes(subprocess.run(argv, stdout=subprocess.PIPE, check=False, **options).stdout)
 
 
 def hexed(entries: list[bytes]) -> list[str]:
@@ -72,7 +72,7 @@ def test_signals_as_without_us(stage: Stage, ignored: tuple[str, ...]) -> None:
 def test_only_the_three_descriptors(stage: Stage) -> None:
     """0-2 and nothing of ours; what the platform left open is closed too."""
     reader, writer = os.pipe()
-    os.set_inheritable(writer, True)  # noqa: FBT003 - os has no keyword for it
+    os.set_inheritable(writer, True)  # noqa: FBT003  os has no keyword for it
     try:
         program = stage.start(*service(), pass_fds=[writer])
         assert program.wait() == 0
@@ -158,7 +158,7 @@ def absent(_: Path) -> list[str]:
         (a_folder, 126),
     ],
 )
-def test_126_and_127_come_before_any_database_work(stage: Stage, make: Any, code: int) -> None:  # noqa: ANN401 - one of the makers above
+def test_126_and_127_come_before_any_database_work(stage: Stage, make: Any, code: int) -> None:  # noqa: ANN401  Popen's own
     """The server is not even asked."""
     program = stage.start(*make(stage.directory))
 
@@ -227,7 +227,11 @@ def test_sigterm_reaches_us_as_pid_1(stage: Stage) -> None:
         )
     )
     program.until("push.output", line="ready")
-    [inner] = (PROC / str(program.process.pid) / "task" / str(program.process.pid) / "children").read_text().split()
+    [inner] = (
+        (PROC / str(program.process.pid) / "task" / str(program.process.pid) / "children")
+        .read_text()
+        .split()
+    )
 
     os.kill(int(inner), signal.SIGTERM)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,7 +49,7 @@ def test_eight_starts_through_the_pooler(pooled: Stage) -> None:
     assert [program.wait(60) for program in programs] == [0] * 8
     runs = sorted(pooled.runs("push") + pooled.runs("seed"))
     assert len(runs) == 16
-    assert all(later[0] > earlier[1] for earlier, later in zip(runs, runs[1:], strict=False))
+    assert all(later[0] > earlier[1] for earlier, later in itertools.pairwise(runs))
     assert pooled.locks() == 0
 
 

@@ -99,7 +99,7 @@ def test_no_argv_and_no_needless_environment(canary: Stage) -> None:
         "postgres://u:{escaped}",
         "'postgres://u:{escaped}@127.0.0.1:1/d'",
         "u:{escaped}@127.0.0.1/d",
-        "host=127.0.0.1 port=1 dbname=d user=u password={raw}",
+        "host=127.0.0.1 port=1 dbname=d user=u password='{escaped}",
         "host=127.0.0.1 port=x dbname=d user=u password={escaped}",
         "postgres://u@127.0.0.1:1/d?password={escaped}&sslmode=nope",
         "jdbc:postgresql://127.0.0.1/d?user=u&password={escaped}",
@@ -118,7 +118,7 @@ def test_a_wrong_url_is_refused_without_quoting_it(stage: Stage, url: str, name:
 
 
 def test_a_wrong_password_is_not_in_the_refusal(canary: Stage) -> None:
-    """libpq's own messages quote the URL in places."""
+    """The messages of libpq quote the URL in places."""
     canary.password = CANARY + "x"
     program = canary.start()
 

@@ -272,7 +272,9 @@ def test_multiple_hosts(stage: Stage) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         closed = taken.getsockname()[1]
     host = f"127.0.0.1:{stage.server.port}"
-    stage.environ["DATABASE_URL"] = stage.url.replace(host, f"127.0.0.1:{closed},localhost:{stage.server.port}")
+    stage.environ["DATABASE_URL"] = stage.url.replace(
+        host, f"127.0.0.1:{closed},localhost:{stage.server.port}"
+    )
     stage.push = ["true"]
     stage.seed = ["true"]
     program = stage.start()

@@ -128,7 +128,10 @@ def test_skip_leaves_out_what_it_names(stage: Stage) -> None:
 
 def test_with_everything_skipped_run_only_hands_off(stage: Stage) -> None:
     """No connection is made: the server need not even be there."""
-    stage.environ |= {"ENTRYPOINT_SKIP": "push,seed", "DATABASE_URL": "postgres://u:p@127.0.0.1:1/d"}
+    stage.environ |= {
+        "ENTRYPOINT_SKIP": "push,seed",
+        "DATABASE_URL": "postgres://u:p@127.0.0.1:1/d",
+    }
     program = stage.start(*service("exit", "5"))
 
     assert program.wait() == 5

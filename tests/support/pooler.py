@@ -29,7 +29,9 @@ class Pooler(Endpoint):
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             port = free.getsockname()[1]
         super().__init__("127.0.0.1", port, server.superuser, server.password)
-        self._folder = Path(tempfile.mkdtemp(prefix="pooler-", dir="/tmp"))  # noqa: S108 - readable to the server's user
+        self._folder = Path(
+            tempfile.mkdtemp(prefix="pooler-", dir="/tmp")
+        )  # readable to the server's user
         self._write(server, mode, auth, users)
         assert PROGRAM is not None
         self._process = subprocess.Popen(

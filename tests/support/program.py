@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping, Sequence
 
 TIMEOUT_S = 30.0
@@ -51,7 +51,7 @@ class Program:
         *arguments: str,
         environ: Mapping[str, str] | Mapping[bytes, bytes],
         directory: Path,
-        **options: Any,  # noqa: ANN401 - Popen's own
+        **options: Any,  # noqa: ANN401  Popen's own
     ) -> Self:
         """Run `entrypoint ARGUMENTS` in `directory` with exactly this environment."""
         argv = [sys.executable, "-I", "-m", "entrypoint", *arguments]

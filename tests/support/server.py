@@ -36,7 +36,7 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_TEMP = Path("/tmp")  # noqa: S108 - short enough for a socket path (107 bytes), open to every user
+_TEMP = Path("/tmp")  # noqa: S108  short enough for a socket path (107 bytes), open to every user
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath, "TZ": "UTC"}
 _PASSWORD = secrets.token_urlsafe(16)
 _READY_TIMEOUT = 60.0

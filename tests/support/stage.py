@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import psycopg
 
 from tests.support.program import Program, python, toml
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import psycopg
+
     from tests.support.server import Endpoint
 
 TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"
@@ -46,7 +47,7 @@ class Stage:
         text = toml({**rest, "push": push, "seed": seed}, service="demo")
         (self.directory / "entrypoint.toml").write_text(text)
 
-    def start(self, *argv: str, command: str = "run", **options: Any) -> Program:  # noqa: ANN401 - Popen's own
+    def start(self, *argv: str, command: str = "run", **options: Any) -> Program:  # noqa: ANN401  Popen's own
         """Start the program, with `true` as the service unless an argv is given."""
         self.write_settings()
         environ = {

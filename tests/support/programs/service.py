@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 status = dict(
-    line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line
+    line.split(":\t")
+    for line in Path("/proc/self/status").read_text().splitlines()
+    if ":\t" in line
 )
 environ = Path("/proc/self/environ").read_bytes()
 seen = {
@@ -31,6 +33,8 @@ if words[:1] == ["serve-and-say"]:
     print(json.dumps({"event": "service.ready"}), file=sys.stderr, flush=True)
     while (number := signal.sigwait({signal.SIGUSR1, signal.SIGTERM})) != signal.SIGTERM:
         name = signal.Signals(number).name
-        print(json.dumps({"event": "service.signalled", "signal": name}), file=sys.stderr, flush=True)
+        print(
+            json.dumps({"event": "service.signalled", "signal": name}), file=sys.stderr, flush=True
+        )
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.kill(os.getpid(), signal.SIGTERM)
