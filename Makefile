@@ -13,7 +13,7 @@ UV_VENV := .cache/uv
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/package ## see it work: a real server, container starts, a race, a rollback
+demo: .venv/package ## see it work: a real server, a refusal, two starts, three at once
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: .venv/package ## run the tests; ARGS="-n 2 -k lock" reaches pytest

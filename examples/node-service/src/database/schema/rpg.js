@@ -4,7 +4,6 @@ const {
   integer,
   pgEnum,
   pgTable,
-  primaryKey,
   text,
   timestamp,
   uniqueIndex,
@@ -45,6 +44,7 @@ const items = pgTable(
 const heroItems = pgTable(
   'rpg_hero_items',
   {
+    id: uuid('id').primaryKey().defaultRandom(),
     heroId: uuid('hero_id')
       .notNull()
       .references(() => heroes.id, { onDelete: 'cascade' }),
@@ -54,7 +54,8 @@ const heroItems = pgTable(
     quantity: integer('quantity').notNull().default(1),
     equipped: boolean('equipped').notNull().default(false),
   },
-  (t) => [primaryKey({ columns: [t.heroId, t.itemId] })],
+  // Not a composite primary key: drizzle-kit 0.31 makes such a key anew on every push to PostgreSQL 18.
+  (t) => [uniqueIndex('rpg_hero_items_hero_item_key').on(t.heroId, t.itemId)],
 );
 
 const quests = pgTable(
