@@ -97,6 +97,7 @@ IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
     "push.inputs": _names,
     "push.timeout": _seconds,
     "push.lock_timeout": _seconds,
+    "push.on_older": _one_of("skip", "push", "fail"),
     "seed.command": _command,
     "seed.inputs": _names,
     "seed.timeout": _seconds,

@@ -40,7 +40,7 @@ def hide(secrets: Iterable[str], *, shown: Iterable[str] = ()) -> None:
     Each is hidden as it is and in the forms that programs print: percent-encoded, JSON-escaped,
     repr. ``shown`` are names that are printed anyway, such as the user's and the database's.
     """
-    global _pattern
+    global _pattern  # noqa: PLW0603  the whole point is that no later line can forget it
     names = set(shown)
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET and secret not in names:
@@ -178,7 +178,7 @@ def crash(error: BaseException) -> None:
     event("error", "entrypoint.crashed", error=f"{type(error).__name__}: {error}", traceback=text)
 
 
-def _structlog() -> Any:
+def _structlog() -> Any:  # noqa: ANN401  a module has no better type
     # structlog.dev imports rich where it is installed, about 0.04 s of every start for a
     # traceback style that is not used here. None in sys.modules is Python's own way to say
     # "not installed" (https://docs.python.org/3/reference/import.html#the-module-cache), and

@@ -1,5 +1,6 @@
 """The service registry: which database belongs to which service. Data is in services.toml."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ def load(path: Path = SHIPPED) -> Mapping[str, Service]:
     registry = {name: _service(name, row, problems) for name, row in rows.items()}
     owners: dict[str, str] = {}
     for service in registry.values():
+        if not service.database:
+            continue
         if owners.setdefault(service.database, service.name) != service.name:
             owner = owners[service.database]
             problem = f"{service.name}: database {service.database!r} is also {owner}'s"
@@ -57,7 +60,7 @@ def load(path: Path = SHIPPED) -> Mapping[str, Service]:
     return registry
 
 
-def _service(name: str, row: Any, problems: list[str]) -> Service:
+def _service(name: str, row: Any, problems: list[str]) -> Service:  # noqa: ANN401  from a file
     if not isinstance(row, dict):
         problems.append(f"{name}: is not a table")
         return Service(name, "", (), "tenant")
@@ -108,4 +111,19 @@ def misspelt(name: str, registry: Mapping[str, Service]) -> str | None:
         return None
     import difflib
 
-    return next(iter(difflib.get_close_matches(name[:MAX_SHOWN], registry, n=1, cutoff=0.8)), None)
+    # Words that all names share tell nothing: gaqno-hr-service is no gaqno-rpg-service.
+    shared = set.intersection(*map(_words, registry)) if len(registry) > 1 else set()
+    alike = 0.6 if shared else 0.8
+    if not shared <= _words(name):
+        shared, alike = set(), 0.8
+    stems = {_stem(known, shared): known for known in registry}
+    close = difflib.get_close_matches(_stem(name[:MAX_SHOWN], shared), stems, n=1, cutoff=alike)
+    return stems[close[0]] if close else None
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split("[-_.]", name))
+
+
+def _stem(name: str, shared: set[str]) -> str:
+    return " ".join(word for word in re.split("[-_.]", name) if word not in shared)

@@ -34,13 +34,15 @@ class Push:
     inputs: tuple[str, ...]
     timeout_s: float
     lock_timeout_s: float
+    on_older: str
 
 
 @dataclass(frozen=True)
 class Seed:
-    """How the tenant's rows are made; ``command`` has its ``{tenant_id}`` filled in."""
+    """How the tenant's rows are made; ``argv`` has the ``{tenant_id}`` of ``command`` filled in."""
 
     command: tuple[str, ...]
+    argv: tuple[str, ...]
     inputs: tuple[str, ...]
     timeout_s: float
     when: str
@@ -71,6 +73,7 @@ class Settings:
     wait_timeout_s: float
     lock_timeout_s: float
     skip: frozenset[str]
+    force: frozenset[str]
     service_environment: Environment
     """The container's, less our secrets; what came from a ``_FILE`` is in its variable."""
 
@@ -115,10 +118,11 @@ class _Reading:
         direct = self._direct(direct_url, database)
         admin_url = self.sources.secret("ENTRYPOINT_ADMIN_URL")
         admin = self._conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
-        push, seed = self._push(), self._seed(row)
+        push, seed = self._push(), self._seed(row, skipped="seed" in skip)
         if self.problems:
             raise self._error()
         environment = self._service_environment(variable, url)
+        direct_added = {variable: direct_url} if direct_url else {}
         return Settings(
             service=name,
             registered=row,
@@ -135,10 +139,9 @@ class _Reading:
             wait_timeout_s=options.get("ENTRYPOINT_WAIT_TIMEOUT", 300.0),
             lock_timeout_s=options.get("ENTRYPOINT_LOCK_TIMEOUT", 900.0),
             skip=skip,
+            force=options.get("ENTRYPOINT_FORCE", frozenset()),
             service_environment=environment,
-            push_environment=environment.changed(
-                added={variable: direct_url} if direct_url else {}
-            ),
+            push_environment=environment.changed(added=direct_added),
         )
 
     def _service(self) -> tuple[str | None, services.Service | None]:
@@ -166,11 +169,10 @@ class _Reading:
             if self.environ.get(name) or self.environ.get(f"{name}_FILE"):
                 return name, self.sources.secret(name)
         if required:
-            empty = [name for name in names if name in self.environ]
-            self.problems.append(
-                f"{empty[0]} is empty" if empty else f"{' or '.join(names)} is not set"
-            )
-            self.corrected[names[0]] = "postgresql://USER:****@HOST:5432/DATABASE"
+            empty = next((name for name in names if name in self.environ), None)
+            what = f"{empty} is empty" if empty else f"{' or '.join(names)} is not set"
+            self.problems.append(what)
+            self.corrected[empty or names[0]] = "postgresql://USER:****@HOST:5432/DATABASE"
         return names[0], ""
 
     def _conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
@@ -193,16 +195,12 @@ class _Reading:
 
     def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
         name = "ENTRYPOINT_DIRECT_URL"
-        direct = self._conninfo(name, url, needs_database=False)
-        if direct is None or database is None:
-            return direct
-        if direct.database != database.database:
-            self.problems.append(
-                f"{name} names the database {shortened(direct.database)}, "
-                f"the service's is {shortened(database.database)}"
-            )
+        direct = self._conninfo(name, url)
+        if direct and database and direct.database != database.database:
+            names = f"{shortened(direct.database)}, the service's is {shortened(database.database)}"
+            self.problems.append(f"{name} names the database {names}")
             self.corrected[name] = direct.with_database(database.database).safe()
-        return direct.with_database(database.database)
+        return direct
 
     def _maintenance_databases(self, admin: Conninfo | None) -> tuple[str, ...]:
         if named := self.sources.from_environment.get("ENTRYPOINT_MAINTENANCE_DATABASE"):
@@ -224,22 +222,25 @@ class _Reading:
             inputs=get("push.inputs", default=()),
             timeout_s=get("push.timeout", default=600.0),
             lock_timeout_s=get("push.lock_timeout", default=30.0),
+            on_older=get("push.on_older", default="skip"),
         )
 
-    def _seed(self, registered: services.Service | None) -> Seed:
+    def _seed(self, registered: services.Service | None, *, skipped: bool) -> Seed:
         get = self.sources.get
         command: tuple[str, ...] = get("seed.command", default=())
         when = get("seed.when", default=registered.seed if registered else "tenant")
         tenant = self.environ.get("SEED_TENANT_ID") or None
         if tenant and not _UUID.fullmatch(tenant):
             self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
-        if when == "always" and not tenant and any("{tenant_id}" in word for word in command):
+        needs_tenant = when == "always" and any("{tenant_id}" in word for word in command)
+        if needs_tenant and not tenant and not skipped:
             self.problems.append(
                 "SEED_TENANT_ID is not set, and seed.command needs {tenant_id} "
                 'with seed.when = "always"'
             )
         return Seed(
-            command=tuple(word.replace("{tenant_id}", tenant or "") for word in command),
+            command=command,
+            argv=tuple(word.replace("{tenant_id}", tenant or "") for word in command),
             inputs=get("seed.inputs", default=()),
             timeout_s=get("seed.timeout", default=600.0),
             when=when,

@@ -96,7 +96,7 @@ class Sources:
         close = longer or difflib.get_close_matches(name[:200], known, n=1, cutoff=0.0)
         self.problems.append(f"{prefix}{shortened(name)} is unknown; the nearest is {close[0]}")
 
-    def get(self, key: str, *, default: Any) -> Any:
+    def get(self, key: str, *, default: Any) -> Any:  # noqa: ANN401  the table says what it is
         """What a key of the file was set to; its variable wins."""
         variable = f"ENTRYPOINT_{key.replace('.', '_').upper()}"
         return self.from_environment.get(variable, self.from_file.get(key, default))

@@ -10,7 +10,7 @@ from ..log import MASK
 
 PASSED_ON: Final = frozenset(
     (  # noqa: SIM905  forty lines otherwise
-        "user password host hostaddr port dbname passfile service servicefile channel_binding "
+        "user password host hostaddr port dbname passfile service channel_binding "
         "options keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout "
         "sslmode sslnegotiation sslcompression sslcert sslkey sslcertmode sslpassword sslrootcert "
         "sslcrl sslcrldir sslsni requirepeer require_auth ssl_min_protocol_version "
@@ -37,7 +37,7 @@ BAD_HOST: Final = "has a host that is no valid name or address"
 BAD_PORT: Final = "has a port that is not a number from 1 to 65535"
 
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-_IPV6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?")
+_IPV6 = re.compile(r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]*(%[A-Za-z0-9_.-]+)?")
 
 
 @dataclass(frozen=True, repr=False)

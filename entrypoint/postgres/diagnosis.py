@@ -24,6 +24,9 @@ class Kind(Enum):
     TRANSIENT = "transient"
     """It may heal: wait."""
 
+    PASSED = "passed"
+    """It has healed between two attempts: try again at once."""
+
     REFUSED = "refused"
     """It will not heal by waiting: stop."""
 
@@ -96,7 +99,7 @@ def diagnose(params: Mapping[str, str], timeout_s: float) -> Cause:
             return no_answer(timeout_s)
         if connection.status == pq.ConnStatus.OK:
             return Cause(
-                Kind.TRANSIENT, "the first attempt failed, the second did not", CHECK_SERVER
+                Kind.PASSED, "the first attempt failed, the second did not", CHECK_SERVER
             )
         return _explain(recording.text, params, needs_password=connection.needs_password)
     finally:

@@ -65,7 +65,7 @@ def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = T
     text = _unwrap(text, problems)
     match = _URL.fullmatch(text)
     if not text:
-        problems = ["is empty"]
+        problems.append("is empty")
     elif match:
         if not _SCHEME.fullmatch(match["scheme"]):
             problems.append("has a scheme other than postgresql://")

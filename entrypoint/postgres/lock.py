@@ -58,10 +58,11 @@ _TRANSACTION_TIMEOUT_SINCE: Final = 170000
 
 @dataclass
 class Held:
-    """The lock, ours; nothing that can fail may run in the transaction that holds it.
+    """The lock, ours; what can fail runs in a savepoint of the transaction that holds it.
 
     A context manager: commits at the end of its body, which releases the lock, and closes the
-    session whatever happens. Raises `LockError` there when the lock was lost meanwhile.
+    session whatever happens. Commits after a failure too, because what was recorded until then is
+    true. Raises `LockError` there when the lock was lost meanwhile.
     """
 
     session: Session
@@ -71,10 +72,10 @@ class Held:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
-                self.session.connection.execute("commit")
+            self.session.connection.execute("commit")
         except psycopg.Error:
-            raise self.lost() from None
+            if kind is None:
+                raise self.lost() from None
         finally:
             self.session.close()
 

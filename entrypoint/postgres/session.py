@@ -53,6 +53,9 @@ class Session:
     pooled: bool
     """Whether a pooler stands between: it invents the backend's pid that it reports."""
 
+    probed: tuple[tuple[Any, ...], ...] = ()
+    """The first rows of what `open_session` was asked to look at besides."""
+
     @property
     def server_version(self) -> int:
         """The server's version as an integer, 150018 for 15.18."""
@@ -63,11 +66,14 @@ class Session:
         self.connection.close()
 
 
-def open_session(conninfo: Conninfo, timeout_s: float, *, application_name: str) -> Session:
-    """Connect and look at the server's state: one connection and one query.
+def open_session(
+    conninfo: Conninfo, timeout_s: float, *, application_name: str, probe: str = ""
+) -> Session:
+    """Connect and look at the server's state: one connection and one round trip.
 
-    Blocks for about ``timeout_s`` seconds for each address. Raises `ConnectError`, also for a
-    server that is in recovery or read-only.
+    The statements of ``probe`` are run with it, in the same transaction. Blocks for about
+    ``timeout_s`` seconds for each address. Raises `ConnectError`, also for a server that is in
+    recovery or read-only.
     """
     timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
     params: dict[str, Any] = {
@@ -87,19 +93,18 @@ def open_session(conninfo: Conninfo, timeout_s: float, *, application_name: str)
         # Its text may quote the conninfo, so it goes no further.
         raise ConnectError(_diagnose_each(params, timeout_s)) from None
     try:
-        return _checked(connection)
+        return _checked(connection, probe)
     except BaseException:
         connection.close()
         raise
 
 
-def _checked(connection: psycopg.Connection[TupleRow]) -> Session:
+def _checked(connection: psycopg.Connection[TupleRow], probe: str) -> Session:
     try:
-        row = connection.execute(_STATE).fetchone()
+        row, *probed = first_rows(connection, f"{_STATE};{probe}" if probe else _STATE)
     except psycopg.Error as error:
         text = f"the connection broke ({error.sqlstate or type(error).__name__})"
         raise ConnectError(Cause(Kind.TRANSIENT, text, CHECK_SERVER, error.sqlstate)) from None
-    assert row is not None  # noqa: S101  a select without from has one row
     database, in_recovery, read_only, backend_pid = row
     if in_recovery:
         raise ConnectError(
@@ -117,7 +122,19 @@ def _checked(connection: psycopg.Connection[TupleRow]) -> Session:
                 "Reset default_transaction_read_only for the role, the database or the server.",
             )
         )
-    return Session(connection, database, pooled=connection.info.backend_pid != backend_pid)
+    pooled = connection.info.backend_pid != backend_pid
+    return Session(connection, database, pooled, tuple(probed))
+
+
+def first_rows(connection: psycopg.Connection[TupleRow], statements: str) -> list[TupleRow]:
+    """Run statements in one round trip; the first row of each that has one."""
+    cursor = connection.execute(statements)
+    rows = []
+    while True:
+        if cursor.description and (row := cursor.fetchone()) is not None:
+            rows.append(row)
+        if not cursor.nextset():
+            return rows
 
 
 def _resolved(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
@@ -186,7 +203,7 @@ def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:
         chosen = {key: values[min(index, len(values) - 1)] for key, values in single.items()}
         remaining = max(SHORTEST_TIMEOUT_S, deadline - time.monotonic())
         causes.append(diagnose({**params, **{k: v for k, v in chosen.items() if v}}, remaining))
-    order = (Kind.MISSING, Kind.UNCLEAR, Kind.TRANSIENT, Kind.REFUSED)
+    order = (Kind.PASSED, Kind.MISSING, Kind.UNCLEAR, Kind.TRANSIENT, Kind.REFUSED)
     return min(causes, key=lambda cause: order.index(cause.kind))
 
 

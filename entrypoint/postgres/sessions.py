@@ -25,10 +25,14 @@ def application_name(service: str | None, suffix: str = "") -> str:
 
     What must go for the length is the host's beginning: its end tells replicas apart.
     """
-    host = socket.gethostname()
     head = f"entrypoint/{service or '-'}"[:30]
     room = MAX_NAME - len(head) - len(suffix) - 1
-    return re.sub(r"[^!-~]", "?", f"{head}/{host[-room:]}{suffix}")
+    return re.sub(r"[^!-~]", "?", f"{head}/{host()[-room:]}{suffix}")
+
+
+def host() -> str:
+    """This container's host name."""
+    return socket.gethostname()
 
 
 def end(session: Session, name: str, *, timeout_s: float = 5.0) -> int:

@@ -1,7 +1,6 @@
 """How push and seed run the service's own program: watched by the lock, with nothing left of it."""
 
 import secrets
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,11 +29,6 @@ class Surroundings:
     """Whether the child connects through a pooler, which refuses PGOPTIONS."""
 
     lock_timeout_s: float
-
-
-def find(argv: tuple[str, ...], environ: Environment) -> str | None:
-    """The program's path as the child's PATH has it, or None."""
-    return shutil.which(argv[0], path=environ.get("PATH"))
 
 
 def run(

@@ -41,7 +41,7 @@ def find(argv: tuple[str, ...], environ: Environment) -> Service:
         candidates = [name]
     else:
         path = environ.get("PATH") or _DEFAULT_PATH
-        candidates = [os.path.join(folder or ".", name) for folder in path.split(":")]  # noqa: PTH118  must stay as PATH has it
+        candidates = [os.path.join(folder or ".", name) for folder in path.split(":")]
     refusals = []
     for candidate in candidates if name else []:
         refusal = _refusal(candidate)
@@ -62,7 +62,7 @@ def find(argv: tuple[str, ...], environ: Environment) -> Service:
 
 def _refusal(path: str) -> ExecError | None:
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  byte for byte
+        mode = os.stat(path).st_mode
     except (OSError, ValueError):
         remedy = "Correct the container's command, or add the file to the image."
         return ExecError(f"{path!r} is not found", code=NOT_FOUND, remedy=remedy)
@@ -76,7 +76,7 @@ def _refusal(path: str) -> ExecError | None:
 def _refusal_of_content(path: str) -> ExecError | None:
     """What the kernel would say to a script; a binary is left to it."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  byte for byte
+        with open(path, "rb") as file:
             head = file.read(256)
     except OSError:  # may be executed and not be read
         return None
@@ -87,7 +87,7 @@ def _refusal_of_content(path: str) -> ExecError | None:
         return ExecError(f"{path!r} has no #! line", code=NOT_EXECUTABLE, remedy=remedy)
     # Linux cuts at blanks and tabs only: a carriage return at the line's end is part of the name.
     words = head[2:].split(b"\n")[0].replace(b"\t", b" ").strip(b" ").split(b" ")
-    if os.path.exists(words[0]):  # noqa: PTH110  byte for byte
+    if os.path.exists(words[0]):
         return None
     return ExecError(
         f"{path!r} wants the interpreter {os.fsdecode(words[0])!r}, which is not found",

@@ -38,6 +38,7 @@ def _until(
     started = time.monotonic()
     backoff, reminder = Backoff(deadline), Reminder()
     where = conninfo.where()
+    passed = False
     while True:
         try:
             return connect(conninfo, min(ATTEMPT_TIMEOUT_S, deadline - time.monotonic()))
@@ -45,6 +46,10 @@ def _until(
             cause = error.cause
         if cause.kind in stops:
             return cause
+        if cause.kind is Kind.PASSED and not passed:
+            passed = True
+            continue
+        passed = False
         remedy = cause.remedy.format(url=conninfo.variable)
         if cause.kind is Kind.REFUSED:
             raise RefusedError(

@@ -1,0 +1,119 @@
+"""Whether there is anything to do: what the ledger proves, and what it does not."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from enum import Enum
+
+from psycopg.pq import TransactionStatus
+
+from .. import log
+from ..errors import PushError, RefusedError
+from ..postgres.ledger import Ledger
+from ..postgres.session import Session, translated
+
+
+class Verdict(Enum):
+    """What to do about a step."""
+
+    RUN = "run"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, and the reason that is logged with it."""
+
+    verdict: Verdict
+    reason: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether the step has work to do."""
+        return self.verdict is Verdict.RUN
+
+
+UNCHANGED = Decision(Verdict.SKIP, "unchanged")
+
+UNPROVABLE = "neither inputs nor a release to compare"
+
+OLDER = "an older release: a newer schema was pushed since"
+
+
+def push(
+    ledger: Ledger, catalog: str, fingerprint: str | None, *, on_older: str, forced: bool
+) -> Decision:
+    """Whether to push: skipped only if inputs and live catalog are those of the last push.
+
+    A push is state-based: an older release's would drop what a newer one added. So one whose
+    inputs were pushed before, and not last, does as ``on_older`` says.
+    """
+    last = ledger.last
+    if forced or fingerprint is None or last is None:
+        reason = "forced" if forced else UNPROVABLE if fingerprint is None else "first"
+        return Decision(Verdict.RUN, reason)
+    if last.fingerprint == fingerprint:
+        unchanged = last.catalog == catalog
+        return UNCHANGED if unchanged else Decision(Verdict.RUN, "drift")
+    if any(push.fingerprint == fingerprint for push in ledger.pushes):
+        verdicts = {"skip": Verdict.SKIP, "push": Verdict.RUN, "fail": Verdict.FAIL}
+        return Decision(verdicts[on_older], OLDER)
+    return Decision(Verdict.RUN, "changed")
+
+
+def seed(ledger: Ledger, key: str, fingerprint: str | None, *, forced: bool) -> Decision:
+    """Whether to seed: skipped only if the ledger has this tenant with this seed's fingerprint."""
+    if forced:
+        return Decision(Verdict.RUN, "forced")
+    if fingerprint is None:
+        return Decision(Verdict.RUN, UNPROVABLE)
+    seeded = ledger.seeds.get(key)
+    if seeded is None:
+        return Decision(Verdict.RUN, "first")
+    if seeded[0] != fingerprint:
+        return Decision(Verdict.RUN, "changed")
+    return Decision(Verdict.SKIP, "seeded")
+
+
+def is_there(session: Session, check: str, tenant: str | None) -> bool:
+    """Whether ``seed.check`` finds a row: data that somebody emptied is seeded again.
+
+    A check that fails finds none, and is logged. Leaves an open transaction as it was. Raises
+    `UnreachableError` when the connection is gone.
+    """
+    connection = session.connection
+    in_transaction = connection.info.transaction_status == TransactionStatus.INTRANS
+    try:
+        savepoint = connection.transaction() if in_transaction else nullcontext()
+        with translated("running seed.check", remedy="Correct seed.check."), savepoint:
+            row = connection.execute(check, {"tenant_id": tenant}).fetchone()
+    except RefusedError as error:
+        log.event("warning", "seed.check_failed", error=error.message, remedy=error.remedy)
+        return False
+    return row is not None
+
+
+def tell_skipped(step: str, decision: Decision, ledger: Ledger) -> None:
+    """Log why a step is skipped; an older release is a warning that says what it is older than."""
+    if decision.reason is not OLDER or ledger.last is None:
+        log.event("info", f"{step}.skipped", reason=decision.reason)
+        return
+    last = ledger.last
+    log.event(
+        "warning",
+        f"{step}.skipped",
+        reason=decision.reason,
+        pushed_release=last.release,
+        pushed_at=last.at,
+        pushed_host=last.host,
+        remedy='Set push.on_older = "push", or ENTRYPOINT_FORCE=push once, to push all the same.',
+    )
+
+
+def refuse_older(decision: Decision) -> None:
+    """Raise `PushError` where ``push.on_older`` is "fail"."""
+    if decision.verdict is Verdict.FAIL:
+        raise PushError(
+            f"not pushed: {decision.reason}",
+            remedy='Deploy the newer release, or set push.on_older to "skip" or "push".',
+        )

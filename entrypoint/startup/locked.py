@@ -1,0 +1,153 @@
+"""Steps 4 and 5 under the lock, and the record of what was done.
+
+Imported only where there is something to do.
+"""
+
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from .. import log
+from ..errors import LockError, RefusedError
+from ..postgres import ledger, lock, sessions
+from ..postgres.conninfo import Conninfo
+from ..postgres.session import Session
+from . import child, database, decide, push, seed, wait
+from .plan import Plan
+from .timeline import step
+
+CLEANUP_S: Final = 5.0
+"""Seconds in which a session must open that ends those of a child."""
+
+
+def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) -> None:
+    """Wait for the lock, look again, do what is still to be done, and record it.
+
+    What was done before a failure is recorded too. Closes the session, whatever happens. Raises
+    `LockError`, `PushError`, `SeedError`, `RefusedError`, `UnreachableError` and `Terminated`.
+    """
+    config = plan.config
+    with step("lock", end="acquired"):
+        reopen = partial(_session, target, connect, config.wait_timeout_s)
+        held = lock.acquire(session, reopen, timeout_s=config.lock_timeout_s)
+    with held:
+        found = ledger.look(held.session)
+        if found.ledger.problem:
+            log.event("warning", "ledger.ignored", reason=found.ledger.problem)
+        record = _Record(held, found.ledger)
+        try:
+            _extensions(plan, target, held, connect)
+            _push(plan, target, record, found, connect)
+            _seed(plan, record, found, connect)
+        except LockError:
+            raise  # nothing can be recorded, and somebody else may be at work
+        except BaseException:
+            record.write()
+            raise
+        record.write()
+
+
+class _Record:
+    """The ledger as it will be written at the end of the lock."""
+
+    def __init__(self, held: lock.Held, before: ledger.Ledger) -> None:
+        self.held = held
+        self.before = self.ledger = before
+
+    def write(self) -> None:
+        """Write what changed; what cannot be written is said and stops nothing."""
+        if self.ledger is self.before:
+            return
+        session = self.held.session
+        if not self.ledger.writable:
+            why = self.ledger.problem or "the role does not own the database"
+            remedy = (
+                "Use an image with the current version of entrypoint."
+                if self.ledger.problem
+                else f'Run ALTER DATABASE "{session.database}" OWNER TO the role of the '
+                "database's URL, or GRANT the owner to it; until then every start pushes and seeds."
+            )
+            log.event("warning", "ledger.not_written", reason=why, remedy=remedy)
+            return
+        try:
+            ledger.write(session, self.ledger)
+        except RefusedError as error:
+            log.event("warning", "ledger.not_written", reason=error.message, remedy=error.remedy)
+
+
+def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
+    config = plan.config
+    missing = database.missing_extensions(held.session, config.extensions)
+    if not missing:
+        return
+    with step("extensions") as fields:
+        fields["created"] = missing
+        # Not in the lock's transaction: the push could not see them before it ends.
+        creator = (config.admin or target).with_database(target.database)
+        with closing(_session(creator, connect, config.wait_timeout_s)) as session:
+            database.create_extensions(session, missing)
+
+
+def _push(
+    plan: Plan, target: Conninfo, record: _Record, found: ledger.Found, connect: wait.Connect
+) -> None:
+    decision = plan.push(found)
+    if decision.verdict is decide.Verdict.SKIP:
+        decide.tell_skipped("push", decision, found.ledger)
+        return
+    config, held = plan.config, record.held
+    with step("push", reason=decision.reason) as fields:
+        decide.refuse_older(decision)
+        around = child.Surroundings(
+            held,
+            config.push_environment,
+            config.service,
+            partial(_session, target, connect, CLEANUP_S),
+            pooled=held.session.pooled,
+            lock_timeout_s=config.push.lock_timeout_s,
+        )
+        finished = push.run(config.push.command, config.push.timeout_s, around)
+        fields["returncode"] = finished.returncode
+        record.ledger = record.ledger.pushed(
+            ledger.Push(
+                fingerprint=plan.push_fingerprint or "",
+                catalog=ledger.look(held.session).catalog,
+                release=config.release,
+                host=sessions.host(),
+                at=_now(),
+                elapsed_s=round(finished.elapsed_s, 3),
+            )
+        )
+
+
+def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connect) -> None:
+    decision = plan.seed(found, record.held.session)
+    if not decision.runs:
+        decide.tell_skipped("seed", decision, found.ledger)
+        return
+    config, held = plan.config, record.held
+    assert config.database is not None  # noqa: S101  there is a session in it
+    with step("seed", reason=decision.reason) as fields:
+        fields["tenant_id"] = config.seed.tenant
+        around = child.Surroundings(
+            held,
+            config.service_environment,
+            config.service,
+            partial(_session, config.database, connect, CLEANUP_S),
+            # With a direct URL beside it, this one is there for a pooler.
+            pooled=held.session.pooled or config.direct is not None,
+            lock_timeout_s=config.push.lock_timeout_s,
+        )
+        finished = seed.run(config.seed.argv, config.seed.timeout_s, around)
+        fields["returncode"] = finished.returncode
+        record.ledger = record.ledger.seeded(plan.tenant, plan.seed_fingerprint or "", _now())
+
+
+def _session(conninfo: Conninfo, connect: wait.Connect, timeout_s: float) -> Session:
+    return wait.until_ready(conninfo, connect, deadline=time.monotonic() + timeout_s)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

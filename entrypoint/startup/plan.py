@@ -1,0 +1,100 @@
+"""What one start wants to have done, as fingerprints to compare with the ledger's."""
+
+import shutil
+from dataclasses import dataclass
+
+from .. import inputs
+from ..errors import SettingsError
+from ..postgres.ledger import Found
+from ..postgres.session import Session
+from ..settings import Settings
+from . import decide
+from .decide import Decision, Verdict
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings, and a fingerprint for each step; None where nothing can be proved."""
+
+    config: Settings
+    push_fingerprint: str | None
+    seed_fingerprint: str | None
+
+    @classmethod
+    def of(cls, config: Settings) -> "Plan":
+        """Fingerprint the inputs. Raises `SettingsError` for what cannot be found or read."""
+        problems: list[str] = []
+        push = seed = None
+        if config.push.command and "push" not in config.skip:
+            push = _fingerprint("push", config, problems)
+        if config.seed.command and "seed" not in config.skip:
+            seed = _fingerprint("seed", config, problems)
+        if problems:
+            raise SettingsError(
+                problems, remedy="Correct what is listed, in the image or in its settings file."
+            )
+        return cls(config, push, seed)
+
+    @property
+    def provable(self) -> bool:
+        """Whether the ledger can say anything at all."""
+        return self.push_fingerprint is not None or self.seed_fingerprint is not None
+
+    def push(self, found: Found) -> Decision:
+        """Whether to push."""
+        if reason := _not_at_all("push", self.config):
+            return Decision(Verdict.SKIP, reason)
+        return decide.push(
+            found.ledger,
+            found.catalog,
+            self.push_fingerprint,
+            on_older=self.config.push.on_older,
+            forced="push" in self.config.force,
+        )
+
+    def seed(self, found: Found, session: Session) -> Decision:
+        """Whether to seed; asks the session for ``seed.check`` where the ledger has the tenant."""
+        if reason := _not_at_all("seed", self.config):
+            return Decision(Verdict.SKIP, reason)
+        seed = self.config.seed
+        forced = "seed" in self.config.force
+        decision = decide.seed(found.ledger, self.tenant, self.seed_fingerprint, forced=forced)
+        if decision.runs or seed.check is None or decide.is_there(session, seed.check, seed.tenant):
+            return decision
+        return Decision(Verdict.RUN, "seed.check found no row")
+
+    @property
+    def tenant(self) -> str:
+        """The ledger's key for the seed: the tenant, or a dash where there is none."""
+        return self.config.seed.tenant or "-"
+
+
+def _not_at_all(step: str, config: Settings) -> str | None:
+    """Why a step has no work, whatever the ledger says."""
+    if step in config.skip:
+        return "ENTRYPOINT_SKIP"
+    command = config.push.command if step == "push" else config.seed.command
+    if step == "seed" and config.seed.when == "never":
+        return "seed.when is never"
+    if not command:
+        return f"no {step}.command"
+    if step == "seed" and config.seed.when == "tenant" and config.seed.tenant is None:
+        return "SEED_TENANT_ID is not set"
+    return None
+
+
+def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None:
+    part = config.push if step == "push" else config.seed
+    path = config.service_environment.get("PATH")
+    if shutil.which(part.command[0], path=path) is None:
+        problems.append(f"{step}.command: {part.command[0]!r} is not found on PATH")
+    if not part.inputs:
+        words = [*part.command, config.release or ""]
+        return inputs.fingerprint(words, (), ".") if config.release else None
+    try:
+        return inputs.fingerprint(part.command, part.inputs, ".")
+    except inputs.NoMatchError as error:
+        problems.append(f"{step}.inputs: {error}")
+    except OSError as error:
+        problems.append(f"{step}.inputs: {error.filename!r} cannot be read ({error.strerror})")
+    return None

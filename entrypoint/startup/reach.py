@@ -1,0 +1,95 @@
+"""Steps 2 and 3 together: a session in the service's database, created if it is missing."""
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from .. import log
+from ..errors import EntrypointError, RefusedError, SettingsError
+from ..postgres.conninfo import Conninfo
+from ..postgres.diagnosis import Cause, Kind
+from ..postgres.session import Session
+from . import wait
+
+AFTER_CREATE_S: Final = 15.0
+"""Seconds in which a database that was just created must let us in."""
+
+
+@dataclass(frozen=True)
+class Creation:
+    """How a missing database is created: from which others, by whom, and for whom."""
+
+    admin: Conninfo
+    maintenance_databases: tuple[str, ...]
+    isolate: bool
+
+
+def database(
+    target: Conninfo,
+    reached: Session | Cause,
+    creation: Creation,
+    connect: wait.Connect,
+    deadline: float,
+) -> tuple[Session, bool]:
+    """A session in the target, and whether it had to be created.
+
+    Raises `SettingsError` when the server says that this is another database than the URL names,
+    and what `wait` and `database.create` raise.
+    """
+    created = False
+    if isinstance(reached, Session):
+        session = reached
+    else:
+        created = _create(target, creation, connect, deadline)
+        late = max(deadline, time.monotonic() + AFTER_CREATE_S)
+        session = wait.until_ready(target, connect, deadline=late)
+    if session.database != target.database:
+        session.close()
+        raise SettingsError(
+            [f"{target.variable} names {target.database!r} and leads to {session.database!r}"],
+            remedy=f"Correct the pooler's alias, or name the database itself in {target.variable}.",
+        )
+    return session, created
+
+
+def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadline: float) -> bool:
+    from . import database as step
+
+    admin = _maintenance(creation, connect, deadline)
+    if admin is None:
+        return False
+    with closing(admin):
+        created = step.create(
+            admin,
+            target.database,
+            owner=target.user,
+            isolate=creation.isolate,
+            deadline=deadline,
+        )
+    if created:
+        log.event("info", "database.created", database=target.database, owner=target.user)
+    return created
+
+
+def _maintenance(creation: Creation, connect: wait.Connect, deadline: float) -> Session | None:
+    """A session to create the database from; None when a pooler does not say what is wrong."""
+    refusal: EntrypointError | None = None
+    unclear = False
+    for name in creation.maintenance_databases:
+        admin = creation.admin.with_database(name)
+        try:
+            reached = wait.until_answered(admin, connect, deadline=deadline)
+        except RefusedError as error:
+            refusal = refusal or error
+            continue
+        if isinstance(reached, Session):
+            return reached
+        unclear = unclear or reached.kind is Kind.UNCLEAR
+    if unclear:
+        return None
+    names = ", ".join(creation.maintenance_databases)
+    raise refusal or RefusedError(
+        f"none of the databases {names} exists to create another from",
+        remedy="Set ENTRYPOINT_MAINTENANCE_DATABASE to a database that this role may connect to.",
+    )
