@@ -113,9 +113,9 @@ def misspelt(name: str, registry: Mapping[str, Service]) -> str | None:
 
     # Words that all names share tell nothing: gaqno-hr-service is no gaqno-rpg-service.
     shared = set.intersection(*map(_words, registry)) if len(registry) > 1 else set()
-    alike = 0.6 if shared else 0.8
     if not shared <= _words(name):
-        shared, alike = set(), 0.8
+        shared = set()
+    alike = 0.6 if shared else 0.8
     stems = {_stem(known, shared): known for known in registry}
     close = difflib.get_close_matches(_stem(name[:MAX_SHOWN], shared), stems, n=1, cutoff=alike)
     return stems[close[0]] if close else None

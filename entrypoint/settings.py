@@ -112,8 +112,7 @@ class _Reading:
         name, row = self._service()
         variable, url = self._database_url(required=skip != set(STEPS))
         database = self._conninfo(variable, url)
-        if database is not None:
-            self._check_database(variable, database, name)
+        self._check_database(database, name)
         direct_url = self.sources.secret("ENTRYPOINT_DIRECT_URL")
         direct = self._direct(direct_url, database)
         admin_url = self.sources.secret("ENTRYPOINT_ADMIN_URL")
@@ -188,10 +187,10 @@ class _Reading:
         log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
         return conninfo
 
-    def _check_database(self, variable: str, conninfo: Conninfo, name: str | None) -> None:
-        if misfit := services.misfit(conninfo.database, name, self.registry):
-            self.problems.append(f"{variable} names the database {misfit.why}")
-            self.corrected[variable] = conninfo.with_database(misfit.right or "DATABASE").safe()
+    def _check_database(self, url: Conninfo | None, name: str | None) -> None:
+        if url and (misfit := services.misfit(url.database, name, self.registry)):
+            self.problems.append(f"{url.variable} names the database {misfit.why}")
+            self.corrected[url.variable] = url.with_database(misfit.right or "DATABASE").safe()
 
     def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
         name = "ENTRYPOINT_DIRECT_URL"
@@ -203,11 +202,9 @@ class _Reading:
         return direct
 
     def _maintenance_databases(self, admin: Conninfo | None) -> tuple[str, ...]:
-        if named := self.sources.from_environment.get("ENTRYPOINT_MAINTENANCE_DATABASE"):
-            return (named,)
-        if admin is not None and admin.database:
-            return (admin.database,)
-        return ("postgres", "defaultdb")
+        named = self.sources.from_environment.get("ENTRYPOINT_MAINTENANCE_DATABASE")
+        name = named or (admin.database if admin else "")
+        return (name,) if name else ("postgres", "defaultdb")
 
     def _release(self) -> str | None:
         commit = self.environ.get("SOURCE_COMMIT") or None
@@ -257,9 +254,7 @@ class _Reading:
         return self.environ.changed(without=[*ours, f"{variable}_FILE"], added={variable: url})
 
     def _error(self) -> SettingsError:
-        if self.corrected:
-            shown = [f"{name} to {url}" for name, url in self.corrected.items()]
-            remedy = f"Set {' and '.join(shown)} (the password is masked here) and start again."
-        else:
-            remedy = "Correct the settings that are listed and start again."
-        return SettingsError(self.problems, remedy=remedy)
+        remedy = "Correct the settings that are listed"
+        if shown := [f"{name} to {url}" for name, url in self.corrected.items()]:
+            remedy = f"Set {' and '.join(shown)} (the password is masked here)"
+        return SettingsError(self.problems, remedy=f"{remedy} and start again.")

@@ -51,10 +51,14 @@ class Program:
         *arguments: str,
         environ: Mapping[str, str] | Mapping[bytes, bytes],
         directory: Path,
+        through: Sequence[str] = (),
         **options: Any,  # noqa: ANN401  Popen's own
     ) -> Self:
-        """Run `entrypoint ARGUMENTS` in `directory` with exactly this environment."""
-        argv = [sys.executable, "-I", "-m", "entrypoint", *arguments]
+        """Run `entrypoint ARGUMENTS` in `directory` with exactly this environment.
+
+        `through` is a program that becomes it, such as `ip netns exec NAME`.
+        """
+        argv = [*through, sys.executable, "-I", "-m", "entrypoint", *arguments]
         return cls(
             subprocess.Popen(
                 argv,

@@ -1,0 +1,116 @@
+"""Every way a start can end is documented, once, in the code and in the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from entrypoint import cli, errors
+from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
+from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def subclasses(of: type[EntrypointError]) -> list[type[EntrypointError]]:
+    return [found for each in of.__subclasses__() for found in [each, *subclasses(each)]]
+
+
+CLASSES = subclasses(EntrypointError)
+
+
+def test_all_are_found() -> None:
+    """Every exception of the module is one of them, their root, or Terminated."""
+    defined = [value for value in vars(errors).values() if isinstance(value, type)]
+    assert set(defined) == {*CLASSES, EntrypointError, Terminated}
+
+
+@pytest.mark.parametrize("cls", [*CLASSES, EntrypointError, Terminated])
+def test_class_is_documented(cls: type) -> None:
+    """Each has a docstring and stands in the module's tree."""
+    assert cls.__doc__
+    assert re.search(rf"\b{cls.__name__}\b", errors.__doc__ or "")
+
+
+def test_codes_are_distinct() -> None:
+    """No two classes end with the same code, and none with success, a crash or wrong usage."""
+    codes = {cls.__name__: cls.exit_code for cls in CLASSES if cls is not ExecError}
+    assert len(set(codes.values())) == len(codes)
+    assert not {0, cli.BUG, cli.USAGE, 126, 127} & set(codes.values())
+    assert all(0 < code < 126 for code in codes.values())
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if cls not in (ExecError, SettingsError)])
+def test_error_carries_its_parts(cls: type[EntrypointError]) -> None:
+    """Message, remedy and fields are kept apart, and the text is the message."""
+    error = cls("it broke", remedy="Mend it.", attempt=3)
+    assert (str(error), error.message, error.remedy) == ("it broke", "it broke", "Mend it.")
+    assert error.fields == {"attempt": 3}
+    assert (error.step, error.elapsed_s) == ("entrypoint", None)
+
+
+def test_settings_error_with_one_problem() -> None:
+    """One problem is the message itself."""
+    error = SettingsError(["A is wrong"], remedy="Correct A.")
+    assert (str(error), error.problems, error.fields) == ("A is wrong", ["A is wrong"], {})
+
+
+def test_settings_error_with_many_problems() -> None:
+    """Several are counted in the message and listed in a field."""
+    error = SettingsError(["A is wrong", "B is missing"], remedy="Correct them.", file="x")
+    assert str(error) == "2 settings are missing or wrong"
+    assert error.fields == {"problems": ["A is wrong", "B is missing"], "file": "x"}
+
+
+def test_exec_error_has_its_own_code() -> None:
+    """126 or 127, as whoever raises it says."""
+    codes = [ExecError("x", code=code, remedy="y").exit_code for code in (126, 127)]
+    assert codes == [126, 127]
+
+
+def test_terminated() -> None:
+    """128+n, and no Exception, so that no retry loop swallows it."""
+    assert [Terminated(signum).exit_code for signum in (1, 2, 3, 15)] == [129, 130, 131, 143]
+    assert not issubclass(Terminated, Exception)
+
+
+def section(name: str) -> list[list[str]]:
+    """The cells of the tables between two markers of the README, without their headers."""
+    found = re.search(rf"<!-- {name} -->(.*?)<!-- /{name} -->", README.read_text(), re.DOTALL)
+    assert found, f"README.md has no <!-- {name} --> ... <!-- /{name} -->"
+    body = re.sub(r"^\|.*\n\|[-:| ]+\|$", "", found[1], flags=re.MULTILINE)
+    rows = [line for line in body.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_exit_codes_of_the_readme() -> None:
+    """The README's table has the codes of the classes, those without a class, and no other."""
+    documented = {
+        " ".join(re.findall(r"\d+(?:\+n)?", row[0])): row[1].strip("`")
+        for row in section("exit-codes")
+    }
+    expected = {str(c.exit_code): c.__name__ for c in CLASSES if c is not ExecError}
+    expected |= {"126 127": "ExecError", "128+n": "Terminated"}
+    expected |= {"0": "", str(cli.BUG): "", str(cli.USAGE): ""}
+    assert documented == expected
+
+
+def test_settings_of_the_readme() -> None:
+    """The README's tables name every key and variable that is read, and no other."""
+    documented = {
+        name.strip("[]") for row in section("settings") for name in re.findall(r"`([^`]+)`", row[0])
+    }
+    by_section = {f"ENTRYPOINT_{key.replace('.', '_').upper()}" for key in IN_FILE if "." in key}
+    required = {
+        *IN_FILE,
+        "gates",
+        *(IN_ENVIRONMENT.keys() - by_section),
+        *OUR_SECRETS,
+        "DATABASE_URL",
+        "SEED_TENANT_ID",
+        "SERVICE_NAME",
+        "SOURCE_COMMIT",
+    }
+    assert documented - by_section - {f"gates.{key}" for key in GATE_KEYS} == required

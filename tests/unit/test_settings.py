@@ -1,0 +1,940 @@
+"""Settings: two sources, every problem at once, and no secret in what is said about them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from entrypoint import log, services, settings
+from entrypoint.environment import Environment
+from entrypoint.errors import SettingsError
+from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, MAX_SECONDS, shortened
+from entrypoint.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+URL = "postgresql://u:pw@db/app"
+TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"
+FINANCE = "gaqno-finance-service"
+
+
+def environment(variables: Mapping[str, str | bytes]) -> Environment:
+    return Environment({os.fsencode(name): os.fsencode(v) for name, v in variables.items()})
+
+
+def load(folder: Path, toml: str | bytes | None = None, /, **variables: str | bytes) -> Settings:
+    """Read these variables, with a DATABASE_URL unless they have one, and this file."""
+    if toml is not None:
+        (folder / "entrypoint.toml").write_bytes(os.fsencode(toml))
+    if not any("DATABASE_URL" in name for name in variables):
+        variables["DATABASE_URL"] = URL
+    return settings.load(environment(variables), folder)
+
+
+def refusal(folder: Path, toml: str | bytes | None = None, /, **variables: str | bytes) -> str:
+    """The only problem."""
+    [problem] = refused(folder, toml, **variables).problems
+    return problem
+
+
+def refused(
+    folder: Path, toml: str | bytes | None = None, /, **variables: str | bytes
+) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        load(folder, toml, **variables)
+    assert caught.value.remedy.endswith("and start again.")
+    return caught.value
+
+
+# --- defaults, file and environment
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """Without a file, DATABASE_URL is enough."""
+    assert load(tmp_path) == Settings(
+        service=None,
+        registered=None,
+        release=None,
+        database=load(tmp_path).database,
+        direct=None,
+        admin=None,
+        maintenance_databases=("postgres", "defaultdb"),
+        isolate=True,
+        extensions=(),
+        push=settings.Push((), (), 600.0, 30.0, "skip"),
+        seed=settings.Seed((), (), (), 600.0, "tenant", None, None),
+        gates=0,
+        wait_timeout_s=300.0,
+        lock_timeout_s=900.0,
+        skip=frozenset(),
+        force=frozenset(),
+        service_environment=environment({"DATABASE_URL": URL}),
+        push_environment=environment({"DATABASE_URL": URL}),
+    )
+    database = load(tmp_path).database
+    assert database is not None
+    assert database.reveal() == URL
+
+
+def test_default_push(tmp_path: Path) -> None:
+    """A push-db.js in the working directory is the push, unless the file says otherwise."""
+    (tmp_path / "push-db.js").touch()
+    assert load(tmp_path).push.command == ("node", "push-db.js")
+    assert load(tmp_path, "[push]\ncommand = ['true']").push.command == ("true",)
+
+
+SAMPLE = """
+service = "gaqno-finance-service"            # or SERVICE_NAME; looked up in the service registry
+database_url = ["FINANCE_DATABASE_URL", "DATABASE_URL"]   # variables, first one set wins
+
+[database]
+isolate = false
+extensions = ["pgcrypto"]
+
+[push]
+command = ["node", "push-db.js"]
+inputs  = ["push-db.js", "drizzle.config.*", "src/database/schema/**"]
+timeout = 601
+lock_timeout = 31
+on_older = "fail"
+
+[seed]
+command = ["node", "seed-categories.js", "{tenant_id}"]
+inputs  = ["seed-categories.js"]
+timeout = 602.5
+when    = "tenant"       # "tenant": only if SEED_TENANT_ID is set
+check   = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
+
+[health]
+url = "http://127.0.0.1:${PORT}/v1/health"
+
+[[gates]]
+url = "http://sso-service:4001/v1/health"    # http(s):// wants 2xx
+timeout = 120
+"""
+
+
+def test_sample_file(tmp_path: Path) -> None:
+    """Every key of a whole file arrives, together with the registry's row."""
+    found = load(
+        tmp_path,
+        SAMPLE,
+        FINANCE_DATABASE_URL="postgres://u:pw@db/gaqno_finance_db",
+        SEED_TENANT_ID=TENANT,
+    )
+    check = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
+    inputs = ("push-db.js", "drizzle.config.*", "src/database/schema/**")
+    seed = ("node", "seed-categories.js")
+    assert found.service == FINANCE
+    assert found.registered == services.load()[FINANCE]
+    assert (found.isolate, found.extensions, found.gates) == (False, ("pgcrypto",), 1)
+    assert found.push == settings.Push(("node", "push-db.js"), inputs, 601.0, 31.0, "fail")
+    assert found.seed == settings.Seed(
+        (*seed, "{tenant_id}"),
+        (*seed, TENANT),
+        ("seed-categories.js",),
+        602.5,
+        "tenant",
+        check,
+        TENANT,
+    )
+
+
+def test_sample_file_is_complete() -> None:
+    """The sample names every key that there is."""
+    table = tomllib.loads(SAMPLE)
+    assert set(table.pop("gates")[0]) == GATE_KEYS
+    keys = {
+        f"{name}.{key}" for name in table if isinstance(table[name], dict) for key in table[name]
+    }
+    assert keys | {"service", "database_url"} == set(IN_FILE)
+
+
+@pytest.mark.parametrize(
+    ("key", "in_file", "variable", "expected"),
+    [
+        ("push.command", '["a"]', "node 'my push.js' ''", ("node", "my push.js", "")),
+        ("push.command", '["a"]', "node --x=1", ("node", "--x=1")),
+        ("push.inputs", '["a"]', "b/**, c d", ("b/**", "c", "d")),
+        ("push.timeout", "1", "2.5", 2.5),
+        ("push.lock_timeout", "1", "0", 0.0),
+        ("push.on_older", '"push"', "fail", "fail"),
+        ("seed.command", '["a"]', "b", ("b",)),
+        ("seed.inputs", '["a"]', "b", ("b",)),
+        ("seed.timeout", "1", "2", 2.0),
+        ("seed.when", '"never"', "always", "always"),
+        ("seed.check", '"select 1"', "select 2", "select 2"),
+        ("database.isolate", "true", "no", False),
+        ("database.isolate", "false", "TRUE", True),
+        ("database.extensions", '["a"]', "b,c", ("b", "c")),
+    ],
+)
+def test_environment_wins(
+    tmp_path: Path, key: str, in_file: str, variable: str, expected: object
+) -> None:
+    """Every key of a section has a variable, whose words may be written as in a shell."""
+    section, _, name = key.partition(".")
+    toml = f"[{section}]\n{name} = {in_file}\n"
+    environ = {f"ENTRYPOINT_{section}_{name}".upper(): variable}
+
+    def value(found: Settings) -> object:
+        attribute = f"{name}_s" if name.endswith("timeout") else name
+        return getattr(found if section == "database" else getattr(found, section), attribute)
+
+    assert value(load(tmp_path, toml, **environ)) == expected
+    assert value(load(tmp_path, toml)) != expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"ENTRYPOINT_WAIT_TIMEOUT": "0"}, {"wait_timeout_s": 0.0}),
+        ({"ENTRYPOINT_LOCK_TIMEOUT": "1.5"}, {"lock_timeout_s": 1.5}),
+        ({"ENTRYPOINT_LOCK_TIMEOUT": ""}, {"lock_timeout_s": 900.0}),
+        ({"ENTRYPOINT_MAINTENANCE_DATABASE": "x"}, {"maintenance_databases": ("x",)}),
+        ({"ENTRYPOINT_SKIP": "push"}, {"skip": {"push"}}),
+        ({"ENTRYPOINT_SKIP": "push,seed"}, {"skip": {"push", "seed"}}),
+        ({"ENTRYPOINT_SKIP": " seed , push "}, {"skip": {"push", "seed"}}),
+        ({"ENTRYPOINT_SKIP": ""}, {"skip": frozenset()}),
+        ({"ENTRYPOINT_FORCE": "seed"}, {"force": {"seed"}}),
+        ({"ENTRYPOINT_RELEASE": "v1"}, {"release": "v1"}),
+        ({"SOURCE_COMMIT": "abc"}, {"release": "abc"}),
+        ({"SOURCE_COMMIT": "unknown"}, {"release": None}),
+        ({"SOURCE_COMMIT": ""}, {"release": None}),
+        ({"SOURCE_COMMIT": "abc", "ENTRYPOINT_RELEASE": "v1"}, {"release": "v1"}),
+        ({"SOURCE_COMMIT": "abc", "ENTRYPOINT_RELEASE": ""}, {"release": "abc"}),
+        ({"SERVICE_NAME": "orders"}, {"service": "orders"}),
+        ({"SERVICE_NAME": "orders", "ENTRYPOINT_SERVICE": "bills"}, {"service": "bills"}),
+        ({"SERVICE_NAME": ""}, {"service": None}),
+    ],
+)
+def test_variables(tmp_path: Path, variables: dict[str, str], expected: dict[str, object]) -> None:
+    """What is set is used, and what is empty counts as not set."""
+    found = load(tmp_path, **variables)
+    assert {name: getattr(found, name) for name in expected} == expected
+
+
+def test_service_s_name(tmp_path: Path) -> None:
+    """ENTRYPOINT_SERVICE goes before the file, and the file before SERVICE_NAME."""
+    toml = 'service = "in-file"'
+    assert load(tmp_path, toml, SERVICE_NAME="orders").service == "in-file"
+    assert load(tmp_path, toml, ENTRYPOINT_SERVICE="orders").service == "orders"
+
+
+def test_other_file(tmp_path: Path) -> None:
+    """ENTRYPOINT_CONFIG names a file in or outside of the working directory."""
+    (tmp_path / "other.toml").write_text("[push]\ntimeout = 5")
+    for name in ("other.toml", str(tmp_path / "other.toml")):
+        assert load(tmp_path, "[push]\ntimeout = 7", ENTRYPOINT_CONFIG=name).push.timeout_s == 5
+
+
+def test_maintenance_database(tmp_path: Path) -> None:
+    """ENTRYPOINT_ADMIN_URL's database is where to create from, unless another is named."""
+    admin = "postgres://root:pw@db/maintenance"
+    assert load(tmp_path, ENTRYPOINT_ADMIN_URL=admin).maintenance_databases == ("maintenance",)
+    named = load(tmp_path, ENTRYPOINT_ADMIN_URL=admin, ENTRYPOINT_MAINTENANCE_DATABASE="x")
+    assert named.maintenance_databases == ("x",)
+    without = load(tmp_path, ENTRYPOINT_ADMIN_URL="postgres://root:pw@db")
+    assert without.maintenance_databases == ("postgres", "defaultdb")
+    assert without.admin is not None
+    assert without.admin.variable == "ENTRYPOINT_ADMIN_URL"
+
+
+# --- seed
+
+
+@pytest.mark.parametrize(
+    ("row", "toml", "when"),
+    [
+        (None, "", "tenant"),
+        ("gaqno-rpg-service", "", "always"),
+        ("gaqno-pdv-service", "", "never"),
+        ("gaqno-pdv-service", "[seed]\nwhen = 'tenant'", "tenant"),
+    ],
+)
+def test_seed_when(tmp_path: Path, row: str | None, toml: str, when: str) -> None:
+    """The file decides when to seed, else the registry, else the tenant."""
+    url = f"postgres://u:pw@db/{services.load()[row].database}" if row else URL
+    assert load(tmp_path, toml, DATABASE_URL=url, SERVICE_NAME=row or "").seed.when == when
+
+
+SEED = "[seed]\ncommand = ['node', 'seed.js', '--tenant={tenant_id}', '{tenant_id}']\n"
+
+
+def test_tenant_is_filled_in(tmp_path: Path) -> None:
+    """Wherever {tenant_id} stands in the seed's command, the tenant is put."""
+    seed = load(tmp_path, SEED, SEED_TENANT_ID=TENANT).seed
+    assert seed.argv == ("node", "seed.js", f"--tenant={TENANT}", TENANT)
+    assert seed.command == ("node", "seed.js", "--tenant={tenant_id}", "{tenant_id}")
+    assert seed.tenant == TENANT
+
+
+@pytest.mark.parametrize("tenant", [TENANT, TENANT.upper()])
+def test_good_tenants(tmp_path: Path, tenant: str) -> None:
+    """A UUID in either case is a tenant."""
+    assert load(tmp_path, SEED_TENANT_ID=tenant).seed.tenant == tenant
+
+
+@pytest.mark.parametrize(
+    "tenant", ["7", "x" * 36, TENANT[:-1], f"{TENANT}0", f"{TENANT}\n", f" {TENANT}", "; drop"]
+)
+def test_bad_tenants(tmp_path: Path, tenant: str) -> None:
+    """Anything else is refused, and shown."""
+    expected = f"SEED_TENANT_ID must be a UUID, not {tenant!r}"
+    assert refusal(tmp_path, SEED_TENANT_ID=tenant) == expected
+
+
+@pytest.mark.parametrize(
+    ("when", "variables", "problems"),
+    [
+        ("always", {}, 1),
+        ("always", {"SEED_TENANT_ID": ""}, 1),
+        ("always", {"SEED_TENANT_ID": TENANT}, 0),
+        ("always", {"ENTRYPOINT_SKIP": "seed"}, 0),
+        ("always", {"ENTRYPOINT_SKIP": "push"}, 1),
+        ("tenant", {}, 0),
+        ("never", {}, 0),
+    ],
+)
+def test_tenant_is_needed(
+    tmp_path: Path, when: str, variables: dict[str, str], problems: int
+) -> None:
+    """A seed that always runs and takes a tenant needs one, unless it is skipped."""
+    try:
+        load(tmp_path, f"{SEED}when = '{when}'", **variables)
+        found = []
+    except SettingsError as error:
+        found = error.problems
+    text = 'SEED_TENANT_ID is not set, and seed.command needs {tenant_id} with seed.when = "always"'
+    assert found == [text] * problems
+
+
+# --- secrets in files
+
+
+def test_url_from_a_file(tmp_path: Path) -> None:
+    """The _FILE twin is read, its value exported and the twin removed, as images of others do."""
+    (tmp_path / "secret").write_text(f"{URL}\n")
+    found = load(tmp_path, A="1", DATABASE_URL_FILE="secret", Z="2")
+    assert found.database is not None
+    assert found.database.reveal() == URL
+    assert found.service_environment == {"A": "1", "Z": "2", "DATABASE_URL": URL}
+    assert found.push_environment == found.service_environment
+
+
+def test_empty_variable_beside_a_file(tmp_path: Path) -> None:
+    """A variable that compose left empty does not hide the file, and the service gets the value."""
+    (tmp_path / "secret").write_text(URL)
+    found = load(tmp_path, DATABASE_URL="", DATABASE_URL_FILE="secret")
+    assert found.service_environment == {"DATABASE_URL": URL}
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "ENTRYPOINT_ADMIN_URL", "ENTRYPOINT_DIRECT_URL"])
+def test_every_secret_has_a_file(tmp_path: Path, name: str, end: str) -> None:
+    """Each secret has a _FILE twin, by absolute path too, and the line's end is no part of it."""
+    path = tmp_path / "secret"
+    path.write_text("postgres://u:in-a-file@other/app" + end)
+    variables = {"DATABASE_URL": URL} if name != "DATABASE_URL" else {}
+    found = load(tmp_path, **variables, **{f"{name}_FILE": str(path)})
+    conninfo = {
+        "DATABASE_URL": found.database,
+        "ENTRYPOINT_ADMIN_URL": found.admin,
+        "ENTRYPOINT_DIRECT_URL": found.direct,
+    }[name]
+    assert conninfo is not None
+    assert conninfo.params["password"] == "in-a-file"
+    assert conninfo.variable == name
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "ENTRYPOINT_ADMIN_URL", "ENTRYPOINT_DIRECT_URL"])
+def test_both_set(tmp_path: Path, name: str) -> None:
+    """A variable and its twin contradict each other."""
+    (tmp_path / "secret").write_text(URL)
+    variables = {"DATABASE_URL": URL, name: URL, f"{name}_FILE": "secret"}
+    problem = refusal(tmp_path, **variables)
+    assert problem == f"{name} and {name}_FILE are both set; set one of them"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "DATABASE_URL_FILE names a file that cannot be read (No such file or directory)"),
+        (b"", "DATABASE_URL_FILE names an empty file"),
+        (b"\n", "DATABASE_URL_FILE names an empty file"),
+        (b"\xff\xfe", "DATABASE_URL has bytes that are not UTF-8"),
+        (b"\0" * 100, "DATABASE_URL contains a control character"),
+        (b"x" * 1_000_000, "DATABASE_URL is longer than 8192 characters"),
+        (b"postgres://u:pw@db/app\nmore", "DATABASE_URL contains a newline"),
+    ],
+    ids=["missing", "empty", "line", "binary", "zeros", "large", "two lines"],
+)
+def test_useless_secret_file(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """A secret's file that is of no use is named, its content is not."""
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    assert problem in refused(tmp_path, DATABASE_URL_FILE="secret").problems
+
+
+def test_secret_file_is_a_folder(tmp_path: Path) -> None:
+    """A folder in place of a secret's file, as a failed bind mount leaves it, is named so."""
+    problem = refusal(tmp_path, ENTRYPOINT_ADMIN_URL_FILE=".")
+    expected = "ENTRYPOINT_ADMIN_URL_FILE names a file that cannot be read (Is a directory)"
+    assert problem == expected
+
+
+# --- which variable, which registry
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"A_URL": URL, "B_URL": f"{URL}2"}, ("A_URL", "app")),
+        ({"B_URL": f"{URL}2"}, ("B_URL", "app2")),
+        ({"A_URL": "", "B_URL": f"{URL}2"}, ("B_URL", "app2")),
+        ({"B_URL": f"{URL}2", "DATABASE_URL": f"{URL}3"}, ("B_URL", "app2")),
+        ({"A_URL_FILE": "secret", "B_URL": f"{URL}2"}, ("A_URL", "filed")),
+    ],
+)
+def test_first_variable_wins(
+    tmp_path: Path, variables: dict[str, str], expected: tuple[str, str]
+) -> None:
+    """Of the variables that the file lists, the first that is set names the database."""
+    (tmp_path / "secret").write_text("postgres://u:pw@db/filed")
+    variables = {"DATABASE_URL": "ignored", **variables}
+    found = load(tmp_path, 'database_url = ["A_URL", "B_URL"]', **variables)
+    assert found.database is not None
+    assert (found.database.variable, found.database.database) == expected
+
+
+@pytest.mark.parametrize(
+    ("toml", "variables", "problem", "shown"),
+    [
+        ("", {}, "DATABASE_URL is not set", "DATABASE_URL"),
+        ("", {"DATABASE_URL": ""}, "DATABASE_URL is empty", "DATABASE_URL"),
+        ("database_url = ['A', 'B']", {}, "A or B is not set", "A"),
+        ("database_url = ['A', 'B']", {"B": ""}, "B is empty", "B"),
+    ],
+)
+def test_no_variable(
+    tmp_path: Path, toml: str, variables: dict[str, str], problem: str, shown: str
+) -> None:
+    """Without any, the message says what to set and how it looks."""
+    error = refused(tmp_path, toml, **{"DATABASE_URL_": "", **variables})
+    assert error.problems == [problem]
+    assert error.remedy == (
+        f"Set {shown} to postgresql://USER:****@HOST:5432/DATABASE "
+        "(the password is masked here) and start again."
+    )
+
+
+def test_nothing_is_needed_to_hand_off(tmp_path: Path) -> None:
+    """With everything skipped no database need be named; with half of it, one must."""
+    environ = {"DATABASE_URL": "", "ENTRYPOINT_SKIP": "push,seed"}
+    assert load(tmp_path, **environ).database is None
+    assert refusal(tmp_path, **{**environ, "ENTRYPOINT_SKIP": "push"}) == "DATABASE_URL is empty"
+
+
+def test_registry_of_one_s_own(tmp_path: Path) -> None:
+    """ENTRYPOINT_SERVICES replaces the six rows, here or anywhere."""
+    (tmp_path / "own.toml").write_text('[orders]\ndatabase = "orders_db"\nseed = "never"\n')
+    for path in ("own.toml", str(tmp_path / "own.toml")):
+        variables = {"SERVICE_NAME": "orders", "ENTRYPOINT_SERVICES": path}
+        found = load(tmp_path, DATABASE_URL="postgres://u:pw@db/orders_db", **variables)
+        assert found.registered == services.Service("orders", "orders_db", (), "never")
+        problem = refusal(tmp_path, DATABASE_URL=URL, **variables)
+        expected = "names the database 'app', but the registry gives orders 'orders_db'"
+        assert problem == f"DATABASE_URL {expected}"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file or directory"),
+        ("[orders]\n", "orders: database must be a name"),
+        ("[" * 100_000, "Invalid initial character for a key part (at line 1, column 3)"),
+        ("a = " + "[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_broken_registry(tmp_path: Path, content: str | None, problem: str) -> None:
+    """A registry that cannot be used is a problem of its variable."""
+    if content is not None:
+        (tmp_path / "own.toml").write_text(content)
+    found = refusal(tmp_path, SERVICE_NAME="orders", ENTRYPOINT_SERVICES="own.toml")
+    assert found.startswith("ENTRYPOINT_SERVICES: ")
+    assert problem in found
+    assert len(found) < 200
+
+
+def test_misspelt_service(tmp_path: Path) -> None:
+    """A service that is nearly a registered one would miss its check, so it is refused."""
+    assert refusal(tmp_path, SERVICE_NAME="gaqno-finanse-service") == (
+        "the service 'gaqno-finanse-service' is not in the registry; "
+        "the nearest is gaqno-finance-service"
+    )
+    assert load(tmp_path, SERVICE_NAME="gaqno-hr-service").registered is None
+
+
+# --- what is unknown, what is wrong
+
+
+@pytest.mark.parametrize(
+    ("toml", "variables", "problem"),
+    [
+        ("servcie = 'x'", {}, "entrypoint.toml: 'servcie' is unknown; the nearest is service"),
+        (
+            "[push]\ncomand = ['x']",
+            {},
+            "entrypoint.toml: 'push.comand' is unknown; the nearest is push.command",
+        ),
+        ("push = 3", {}, "entrypoint.toml: 'push' is unknown; the nearest is push.command"),
+        (
+            "[helth]\nurl = 'x'",
+            {},
+            "entrypoint.toml: 'helth' is unknown; the nearest is health.url",
+        ),
+        (
+            "[[gates]]\nurl = 'x'\ntime_out = 1",
+            {},
+            "entrypoint.toml: gates[1]: 'time_out' is unknown; the nearest is timeout",
+        ),
+        (
+            "",
+            {"ENTRYPOINT_WAIT_TIMOUT": "3"},
+            "'ENTRYPOINT_WAIT_TIMOUT' is unknown; the nearest is ENTRYPOINT_WAIT_TIMEOUT",
+        ),
+        (
+            "",
+            {"ENTRYPOINT_ADMIN_URL_FIEL": "3"},
+            "'ENTRYPOINT_ADMIN_URL_FIEL' is unknown; the nearest is ENTRYPOINT_ADMIN_URL_FILE",
+        ),
+        (
+            "",
+            {"ENTRYPOINT_PUSH_COMAND": ""},
+            "'ENTRYPOINT_PUSH_COMAND' is unknown; the nearest is ENTRYPOINT_PUSH_COMMAND",
+        ),
+    ],
+)
+def test_unknown(tmp_path: Path, toml: str, variables: dict[str, str], problem: str) -> None:
+    """What nobody reads is an error that names the nearest thing that is read."""
+    assert refusal(tmp_path, toml, **variables) == problem
+
+
+@pytest.mark.parametrize(
+    "name", ["entrypoint_skip", "ENTRYPOINTX", "ENTRYPOINT", "MY_ENTRYPOINT_X"]
+)
+def test_variables_of_others(tmp_path: Path, name: str) -> None:
+    """Only what begins with ENTRYPOINT_ is ours."""
+    assert load(tmp_path, **{name: "x"}).service_environment[name] == "x"
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    """File, variables, URL, registry and seed: one start tells everything."""
+    error = refused(
+        tmp_path,
+        "service = 7\n[push]\ntimeout = -1\ncommand = []\n[sed]\n[[gates]]\n",
+        DATABASE_URL="postgres://u:p@ss@db:x/postgres",
+        ENTRYPOINT_ADMIN_URL="mysql://root:pw@db",
+        ENTRYPOINT_SKIP="push,sed",
+        ENTRYPOINT_LOG_FORMAT="xml",
+        SEED_TENANT_ID="7",
+    )
+    assert error.problems == [
+        "ENTRYPOINT_SKIP must be push or seed or both, not 'push,sed'",
+        "ENTRYPOINT_LOG_FORMAT must be one of json, console, not 'xml'",
+        "entrypoint.toml: service must be a text, not 7",
+        "entrypoint.toml: push.timeout must be a number of seconds from 0 to 604800, not -1",
+        "entrypoint.toml: push.command must be a list of words, the program first, not []",
+        "entrypoint.toml: 'sed' is unknown; the nearest is seed.when",
+        "entrypoint.toml: gates[1] has no url",
+        "DATABASE_URL has an unescaped '@' in the password; write %40",
+        "DATABASE_URL has a port that is not a number from 1 to 65535",
+        "ENTRYPOINT_ADMIN_URL has a scheme other than postgresql://",
+        "SEED_TENANT_ID must be a UUID, not '7'",
+    ]
+    assert str(error) == "11 settings are missing or wrong"
+    assert error.remedy == (
+        "Set DATABASE_URL to postgresql://u:****@db/postgres and "
+        "ENTRYPOINT_ADMIN_URL to postgresql://root:****@db/DATABASE "
+        "(the password is masked here) and start again."
+    )
+
+
+TEXT, LIST, WORDS = "must be a text", "must be a list of texts", "must be a list of words"
+SECONDS = f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}"
+VARIABLES = "must be a list of variables' names, such as DATABASE_URL"
+
+WRONG: dict[str, list[tuple[str, str]]] = {
+    "service": [("1", TEXT), ("''", TEXT), ("['a']", TEXT), ('"a\\u0000"', TEXT)],
+    "database_url": [
+        ("1", LIST),
+        ("[1]", LIST),
+        ("['']", LIST),
+        ("''", LIST),
+        ("[]", VARIABLES),
+        ("['A B']", VARIABLES),
+        ("['A=B']", VARIABLES),
+        ("['postgres://u:pw@h/d']", VARIABLES),
+    ],
+    "database.isolate": [("1", "must be true or false"), ("'maybe'", "must be true or false")],
+    "database.extensions": [("{a = 1}", LIST), ("[['a']]", LIST), ("','", LIST)],
+    "push.command": [
+        ("1", LIST),
+        ("[1]", LIST),
+        ("[]", WORDS),
+        ("['']", WORDS),
+        ("['', 'x']", WORDS),
+        ("''", WORDS),
+        ('["a\\u0000"]', WORDS),
+        ('"it\'s"', "cannot be split into words (No closing quotation)"),
+    ],
+    "push.inputs": [("1979-05-27", LIST), ("['a', 1]", LIST)],
+    "push.timeout": [
+        ("'soon'", SECONDS),
+        ("true", SECONDS),
+        ("-1", SECONDS),
+        ("604801", SECONDS),
+        ("nan", SECONDS),
+        ("inf", SECONDS),
+        ("[1]", SECONDS),
+        ("0x" + "f" * 10_000, SECONDS),
+        ("1979-05-27", SECONDS),
+    ],
+    "push.lock_timeout": [("''", SECONDS)],
+    "push.on_older": [("'never'", "must be one of skip, push, fail"), ("true", "must be one of")],
+    "seed.command": [("true", LIST)],
+    "seed.inputs": [("''", LIST)],
+    "seed.timeout": [("{}", SECONDS)],
+    "seed.when": [("'often'", "must be one of tenant, always, never"), ("['never']", "must be")],
+    "seed.check": [("true", TEXT), ("''", TEXT)],
+    "health.url": [("8080", TEXT)],
+    "gates": [("1", "must be [[gates]] tables"), ("['x']", "must be [[gates]] tables")],
+}
+
+
+def test_wrong_types_are_complete() -> None:
+    """The table below has every key."""
+    assert WRONG.keys() == IN_FILE.keys() | {"gates"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [(key, value, problem) for key, rows in WRONG.items() for value, problem in rows],
+    ids=lambda value: str(value)[:40],
+)
+def test_wrong_type(tmp_path: Path, key: str, value: str, problem: str) -> None:
+    """A value of the wrong kind is named with its key, what it must be, and what it was."""
+    section, _, name = key.rpartition(".")
+    toml = f"[{section}]\n{name} = {value}" if section else f"{name} = {value}"
+    found = refusal(tmp_path, toml)
+    assert found.startswith(f"entrypoint.toml: {key} {problem}")
+    assert len(found) < 200
+    assert "pw" not in found
+
+
+WRONG_VARIABLES = {
+    "ENTRYPOINT_WAIT_TIMEOUT": ["", "-1", "1e9", "soon", "1 s", "nan"],
+    "ENTRYPOINT_LOCK_TIMEOUT": ["-0.001"],
+    "ENTRYPOINT_SKIP": ["all", "push seed gates", ","],
+    "ENTRYPOINT_FORCE": ["true"],
+    "ENTRYPOINT_LOG_FORMAT": ["xml", "JSON"],
+    "ENTRYPOINT_LOG_LEVEL": ["INFO", "loud"],
+    "ENTRYPOINT_PUSH_COMMAND": ["'", " "],
+    "ENTRYPOINT_DATABASE_ISOLATE": ["2"],
+    "ENTRYPOINT_SEED_WHEN": ["tenant,always"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG_VARIABLES.items() for value in values if value],
+)
+def test_wrong_variable(tmp_path: Path, name: str, value: str) -> None:
+    """The same for variables, under their own name."""
+    found = refusal(tmp_path, **{name: value})
+    assert re.match(rf"{name} (must be|cannot be) ", found)
+    assert found.endswith(f", not {value!r}")
+
+
+FILES: dict[str, tuple[bytes, str]] = {
+    "no value": (b"service = 'a'\n[push]\ntimeout =\n", "not valid TOML: .*line 3"),
+    "twice": (b"service = 'a'\nservice = 'b'\n", "not valid TOML: .*line 2"),
+    "not closed": (b"[push", "not valid TOML: .*(line 1|end of document)"),
+    "one line of brackets": (b"[" * 100_000, "not valid TOML: "),
+    "nested lists": (b"a = " + b"[" * 100_000, "nested too deeply"),
+    "nested tables": (b"a = " + b"{a=" * 100_000, "nested too deeply"),
+    "huge number": (b"[push]\ntimeout = " + b"9" * 5000, "not valid TOML: "),
+    "binary": (b"a = 1\n\xff\xfe", r"is not UTF-8 \(at line 2, byte 6\)"),
+    "UTF-16": ("service = 'a'".encode("utf-16"), r"is not UTF-8 \(at line 1, byte 0\)"),
+    "zeros": (b"\0" * 1000, "not valid TOML: .*line 1"),
+    "large": (b"#" * (1 << 20) + b"\n", "is larger than 1048576 bytes"),
+}
+
+
+@pytest.mark.parametrize(("content", "place"), FILES.values(), ids=FILES)
+def test_broken_file(tmp_path: Path, content: bytes, place: str) -> None:
+    """A file that cannot be read says which one, and where."""
+    found = refusal(tmp_path, content)
+    assert re.match(rf"entrypoint\.toml (is )?{place}", found)
+    assert len(found) < 300
+
+
+def test_largest_file(tmp_path: Path) -> None:
+    """A file of one mebibyte is still read."""
+    assert load(tmp_path, b"service = 'a'\n#".ljust(1 << 20, b"x")).service == "a"
+
+
+def test_file_is_a_folder(tmp_path: Path) -> None:
+    """A folder of the file's name, as a failed bind mount leaves it, is not silently ignored."""
+    (tmp_path / "entrypoint.toml").mkdir()
+    assert refusal(tmp_path) == "entrypoint.toml cannot be read (Is a directory)"
+
+
+def test_named_file_must_be_there(tmp_path: Path) -> None:
+    """A file that was asked for and is missing is an error; the default one is not."""
+    problem = refusal(tmp_path, ENTRYPOINT_CONFIG="other.toml")
+    assert problem == "'other.toml' cannot be read (No such file or directory)"
+
+
+# --- a wrong DATABASE_URL
+
+SQL = "postgresql://u:pw@db/"
+MISFIT = "which must hold no application table"
+UNEXPANDED = "contains an unexpanded variable (${...}, $$ or $(...))"
+
+WRONG_URLS: list[tuple[str, str, str]] = [
+    (f"{SQL}postgres", f"names the database 'postgres', the server's default, {MISFIT}", FINANCE),
+    (f"{SQL}%70ostgres", "names the database 'postgres', the server's default", FINANCE),
+    ("host=db user=u password=pw dbname=postgres", "names the database 'postgres'", FINANCE),
+    (f"{SQL}template0", "names the database 'template0', a template of the server", FINANCE),
+    (f"{SQL}template1", "names the database 'template1', a template of the server", FINANCE),
+    (
+        f"{SQL}gaqno_rpg_db",
+        "names the database 'gaqno_rpg_db', which belongs to gaqno-rpg-service, not to",
+        FINANCE,
+    ),
+    (f"{SQL}finance", "names the database 'finance', but the registry gives", FINANCE),
+    ("postgresql://u:pw@db", "names no database", "DATABASE"),
+    (SQL, "names no database", "DATABASE"),
+    (f"{SQL}gaqno_finance_db?dbname=x", "names the database by the parameter dbname=", FINANCE),
+    (f"{SQL}?database=gaqno_finance_db", "names the database by the parameter", FINANCE),
+    (SQL + "x" * 64, "names a database of more than 63 bytes", "DATABASE"),
+    ("postgresql://u:pw@/gaqno_finance_db", "has an empty host", "HOST"),
+    ("postgresql:///gaqno_finance_db", "has an empty host", "USER:HOST"),
+    ("postgresql://u:${PW}@db/gaqno_finance_db", UNEXPANDED, FINANCE),
+    ("postgresql://u:p$$w@db/gaqno_finance_db", UNEXPANDED, FINANCE),
+    (f'"{SQL}gaqno_finance_db"', "is wrapped in quotes", FINANCE),
+    (f"{SQL}gaqno_finance_db\n", "begins or ends with a newline", FINANCE),
+    ("postgresql://u:p@w@db/gaqno_finance_db", "has an unescaped '@' in the password", FINANCE),
+    ("postgresql://u:p/w@db/gaqno_finance_db", "has an unescaped '/' in the password", FINANCE),
+    ("postgresql://u:p#w@db/gaqno_finance_db", "has an unescaped '#' in the password", FINANCE),
+    ("postgresql://u:p%w@db/gaqno_finance_db", "has an unescaped '%' in the password", FINANCE),
+]
+CORRECTED = {
+    FINANCE: "postgresql://u:****@db/gaqno_finance_db",
+    "DATABASE": "postgresql://u:****@db/DATABASE",
+    "HOST": "postgresql://u:****@HOST/gaqno_finance_db",
+    "USER:HOST": "postgresql://USER:****@HOST/gaqno_finance_db",
+}
+
+
+@pytest.mark.parametrize(("url", "problem", "corrected"), WRONG_URLS)
+def test_wrong_url(tmp_path: Path, url: str, problem: str, corrected: str) -> None:
+    """Every wrong DATABASE_URL is refused with the reason and the right one, password masked."""
+    error = refused(tmp_path, DATABASE_URL=url, SERVICE_NAME=FINANCE)
+    assert len(error.problems) == 1
+    assert error.problems[0].startswith(f"DATABASE_URL {problem}")
+    assert error.remedy == (
+        f"Set DATABASE_URL to {CORRECTED[corrected]} (the password is masked here) and start again."
+    )
+
+
+def test_wrong_url_of_a_service_without_a_row(tmp_path: Path) -> None:
+    """Who is not registered may not use the default database or another service's either."""
+    remedy = refused(tmp_path, DATABASE_URL=f"{SQL}postgres").remedy
+    assert remedy.startswith("Set DATABASE_URL to postgresql://u:****@db/DATABASE ")
+    problem = refusal(tmp_path, DATABASE_URL=f"{SQL}gaqno_rpg_db", SERVICE_NAME="orders")
+    assert problem.endswith("which belongs to gaqno-rpg-service, not to orders")
+
+
+# --- the direct URL
+
+
+def test_direct_url(tmp_path: Path) -> None:
+    """The push gets the direct URL in the database's variable, the service keeps its own."""
+    direct = "postgresql://u:pw@db:6000/app?schema=public"
+    found = load(tmp_path, A="1", DATABASE_URL=URL, ENTRYPOINT_DIRECT_URL=direct, Z="2")
+    assert list(found.service_environment.block().items()) == [
+        (b"A", b"1"),
+        (b"DATABASE_URL", URL.encode()),
+        (b"Z", b"2"),
+    ]
+    assert list(found.push_environment.block().items()) == [
+        (b"A", b"1"),
+        (b"DATABASE_URL", direct.encode()),
+        (b"Z", b"2"),
+    ]
+    assert found.direct is not None
+    assert found.direct.where() == "db:6000"
+
+
+def test_direct_url_in_another_variable(tmp_path: Path) -> None:
+    """It goes where the service reads its URL."""
+    found = load(
+        tmp_path,
+        'database_url = ["A_DATABASE_URL"]',
+        A_DATABASE_URL=URL,
+        ENTRYPOINT_DIRECT_URL=URL + "?x=1",
+    )
+    assert found.push_environment == {"A_DATABASE_URL": f"{URL}?x=1"}
+
+
+@pytest.mark.parametrize(
+    ("database", "problem", "corrected"),
+    [
+        ("other", "names the database 'other', the service's is 'app'", "app"),
+        ("postgres", "names the database 'postgres', the service's is 'app'", "app"),
+        ("", "names no database; libpq would take the user's name for it", "DATABASE"),
+    ],
+)
+def test_direct_url_of_another_database(
+    tmp_path: Path, database: str, problem: str, corrected: str
+) -> None:
+    """A push into another database, or into the one that libpq makes up, is refused."""
+    error = refused(tmp_path, ENTRYPOINT_DIRECT_URL=f"postgres://u:pw@db:6000/{database}")
+    assert error.problems == [f"ENTRYPOINT_DIRECT_URL {problem}"]
+    assert f"ENTRYPOINT_DIRECT_URL to postgresql://u:****@db:6000/{corrected} (" in error.remedy
+
+
+# --- what the service gets
+
+
+def test_service_environment(tmp_path: Path) -> None:
+    """The service gets the environment byte for byte and in order, less our secrets."""
+    (tmp_path / "secret").write_text(URL)
+    variables = {
+        b"Z": b"last\nline\xff",
+        b"\xfe\xed": b"\x80",
+        b"ENTRYPOINT_ADMIN_URL": b"postgres://root:pw@db",
+        b"DATABASE_URL": b"postgresql://u:pw@db/app?schema=public&pgbouncer=true",
+        b"EMPTY": b"",
+        b"ENTRYPOINT_SKIP": b"seed",
+        b"ENTRYPOINT_DIRECT_URL_FILE": b"secret",
+        b"A": b"a=b=c",
+    }
+    found = settings.load(Environment(variables), tmp_path)
+    ours = {b"ENTRYPOINT_ADMIN_URL", b"ENTRYPOINT_DIRECT_URL_FILE"}
+    expected = [(name, value) for name, value in variables.items() if name not in ours]
+    assert list(found.service_environment.block().items()) == expected
+    assert not ours & found.push_environment.block().keys()
+
+
+def test_other_twins_are_kept(tmp_path: Path) -> None:
+    """Only the twin that was read is removed; those of the service are its own business."""
+    (tmp_path / "secret").write_text(URL)
+    found = load(
+        tmp_path, DATABASE_URL_FILE="secret", REDIS_URL_FILE="secret", B_DATABASE_URL_FILE="x"
+    )
+    assert found.service_environment == {
+        "REDIS_URL_FILE": "secret",
+        "B_DATABASE_URL_FILE": "x",
+        "DATABASE_URL": URL,
+    }
+
+
+# --- no secret in what is said
+
+CANARY = "Zx9Kq7WvTn3Rb8Yd"
+
+
+def fragments() -> set[str]:
+    return {CANARY[start : start + 4] for start in range(len(CANARY) - 3)}
+
+
+def test_settings_show_no_secret(tmp_path: Path) -> None:
+    """Printed as a whole, settings show no password of any of the three URLs."""
+    url = f"postgresql://u:{CANARY}@db/app"
+    found = load(
+        tmp_path,
+        DATABASE_URL=url,
+        ENTRYPOINT_DIRECT_URL=f"{url}?sslpassword={CANARY}",
+        ENTRYPOINT_ADMIN_URL=f"host=db user=root password={CANARY}",
+        OTHER_SECRET=CANARY,
+    )
+    shown = f"{found!r} {found}"
+    assert "postgresql://u:****@db/app" in shown
+    assert not [part for part in fragments() if part in shown]
+    assert log.mask(f"<{CANARY}>") == "<****>"
+
+
+FREE_TEXT = {
+    *("ENTRYPOINT_SERVICE", "ENTRYPOINT_MAINTENANCE_DATABASE", "ENTRYPOINT_RELEASE"),
+    *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_PUSH_INPUTS", "ENTRYPOINT_DATABASE_EXTENSIONS"),
+    *("ENTRYPOINT_SEED_COMMAND", "ENTRYPOINT_SEED_INPUTS", "ENTRYPOINT_SEED_CHECK"),
+    "ENTRYPOINT_HEALTH_URL",
+}
+
+LEAKS: list[dict[str, str]] = [
+    *(
+        {"DATABASE_URL": url.replace("pw", CANARY), "SERVICE_NAME": FINANCE}
+        for url, _, _ in WRONG_URLS
+        if "pw" in url
+    ),
+    {"DATABASE_URL": CANARY},
+    {"DATABASE_URL": f"postgresql://u:{CANARY}/app"},
+    {"DATABASE_URL": f"postgresql://u:a@{CANARY}/b@db/app"},
+    {"DATABASE_URL": URL, "ENTRYPOINT_DIRECT_URL": f"postgres://u:{CANARY}@db/other"},
+    {"DATABASE_URL": URL, "ENTRYPOINT_ADMIN_URL": f"postgres://u:{CANARY}@$HOST"},
+    # put into the wrong variable
+    *(
+        {"DATABASE_URL": URL, name: value}
+        for name in [*sorted(IN_ENVIRONMENT.keys() - FREE_TEXT), "SEED_TENANT_ID"]
+        for value in (
+            f"postgresql://some-user:{CANARY}@host/d",
+            f"postgresql://{CANARY}@host/d",
+            f"host=h password={CANARY}",
+            f"{'x' * 40} password='{CANARY} {CANARY}",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("variables", LEAKS, ids=lambda v: "-".join(v)[-40:])
+def test_problems_show_no_secret(tmp_path: Path, variables: dict[str, str]) -> None:
+    """Whatever is wrong, even the variable, no four characters of a password are shown."""
+    error = refused(tmp_path, **variables)
+    said = f"{error.problems} {error.remedy} {error!r} {error.fields}"
+    assert not [part for part in fragments() if part in said]
+
+
+@pytest.mark.parametrize("key", [key for key in IN_FILE if "." not in key or "timeout" in key])
+def test_file_shows_no_secret(tmp_path: Path, key: str) -> None:
+    """The same for a URL that somebody wrote into the file."""
+    section, _, name = key.rpartition(".")
+    value = f"{name} = ['postgresql://some-user:{CANARY}@host/d', 'password={CANARY}']"
+    error = refused(tmp_path, f"[{section}]\n{value}" if section else value)
+    assert not [part for part in fragments() if part in f"{error.problems} {error.remedy}"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("short", "'short'"),
+        (7, "7"),
+        ("x" * 100, f"'{'x' * 56}..."),
+        ("postgres://u:pw@h", "'postgres://..."),
+        (["a", "redis://:pw@h"], "['a', 'redis://..."),
+        ("password=pw", "'password..."),
+        (16**10_000, "a very large number"),
+    ],
+    ids=["short", "number", "long", "url", "list", "keyword", "huge"],
+)
+def test_shortened(value: object, shown: str) -> None:
+    """A value in a message fits a line, and is cut before anything that may be a secret."""
+    assert shortened(value) == shown
