@@ -98,9 +98,7 @@ def diagnose(params: Mapping[str, str], timeout_s: float) -> Cause:
         if not finished:
             return no_answer(timeout_s)
         if connection.status == pq.ConnStatus.OK:
-            return Cause(
-                Kind.PASSED, "the first attempt failed, the second did not", CHECK_SERVER
-            )
+            return Cause(Kind.PASSED, "the first attempt failed, the second did not", CHECK_SERVER)
         return _explain(recording.text, params, needs_password=connection.needs_password)
     finally:
         connection.finish()

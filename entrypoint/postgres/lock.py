@@ -20,7 +20,7 @@ import psycopg
 from .. import log
 from ..backoff import Reminder
 from ..errors import LockError
-from .session import Session, translated
+from .session import Session
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
 """One key for all: advisory locks are per database, and a database is one service's."""
@@ -93,6 +93,11 @@ class Held:
         if pgconn.status != psycopg.pq.ConnStatus.OK:
             raise self.lost()
 
+    @property
+    def broken(self) -> bool:
+        """Whether a statement has already found the session gone."""
+        return self.session.connection.broken
+
     def lost(self) -> LockError:
         """The error for a lock that went away under a running child."""
         return LockError(
@@ -151,11 +156,13 @@ def _try(session: Session) -> bool | None:
 
 
 def _holder(session: Session) -> dict[str, Any]:
-    """The holder as fields of an event; empty when it has just let go or may not be seen."""
-    with translated("looking for the lock's holder", remedy="Start again."):
+    """The holder as fields of an event; empty when it has just let go or cannot be seen."""
+    try:
         cursor = session.connection.execute(HOLDER)
-        names = [f"holder_{column.name}" for column in cursor.description or []]
-        row = cursor.fetchone()
+    except psycopg.Error:  # a connection that broke is the next try's to notice
+        return {}
+    names = [f"holder_{column.name}" for column in cursor.description or []]
+    row = cursor.fetchone()
     fields = zip(names, row or (), strict=False)
     return {name: value for name, value in fields if value is not None}
 

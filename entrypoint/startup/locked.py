@@ -4,13 +4,13 @@ Imported only where there is something to do.
 """
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from .. import log
-from ..errors import LockError, RefusedError
+from ..errors import LockError, RefusedError, UnreachableError
 from ..postgres import ledger, lock, sessions
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session
@@ -33,20 +33,33 @@ def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) 
         reopen = partial(_session, target, connect, config.wait_timeout_s)
         held = lock.acquire(session, reopen, timeout_s=config.lock_timeout_s)
     with held:
-        found = ledger.look(held.session)
-        if found.ledger.problem:
-            log.event("warning", "ledger.ignored", reason=found.ledger.problem)
-        record = _Record(held, found.ledger)
         try:
-            _extensions(plan, target, held, connect)
-            _push(plan, target, record, found, connect)
-            _seed(plan, record, found, connect)
-        except LockError:
-            raise  # nothing can be recorded, and somebody else may be at work
-        except BaseException:
+            _work(plan, target, held, connect)
+        except UnreachableError as error:
+            if not held.broken:
+                raise
+            # Whichever statement noticed it first: somebody else may be at work by now.
+            lost = held.lost()
+            lost.step, lost.elapsed_s = error.step, error.elapsed_s
+            raise lost from None
+
+
+def _work(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
+    found = ledger.look(held.session)
+    if found.ledger.problem:
+        log.event("warning", "ledger.ignored", reason=found.ledger.problem)
+    record = _Record(held, found.ledger)
+    try:
+        _extensions(plan, target, held, connect)
+        _push(plan, target, record, found, connect)
+        _seed(plan, record, found, connect)
+    except LockError:
+        raise  # nothing can be recorded
+    except BaseException:
+        with suppress(UnreachableError):  # what failed first is what is told
             record.write()
-            raise
-        record.write()
+        raise
+    record.write()
 
 
 class _Record:

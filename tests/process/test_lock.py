@@ -31,7 +31,7 @@ def test_eight_starts_on_a_server_without_the_database(stage: Stage) -> None:
 
 def test_the_holder_is_named_to_who_waits(stage: Stage) -> None:
     """pid, application name, address and since when."""
-    stage.push = python("push", "ready", "sleep", "1")
+    stage.push = python("push", "ready", "wait-for", str(stage.gate))
     leader = stage.start()
     leader.until("push.output")
     follower = stage.start()
@@ -42,13 +42,14 @@ def test_the_holder_is_named_to_who_waits(stage: Stage) -> None:
     assert event["holder_client_addr"] == "127.0.0.1"
     assert event["holder_pid"] in [row[0] for row in stage.sessions()]
     assert event["holder_since"].endswith("Z")
+    stage.gate.touch()
     assert leader.wait() == follower.wait() == 0
     assert len(follower.all("lock.contended")) == 1
 
 
 def test_a_lock_that_stays_taken_exits_6(stage: Stage) -> None:
     """With the holder and the query that shows it; nothing was run."""
-    stage.push = python("push", "ready", "sleep", "3")
+    stage.push = python("push", "ready", "wait-for", str(stage.gate))
     leader = stage.start()
     leader.until("push.output")
     stage.environ["ENTRYPOINT_LOCK_TIMEOUT"] = "0.5"
@@ -59,6 +60,7 @@ def test_a_lock_that_stays_taken_exits_6(stage: Stage) -> None:
     assert "entrypoint/demo/" in failure["error"]
     assert "pg_locks" in failure["remedy"]
     assert "push.started" not in follower.names()
+    stage.gate.touch()
     assert leader.wait() == 0
 
 
@@ -117,8 +119,8 @@ def test_create_index_concurrently_finishes_while_others_wait(stage: Stage) -> N
     stage.push = python(
         "push",
         "ready",
-        "sleep",
-        "1",
+        "wait-for",
+        str(stage.gate),
         "sql",
         "create index concurrently if not exists rpg_heroes_name on rpg_heroes (name)",
     )
@@ -127,6 +129,7 @@ def test_create_index_concurrently_finishes_while_others_wait(stage: Stage) -> N
     followers = [stage.start() for _ in range(5)]
     for follower in followers:
         follower.until("lock.contended")
+    stage.gate.touch()
 
     assert leader.wait(20) == 0
     assert [follower.wait(40) for follower in followers] == [0] * 5

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.container import kill
 from tests.support.pooler import PROGRAM, Pooler
 from tests.support.program import python, until
 from tests.support.stage import Stage, service
@@ -115,3 +116,56 @@ def test_an_alias_that_leads_elsewhere(stage: Stage) -> None:
         assert program.wait() == 3
         assert "'postgres'" in program.one("database.failed")["error"]
         assert "push.started" not in program.names()
+
+
+@pytest.fixture(params=["pooler only", "direct URL"])
+def proved(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """A stage behind a transaction pooler whose starts can be proved needless."""
+    stage.environ["ENTRYPOINT_RELEASE"] = "v1"
+    if request.param == "direct URL":
+        stage.environ["ENTRYPOINT_DIRECT_URL"] = stage.url
+    yield from behind(stage, mode="transaction", auth="scram-sha-256")
+
+
+def test_nothing_to_do_behind_the_pooler(proved: Stage) -> None:
+    """The ledger proves it there too, and DDL by hand is noticed."""
+    assert proved.start().wait() == 0
+    second = proved.start()
+    assert second.wait() == 0
+    assert second.one("push.skipped")["reason"] == "unchanged"
+    assert second.one("seed.skipped")["reason"] == "seeded"
+    with proved.connect() as connection:
+        connection.execute("alter table rpg_heroes add column by_hand int")
+
+    third = proved.start()
+
+    assert third.wait() == 0
+    assert third.one("push.started")["reason"] == "drift"
+
+
+def test_twenty_replicas_behind_the_pooler(proved: Stage) -> None:
+    """One push, one seed, all succeed."""
+    programs = [proved.start() for _ in range(20)]
+
+    assert [program.wait(90) for program in programs] == [0] * 20
+    assert len(proved.runs("push")) == len(proved.runs("seed")) == 1
+
+
+def test_the_leader_is_killed_behind_the_pooler(proved: Stage) -> None:
+    """The pooler lets its server connection go with the client: a follower takes over."""
+    proved.push = python("push", "ready", "wait-for", str(proved.gate))
+    leader = proved.start()
+    leader.until("push.output")
+    follower = proved.start()
+    follower.until("lock.contended")
+
+    kill(leader)
+    proved.gate.touch()
+
+    assert follower.wait() == 0, follower.output
+    leader.wait()
+    assert follower.one("push.started")["reason"] == "first"
+    assert proved.locks() == 0
+    last = proved.start()
+    assert last.wait() == 0
+    assert last.one("push.skipped")["reason"] == "unchanged"

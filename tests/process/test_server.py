@@ -243,7 +243,7 @@ def test_a_read_only_database_is_waited_for(stage: Stage) -> None:
 
 def test_a_restart_of_the_server_while_waiting_for_the_lock(own_stage: Stage) -> None:
     """The follower connects again and goes on; the leader lost its lock and says so."""
-    own_stage.push = [*own_stage.push, "ready", "sleep", "2"]
+    own_stage.push = [*own_stage.push, "ready", "wait-for", str(own_stage.gate)]
     leader = own_stage.start()
     leader.until("push.output")
     follower = own_stage.start()
@@ -254,6 +254,7 @@ def test_a_restart_of_the_server_while_waiting_for_the_lock(own_stage: Stage) ->
     server.restart()
 
     assert leader.wait() == 6
+    own_stage.gate.touch()
     assert follower.wait() == 0, follower.output
 
 

@@ -60,7 +60,7 @@ def test_sigterm_while_resolving_a_name(stage: Stage) -> None:
 
 def test_sigterm_while_waiting_for_the_lock(stage: Stage) -> None:
     """The follower goes, the leader is not disturbed."""
-    stage.push = python("push", "ready", "sleep", "1")
+    stage.push = python("push", "ready", "wait-for", str(stage.gate))
     leader = stage.start()
     child_of(leader)
     follower = stage.start()
@@ -70,6 +70,7 @@ def test_sigterm_while_waiting_for_the_lock(stage: Stage) -> None:
 
     assert follower.wait(timeout=1) == 143
     assert follower.one("lock.failed")["exit_code"] == 143
+    stage.gate.touch()
     assert leader.wait() == 0
     assert len(stage.runs("push")) == 1
     assert_nothing_left(stage)

@@ -30,7 +30,7 @@ def proved(stage: Stage) -> Stage:
 def provable(stage: Stage) -> Stage:
     """Give it a release, and a push that says when it has begun."""
     stage.environ["ENTRYPOINT_RELEASE"] = "v1"
-    stage.push = python("push", "ready", "sleep", "1")
+    stage.push = python("push", "ready", "wait-for", str(stage.gate))
     return stage
 
 
@@ -69,16 +69,23 @@ def leader_and_follower(stage: Stage) -> tuple[Program, Program]:
     return leader, follower
 
 
+def finish(stage: Stage, leader: Program, follower: Program, *, leaders: int) -> None:
+    """The leader ends so, the follower does the work and succeeds."""
+    assert leader.wait() == leaders, leader.output
+    stage.gate.touch()
+    assert follower.wait() == 0, follower.output
+    assert "handoff.exec" not in leader.names()
+    assert len(ledger(stage)["pushes"]) == 1
+
+
 def test_the_leader_is_killed_in_mid_push(proved: Stage) -> None:
     """The follower pushes and seeds; one push is in the ledger, the one that was finished."""
     leader, follower = leader_and_follower(proved)
 
     kill(leader)
 
-    assert follower.wait() == 0
-    leader.wait()
+    finish(proved, leader, follower, leaders=-9)
     assert follower.one("push.started")["reason"] == "first"
-    assert len(ledger(proved)["pushes"]) == 1
     assert list(ledger(proved)["seeds"]) == [TENANT]
     assert proved.start().wait() == 0
     assert len(proved.runs("push")) == 2
@@ -86,11 +93,13 @@ def test_the_leader_is_killed_in_mid_push(proved: Stage) -> None:
 
 def test_the_leader_is_killed_after_its_seed(proved: Stage) -> None:
     """Before the commit nothing is recorded: the follower does it again, idempotently."""
-    proved.seed = python("seed", "{tenant_id}", "ready", "sleep", "1")
+    proved.push = python("push")
+    proved.seed = python("seed", "{tenant_id}", "ready", "wait-for", str(proved.gate))
     leader = proved.start()
     until(lambda: any("ready" in e["line"] for e in leader.all("seed.output")), "the seed is at it")
     kill(leader)
     leader.wait()
+    proved.gate.touch()
 
     follower = proved.start()
 
@@ -113,10 +122,7 @@ def test_the_server_goes_away_in_mid_push(own: Stage, how: str) -> None:
         time.sleep(0.3)
         server.resume()
 
-    assert leader.wait() == 6, leader.output
-    assert "handoff.exec" not in leader.names()
-    assert follower.wait() == 0, follower.output
-    assert len(ledger(own)["pushes"]) == 1
+    finish(own, leader, follower, leaders=6)
 
 
 @pytest.mark.skipif(not CAN_CUT, reason="network namespaces need root and iproute2")

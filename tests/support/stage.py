@@ -39,6 +39,11 @@ class Stage:
         """What DATABASE_URL is unless `environ` says something else."""
         return self.server.url(self.database, self.user, self.password)
 
+    @property
+    def gate(self) -> Path:
+        """The file that `push.py`'s word `wait-for` waits for; `touch` it to let the push go on."""
+        return self.directory / "go"
+
     def write_settings(self) -> None:
         """Write entrypoint.toml."""
         push = {"command": self.push, **self.sections.get("push", {})}

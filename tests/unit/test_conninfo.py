@@ -71,9 +71,23 @@ def test_secrets() -> None:
     assert parse("postgres://bob@db/app_db").secrets == []
 
 
-def test_safe() -> None:
+@pytest.mark.parametrize(
+    ("params", "url"),
+    [
+        (FULL.params, "postgresql://bob:****@db:5433/app_db?sslmode=require"),
+        ({"host": "db", "dbname": "x"}, "postgresql://db/x"),
+        ({"host": "db", "password": "pw"}, "postgresql://:****@db/"),
+        ({"host": "a,b", "port": "1"}, "postgresql://a:1,b:1/"),
+        ({"host": "a,b", "port": "1,2"}, "postgresql://a:1,b:2/"),
+        (
+            {"hostaddr": "::1,::2", "port": "1,2"},
+            "postgresql:///?hostaddr=%3A%3A1%2C%3A%3A2&port=1%2C2",
+        ),
+    ],
+)
+def test_safe(params: dict[str, str], url: str) -> None:
     """For people: no password, no parameter that could be private."""
-    assert FULL.safe() == "postgresql://bob:****@db:5433/app_db?sslmode=require"
+    assert Conninfo(params).safe() == url
 
 
 @pytest.mark.parametrize("text", [repr(FULL), str(FULL), f"{FULL}", f"{[FULL]!r}"])

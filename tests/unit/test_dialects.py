@@ -88,6 +88,12 @@ ACCEPTED: dict[str, dict[str, str]] = {
         "hostaddr": "10.0.0.2",
     },
     "postgresql://u:pw@/app?hostaddr=10.0.0.2": {**SERVER, "hostaddr": "10.0.0.2"},
+    "hostaddr=10.0.0.1,::1 port=1,2 user=u password=pw dbname=app": {
+        **SERVER,
+        "hostaddr": "10.0.0.1,::1",
+        "port": "1,2",
+        "target_session_attrs": "read-write",
+    },
     "postgresql:///app?host=/run/postgresql": {"dbname": "app", "host": "/run/postgresql"},
     "postgresql:///app?host=/run/postgresql&port=5433&user=u": {
         "user": "u",
@@ -115,6 +121,7 @@ ACCEPTED: dict[str, dict[str, str]] = {
     "postgresql://ü:µ%C2%B5@db/ñ": {**BASE, "user": "ü", "password": "µµ", "dbname": "ñ"},
     "postgresql://u:pw@db/%61%2Fb%24": {**BASE, "dbname": "a/b$"},
     "postgresql://u:pw@db/" + 63 * "x": {**BASE, "dbname": 63 * "x"},
+    "postgresql://u:pw@db/app?x=".ljust(MAX_CHARACTERS, "x"): BASE,
     # an @ in a parameter is no password's
     "postgresql://u:pw@db/app?application_name=me@home": BASE,
     "postgresql://u:pw@db/app?options=-c%20role%3Da@b/c": {**BASE, "options": "-c role=a@b/c"},
@@ -156,13 +163,13 @@ ACCEPTED: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "params"), ACCEPTED.items(), ids=ACCEPTED)
+@pytest.mark.parametrize(("text", "params"), ACCEPTED.items(), ids=lambda value: str(value)[:60])
 def test_accepted(text: str, params: dict[str, str]) -> None:
     """Each form means exactly these parameters of libpq."""
     assert parse(text).params == params
 
 
-@pytest.mark.parametrize("text", ACCEPTED)
+@pytest.mark.parametrize("text", ACCEPTED, ids=lambda value: value[:60])
 def test_accepted_by_libpq(text: str) -> None:
     """What we make of each form is taken by libpq as it is."""
     params = parse(text).params
@@ -170,7 +177,7 @@ def test_accepted_by_libpq(text: str) -> None:
     assert psycopg.conninfo.conninfo_to_dict(made) == params
 
 
-@pytest.mark.parametrize("text", ACCEPTED)
+@pytest.mark.parametrize("text", ACCEPTED, ids=lambda value: value[:60])
 def test_accepted_round_trip(text: str) -> None:
     """Written as a URL and read again, each means the same."""
     conninfo = parse(text)

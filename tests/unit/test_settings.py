@@ -246,6 +246,23 @@ def test_maintenance_database(tmp_path: Path) -> None:
     assert without.admin.variable == "ENTRYPOINT_ADMIN_URL"
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, (None, "info")),
+        ({"ENTRYPOINT_LOG_FORMAT": "json"}, ("json", "info")),
+        ({"ENTRYPOINT_LOG_FORMAT": "console"}, ("console", "info")),
+        ({"ENTRYPOINT_LOG_FORMAT": "xml"}, (None, "info")),
+        ({"ENTRYPOINT_LOG_LEVEL": "debug"}, (None, "debug")),
+        ({"ENTRYPOINT_LOG_LEVEL": ""}, (None, "info")),
+        ({"ENTRYPOINT_LOG_LEVEL": "loud"}, (None, "info")),
+    ],
+)
+def test_log_settings(variables: dict[str, str], expected: tuple[str | None, str]) -> None:
+    """The log can be set up before the settings are checked, whatever they say."""
+    assert settings.log_settings(variables) == expected
+
+
 # --- seed
 
 
@@ -313,6 +330,12 @@ def test_tenant_is_needed(
         found = error.problems
     text = 'SEED_TENANT_ID is not set, and seed.command needs {tenant_id} with seed.when = "always"'
     assert found == [text] * problems
+
+
+def test_tenant_is_not_needed(tmp_path: Path) -> None:
+    """A seed that always runs and takes no tenant needs none."""
+    toml = "[seed]\ncommand = ['node', 'seed.js']\nwhen = 'always'"
+    assert load(tmp_path, toml).seed.tenant is None
 
 
 # --- secrets in files
@@ -436,8 +459,12 @@ def test_no_variable(
 
 def test_nothing_is_needed_to_hand_off(tmp_path: Path) -> None:
     """With everything skipped no database need be named; with half of it, one must."""
+    nothing = settings.load(environment({"ENTRYPOINT_SKIP": "push,seed"}), tmp_path)
+    assert nothing.database is None
+    assert nothing.service_environment == {"ENTRYPOINT_SKIP": "push,seed"}
+    assert nothing.push_environment == nothing.service_environment
     environ = {"DATABASE_URL": "", "ENTRYPOINT_SKIP": "push,seed"}
-    assert load(tmp_path, **environ).database is None
+    assert load(tmp_path, **environ).service_environment == environ
     assert refusal(tmp_path, **{**environ, "ENTRYPOINT_SKIP": "push"}) == "DATABASE_URL is empty"
 
 
@@ -880,6 +907,14 @@ FREE_TEXT = {
     "ENTRYPOINT_HEALTH_URL",
 }
 
+
+def test_refused_url_is_hidden(tmp_path: Path) -> None:
+    """A URL that was refused is masked as a whole in whatever is logged later."""
+    url = f"u:{CANARY}@db"
+    assert refusal(tmp_path, DATABASE_URL=url).endswith("is neither a URL nor key=value conninfo")
+    assert log.mask(f"<{url}>") == "<****>"
+
+
 LEAKS: list[dict[str, str]] = [
     *(
         {"DATABASE_URL": url.replace("pw", CANARY), "SERVICE_NAME": FINANCE}
@@ -928,12 +963,14 @@ def test_file_shows_no_secret(tmp_path: Path, key: str) -> None:
         ("short", "'short'"),
         (7, "7"),
         ("x" * 100, f"'{'x' * 56}..."),
+        ("x" * 58, f"'{'x' * 58}'"),
+        ("x" * 59, f"'{'x' * 56}..."),
         ("postgres://u:pw@h", "'postgres://..."),
         (["a", "redis://:pw@h"], "['a', 'redis://..."),
         ("password=pw", "'password..."),
         (16**10_000, "a very large number"),
     ],
-    ids=["short", "number", "long", "url", "list", "keyword", "huge"],
+    ids=["short", "number", "long", "fits", "too long", "url", "list", "keyword", "huge"],
 )
 def test_shortened(value: object, shown: str) -> None:
     """A value in a message fits a line, and is cut before anything that may be a secret."""

@@ -1,6 +1,6 @@
 """A push for tests: makes two tables, and writes down that it ran, when, and as whom.
 
-Arguments: `sleep SECONDS`, `exit CODE`, `ignore-sigterm`, `say TEXT`, `say-url`,
+Arguments: `sleep SECONDS`, `wait-for FILE`, `exit CODE`, `ignore-sigterm`, `say TEXT`, `say-url`,
 `say-options`, `say-port`, `flood LINES`,
 `daemon`, `sql STATEMENT`, `ready` (prints "ready (pid N)"), in the order in which they are done,
 after the tables.
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psycopg
 
@@ -27,6 +28,10 @@ def act(words: list[str], connection: psycopg.Connection) -> None:
         word = words.pop(0)
         if word == "sleep":
             time.sleep(float(words.pop(0)))
+        elif word == "wait-for":
+            while not Path(words[0]).exists():
+                time.sleep(0.02)
+            words.pop(0)
         elif word == "exit":
             sys.exit(int(words.pop(0)))
         elif word == "ignore-sigterm":
