@@ -41,7 +41,7 @@ def _dispatch(arguments: list[str]) -> int:
         try:
             parsed = _parser().parse_args(arguments)
         except SystemExit as stop:  # argparse's own, after its message
-            return int(stop.code or 0)
+            return USAGE if stop.code else 0
         command, argv = parsed.command, getattr(parsed, "argv", [])
     from .startup import start
 

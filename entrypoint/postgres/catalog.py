@@ -1,128 +1,177 @@
 """The schema of a database as one fingerprint: equal before and after means that nobody changed it.
 
 One query over the system catalogs, computed on the server. It covers what a schema tool or a hand
-can change in the user's schemas, and leaves out what is not schema: rows, statistics, comments,
-owners and privileges, temporary objects, members of extensions. Nothing in it depends on OIDs,
-attribute numbers (a dropped column leaves a gap), row order, role, search_path, or on a minor
-version of the server. A dump restored elsewhere has the same fingerprint, except where PostgreSQL
-itself writes an expression differently the second time (an IN list over varchar).
+can change in the user's schemas (of rare kinds, such as operators and casts, only that they are
+there), and leaves out what is not schema: rows, their statistics and where they are stored,
+comments, owners and privileges, publications, temporary objects, members of extensions. Nothing in
+it depends on OIDs, attribute numbers (a dropped column leaves a gap), row order, role, settings, or
+on a minor version of the server. A dump restored elsewhere has the same fingerprint, unless
+PostgreSQL itself writes an expression differently the second time.
 """
 
 from typing import Final
 
 SETTINGS: Final = """
-select pg_catalog.set_config('search_path', 'pg_catalog', true),
-       pg_catalog.set_config('jit', 'off', true)
+select pg_catalog.set_config(name, value, true) from (values
+  ('search_path', 'pg_catalog, pg_temp'), ('quote_all_identifiers', 'off'),
+  ('standard_conforming_strings', 'on'), ('datestyle', 'iso, ymd'), ('intervalstyle', 'postgres'),
+  ('timezone', 'utc'), ('bytea_output', 'hex'), ('extra_float_digits', '1'), ('lc_monetary', 'C'),
+  ('jit', 'off')) as setting (name, value)
 """
-"""Goes before `FINGERPRINT`, in one transaction with it. The path decides how names are written;
-with `pg_catalog` alone every name of the user's is qualified. Compiling the query takes longer than
-running it."""
+"""Goes before `FINGERPRINT`, in one transaction with it. How names and constants are written
+depends on these; with `pg_catalog` alone, and temporary objects last, every name of the user's is
+qualified. Compiling the query takes longer than running it."""
 
-# Every branch yields lines that begin with a word for the kind of object. `member` are the
-# objects that belong to an extension; `rel` the relations that count.
+# Every branch yields rows as text, which begin with the kind of object. `member` are the objects
+# that belong to an extension; `rel` the relations that count, `typ` the types.
+#
+# Two columns are newer than PostgreSQL 13, the oldest that is supported. Where `a.*` has no
+# `attcompression`, the name means that of `no_such_column`, one level out.
+#
+# An IN list over varchar is written with a cast of the whole array first, and with a cast of each
+# element once it was dumped and restored: both are brought to the form without any.
 FINGERPRINT: Final = r"""
 with member as materialized (
   select classid, objid from pg_depend
   where refclassid = 'pg_extension'::regclass and deptype = 'e'
 ), space as materialized (
-  select oid, quote_ident(nspname) as name from pg_namespace
-  where nspname !~ '^pg_' and nspname <> 'information_schema'
+  select oid, nspname from pg_namespace
+  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
     and oid not in (select objid from member where classid = 'pg_namespace'::regclass)
 ), rel as materialized (
-  select c.*, s.name || '.' || quote_ident(relname) as name
+  select c.oid, nspname, relname, relkind, relpersistence, relrowsecurity, relforcerowsecurity,
+         relreplident, relam, reloptions, reltoastrelid, reloftype, relpartbound
   from pg_class c join space s on s.oid = relnamespace
   where relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and relpersistence <> 't'
     and c.oid not in (select objid from member where classid = 'pg_class'::regclass)
 ), typ as materialized (
-  select t.*, s.name || '.' || quote_ident(typname) as name
+  select t.oid, nspname, typname, typtype, typnotnull, typbasetype, typtypmod, typinput,
+         typcollation, typdefault, typdefaultbin
   from pg_type t join space s on s.oid = typnamespace
-  where typtype in ('e', 'd', 'r')
+  where (typtype in ('e', 'd', 'r', 'p') or typtype = 'b' and typcategory <> 'A')
     and t.oid not in (select objid from member where classid = 'pg_type'::regclass)
 ), line (text) as (
-  select 'schema ' || name from space
+  select row('schema', nspname)::text from space
   union all
-  select 'extension ' || quote_ident(extname) from pg_extension
+  select row('extension', extname, extversion, extnamespace::regnamespace)::text from pg_extension
   union all
-  select concat_ws(' ', 'relation', relkind, relpersistence, name, relrowsecurity,
-                   relforcerowsecurity, relreplident, reloptions, nullif(reloftype, 0)::regtype,
-                   pg_get_expr(relpartbound, oid),
-                   case relkind when 'p' then pg_get_partkeydef(oid)
-                     when 'v' then pg_get_viewdef(oid) when 'm' then pg_get_viewdef(oid) end)
+  select row('relation', nspname, rel.relname, rel.relkind, rel.relpersistence, rel.relrowsecurity,
+             rel.relforcerowsecurity, rel.relreplident, amname, rel.reloptions, t.reloptions,
+             nullif(rel.reloftype, 0)::regtype, pg_get_expr(rel.relpartbound, rel.oid),
+             case when rel.relkind = 'p' then pg_get_partkeydef(rel.oid)
+               when rel.relkind in ('v', 'm') then pg_get_viewdef(rel.oid) end)::text
   from rel
+  left join pg_class t on t.oid = rel.reltoastrelid
+  left join pg_am on pg_am.oid = rel.relam
   union all
-  select concat_ws(' ', 'inherits', rel.name, inhparent::regclass, inhseqno)
+  select row('inherits', nspname, relname, inhparent::regclass,
+             row_number() over (partition by inhrelid order by inhseqno))::text
   from pg_inherits join rel on rel.oid = inhrelid
   union all
-  select concat_ws(' ', 'column', rel.name,
-                   row_number() over (partition by attrelid order by attnum), quote_ident(attname),
-                   format_type(atttypid, atttypmod), attnotnull, 'i=' || attidentity::text,
-                   'g=' || attgenerated::text,
-                   case when attcollation <> typcollation then attcollation::regcollation end,
-                   pg_get_expr(adbin, adrelid))
-  from pg_attribute
+  -- A default has no columns in it; without the relation it is written faster.
+  select row('columns', nspname, relname)::text || string_agg(row(
+               attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated,
+               attstorage, (select attcompression from (select a.*) as later_than_13),
+               nullif(attstattarget, -1), attoptions, attfdwoptions,
+               nullif(nullif(attcollation, 0), 'default'::regcollation)::regcollation,
+               pg_get_expr(adbin, case attgenerated when '' then 0 else adrelid end))::text,
+             '' order by attnum)
+  from pg_attribute a
+  cross join (select null as attcompression) as no_such_column
   join rel on rel.oid = attrelid
-  join pg_type t on t.oid = atttypid
   left join pg_attrdef on adrelid = attrelid and adnum = attnum
-  where attnum > 0 and not attisdropped and relkind in ('r', 'p', 'f', 'c')
+  where attnum > 0 and not attisdropped
+    and (relkind in ('r', 'p', 'f', 'c') or relkind in ('v', 'm') and adbin is not null)
+  group by nspname, relname
   union all
-  select concat_ws(' ', 'constraint', coalesce(rel.name, typ.name), quote_ident(conname),
-                   convalidated, pg_get_constraintdef(k.oid))
+  select row('constraint', rel.nspname, relname, typ.nspname, typname, conname, convalidated,
+             pg_get_constraintdef(k.oid))::text
   from pg_constraint k
   left join rel on rel.oid = conrelid
   left join typ on typ.oid = contypid
-  where coalesce(rel.name, typ.name) is not null and contype <> 't'
+  where coalesce(relname, typname) is not null and contype <> 't'
   union all
-  select concat_ws(' ', 'index', indisvalid, indisreplident,
-                   coalesce(conname, pg_get_indexdef(indexrelid)))
+  select row('index', nspname, rel.relname, indisvalid, indisreplident, inhparent::regclass,
+             i.reloptions, conname, case when conname is null then pg_get_indexdef(indexrelid) end,
+             case when indexprs is not null then
+               (select array_agg((attnum, attstattarget)::text order by attnum)
+                from pg_attribute where attrelid = indexrelid and attstattarget >= 0) end)::text
   from pg_index
   join rel on rel.oid = indrelid
+  join pg_class i on i.oid = indexrelid
+  left join pg_inherits on inhrelid = indexrelid
   left join pg_constraint on conindid = indexrelid and conrelid = indrelid
     and contype in ('p', 'u', 'x')  -- whose definition says the rest
   union all
-  select concat_ws(' ', 'sequence', rel.name, format_type(seqtypid, null), seqstart, seqincrement,
-                   seqmin, seqmax, seqcache, seqcycle, refobjid::regclass, attname)
+  select row('sequence', nspname, relname, format_type(seqtypid, null), seqstart, seqincrement,
+             seqmin, seqmax, seqcache, seqcycle, refobjid::regclass, attname)::text
   from pg_sequence
   join rel on rel.oid = seqrelid
   left join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = seqrelid
     and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')
   left join pg_attribute on attrelid = refobjid and attnum = refobjsubid
   union all
-  select concat_ws(' ', 'type', typtype, name, typnotnull, typdefault,
-                   case typtype when 'd' then format_type(typbasetype, typtypmod) end,
-                   case when typtype = 'd' then typcollation::regcollation end,
-                   (select array_agg(enumlabel order by enumsortorder) from pg_enum
-                    where enumtypid = typ.oid)::text,
-                   (select format_type(rngsubtype, null) from pg_range where rngtypid = typ.oid))
+  select row('type', nspname, typname, typtype, typnotnull,
+             case typtype when 'd' then format_type(typbasetype, typtypmod)
+               when 'b' then typinput::text end,
+             case typtype when 'd' then typcollation::regcollation end,
+             coalesce(pg_get_expr(typdefaultbin, 0), typdefault),
+             (select array_agg(enumlabel order by enumsortorder) from pg_enum
+              where enumtypid = typ.oid),
+             (select row(format_type(rngsubtype, null),
+                         (to_jsonb(r) ->> 'rngmultitypid')::regtype,  -- none in 13
+                         rngcollation::regcollation, opcname, rngcanonical, rngsubdiff)
+              from pg_range r join pg_opclass o on o.oid = rngsubopc
+              where rngtypid = typ.oid))::text
   from typ
   union all
-  select concat_ws(' ', 'function',
-                   case when prokind <> 'a' then pg_get_functiondef(p.oid)
-                     else p.oid::regprocedure || ' ' || aggtransfn::regproc || ' '
-                       || aggfinalfn::regproc || ' ' || coalesce(agginitval, '') end)
+  select row('function', case when prokind = 'a' then
+               (p.oid::regprocedure, pg_get_function_arguments(p.oid), proparallel,
+                aggtranstype::regtype, aggmtranstype::regtype, aggsortop::regoperator, to_jsonb(g)
+                - '{aggfnoid,aggtranstype,aggmtranstype,aggsortop}'::text[])::text
+               else pg_get_functiondef(p.oid) end)::text
   from pg_proc p
   join space s on s.oid = pronamespace
-  left join pg_aggregate on aggfnoid = p.oid
+  left join pg_aggregate g on aggfnoid = p.oid
   where p.oid not in (select objid from member where classid = 'pg_proc'::regclass)
   union all
-  select concat_ws(' ', 'trigger', tgenabled, pg_get_triggerdef(t.oid))
-  from pg_trigger t join rel on rel.oid = tgrelid
-  where not tgisinternal
+  -- The internal ones enforce constraints, unless somebody turned them off.
+  select row('trigger', tgenabled, case when tgisinternal
+               then (nspname, relname, conname, tgfoid::regproc)::text
+               else pg_get_triggerdef(t.oid) end)::text
+  from pg_trigger t
+  join rel on rel.oid = tgrelid
+  left join pg_constraint k on k.oid = tgconstraint
+  where not tgisinternal or tgenabled <> 'O'
   union all
-  select concat_ws(' ', 'policy', rel.name, quote_ident(polname), polcmd, polpermissive,
-                   (select array_agg(coalesce(rolname, 'public') order by rolname)
-                    from unnest(polroles) as r (role) left join pg_roles on oid = role)::text,
-                   'using', pg_get_expr(polqual, polrelid),
-                   'check', pg_get_expr(polwithcheck, polrelid))
+  select row('policy', nspname, relname, polname, polcmd, polpermissive,
+             (select array_agg(role::text order by role::text)
+              from unnest(polroles::regrole[]) as r (role)),
+             pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))::text
   from pg_policy join rel on rel.oid = polrelid
   union all
-  select concat_ws(' ', 'rule', ev_enabled, pg_get_ruledef(w.oid))
+  select row('rule', ev_enabled, pg_get_ruledef(w.oid))::text
   from pg_rewrite w join rel on rel.oid = ev_class
   where rulename <> '_RETURN'
   union all
-  select concat_ws(' ', 'statistics', pg_get_statisticsobjdef(x.oid))
+  select row('statistics', nullif(stxstattarget, -1), pg_get_statisticsobjdef(x.oid))::text
   from pg_statistic_ext x join rel on rel.oid = stxrelid
+  union all
+  -- Of the rarer kinds, that they are there.
+  select distinct row('object', type, identity)::text
+  from pg_depend d cross join pg_identify_object(classid, objid, 0)
+  where d.classid in ('pg_cast'::regclass, 'pg_collation'::regclass, 'pg_conversion'::regclass,
+      'pg_event_trigger'::regclass, 'pg_foreign_server'::regclass, 'pg_opclass'::regclass,
+      'pg_operator'::regclass, 'pg_opfamily'::regclass, 'pg_ts_config'::regclass,
+      'pg_ts_dict'::regclass)
+    and objid >= 16384 and (classid, objid) not in (select classid, objid from member)
+    and coalesce(left(schema, 3), '') <> 'pg_'
 )
-select encode(sha256(convert_to(
-         coalesce(string_agg(text, E'\n' order by text collate "C"), ''), 'UTF8')), 'hex')
+select encode(sha256(convert_to(coalesce(string_agg(
+         case when text like '%ARRAY[%' then regexp_replace(regexp_replace(text,
+                '\((''([^'']|'''')*''::character varying)\)::text', '\1', 'g'),
+                '\((ARRAY\[[^]]*\])\)::text\[\]', '\1', 'g') else text end,
+         E'\n' order by text collate "C"), ''),
+       case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
 from line
 """

@@ -7,7 +7,6 @@ descriptors 0-2 that it would have had without us.
 
 import errno
 import os
-import stat
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -42,59 +41,62 @@ def find(argv: tuple[str, ...], environ: Environment) -> Service:
     else:
         path = environ.get("PATH") or _DEFAULT_PATH
         candidates = [os.path.join(folder or ".", name) for folder in path.split(":")]
-    refusals = []
+    refusals: list[ExecError] = []
     for candidate in candidates if name else []:
-        refusal = _refusal(candidate)
-        if refusal is None:
-            return Service(candidate, argv)
-        refusals.append(refusal)
-    for refusal in refusals:
-        if refusal.exit_code == NOT_EXECUTABLE:
-            raise refusal
-    if "/" in name and refusals:
-        raise refusals[0]
-    raise ExecError(
-        f"{name!r} is not found on PATH",
-        code=NOT_FOUND,
-        remedy="Correct the container's command, or install the program in the image.",
+        if os.path.exists(candidate):
+            refusal = _refusal(candidate)
+            if refusal is None:
+                return Service(candidate, argv)
+            refusals.append(refusal)
+    # As execvp has it: that one may not be executed tells more than that another lacks something.
+    refusals.sort(key=lambda refusal: refusal.exit_code)
+    raise (
+        refusals[0]
+        if refusals
+        else ExecError(
+            f"{name!r} is not found" + ("" if "/" in name else " on PATH"),
+            code=NOT_FOUND,
+            remedy="Correct the container's command, or add the program to the image.",
+        )
     )
 
 
 def _refusal(path: str) -> ExecError | None:
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        remedy = "Correct the container's command, or add the file to the image."
-        return ExecError(f"{path!r} is not found", code=NOT_FOUND, remedy=remedy)
-    if not stat.S_ISREG(mode) or not os.access(path, os.X_OK):
-        what = "is no file" if not stat.S_ISREG(mode) else "may not be executed"
+    """Why a file that exists cannot be executed; None if nothing speaks against it."""
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
+        what = "may not be executed" if os.path.isfile(path) else "is no file"
         remedy = f"Name a program in the container's command, or run chmod +x {path} in the image."
         return ExecError(f"{path!r} {what}", code=NOT_EXECUTABLE, remedy=remedy)
-    return _refusal_of_content(path)
-
-
-def _refusal_of_content(path: str) -> ExecError | None:
-    """What the kernel would say to a script; a binary is left to it."""
     try:
         with open(path, "rb") as file:
             head = file.read(256)
     except OSError:  # may be executed and not be read
         return None
-    if not head.startswith(b"#!"):
-        if b"\0" in head:
-            return None
-        remedy = f"Give {path} a first line such as #!/bin/sh, or name its interpreter."
-        return ExecError(f"{path!r} has no #! line", code=NOT_EXECUTABLE, remedy=remedy)
-    # Linux cuts at blanks and tabs only: a carriage return at the line's end is part of the name.
-    words = head[2:].split(b"\n")[0].replace(b"\t", b" ").strip(b" ").split(b" ")
-    if os.path.exists(words[0]):
+    if head.startswith(b"#!"):
+        return _refusal_of_script(path, head[2:].split(b"\n")[0])
+    if b"\0" in head:  # a binary, which only the kernel can judge
         return None
-    return ExecError(
-        f"{path!r} wants the interpreter {os.fsdecode(words[0])!r}, which is not found",
-        code=NOT_FOUND,
-        remedy="Correct the script's first line (a carriage return at its end counts), or install "
-        "the interpreter.",
-    )
+    remedy = f"Give {path} a first line such as #!/bin/sh, or name its interpreter."
+    return ExecError(f"{path!r} has no #! line", code=NOT_EXECUTABLE, remedy=remedy)
+
+
+def _refusal_of_script(path: str, line: bytes) -> ExecError | None:
+    """Why the kernel would refuse a script with this first line, or its interpreter would."""
+    # Linux cuts at blanks and tabs only: a carriage return at the end is part of the last word.
+    interpreter = line.replace(b"\t", b" ").strip(b" ").split(b" ")[0]
+    if not interpreter.strip():
+        remedy = f"Name an interpreter in the first line of {path}."
+        return ExecError(f"{path!r} has an empty #! line", code=NOT_EXECUTABLE, remedy=remedy)
+    if line.endswith(b"\r"):
+        remedy = f"Save {path} with Unix line ends (LF)."
+        message = f"{path!r} has a carriage return at the end of its #! line"
+        return ExecError(message, code=NOT_FOUND, remedy=remedy)
+    if not os.path.exists(interpreter):
+        shown = os.fsdecode(interpreter)
+        message = f"{path!r} wants the interpreter {shown!r}, which is not found"
+        remedy = f"Install the interpreter in the image, or correct the first line of {path}."
+        return ExecError(message, code=NOT_FOUND, remedy=remedy)
+    return None
 
 
 def become(service: Service, environ: Environment) -> NoReturn:

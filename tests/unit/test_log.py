@@ -230,6 +230,18 @@ def test_json_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> N
     assert lines(capfd)[0]["event"] == "settings.started"
 
 
+def test_console_on_a_terminal(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a form, a log on a terminal is for people, in colours."""
+    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 2)
+    log.configure(form=None, level="info")
+    log.event("info", "settings.started")
+    _, err = capfd.readouterr()
+    assert "settings.started" in err
+    assert "\x1b" in err
+
+
 def test_crash(capfd: pytest.CaptureFixture[str]) -> None:
     """A bug is logged once with its traceback, and without the secret in its text."""
     log.configure(form="json", level="info")
