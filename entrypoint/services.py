@@ -3,9 +3,8 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 SHIPPED: Final = Path(__file__).with_name("services.toml")
 
@@ -17,8 +16,7 @@ MAX_SHOWN: Final = 100
 _KEYS: Final = frozenset({"database", "prefixes", "seed"})
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(NamedTuple):
     """One row: ``prefixes`` are literal beginnings of table names (``_`` is a letter)."""
 
     name: str
@@ -80,8 +78,7 @@ def _service(name: str, row: Any, problems: list[str]) -> Service:  # noqa: ANN4
     return Service(name, str(database or ""), tuple(prefixes), str(seed))
 
 
-@dataclass(frozen=True)
-class Misfit:
+class Misfit(NamedTuple):
     """Why a database is the wrong one; ``right`` is the registry's for this service, if it says."""
 
     why: str

@@ -2,15 +2,15 @@
 
 The image knows what the service is (``entrypoint.toml``), the deployment knows where it runs (the
 environment); a variable wins over the file. All problems are found before any is reported, and
-no message quotes a secret. Plain dataclasses: importing pydantic costs 0.045 s, a third of what
-importing psycopg costs, and every container start would pay it.
+no message quotes a secret. Named tuples, because every container start pays for making their
+classes: pydantic's import costs 45 ms, a third of psycopg's, a frozen dataclass 0.5 ms and a named
+tuple 0.1 ms.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from . import log, services
 from .environment import Environment
@@ -26,8 +26,7 @@ DEFAULT_PUSH: Final = ("node", "push-db.js")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-@dataclass(frozen=True)
-class Push:
+class Push(NamedTuple):
     """How the service's schema is applied; no command means that there is none."""
 
     command: tuple[str, ...]
@@ -37,8 +36,7 @@ class Push:
     on_older: str
 
 
-@dataclass(frozen=True)
-class Seed:
+class Seed(NamedTuple):
     """How the tenant's rows are made; ``argv`` has the ``{tenant_id}`` of ``command`` filled in."""
 
     command: tuple[str, ...]
@@ -50,8 +48,7 @@ class Seed:
     tenant: str | None
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What one start was told. Neither conninfos nor environments show a secret in their repr."""
 
     service: str | None

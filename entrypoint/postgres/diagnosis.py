@@ -11,51 +11,12 @@ import select
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final, Self
 
 from psycopg import pq
 
+from .cause import CHECK_SERVER, Cause, Kind, no_answer
 
-class Kind(Enum):
-    """What to do about a failure."""
-
-    TRANSIENT = "transient"
-    """It may heal: wait."""
-
-    PASSED = "passed"
-    """It has healed between two attempts: try again at once."""
-
-    REFUSED = "refused"
-    """It will not heal by waiting: stop."""
-
-    MISSING = "missing"
-    """The server is there, the database is not: create it."""
-
-    UNCLEAR = "unclear"
-    """A pooler's 08P01, which may mean a missing database or a server that is down."""
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why there is no connection: safe text for people, and the server's code if it sent one."""
-
-    kind: Kind
-    text: str
-    remedy: str
-    """With ``{url}`` where the name of the conninfo's variable belongs."""
-
-    sqlstate: str | None = None
-
-    silent: bool = False
-    """Whether nothing answered, so that another attempt takes its whole timeout."""
-
-
-CHECK_SERVER: Final = (
-    "Check that the server runs and can be reached from this container, or raise "
-    "ENTRYPOINT_WAIT_TIMEOUT."
-)
 _CLOSED: Final = "connection refused or closed by the server"
 
 CHECK_TLS: Final = "Correct sslmode and the certificates it needs in {url}."
@@ -102,11 +63,6 @@ def diagnose(params: Mapping[str, str], timeout_s: float) -> Cause:
         return _explain(recording.text, params, needs_password=connection.needs_password)
     finally:
         connection.finish()
-
-
-def no_answer(timeout_s: float) -> Cause:
-    """Nothing came back within ``timeout_s`` seconds."""
-    return Cause(Kind.TRANSIENT, f"no answer within {timeout_s:.0f} s", CHECK_SERVER, silent=True)
 
 
 def _quoted(value: str) -> str:

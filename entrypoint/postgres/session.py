@@ -5,15 +5,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg.rows import TupleRow
 
 from ..errors import RefusedError, UnreachableError
+from .cause import CHECK_SERVER, Cause, Kind, no_answer
 from .conninfo import Conninfo
-from .diagnosis import CHECK_SERVER, Cause, Kind, diagnose, no_answer
 
 ATTEMPT_TIMEOUT_S: Final = 5.0
 """Seconds for one attempt: a server that answers at all answers sooner."""
@@ -44,8 +43,7 @@ class ConnectError(Exception):
         self.cause = cause
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(NamedTuple):
     """A connection in autocommit mode to a server that accepts writes."""
 
     connection: psycopg.Connection[TupleRow]
@@ -194,6 +192,8 @@ def _needs_no_resolver(host: str) -> bool:
 
 def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:
     """The cause that decides: of several servers, one that may still come up outweighs refusals."""
+    from .diagnosis import diagnose  # only failures pay for it
+
     deadline = time.monotonic() + timeout_s
     single = {
         key: str(params[key]).split(",") for key in ("host", "hostaddr", "port") if key in params

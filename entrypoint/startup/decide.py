@@ -1,8 +1,8 @@
 """Whether there is anything to do: what the ledger proves, and what it does not."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from psycopg.pq import TransactionStatus
 
@@ -20,8 +20,7 @@ class Verdict(Enum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """A verdict, and the reason that is logged with it."""
 
     verdict: Verdict

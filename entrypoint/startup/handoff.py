@@ -7,10 +7,9 @@ descriptors 0-2 that it would have had without us.
 
 import errno
 import os
-from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
-from .. import process, signals
+from .. import signals
 from ..environment import Environment
 from ..errors import ExecError
 
@@ -21,8 +20,7 @@ _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 """What libc's execvp searches where there is no PATH, and where Node lives in its images."""
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(NamedTuple):
     """The service's program and its argv, word for word as the container was given them."""
 
     path: str
@@ -102,10 +100,9 @@ def _refusal_of_script(path: str, line: bytes) -> ExecError | None:
 def become(service: Service, environ: Environment) -> NoReturn:
     """Replace this process by the service; every connection of ours must be closed before.
 
-    Collects orphans, restores signals, closes all descriptors but 0-2. Raises `Terminated` for a
+    Restores signals, closes all descriptors but 0-2. Raises `Terminated` for a
     signal that came until the very last, and `ExecError` when the kernel refuses the program.
     """
-    process.reap()
     signals.restore()
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     try:

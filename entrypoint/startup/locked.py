@@ -3,13 +3,14 @@
 Imported only where there is something to do.
 """
 
+import gc
 import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from .. import log
+from .. import log, process
 from ..errors import LockError, RefusedError, UnreachableError
 from ..postgres import ledger, lock, sessions
 from ..postgres.conninfo import Conninfo
@@ -28,6 +29,7 @@ def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) 
     What was done before a failure is recorded too. Closes the session, whatever happens. Raises
     `LockError`, `PushError`, `SeedError`, `RefusedError`, `UnreachableError` and `Terminated`.
     """
+    gc.enable()  # this takes as long as the children do
     config = plan.config
     with step("lock", end="acquired"):
         reopen = partial(_session, target, connect, config.wait_timeout_s)
@@ -35,6 +37,7 @@ def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) 
     with held:
         try:
             _work(plan, target, held, connect)
+            process.reap()  # as PID 1 we got what the children left; the service must not
         except UnreachableError as error:
             if not held.broken:
                 raise

@@ -1,7 +1,7 @@
 """What one start wants to have done, as fingerprints to compare with the ledger's."""
 
 import shutil
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import inputs
 from ..errors import SettingsError
@@ -12,8 +12,7 @@ from . import decide
 from .decide import Decision, Verdict
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Settings, and a fingerprint for each step; None where nothing can be proved."""
 
     config: Settings

@@ -2,13 +2,12 @@
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .. import log
 from ..errors import EntrypointError, RefusedError, SettingsError
+from ..postgres.cause import Cause, Kind
 from ..postgres.conninfo import Conninfo
-from ..postgres.diagnosis import Cause, Kind
 from ..postgres.session import Session
 from . import wait
 
@@ -16,8 +15,7 @@ AFTER_CREATE_S: Final = 15.0
 """Seconds in which a database that was just created must let us in."""
 
 
-@dataclass(frozen=True)
-class Creation:
+class Creation(NamedTuple):
     """How a missing database is created: from which others, by whom, and for whom."""
 
     admin: Conninfo

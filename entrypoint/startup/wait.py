@@ -6,8 +6,8 @@ from collections.abc import Callable
 from .. import log
 from ..backoff import Backoff, Reminder
 from ..errors import RefusedError, UnreachableError
+from ..postgres.cause import Cause, Kind
 from ..postgres.conninfo import Conninfo
-from ..postgres.diagnosis import Cause, Kind
 from ..postgres.session import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S, ConnectError, Session
 
 Connect = Callable[[Conninfo, float], Session]
