@@ -41,13 +41,11 @@ def hide(secrets: Iterable[str], *, shown: Iterable[str] = ()) -> None:
     repr. ``shown`` are names that are printed anyway, such as the user's and the database's.
     """
     global _pattern  # noqa: PLW0603  the whole point is that no later line can forget it
+    _pattern = None
     names = set(shown)
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET and secret not in names:
             _secrets.update(_forms(secret))
-    if _secrets:
-        longest_first = sorted(_secrets, key=len, reverse=True)
-        _pattern = re.compile("|".join(map(re.escape, longest_first)))
 
 
 def _forms(secret: str) -> set[str]:
@@ -76,13 +74,21 @@ def longest_secret() -> int:
 
 def mask(text: str) -> str:
     """``text`` without any hidden secret, any URL's password, any ``password=``."""
-    if _pattern is not None:
-        text = _pattern.sub(MASK, text)
+    if _secrets:
+        text = _secrets_pattern().sub(MASK, text)
     if "://" in text and "@" in text:
         text = _WORD.sub(_without_password, text)
     if "assword" in text.lower():
         text = _KEYWORD.sub(rf"\1{MASK}", text)
     return text
+
+
+def _secrets_pattern() -> re.Pattern[str]:
+    global _pattern  # noqa: PLW0603  compiled once for all that was hidden until now
+    if _pattern is None:
+        longest_first = sorted(_secrets, key=len, reverse=True)
+        _pattern = re.compile("|".join(map(re.escape, longest_first)))
+    return _pattern
 
 
 def _without_password(match: re.Match[str]) -> str:

@@ -47,6 +47,8 @@ def end(session: Session, name: str, *, timeout_s: float = 5.0) -> int:
     remedy = f"End the sessions with application_name {name!r} by pg_terminate_backend."
     with translated("ending the child's sessions", remedy=remedy):
         while True:
+            # A transaction keeps the list of sessions that it saw first.
+            session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
             row = session.connection.execute(_END, [name]).fetchone()
             there, signalled = row or (0, 0)
             ended = max(ended, signalled)

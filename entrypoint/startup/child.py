@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from .. import log, process
@@ -24,6 +25,9 @@ class Surroundings:
     service: str | None
     reconnect: Callable[[], Session]
     """A new session as the role and in the database that the child uses."""
+
+    same_role: bool
+    """Whether the lock's session may end the child's sessions itself."""
 
     pooled: bool
     """Whether the child connects through a pooler, which refuses PGOPTIONS."""
@@ -53,11 +57,7 @@ def run(
 
     def end_sessions() -> None:
         try:
-            session = around.reconnect()
-            try:
-                ended = sessions.end(session, name)
-            finally:
-                session.close()
+            ended = _end_sessions(around, name)
         except (UnreachableError, RefusedError) as problem:
             log.event(
                 "error",
@@ -87,6 +87,15 @@ def run(
     if finished.returncode or finished.timed_out:
         raise _failure(step, error, argv, timeout_s, finished)
     return finished
+
+
+def _end_sessions(around: Surroundings, name: str) -> int:
+    """End the child's sessions from the lock's own, or from a new one where that is gone."""
+    if around.same_role:
+        with suppress(UnreachableError):
+            return sessions.end(around.held.session, name)
+    with closing(around.reconnect()) as session:
+        return sessions.end(session, name)
 
 
 def _failure(

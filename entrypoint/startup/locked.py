@@ -121,6 +121,7 @@ def _push(
             config.push_environment,
             config.service,
             partial(_session, target, connect, CLEANUP_S),
+            same_role=True,
             pooled=held.session.pooled,
             lock_timeout_s=config.push.lock_timeout_s,
         )
@@ -152,6 +153,7 @@ def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connec
             config.service_environment,
             config.service,
             partial(_session, config.database, connect, CLEANUP_S),
+            same_role=config.direct is None or config.direct.user == config.database.user,
             # With a direct URL beside it, this one is there for a pooler.
             pooled=held.session.pooled or config.direct is not None,
             lock_timeout_s=config.push.lock_timeout_s,
