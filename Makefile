@@ -8,7 +8,7 @@ UV_VENV := .cache/uv
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint requirements clean
+.PHONY: help demo test bench lint requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: .venv/package ## see it work: a real server, a refusal, two starts, three 
 
 test: .venv/package ## run the tests; ARGS="-n 2 -k lock" reaches pytest
 	$(BIN)/pytest -m "not docker" $(ARGS)
+
+bench: .venv/package ## what a start costs, side by side; ARGS="--only floor --runs 30"
+	$(BIN)/python bench/bench.py $(ARGS)
 
 lint: .venv/package ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
