@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 INITIAL_S = 0.1
 """The first delay, in seconds: a server that restarts is often back at once."""
@@ -14,7 +13,6 @@ REMIND_S = 10.0
 """Seconds between two log lines about the same wait."""
 
 
-@dataclass
 class Backoff:
     """Exponential delays with full jitter in their upper half, never past the deadline.
 
@@ -23,11 +21,20 @@ class Backoff:
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
 
-    deadline: float
-    initial_s: float = INITIAL_S
-    cap_s: float = CAP_S
-    jitter: Callable[[], float] = random.random
-    attempts: int = 0
+    def __init__(
+        self,
+        deadline: float,
+        *,
+        initial_s: float = INITIAL_S,
+        cap_s: float = CAP_S,
+        jitter: Callable[[], float] = random.random,
+        attempts: int = 0,
+    ) -> None:
+        self.deadline = deadline
+        self.initial_s = initial_s
+        self.cap_s = cap_s
+        self.jitter = jitter
+        self.attempts = attempts
 
     def next_delay(self, now: float) -> float | None:
         """Seconds to sleep before the next attempt, or None when the deadline has passed."""
@@ -40,12 +47,12 @@ class Backoff:
         return min(remaining, ceiling * (0.5 + 0.5 * self.jitter()))
 
 
-@dataclass
 class Reminder:
     """Says yes to the first question at once, then at most every ``every_s`` seconds."""
 
-    every_s: float = REMIND_S
-    last: float | None = None
+    def __init__(self, every_s: float = REMIND_S) -> None:
+        self.every_s = every_s
+        self.last: float | None = None
 
     def due(self, now: float) -> bool:
         """Whether to speak now; a yes counts as spoken."""

@@ -16,11 +16,12 @@ select pg_catalog.set_config(name, value, true) from (values
   ('search_path', 'pg_catalog, pg_temp'), ('quote_all_identifiers', 'off'),
   ('standard_conforming_strings', 'on'), ('datestyle', 'iso, ymd'), ('intervalstyle', 'postgres'),
   ('timezone', 'utc'), ('bytea_output', 'hex'), ('extra_float_digits', '1'), ('lc_monetary', 'C'),
-  ('jit', 'off')) as setting (name, value)
+  ('jit', 'off'), ('lock_timeout', '1s')) as setting (name, value)
 """
 """Goes before `FINGERPRINT`, in one transaction with it. How names and constants are written
 depends on these; with `pg_catalog` alone, and temporary objects last, every name of the user's is
-qualified. Compiling the query takes longer than running it."""
+qualified. Compiling the query takes longer than running it. To describe a view the server locks the
+tables under it, and must not wait there for as long as somebody else's DDL takes."""
 
 # Every branch yields rows as text, which begin with the kind of object. `member` are the objects
 # that belong to an extension; `rel` the relations that count, `typ` the types.
@@ -82,7 +83,7 @@ with member as materialized (
   left join pg_attrdef on adrelid = attrelid and adnum = attnum
   where attnum > 0 and not attisdropped
     and (relkind in ('r', 'p', 'f', 'c') or relkind in ('v', 'm') and adbin is not null)
-  group by nspname, relname
+  group by attrelid, nspname, relname
   union all
   select row('constraint', rel.nspname, relname, typ.nspname, typname, conname, convalidated,
              pg_get_constraintdef(k.oid))::text
@@ -168,9 +169,9 @@ with member as materialized (
     and coalesce(left(schema, 3), '') <> 'pg_'
 )
 select encode(sha256(convert_to(coalesce(string_agg(
-         case when text like '%ARRAY[%' then regexp_replace(regexp_replace(text,
-                '\((''([^'']|'''')*''::character varying)\)::text', '\1', 'g'),
-                '\((ARRAY\[[^]]*\])\)::text\[\]', '\1', 'g') else text end,
+         case when strpos(text, 'ARRAY[') > 0 then regexp_replace(regexp_replace(text,
+                '[(](''([^'']|'''')*''::character varying)[)]::text', E'\\1', 'g'),
+                '[(](ARRAY[[][^]]*[]])[)]::text[[][]]', E'\\1', 'g') else text end,
          E'\n' order by text collate "C"), ''),
        case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
 from line

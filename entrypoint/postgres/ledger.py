@@ -8,11 +8,14 @@ once, and nobody can write between.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from psycopg import sql
+from psycopg.errors import InternalError_, LockNotAvailable
 
 from . import catalog
 from .session import Session, first_rows, translated
@@ -24,6 +27,16 @@ MARK: Final = "entrypoint:"
 
 MAX_PUSHES: Final = 20
 
+LOOKS: Final = 3
+"""How often a schema that is being changed is looked at before it counts as unknown."""
+
+LOOK_AGAIN_S: Final = 0.2
+"""Seconds between two looks at a schema that is being changed."""
+
+_PASSING: Final = (InternalError_, LockNotAvailable)
+"""What the server says of an object that was dropped while it was described (XX000), and of one
+that stays locked for longer than the role's lock_timeout."""
+
 READ: Final = """
 select pg_catalog.shobj_description(oid, 'pg_database'),
        pg_catalog.pg_has_role(datdba, 'USAGE')
@@ -32,8 +45,7 @@ from pg_catalog.pg_database where datname = pg_catalog.current_database()
 """The comment, and whether we may change it."""
 
 
-@dataclass(frozen=True)
-class Push:
+class Push(NamedTuple):
     """One push that succeeded. ``catalog`` is the schema's fingerprint right after it."""
 
     fingerprint: str
@@ -44,12 +56,22 @@ class Push:
     elapsed_s: float
 
 
-@dataclass(frozen=True)
-class Ledger:
+_PUSH: Final[dict[str, Any]] = {
+    "fingerprint": str,
+    "catalog": str,
+    "release": str | None,
+    "host": str,
+    "at": str,
+    "elapsed_s": int | float,
+}
+"""What a `Push` looks like in JSON."""
+
+
+class Ledger(NamedTuple):
     """The last pushes, the newest last, and by tenant the fingerprint of its seed and when."""
 
     pushes: tuple[Push, ...] = ()
-    seeds: dict[str, tuple[str, str]] = field(default_factory=dict)
+    seeds: Mapping[str, tuple[str, str]] = MappingProxyType({})
     problem: str | None = None
     """Why what stood there was not believed."""
 
@@ -58,11 +80,11 @@ class Ledger:
 
     def pushed(self, push: Push) -> "Ledger":
         """With one more push, and no more than the last 20."""
-        return replace(self, pushes=(*self.pushes, push)[-MAX_PUSHES:])
+        return self._replace(pushes=(*self.pushes, push)[-MAX_PUSHES:])
 
     def seeded(self, tenant: str, fingerprint: str, at: str) -> "Ledger":
         """With a tenant's seed."""
-        return replace(self, seeds={**self.seeds, tenant: (fingerprint, at)})
+        return self._replace(seeds={**self.seeds, tenant: (fingerprint, at)})
 
     @property
     def last(self) -> Push | None:
@@ -79,20 +101,32 @@ def parse(comment: str | None, *, owner: bool = True) -> Ledger:
         data = json.loads(line)
         version = data["v"]
         if version != VERSION:
-            later = isinstance(version, int) and version > VERSION
-            return Ledger(problem=f"its format is {version!r}", writable=owner and not later)
-        pushes = tuple(Push(**push) for push in data["pushes"])
-        seeds = {
-            str(tenant): (str(seed[0]), str(seed[1])) for tenant, seed in data["seeds"].items()
-        }
-    except (ValueError, TypeError, KeyError, LookupError, AttributeError, RecursionError) as error:
+            later = isinstance(version, int | float) and version > VERSION
+            problem = f"its format is {version!r:.40}"
+            return Ledger(problem=problem, writable=owner and not later)
+        pushes = tuple(_push(push) for push in data["pushes"])
+        seeds = {tenant: _seed(seed) for tenant, seed in data["seeds"].items()}
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         return Ledger(problem=f"it cannot be read ({type(error).__name__})", writable=owner)
     return Ledger(pushes, seeds, writable=owner)
 
 
+def _push(data: dict[str, Any]) -> Push:
+    if not all(isinstance(data[name], kind) for name, kind in _PUSH.items()):
+        raise TypeError
+    return Push(**data)
+
+
+def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  whatever JSON holds
+    if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
+        raise TypeError
+    fingerprint, at = data
+    return fingerprint, at
+
+
 def split(comment: str) -> tuple[str, str]:
     """A comment's human text, and the ledger's JSON without its mark (empty if there is none)."""
-    head, newline, tail = comment.rpartition("\n")
+    head, newline, tail = comment.rstrip().rpartition("\n")  # editors add a newline at the end
     if tail.startswith(MARK):
         return head + newline, tail.removeprefix(MARK)
     return comment, ""
@@ -100,19 +134,25 @@ def split(comment: str) -> tuple[str, str]:
 
 def render(comment: str, ledger: Ledger) -> str:
     """The comment with this ledger in it, people's text untouched."""
-    text, _ = split(comment)
+    text, line = split(comment)
+    if line and not line.startswith("{"):  # never a ledger of ours
+        text = comment
     if text and not text.endswith("\n"):
         text += "\n"
-    data = {"v": VERSION, "pushes": [vars(push) for push in ledger.pushes], "seeds": ledger.seeds}
+    data = {
+        "v": VERSION,
+        "pushes": [push._asdict() for push in ledger.pushes],
+        "seeds": dict(ledger.seeds),
+    }
     return text + MARK + json.dumps(data, separators=(",", ":"))
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What a database says of itself: its ledger, and its schema's fingerprint now."""
 
     ledger: Ledger
-    catalog: str
+    catalog: str | None
+    """None when somebody is changing the schema, so that it cannot be looked at."""
 
 
 PROBE: Final = f"{catalog.SETTINGS};{READ};{catalog.FINGERPRINT}"
@@ -128,12 +168,26 @@ def found(rows: Sequence[Sequence[Any]]) -> Found:
 def look(session: Session) -> Found:
     """The same in a session whose transaction is open, which is left as it was.
 
-    Raises `UnreachableError` when the connection is gone.
+    Blocks for some seconds while the schema is being changed, then tells the ledger alone. Raises
+    `UnreachableError` when the connection is gone.
     """
     with translated("reading the ledger", remedy="Start again."):
-        # What a savepoint set locally goes with it, among it the search_path.
-        rows = first_rows(session.connection, f"savepoint look;{PROBE};rollback to look;")
-    return found(rows)
+        for _ in range(LOOKS):
+            with suppress(*_PASSING):
+                return _look(session)
+            time.sleep(LOOK_AGAIN_S)
+        [(comment, owner)] = first_rows(session.connection, READ)
+    return Found(parse(comment, owner=owner), None)
+
+
+def _look(session: Session) -> Found:
+    # What a savepoint set locally goes with it, among it the search_path.
+    end = "rollback to look; release look"
+    try:
+        return found(first_rows(session.connection, f"savepoint look;{PROBE};{end}"))
+    except _PASSING:
+        session.connection.execute(end)
+        raise
 
 
 def write(session: Session, ledger: Ledger) -> None:

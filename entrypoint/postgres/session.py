@@ -99,7 +99,7 @@ def open_session(
 
 def _checked(connection: psycopg.Connection[TupleRow], probe: str) -> Session:
     try:
-        row, *probed = first_rows(connection, f"{_STATE};{probe}" if probe else _STATE)
+        row, *probed = _look(connection, probe)
     except psycopg.Error as error:
         text = f"the connection broke ({error.sqlstate or type(error).__name__})"
         raise ConnectError(Cause(Kind.TRANSIENT, text, CHECK_SERVER, error.sqlstate)) from None
@@ -122,6 +122,16 @@ def _checked(connection: psycopg.Connection[TupleRow], probe: str) -> Session:
         )
     pooled = connection.info.backend_pid != backend_pid
     return Session(connection, database, pooled, tuple(probed))
+
+
+def _look(connection: psycopg.Connection[TupleRow], probe: str) -> list[TupleRow]:
+    try:
+        return first_rows(connection, f"{_STATE};{probe}" if probe else _STATE)
+    except psycopg.Error:
+        if connection.broken or not probe:
+            raise
+        # The probe met somebody who is changing the schema: then it has nothing to say.
+        return first_rows(connection, _STATE)
 
 
 def first_rows(connection: psycopg.Connection[TupleRow], statements: str) -> list[TupleRow]:

@@ -40,7 +40,7 @@ OLDER = "an older release: a newer schema was pushed since"
 
 
 def push(
-    ledger: Ledger, catalog: str, fingerprint: str | None, *, on_older: str, forced: bool
+    ledger: Ledger, catalog: str | None, fingerprint: str | None, *, on_older: str, forced: bool
 ) -> Decision:
     """Whether to push: skipped only if inputs and live catalog are those of the last push.
 
@@ -52,8 +52,8 @@ def push(
         reason = "forced" if forced else UNPROVABLE if fingerprint is None else "first"
         return Decision(Verdict.RUN, reason)
     if last.fingerprint == fingerprint:
-        unchanged = last.catalog == catalog
-        return UNCHANGED if unchanged else Decision(Verdict.RUN, "drift")
+        drift = "drift" if catalog is not None else "unknown: somebody is changing the schema"
+        return UNCHANGED if last.catalog == catalog else Decision(Verdict.RUN, drift)
     if any(push.fingerprint == fingerprint for push in ledger.pushes):
         verdicts = {"skip": Verdict.SKIP, "push": Verdict.RUN, "fail": Verdict.FAIL}
         return Decision(verdicts[on_older], OLDER)

@@ -72,6 +72,25 @@ class _Record:
         self.held = held
         self.before = self.ledger = before
 
+    def pushed(self, plan: Plan, finished: process.Finished) -> None:
+        """Record a push with the schema's fingerprint after it, which proves the next start."""
+        catalog = ledger.look(self.held.session).catalog
+        if catalog is None:
+            self._not_written(
+                "somebody is changing the schema", "Nothing: the next start pushes again."
+            )
+            return
+        self.ledger = self.ledger.pushed(
+            ledger.Push(
+                fingerprint=plan.push_fingerprint or "",
+                catalog=catalog,
+                release=plan.config.release,
+                host=sessions.host(),
+                at=_now(),
+                elapsed_s=round(finished.elapsed_s, 3),
+            )
+        )
+
     def write(self) -> None:
         """Write what changed; what cannot be written is said and stops nothing."""
         if self.ledger is self.before:
@@ -85,12 +104,15 @@ class _Record:
                 else f'Run ALTER DATABASE "{session.database}" OWNER TO the role of the '
                 "database's URL, or GRANT the owner to it; until then every start pushes and seeds."
             )
-            log.event("warning", "ledger.not_written", reason=why, remedy=remedy)
+            self._not_written(why, remedy)
             return
         try:
             ledger.write(session, self.ledger)
         except RefusedError as error:
-            log.event("warning", "ledger.not_written", reason=error.message, remedy=error.remedy)
+            self._not_written(error.message, error.remedy)
+
+    def _not_written(self, reason: str, remedy: str) -> None:
+        log.event("warning", "ledger.not_written", reason=reason, remedy=remedy)
 
 
 def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
@@ -127,16 +149,7 @@ def _push(
         )
         finished = push.run(config.push.command, config.push.timeout_s, around)
         fields["returncode"] = finished.returncode
-        record.ledger = record.ledger.pushed(
-            ledger.Push(
-                fingerprint=plan.push_fingerprint or "",
-                catalog=ledger.look(held.session).catalog,
-                release=config.release,
-                host=sessions.host(),
-                at=_now(),
-                elapsed_s=round(finished.elapsed_s, 3),
-            )
-        )
+        record.pushed(plan, finished)
 
 
 def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connect) -> None:

@@ -20,7 +20,7 @@ def test_delay_is_bounded(
     deadline: float, initial: float, cap: float, jitter: float, clock: list[float]
 ) -> None:
     """A delay is neither negative nor over the cap, ends by the deadline, and is None after it."""
-    backoff = Backoff(deadline, initial, cap, jitter=lambda: jitter)
+    backoff = Backoff(deadline, initial_s=initial, cap_s=cap, jitter=lambda: jitter)
     for now in clock:
         delay = backoff.next_delay(now)
         assert (delay is None) == (now >= deadline)

@@ -1,0 +1,476 @@
+"""The ledger in the database's comment: what is written is read back, and people's words stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import closing
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from psycopg import sql
+
+from entrypoint.errors import RefusedError, UnreachableError
+from entrypoint.postgres import ledger
+from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.postgres.ledger import MARK, Ledger, Push, parse, render, split
+from entrypoint.postgres.session import Session, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg.rows import TupleRow
+
+    from tests.conftest import RoleFactory
+    from tests.support.server import Endpoint, Server
+
+PUSH = Push("f" * 64, "c" * 64, "1.2.3", "pod-1", "2026-01-02T03:04:05Z", 1.25)
+FULL = Ledger((PUSH, PUSH._replace(release=None)), {"-": ("s" * 64, "2026-01-02T03:04:06Z")})
+
+HUMAN = [
+    "",
+    "The finance team's database.",
+    "Two lines,\nand a third:\n",
+    "\n\n  leading and trailing blanks  \n\n",
+    "naïve - 表 \U0001f600 'quoted' \"twice\" \\ back % $1 {}",
+    "entrypoint: node dist/main.js",
+    "See entrypoint:{ below.\nentrypoint:{}\nThat was the mark on a line of its own.",
+    "\tentrypoint:{}",
+    "Windows\r\nlines\r\n",
+]
+
+
+@pytest.mark.parametrize("text", HUMAN)
+def test_human_text_stays(text: str) -> None:
+    """People's text stands above the ledger as it was, however often that is written."""
+    once = render(text, FULL)
+    kept, line = split(once)
+    assert kept in (text, text + "\n")
+    assert once == kept + MARK + line
+    assert parse(once) == FULL
+    assert render(once, FULL) == once
+    assert split(render(once, Ledger()))[0] == kept
+
+
+@pytest.mark.parametrize(
+    ("comment", "text", "line"),
+    [
+        ("", "", ""),
+        ("words", "words", ""),
+        ("words\n", "words\n", ""),
+        ("entrypoint:{}", "", "{}"),
+        ("words\nentrypoint:{}", "words\n", "{}"),
+        ("words\n\nentrypoint:{}\r\n \n", "words\n\n", "{}"),
+        ("words\r\nentrypoint:{}\r\n", "words\r\n", "{}"),
+        ("entrypoint:{}\nwords", "entrypoint:{}\nwords", ""),
+        ("words entrypoint:{}", "words entrypoint:{}", ""),
+        (" entrypoint:{}", " entrypoint:{}", ""),
+    ],
+)
+def test_split(comment: str, text: str, line: str) -> None:
+    """The ledger is the last line that is not blank, if that begins with the mark."""
+    assert split(comment) == (text, line)
+
+
+def line(**changes: object) -> str:
+    """A ledger's line with other values in it."""
+    good = json.loads(render("", FULL).removeprefix(MARK))
+    return MARK + json.dumps(good | changes)
+
+
+def with_push(**changes: object) -> str:
+    return line(pushes=[PUSH._asdict() | changes])
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        MARK + "{",
+        MARK + "{}",
+        MARK + "[]",
+        MARK + "null",
+        MARK + "1",
+        MARK + '"v"',
+        MARK + "nonsense",
+        MARK + "[" * 100_000,
+        MARK + '{"v":1,"pushes":' + "[" * 100_000,
+        MARK + '{"v":' + "9" * 5_000 + "}",
+        MARK + '{"v":1}',
+        line(pushes=None),
+        line(pushes={}, seeds=None),
+        line(pushes=[None]),
+        line(pushes=["text"]),
+        line(pushes=[[]]),
+        line(pushes=[{}]),
+        line(pushes="text"),
+        with_push(more=1),
+        with_push(fingerprint=None),
+        with_push(fingerprint=["f"]),
+        with_push(catalog=1),
+        with_push(release=0),
+        with_push(host={}),
+        with_push(at=None),
+        with_push(elapsed_s="1"),
+        line(seeds=[]),
+        line(seeds=[1]),
+        line(seeds={"-": None}),
+        line(seeds={"-": "ab"}),
+        line(seeds={"-": ["f"]}),
+        line(seeds={"-": ["f", 1]}),
+        line(seeds={"-": ["f", "at", "more"]}),
+        line(v=None),
+        line(v="1"),
+        line(v=0),
+        line(v=[]),
+    ],
+    ids=lambda comment: comment[:60],
+)
+def test_unreadable_is_empty(comment: str) -> None:
+    """What cannot be read is a problem, counts as nothing, and may be replaced by the owner."""
+    found = parse("words\n" + comment)
+    assert found.problem
+    assert len(found.problem) < 100
+    assert (found.pushes, found.seeds, found.last) == ((), {}, None)
+    assert found.writable
+    assert not parse("words\n" + comment, owner=False).writable
+    assert render("words\n" + comment, FULL).startswith("words\n")
+
+
+@pytest.mark.parametrize("version", [2, 3.5, 10**30])
+def test_future_is_neither_believed_nor_overwritten(version: float) -> None:
+    """A ledger of a later format is a problem, counts as nothing, and is not ours to write."""
+    found = parse(line(v=version))
+    assert found == Ledger(problem=f"its format is {version}", writable=False)
+    assert parse(line(v=version, pushes={"of": "another kind"})) == found
+
+
+@pytest.mark.parametrize("comment", [None, "", "words", "words\n"])
+def test_no_ledger_is_no_problem(comment: str | None) -> None:
+    """Without a ledger there is an empty one; only the owner may write it."""
+    assert parse(comment) == Ledger()
+    assert parse(comment, owner=False) == Ledger(writable=False)
+
+
+def test_last_line_that_is_no_ledger_stays() -> None:
+    """Words of people's that begin as the mark does are not overwritten."""
+    assert render("entrypoint: node main.js", FULL).startswith("entrypoint: node main.js\n")
+
+
+def test_huge_ledger_is_read() -> None:
+    """A thousand tenants and a release of a megabyte are no problem."""
+    seeds = {f"tenant-{number}": ("f" * 64, "at") for number in range(1000)}
+    huge = Ledger((PUSH._replace(release="x" * 1_000_000),), seeds)
+    assert parse(render("words", huge)) == huge
+
+
+def test_last_pushes_are_kept() -> None:
+    """Of many pushes the last 20 stay, the newest last, and the original as it was."""
+    found = Ledger()
+    for number in range(25):
+        found = found.pushed(PUSH._replace(host=str(number)))
+    assert [push.host for push in found.pushes] == [str(number) for number in range(5, 25)]
+    assert found.last == found.pushes[-1]
+    assert Ledger().pushed(PUSH).pushes == (PUSH,)
+    assert Ledger().last is None
+
+
+def test_seeds_are_by_tenant() -> None:
+    """A tenant's later seed replaces its earlier one, and no other."""
+    found = Ledger().seeded("a", "1", "then").seeded("b", "1", "then").seeded("a", "2", "now")
+    assert found.seeds == {"a": ("2", "now"), "b": ("1", "then")}
+
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+anything = st.text()
+pushes = st.builds(
+    Push,
+    fingerprint=anything,
+    catalog=anything,
+    release=st.none() | anything,
+    host=anything,
+    at=anything,
+    elapsed_s=st.floats(allow_nan=False),
+)
+ledgers = st.builds(
+    Ledger,
+    pushes=st.lists(pushes, max_size=20).map(tuple),
+    seeds=st.dictionaries(anything, st.tuples(anything, anything)),
+    problem=st.none(),
+    writable=st.just(True),  # noqa: FBT003 - the value itself
+)
+
+
+@settings(deadline=None)
+@given(text=words, first=ledgers, second=ledgers)
+def test_round_trip(text: str, first: Ledger, second: Ledger) -> None:
+    """Whatever people wrote, a ledger is read as it was written, and writes over no word."""
+    assume(not split(text)[1])
+    comment = render(render(text, first), second)
+    assert parse(comment) == second
+    kept, json_line = split(comment)
+    assert kept in (text, text + "\n")
+    assert json_line.isascii()
+
+
+@settings(deadline=None)
+@given(comment=words)
+def test_parse_never_raises(comment: str) -> None:
+    """Any text after the mark is read as one thing or another."""
+    assert parse(f"{MARK}{comment}").last is None
+
+
+@pytest.fixture
+def session(server: Endpoint, database: str) -> Iterator[Session]:
+    """A session of the superuser in a new database, no transaction open."""
+    with server.connect() as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
+    with closing(connect(server.url(database))) as opened:
+        yield opened
+
+
+def connect(url: str, probe: str = "") -> Session:
+    params = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(url).items()}
+    return open_session(Conninfo(params), 5, application_name="test", probe=probe)
+
+
+def describe(server: Endpoint, database: str, text: str) -> None:
+    """Write a comment as people do, in a session of its own."""
+    statement = sql.SQL("comment on database {} is {}")
+    with server.connect() as connection:
+        connection.execute(statement.format(sql.Identifier(database), sql.Literal(text)))
+
+
+def comment(server: Endpoint, database: str) -> str:
+    with server.connect() as connection:
+        row = connection.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s",
+            [database],
+        ).fetchone()
+    assert row is not None
+    assert isinstance(row[0], str)
+    return row[0]
+
+
+def test_written_is_found(server: Endpoint, session: Session) -> None:
+    """What is written in a transaction is found after its commit, by the probe too, not before."""
+    session.connection.execute("begin")
+    before = ledger.look(session)
+    assert before.ledger == Ledger()
+    ledger.write(session, FULL)
+    assert ledger.look(session).ledger == FULL
+    with closing(connect(server.url(session.database), ledger.PROBE)) as other:
+        assert ledger.found(other.probed) == before
+    session.connection.execute("commit")
+    with closing(connect(server.url(session.database), ledger.PROBE)) as other:
+        assert ledger.found(other.probed) == before._replace(ledger=FULL)
+
+
+def test_rolled_back_is_not_found(session: Session) -> None:
+    """What is written in a transaction that fails was never written."""
+    session.connection.execute("begin")
+    ledger.write(session, FULL)
+    session.connection.execute("rollback; begin")
+    assert ledger.look(session).ledger == Ledger()
+
+
+@pytest.mark.parametrize("text", [text for text in HUMAN if text])
+def test_human_comment_is_kept(server: Endpoint, session: Session, text: str) -> None:
+    """What people wrote, also between our reading and our writing, stays byte for byte."""
+    describe(server, session.database, "an older text")
+    session.connection.execute("begin")
+    found = ledger.look(session).ledger
+    describe(server, session.database, text)
+    ledger.write(session, found.pushed(PUSH))
+    session.connection.execute("commit")
+    written = comment(server, session.database)
+    assert written.startswith(text)
+    assert split(written)[0] in (text, text + "\n")
+    assert parse(written).last == PUSH
+
+
+def test_odd_database_name(server: Endpoint, session: Session, database: str) -> None:
+    """A name that needs quotes is written to as any other."""
+    odd = f'{database} "Ünd" %s {{}}'
+    session.close()
+    rename = sql.SQL("alter database {} rename to {}")
+    with server.connect() as connection:
+        connection.execute(rename.format(sql.Identifier(database), sql.Identifier(odd)))
+    try:
+        with closing(connect(server.url(odd))) as renamed:
+            renamed.connection.execute("begin")
+            ledger.write(renamed, FULL)
+            renamed.connection.execute("commit; begin")
+            assert ledger.look(renamed).ledger == FULL
+    finally:
+        with server.connect() as connection:
+            connection.execute(rename.format(sql.Identifier(odd), sql.Identifier(database)))
+
+
+def test_thousand_tenants(session: Session) -> None:
+    """A ledger with the seeds of a thousand tenants comes back whole."""
+    full = FULL
+    for number in range(1000):
+        full = full.seeded(f"00000000-0000-4000-8000-{number:012}", "f" * 64, PUSH.at)
+    session.connection.execute("begin")
+    ledger.write(session, full)
+    session.connection.execute("commit; begin")
+    assert ledger.look(session).ledger == full
+
+
+def test_look_leaves_the_transaction_as_it_was(session: Session) -> None:
+    """Settings, cursors and what was done in an open transaction outlive any number of looks."""
+    connection = session.connection
+    connection.execute(
+        "begin; set local search_path = pg_temp, public; set local timezone = 'Asia/Tokyo';"
+        "create temporary table mine (id int); insert into mine values (1);"
+        "declare c cursor for select 5"
+    )
+    state = "select current_setting('search_path'), current_setting('timezone'), id from mine"
+    before = connection.execute(state).fetchone()
+    ledger.look(session)
+    ledger.look(session)
+    assert connection.execute(state).fetchone() == before
+    assert connection.execute("fetch c").fetchone() == (5,)
+    with pytest.raises(psycopg.errors.InvalidSavepointSpecification):
+        connection.execute("rollback to look")
+
+
+def test_probe_leaves_the_session_as_it_was(server: Endpoint, session: Session) -> None:
+    """Behind a pooler nobody inherits the probe's settings."""
+    url = server.url(session.database)
+    with closing(connect(url, ledger.PROBE)) as other, closing(connect(url)) as plain:
+        query = "select name, setting from pg_settings where source = 'session' order by name"
+        rows = other.connection.execute(query).fetchall()
+        assert rows == plain.connection.execute(query).fetchall()
+
+
+def blocked(connection: psycopg.Connection[TupleRow], pid: int) -> bool:
+    query = "select wait_event_type = 'Lock' from pg_stat_activity where pid = %s"
+    return connection.execute(query, [pid]).fetchone() == (True,)
+
+
+@pytest.mark.parametrize("lock_timeout", ["0", "100ms"])
+def test_look_survives_what_vanishes(server: Endpoint, session: Session, lock_timeout: str) -> None:
+    """A look at a view that is being dropped is taken again, and the lock is still held."""
+    connection = session.connection
+    connection.execute("begin; select pg_advisory_xact_lock(42)")
+    connection.execute(f"set local lock_timeout = '{lock_timeout}'")
+    with server.connect(session.database) as other:
+        other.execute("create view v as select 1")
+        with other.transaction():
+            other.execute("drop view v")
+            found: list[ledger.Found] = []
+            looking = Thread(target=lambda: found.append(ledger.look(session)))
+            looking.start()
+            pid = connection.info.backend_pid
+            while not blocked(other, pid):
+                assert looking.is_alive()
+        looking.join()
+        assert other.execute("select pg_try_advisory_lock(42)").fetchone() == (False,)
+    assert found == [ledger.look(session)]
+
+
+def test_look_gives_up(server: Endpoint, session: Session) -> None:
+    """A schema that stays locked is unknown; the ledger is read all the same."""
+    connection = session.connection
+    connection.execute("begin; select pg_advisory_xact_lock(42)")
+    with server.connect(session.database) as other:
+        other.execute("create view v as select 1")
+        with other.transaction():
+            other.execute("drop view v")
+            assert ledger.look(session) == (Ledger(), None)
+        assert other.execute("select pg_try_advisory_lock(42)").fetchone() == (False,)
+
+
+def owned(server: Endpoint, database: str, owner: str) -> None:
+    statement = sql.SQL("alter database {} owner to {}")
+    with server.connect() as connection:
+        connection.execute(statement.format(sql.Identifier(database), sql.Identifier(owner)))
+
+
+def test_not_the_owner(server: Endpoint, session: Session, role: RoleFactory) -> None:
+    """Who may not write is told so, and loses neither the transaction nor the lock in it."""
+    guest = role()
+    url = server.url(session.database, guest.name, guest.password)
+    with closing(connect(url)) as other:
+        connection = other.connection
+        connection.execute("begin; select pg_advisory_xact_lock(42); create temporary table t ()")
+        assert ledger.look(other).ledger == Ledger(writable=False)
+        with pytest.raises(RefusedError, match=r"owner.*42501") as caught:
+            ledger.write(other, FULL)
+        assert caught.value.remedy
+        lock = "select pg_try_advisory_lock(42)"
+        assert session.connection.execute(lock).fetchone() == (False,)
+        connection.execute("select from t; commit")
+        assert session.connection.execute(lock).fetchone() == (True,)
+    session.connection.execute("begin")
+    assert ledger.look(session).ledger == Ledger()
+
+
+def test_owner_and_members_of_the_owner(
+    server: Endpoint, session: Session, role: RoleFactory
+) -> None:
+    """The owner, no superuser, may write, and so may a role that was granted the owner."""
+    owner, member = role(), role()
+    owned(server, session.database, owner.name)
+    with server.connect() as connection:
+        statement = sql.SQL("grant {} to {}")
+        connection.execute(
+            statement.format(sql.Identifier(owner.name), sql.Identifier(member.name))
+        )
+    for each in (owner, member):
+        url = server.url(session.database, each.name, each.password)
+        with closing(connect(url)) as other:
+            other.connection.execute("begin")
+            found = ledger.look(other).ledger
+            assert found.writable
+            ledger.write(other, found.pushed(PUSH._replace(host=each.name)))
+            other.connection.execute("commit")
+    written = parse(comment(server, session.database))
+    assert [push.host for push in written.pushes] == [owner.name, member.name]
+
+
+def test_lost_connection(session: Session, server: Endpoint) -> None:
+    """A session that is gone is unreachable, not refused."""
+    session.connection.execute("begin")
+    with server.connect() as connection:
+        connection.execute("select pg_terminate_backend(%s)", [session.connection.info.backend_pid])
+    with pytest.raises(UnreachableError):
+        ledger.look(session)
+    with pytest.raises(UnreachableError):
+        ledger.write(session, FULL)
+
+
+def test_dump_carries_it(own_server: Server) -> None:
+    """A database restored from pg_dump --create in another server has ledger and fingerprint."""
+    with own_server.connect() as connection:
+        connection.execute("create database service")
+    with own_server.connect("service") as connection:
+        connection.execute("create table t (id serial, s varchar(9) check (s in ('a', 'b')))")
+    describe(own_server, "service", "words")
+    with closing(connect(own_server.url("service"))) as session:
+        session.connection.execute("begin")
+        before = ledger.look(session)
+        ledger.write(session, FULL)
+        session.connection.execute("commit")
+    environment = {"PATH": os.defpath}
+
+    def run(program: str, *arguments: str, text: bytes = b"") -> bytes:
+        command = [str(own_server.pg_bin / program), *arguments]
+        done = subprocess.run(
+            command, check=True, input=text, stdout=subprocess.PIPE, env=environment, timeout=60
+        )
+        return done.stdout
+
+    dump = run("pg_dump", "--create", own_server.url("service"))
+    with own_server.connect() as connection:
+        connection.execute("drop database service with (force)")
+    run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", own_server.url(), text=dump)
+    with closing(connect(own_server.url("service"), ledger.PROBE)) as session:
+        assert ledger.found(session.probed) == before._replace(ledger=FULL)
+    assert comment(own_server, "service").startswith("words\n")

@@ -1,0 +1,44 @@
+"""Starts while somebody else changes the schema: nothing hangs, nothing is believed too early."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.program import python
+
+if TYPE_CHECKING:
+    from tests.support.stage import Stage
+
+VIEW = "create or replace view rpg_names as select name from rpg_heroes"
+LOCK = "begin; lock table rpg_heroes in access exclusive mode"
+
+
+@pytest.fixture
+def proved(stage: Stage) -> Stage:
+    """A stage that was pushed, with a view: describing it locks the table under it."""
+    stage.environ["ENTRYPOINT_RELEASE"] = "v1"
+    stage.push = ["sh", "push.sh"]
+    (stage.directory / "push.sh").write_text(shlex.join(python("push", "sql", VIEW)))
+    assert stage.start().wait() == 0
+    second = stage.start()
+    assert second.wait() == 0
+    assert second.one("push.skipped")["reason"] == "unchanged"
+    return stage
+
+
+def test_a_locked_table_does_not_hang_a_start(proved: Stage) -> None:
+    """What cannot be looked at is not proved: the start goes on to the lock, and says why."""
+    with proved.connect() as blocker:
+        blocker.execute(LOCK)
+        (proved.directory / "push.sh").write_text("true")
+        program = proved.start()
+
+        assert program.wait(timeout=20) == 0, program.output
+        assert "unknown" in program.one("push.started")["reason"]
+        assert program.one("seed.skipped")["reason"] == "seeded"
+        assert program.all("ledger.not_written")
+    last = proved.start()
+    assert last.wait() == 0
