@@ -10,10 +10,11 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from . import log, signals
+from . import signals
+from .lines import Lines
 
 GRACE_S: Final = 10.0
 """Seconds between SIGTERM and SIGKILL: what `docker stop` grants too."""
@@ -23,9 +24,6 @@ DRAIN_S: Final = 0.5
 
 TICK_S: Final = 0.1
 """Seconds until a child that closed its pipes is looked at again."""
-
-MAX_LINE: Final = 16 * 1024
-"""Characters of a line that are logged; the rest of it is dropped."""
 
 TAIL_LINES: Final = 50
 
@@ -49,44 +47,6 @@ class Finished:
     timed_out: bool
     tail: tuple[str, ...]
     """The last 50 lines, masked."""
-
-
-@dataclass
-class _Lines:
-    """Turns the bytes of one pipe into masked lines."""
-
-    stream: str
-    tell: Callable[[str, str], None]
-    rest: bytearray = field(default_factory=bytearray)
-    cutting: bool = False
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes; tell every line that is complete."""
-        self.rest += data
-        *whole, rest = self.rest.split(b"\n")
-        for line in whole:
-            self._line(line)
-        self.rest = rest
-        # A line without an end is not kept for ever, but far enough to see a secret whole.
-        if len(rest) > MAX_LINE + 4 * log.longest_secret():
-            self._line(rest)
-            self.rest, self.cutting = bytearray(), True
-
-    def close(self) -> None:
-        """Tell the last line if it had no end."""
-        if self.rest:
-            self._line(self.rest)
-            self.rest = bytearray()
-
-    def _line(self, data: bytes | bytearray) -> None:
-        if self.cutting:  # the end of a line whose beginning was told
-            self.cutting = False
-            return
-        text = log.mask(bytes(data).decode("utf-8", "replace").rstrip("\r"))
-        if len(text) > MAX_LINE:
-            text = f"{text[:MAX_LINE]}... (cut)"
-        if text:
-            self.tell(self.stream, text)
 
 
 def run(  # noqa: PLR0913  a child has this many sides
@@ -159,7 +119,7 @@ class _Child:
         for name in ("stdout", "stderr"):
             pipe = getattr(self.process, name)
             os.set_blocking(pipe.fileno(), False)
-            selector.register(pipe, selectors.EVENT_READ, _Lines(name, self._told))
+            selector.register(pipe, selectors.EVENT_READ, Lines(name, self._told))
         selector.register(self.watch, selectors.EVENT_READ, self.watch)
         selector.register(self.signalled, selectors.EVENT_READ, self.signalled)
         if hasattr(os, "pidfd_open"):
@@ -181,7 +141,7 @@ class _Child:
 
     def _turn(self, selector: selectors.BaseSelector, wait_s: float) -> None:
         for key, _ in selector.select(wait_s):
-            if isinstance(key.data, _Lines):
+            if isinstance(key.data, Lines):
                 self._read(selector, key)
             elif key.data is self.watch:
                 self.watch.check()
@@ -218,7 +178,7 @@ class _Child:
     def _drain(self, selector: selectors.BaseSelector) -> None:
         """Read what is left; those that the child left behind may hold its pipes open."""
         for key in list(selector.get_map().values()):
-            if not isinstance(key.data, _Lines):
+            if not isinstance(key.data, Lines):
                 selector.unregister(key.fileobj)
         deadline = time.monotonic() + DRAIN_S
         while selector.get_map() and (remaining := deadline - time.monotonic()) > 0:

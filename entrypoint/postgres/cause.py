@@ -46,3 +46,11 @@ CHECK_SERVER: Final = (
 def no_answer(timeout_s: float) -> Cause:
     """Nothing came back within ``timeout_s`` seconds."""
     return Cause(Kind.TRANSIENT, f"no answer within {timeout_s:.0f} s", CHECK_SERVER, silent=True)
+
+
+class ConnectError(Exception):
+    """There is no usable connection; ``cause`` says why and whether waiting helps."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.text)
+        self.cause = cause

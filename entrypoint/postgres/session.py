@@ -1,7 +1,5 @@
 """Connections to PostgreSQL, and what its errors mean. The only user of psycopg.connect."""
 
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +9,8 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ..errors import RefusedError, UnreachableError
-from .cause import CHECK_SERVER, Cause, Kind, no_answer
+from . import resolve
+from .cause import CHECK_SERVER, Cause, ConnectError, Kind, no_answer
 from .conninfo import Conninfo
 
 ATTEMPT_TIMEOUT_S: Final = 5.0
@@ -33,14 +32,6 @@ _STATE: Final = """
 select pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),
        pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid()
 """
-
-
-class ConnectError(Exception):
-    """There is no usable connection; ``cause`` says why and whether waiting helps."""
-
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause.text)
-        self.cause = cause
 
 
 class Session(NamedTuple):
@@ -76,7 +67,7 @@ def open_session(
     timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
     params: dict[str, Any] = {
         **_KEEPALIVE,
-        **_resolved(conninfo, timeout_s),
+        **resolve.addresses(conninfo, timeout_s),
         "application_name": application_name,
         "client_encoding": "utf8",
         "connect_timeout": str(int(timeout_s)),
@@ -143,61 +134,6 @@ def first_rows(connection: psycopg.Connection[TupleRow], statements: str) -> lis
             rows.append(row)
         if not cursor.nextset():
             return rows
-
-
-def _resolved(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
-    """The parameters with every host name resolved.
-
-    In a thread, because the system's resolver knows no deadline and no signal interrupts it: with
-    a name server that is gone it takes 10 s whatever connect_timeout says.
-    """
-    addresses = conninfo.addresses
-    if conninfo.params.get("hostaddr") or all(_needs_no_resolver(host) for host, _ in addresses):
-        return dict(conninfo.params)
-    found: list[tuple[str, str, int]] = []
-    failed: list[str] = []
-    thread = threading.Thread(target=_resolve, args=(addresses, found, failed), daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if thread.is_alive():
-        host = addresses[0][0]
-        failed = [f"the name server gave no answer for {host!r} within {timeout_s:.0f} s"]
-    if thread.is_alive() or not found:
-        remedy = "Check the host name in {url} and the container's network."
-        raise ConnectError(Cause(Kind.TRANSIENT, failed[0], remedy))
-    hosts, hostaddrs, ports = zip(*found, strict=True)
-    return {
-        **conninfo.params,
-        "host": ",".join(hosts),
-        "hostaddr": ",".join(hostaddrs),
-        "port": ",".join(map(str, ports)),
-    }
-
-
-def _resolve(
-    addresses: list[tuple[str, int]], found: list[tuple[str, str, int]], failed: list[str]
-) -> None:
-    for host, port in addresses:
-        if host.startswith("/"):
-            found.append((host, "", port))
-            continue
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a host name"
-            failed.append(f"the host name {host!r} does not resolve ({reason})")
-        else:
-            found.extend((host, str(answer[4][0]), port) for answer in answers)
-
-
-def _needs_no_resolver(host: str) -> bool:
-    if host.startswith("/") or ":" in host:
-        return True
-    try:
-        socket.inet_aton(host)
-    except OSError:
-        return False
-    return True
 
 
 def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from .. import log
 from ..backoff import Backoff, Reminder
 from ..errors import RefusedError, UnreachableError
-from ..postgres.cause import Cause, Kind
+from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.conninfo import Conninfo
-from ..postgres.session import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S, ConnectError, Session
+from ..postgres.session import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S, Session
 
 Connect = Callable[[Conninfo, float], Session]
 """Opens a session within so many seconds, or raises `ConnectError`."""

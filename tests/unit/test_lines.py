@@ -1,0 +1,60 @@
+"""What a child writes becomes lines, whatever pieces it comes in, and no secret gets through."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrypoint import log
+from entrypoint.lines import MAX_LINE, Lines
+
+SECRET = "k4nary-of-many-letters"
+
+
+def told(*pieces: bytes) -> list[str]:
+    """The lines that these pieces make."""
+    lines: list[str] = []
+    reader = Lines("stdout", lambda _, line: lines.append(line))
+    for piece in pieces:
+        reader.feed(piece)
+    reader.close()
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines"),
+    [
+        ([b"one\ntwo\n"], ["one", "two"]),
+        ([b"one\nno end"], ["one", "no end"]),
+        ([b"in pie", b"ces\n"], ["in pieces"]),
+        ([b"windows\r\n"], ["windows"]),
+        ([b"\n\nblank\n\n"], ["blank"]),
+        ([b"caf\xc3", b"\xa9 \xff\n"], ["caf\u00e9 \ufffd"]),
+        ([b"ends\n", b""], ["ends"]),
+        ([], []),
+    ],
+)
+def test_lines(pieces: list[bytes], lines: list[str]) -> None:
+    """Lines are told as they end, the last one when the pipe closes; blank ones are not."""
+    assert told(*pieces) == lines
+
+
+def test_an_endless_line_is_cut() -> None:
+    """Its beginning is told once, its end never, and the next line whole."""
+    lines = told(*[b"x" * 10_000] * 50, b"\nnext\n")
+
+    assert lines == ["x" * MAX_LINE + "... (cut)", "next"]
+
+
+@given(st.integers(0, 120), st.integers(1, 7000), st.sampled_from(["x", "\u00e9", "\U0001f600"]))
+def test_no_cut_lets_a_secret_through(before: int, size: int, filler: str) -> None:
+    """Wherever the cut and the pieces fall, no half of a secret is told."""
+    log.hide([SECRET])
+    line = (filler * (MAX_LINE - before) + SECRET + filler * MAX_LINE * 5).encode()
+    pieces = [line[start : start + size] for start in range(0, len(line), size)]
+
+    text = "".join(told(*pieces))
+
+    assert SECRET[:5] not in text
+    assert SECRET[-5:] not in text
