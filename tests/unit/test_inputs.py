@@ -107,7 +107,9 @@ PATTERNS = [
 ]
 
 
-@pytest.mark.parametrize(("patterns", "files"), PATTERNS, ids=str)
+@pytest.mark.parametrize(
+    ("patterns", "files"), PATTERNS, ids=[" ".join(patterns) for patterns, _ in PATTERNS]
+)
 def test_patterns(tree: Path, patterns: list[str], files: set[str]) -> None:
     """Exactly the files that a pattern means count."""
     assert matched(tree, *patterns) == files
