@@ -140,8 +140,8 @@ def first_start(server: Server) -> str:
 def second_start(server: Server) -> str:
     """The second start.
 
-    Everything is there, so push and seed change nothing: every restart, and every deployment
-    without a new schema.
+    The ledger in the database's comment proves that nothing has changed, so nothing is run: every
+    restart, and every deployment without a new schema.
     """
     with closing(Start(server, "demo_notes_db")) as start:
         start.serving()
