@@ -26,12 +26,16 @@ class _State:
 
     count: int = 0
 
+    ignored: int = 0
+    """The signals that were ignored when we came, as the kernel's bits."""
+
 
 _state = _State()
 
 
 def install() -> None:
     """Let SIGTERM, SIGINT, SIGHUP and SIGQUIT raise `Terminated` in the main thread. Idempotent."""
+    _state.ignored = _ignored()
     for signum in ENDING:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, _handle)
@@ -118,7 +122,35 @@ def restore() -> None:
     check()
     for signum in _IGNORED_BY_PYTHON:
         signal.signal(signum, signal.SIG_DFL)
+    _reset(_ignored() & ~_state.ignored)
     for signum in ENDING:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _ignored() -> int:
+    """The kernel's bits of ignored signals; none where there is no /proc."""
+    try:
+        with open("/proc/self/status", "rb") as status:
+            lines = [line for line in status if line.startswith(b"SigIgn:")]
+    except OSError:
+        return 0
+    return int(lines[0].split()[1], 16) if lines else 0
+
+
+def _reset(bits: int) -> None:
+    """Give signals their default disposition past the C library, which forbids it for its own.
+
+    musl ignores signal 34 once threads and libraries were loaded (its ``__synccall``), and the
+    service would inherit that. Does nothing on machines whose system call's number is not known.
+    """
+    number = {"x86_64": 13, "aarch64": 134}.get(os.uname().machine)
+    if not bits or number is None:
+        return
+    import ctypes
+
+    default = bytes(64)  # the kernel's struct sigaction, all zero: SIG_DFL, no flags, no mask
+    for signum in range(1, 65):
+        if bits >> (signum - 1) & 1:
+            ctypes.CDLL(None).syscall(number, signum, default, None, 8)
