@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from . import signals
+from . import signals, sockets
 from .lines import Lines
 
 GRACE_S: Final = 10.0
@@ -56,7 +56,7 @@ def run(  # noqa: PLR0913  a child has this many sides
     timeout_s: float,
     on_line: Callable[[str, str], None],
     watch: Watch,
-    after: Callable[[], None],
+    after: Callable[[set[int]], None],
     grace_s: float = GRACE_S,
 ) -> Finished:
     """Run a program to its end.
@@ -65,14 +65,18 @@ def run(  # noqa: PLR0913  a child has this many sides
     masked. SIGTERM to us, the timeout (seconds) and a lost ``watch`` end its whole process group;
     SIGTERM first and SIGKILL after ``grace_s`` seconds or at our second signal, but SIGKILL at once
     when the watch is lost, because somebody else may be at work by then. When the group is dead,
-    ``after`` is called, whatever happened. Raises what ``watch.check`` raises, `Terminated`, and
+    ``after`` is called, whatever happened, with the local ports of the connections that it had when
+    we ended it. Raises what ``watch.check`` raises, `Terminated`, and
     OSError when the program cannot be started.
     """
+    ports: set[int] = set()
     with signals.deferred() as signalled:
         try:
-            return _Child(argv, environ, on_line, watch, signalled).run(timeout_s, grace_s)
+            child = _Child(argv, environ, on_line, watch, signalled)
+            ports = child.ports
+            return child.run(timeout_s, grace_s)
         finally:
-            after()
+            after(ports)
 
 
 class _Child:
@@ -91,6 +95,7 @@ class _Child:
         self.tail: list[str] = []
         self.kill_at: float | None = None
         self.timed_out = False
+        self.ports: set[int] = set()
         self.pidfd: int | None = None
         self.process = subprocess.Popen(  # noqa: S603  the image's own command
             argv,
@@ -187,6 +192,7 @@ class _Child:
             key.data.close()
 
     def _signal_group(self, signum: int) -> None:
+        self.ports |= sockets.local_ports(self.process.pid)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signum)
 

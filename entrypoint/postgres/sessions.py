@@ -3,6 +3,7 @@
 import re
 import socket
 import time
+from collections.abc import Collection
 from typing import Final
 
 import psycopg
@@ -15,7 +16,9 @@ MAX_NAME: Final = 63
 _END: Final = """
 select count(*), count(*) filter (where pg_catalog.pg_terminate_backend(pid))
 from pg_catalog.pg_stat_activity
-where application_name = %s and pid <> pg_catalog.pg_backend_pid()
+where (application_name = %s
+       or client_port = any (%s) and client_addr = pg_catalog.inet_client_addr())
+  and pid <> pg_catalog.pg_backend_pid() and datname = pg_catalog.current_database()
   and usesysid = (select oid from pg_catalog.pg_roles where rolname = current_user)
 """
 
@@ -35,8 +38,8 @@ def host() -> str:
     return socket.gethostname()
 
 
-def end(session: Session, name: str, *, timeout_s: float = 5.0) -> int:
-    """End this role's sessions that carry an application_name, and wait until they are gone.
+def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: float = 5.0) -> int:
+    """End this role's sessions of an application_name or from local ports, until they are gone.
 
     Killing a client does not stop its statement on the server, and a DDL that waits for a table
     there would still run and commit. Returns how many were ended; blocks up to ``timeout_s``
@@ -49,7 +52,7 @@ def end(session: Session, name: str, *, timeout_s: float = 5.0) -> int:
         while True:
             # A transaction keeps the list of sessions that it saw first.
             session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
-            row = session.connection.execute(_END, [name]).fetchone()
+            row = session.connection.execute(_END, [name, list(ports)]).fetchone()
             there, signalled = row or (0, 0)
             ended = max(ended, signalled)
             if not there:

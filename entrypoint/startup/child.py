@@ -55,9 +55,9 @@ def run(
     def tell(stream: str, line: str) -> None:
         log.event("info", f"{step}.output", stream=stream, line=line)
 
-    def end_sessions() -> None:
+    def end_sessions(ports: set[int]) -> None:
         try:
-            ended = _end_sessions(around, name)
+            ended = _end_sessions(around, name, ports)
         except (UnreachableError, RefusedError) as problem:
             log.event(
                 "error",
@@ -89,13 +89,15 @@ def run(
     return finished
 
 
-def _end_sessions(around: Surroundings, name: str) -> int:
+def _end_sessions(around: Surroundings, name: str, ports: set[int]) -> int:
     """End the child's sessions from the lock's own, or from a new one where that is gone."""
+    if around.pooled:
+        ports = set()  # the server sees the pooler's, which may be anybody's
     if around.same_role:
         with suppress(UnreachableError):
-            return sessions.end(around.held.session, name)
+            return sessions.end(around.held.session, name, ports)
     with closing(around.reconnect()) as session:
-        return sessions.end(session, name)
+        return sessions.end(session, name, ports)
 
 
 def _failure(

@@ -179,6 +179,28 @@ def test_a_push_blocked_on_a_table_commits_nothing_after_we_are_gone(
         assert ("level",) not in connection.execute(query).fetchall()
 
 
+def test_a_push_under_a_name_of_its_own_commits_nothing_either(stage: Stage) -> None:
+    """An application_name in DATABASE_URL hides no session: it is known by its connection."""
+    assert stage.start().wait() == 0
+    stage.environ["DATABASE_URL"] = f"{stage.url}?application_name=mine"
+    # Without the option by which the server itself would notice that its client is gone.
+    stage.environ["PGOPTIONS"] = "-c client_connection_check_interval=0"
+    stage.push = python("push", "ready", "sql", "alter table rpg_heroes add column level int")
+    with stage.connect() as blocker:
+        blocker.execute(LOCK_TABLE)
+        program = stage.start()
+        child_of(program)
+        until(lambda: waiting(stage), "the push waits for the table")
+        assert [row[1] for row in stage.sessions()].count("mine") == 1
+
+        program.signal(signal.SIGTERM)
+
+        assert program.wait(timeout=5) == 143
+        assert waiting(stage) == []
+        assert program.one("push.sessions_ended")["count"] == 1
+    assert_nothing_left(stage)
+
+
 def test_sigterm_before_anything_is_imported(stage: Stage) -> None:
     """From its first moments on the process ends by SIGTERM, with its code."""
     program = stage.start()
