@@ -155,6 +155,9 @@ class Found(NamedTuple):
     """None when somebody is changing the schema, so that it cannot be looked at."""
 
 
+UNKNOWN: Final = Found(Ledger(), None)
+"""For who has no need to look."""
+
 PROBE: Final = f"{catalog.SETTINGS};{READ};{catalog.FINGERPRINT}"
 """For `open_session`; its rows are for `found`."""
 

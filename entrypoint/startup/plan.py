@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from .. import inputs
 from ..errors import SettingsError
+from ..fields import STEPS
 from ..postgres.ledger import Found
 from ..postgres.session import Session
 from ..settings import Settings
@@ -38,6 +39,12 @@ class Plan(NamedTuple):
     def provable(self) -> bool:
         """Whether the ledger can say anything at all."""
         return self.push_fingerprint is not None or self.seed_fingerprint is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is no work at all, whatever the ledger says."""
+        steps = all(_not_at_all(step, self.config) for step in STEPS)
+        return steps and not self.config.extensions
 
     def push(self, found: Found) -> Decision:
         """Whether to push."""
@@ -87,11 +94,13 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     path = config.service_environment.get("PATH")
     if shutil.which(part.command[0], path=path) is None:
         problems.append(f"{step}.command: {part.command[0]!r} is not found on PATH")
+    words = [*part.command]
+    if step == "push":  # a new extension is created where the push is, so it must not be skipped
+        words += [f"extension {name}" for name in config.extensions]
     if not part.inputs:
-        words = [*part.command, config.release or ""]
-        return inputs.fingerprint(words, (), ".") if config.release else None
+        return inputs.fingerprint([*words, config.release], (), ".") if config.release else None
     try:
-        return inputs.fingerprint(part.command, part.inputs, ".")
+        return inputs.fingerprint(words, part.inputs, ".")
     except inputs.NoMatchError as error:
         problems.append(f"{step}.inputs: {error}")
     except OSError as error:

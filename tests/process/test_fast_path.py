@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from psycopg import sql
 
-from tests.support.program import python
+from tests.support.program import Program, python
 from tests.support.stage import TENANT, Stage
 
 if TYPE_CHECKING:
     from tests.conftest import RoleFactory
-    from tests.support.program import Program
 
 OTHER_TENANT = "00000000-0000-4000-8000-000000000001"
 
@@ -101,6 +101,31 @@ def test_every_tenant_is_seeded_once(proved: Stage) -> None:
 
     proved.environ["SEED_TENANT_ID"] = TENANT
     assert reasons(done(proved.start())) == NOTHING
+
+
+def test_a_new_extension_is_not_skipped(proved: Stage) -> None:
+    """It is part of what the push works on."""
+    done(proved.start())
+    proved.sections["database"] = {"extensions": ["citext"]}
+
+    second = done(proved.start())
+
+    assert second.one("extensions.finished")["created"] == ["citext"]
+    assert reasons(second)["push.started"] == "changed"
+    assert reasons(done(proved.start())) == NOTHING
+
+
+def test_without_push_and_seed_there_is_no_lock(stage: Stage) -> None:
+    """A service that only needs its database gets it, and nothing else is done."""
+    (stage.directory / "entrypoint.toml").write_text("service = 'demo'\n")
+    environ = {"PATH": os.environ["PATH"], "DATABASE_URL": stage.url}
+    first = Program.start("run", "--", "true", environ=environ, directory=stage.directory)
+
+    assert first.wait() == 0, first.output
+    assert first.one("database.finished")["created"] is True
+    assert first.one("push.skipped")["reason"] == "no push.command"
+    assert first.one("seed.skipped")["reason"] == "no seed.command"
+    assert "lock.started" not in first.names()
 
 
 def test_seed_check_finds_what_somebody_emptied(proved: Stage) -> None:
