@@ -107,6 +107,12 @@ IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
 }
 """Every key of the file but ``gates``; each in a section has its variable."""
 
+
+def variable(key: str) -> str:
+    """The variable that overrides a key of the file."""
+    return f"ENTRYPOINT_{key.replace('.', '_').upper()}"
+
+
 IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     "ENTRYPOINT_CONFIG": _text,
     "ENTRYPOINT_SERVICE": _text,
@@ -119,11 +125,7 @@ IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     "ENTRYPOINT_SERVICES": _text,
     "ENTRYPOINT_LOG_FORMAT": _one_of("json", "console"),
     "ENTRYPOINT_LOG_LEVEL": _one_of(*log.LEVELS),
-    **{
-        f"ENTRYPOINT_{key.replace('.', '_').upper()}": read
-        for key, read in IN_FILE.items()
-        if "." in key
-    },
+    **{variable(key): read for key, read in IN_FILE.items() if "." in key},
 }
 
 OUR_SECRETS: Final = ("ENTRYPOINT_ADMIN_URL", "ENTRYPOINT_DIRECT_URL")

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from .environment import Environment
-from .fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, OUR_SECRETS, BadValueError, shortened
+from .fields import (
+    GATE_KEYS,
+    IN_ENVIRONMENT,
+    IN_FILE,
+    OUR_SECRETS,
+    BadValueError,
+    shortened,
+    variable,
+)
 
 DEFAULT_FILE: Final = "entrypoint.toml"
 
@@ -98,8 +106,7 @@ class Sources:
 
     def get(self, key: str, *, default: Any) -> Any:  # noqa: ANN401  the table says what it is
         """What a key of the file was set to; its variable wins."""
-        variable = f"ENTRYPOINT_{key.replace('.', '_').upper()}"
-        return self.from_environment.get(variable, self.from_file.get(key, default))
+        return self.from_environment.get(variable(key), self.from_file.get(key, default))
 
     def secret(self, name: str) -> str:
         """The value of a secret, or the content of the file that its ``_FILE`` twin names."""
