@@ -13,13 +13,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import inside, replicas, schema, starts
+from bench import inside, replicas, schema, starts, today
 from bench.measure import BenchError, Row, SkippedError, markdown
 from bench.world import World
 
 ROWS: dict[str, Callable[[World], list[Row]]] = {
     "floor": starts.floor,
-    "script": starts.script,
+    "script": today.script,
     "dbmate": starts.dbmate,
     "memory": inside.memory,
     "connections": inside.connections,

@@ -1,4 +1,4 @@
-"""Rows about starts as a whole: over the floor, the users' script, dbmate, and many tenants."""
+"""Rows about starts as a whole: over the floor, over dbmate, and with many tenants."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from bench.world import World
 
 MAX_OVER_FLOOR = 1.30
-MIN_WARM_GAIN = 6.0
-MIN_COLD_GAIN = 1.0
 DBMATE = "2.36.0"
 
 BARE = "import os; os.execvp('true', ['true'])"
@@ -63,41 +61,6 @@ def floor(world: World) -> list[Row]:
                 str(runs),
                 f"≤ {MAX_OVER_FLOOR:.2f} x",
                 ratio.median <= MAX_OVER_FLOOR,
-            )
-        )
-    return rows
-
-
-def script(world: World) -> list[Row]:
-    """The shell script that users have today, over ours: an empty server, and nothing to do."""
-    service, tools = world.node, world.tools()
-    environ = world.environ(
-        service.database, ADMIN_URL=world.server.url("postgres"), DB_NAME=service.database
-    )
-    environ["PATH"] = f"{tools}:{environ['PATH']}"
-    today = Command(
-        ["sh", Path(__file__).with_name("today.sh"), "true"], environ, service.directory
-    )
-    rows = []
-    empty = partial(world.drop, service.database)
-    for state, default, limit in (("cold", 6, MIN_COLD_GAIN), ("warm", 10, MIN_WARM_GAIN)):
-        runs = world.times(default)
-        pair = [world.ours(service), today]
-        if state == "cold":
-            pair = [replace(command, before=empty) for command in pair]
-        else:
-            pair[0].output()  # after the script's cold start the ledger is empty
-        ours, other = interleaved(pair, runs)
-        ratio = Ratio.of(other, ours)
-        rows.append(
-            Row(
-                f"today's shell script over ours, {state}",
-                milliseconds(ours),
-                milliseconds(other),
-                str(ratio),
-                str(runs),
-                f"≥ {limit:.1f} x",
-                ratio.median >= limit,
             )
         )
     return rows

