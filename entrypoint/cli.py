@@ -27,9 +27,8 @@ def main(arguments: list[str]) -> int:
 
 def _configure_log() -> None:
     from .environment import Environment
-    from .settings import log_settings
 
-    form, level = log_settings(Environment.of_container())
+    form, level = log.settings(Environment.of_container())
     log.configure(form=form, level=level)
 
 

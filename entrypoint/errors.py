@@ -9,7 +9,7 @@
     |     |- UnreachableError   4  not ready before the deadline (a restart may help)
     |     |- RefusedError       5  reachable, but no (a restart will not help)
     |     |- LockError          6  not acquired in time, or lost while held
-    |     |- PushError          7  push-db failed or timed out
+    |     |- PushError          7  push-db failed, timed out, or could not be proved
     |     |- SeedError          8  the same for the seed
     |     `- ExecError    126/127  not executable / not found
     `- Terminated           128+n  ended by signal n
@@ -74,7 +74,7 @@ class LockError(EntrypointError):
 
 
 class PushError(EntrypointError):
-    """The service's push-db failed or timed out; the lock is free, its sessions are ended."""
+    """The push failed, timed out, or could not be proved; what it did until then is there."""
 
     exit_code = 7
 

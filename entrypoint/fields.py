@@ -72,6 +72,15 @@ def _command(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _pattern(value: object) -> re.Pattern[str]:
+    """A regular expression that is looked for in every line."""
+    text = _text(value)
+    try:
+        return re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise BadValueError(f"must be a regular expression of Python's ({error})") from None
+
+
 def _one_of(*choices: str) -> Callable[[object], str]:
     def read(value: object) -> str:
         if value not in choices:
@@ -98,6 +107,9 @@ IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
     "push.timeout": _seconds,
     "push.lock_timeout": _seconds,
     "push.on_older": _one_of("skip", "push", "fail"),
+    "push.on_loss": _one_of("refuse", "warn"),
+    "push.success": _pattern,
+    "push.failure": _pattern,
     "seed.command": _command,
     "seed.inputs": _names,
     "seed.timeout": _seconds,
@@ -122,6 +134,7 @@ IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     "ENTRYPOINT_LOCK_TIMEOUT": _seconds,
     "ENTRYPOINT_SKIP": _steps,
     "ENTRYPOINT_FORCE": _steps,
+    "ENTRYPOINT_ALLOW_LOSS": _names,
     "ENTRYPOINT_SERVICES": _text,
     "ENTRYPOINT_LOG_FORMAT": _one_of("json", "console"),
     "ENTRYPOINT_LOG_LEVEL": _one_of(*log.LEVELS),

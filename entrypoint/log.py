@@ -141,6 +141,13 @@ class _Stderr:
         """Nothing is buffered."""
 
 
+def settings(environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """Form and level, good enough to report that they themselves are wrong."""
+    form = environ.get("ENTRYPOINT_LOG_FORMAT")
+    level = environ.get("ENTRYPOINT_LOG_LEVEL") or "info"
+    return form if form in ("json", "console") else None, level if level in LEVELS else "info"
+
+
 def configure(*, form: str | None, level: str) -> None:
     """Set up structlog; ``form`` is ``json``, ``console`` or None for console on a terminal."""
     structlog = _structlog()

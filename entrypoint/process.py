@@ -8,12 +8,13 @@ import selectors
 import signal
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from . import signals, sockets
+from . import processes, signals, sockets
 from .lines import Lines
 
 GRACE_S: Final = 10.0
@@ -26,6 +27,12 @@ TICK_S: Final = 0.1
 """Seconds until a child that closed its pipes is looked at again."""
 
 TAIL_LINES: Final = 50
+
+SILENT_S: Final = 60.0
+"""Seconds without a line after which `run` tells that the child says nothing."""
+
+SILENT_AGAIN_S: Final = 30.0
+"""Seconds until it tells so again."""
 
 
 class Watch(Protocol):
@@ -49,57 +56,75 @@ class Finished:
     """The last 50 lines, masked."""
 
 
-def run(  # noqa: PLR0913  a child has this many sides
-    argv: Sequence[str],
-    *,
-    environ: Mapping[bytes, bytes],
-    timeout_s: float,
-    on_line: Callable[[str, str], None],
-    watch: Watch,
-    after: Callable[[set[int]], None],
-    grace_s: float = GRACE_S,
-) -> Finished:
+@dataclass(frozen=True)
+class Program:
+    """What to run."""
+
+    argv: Sequence[str]
+    environ: Mapping[bytes, bytes]
+    mark: bytes
+    """An assignment in ``environ`` that nobody else got: by it those are found who left the
+    program's process group."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who is told what of a child."""
+
+    line: Callable[[str, str], None]
+    """A stream's name and a line of it, secrets masked."""
+
+    silence: Callable[[float, set[int]], None]
+    """Seconds since the last line, and the local ports of the child's connections."""
+
+    end: Callable[[set[int]], None]
+    """When its group is dead, whatever happened: the ports that it had when we ended it."""
+
+
+def run(program: Program, told: Told, watches: Sequence[Watch]) -> Finished:
     """Run a program to its end.
 
-    Its stdin is /dev/null; each line it writes goes to ``on_line(stream, line)`` with secrets
-    masked. SIGTERM to us, the timeout (seconds) and a lost ``watch`` end its whole process group;
-    SIGTERM first and SIGKILL after ``grace_s`` seconds or at our second signal, but SIGKILL at once
-    when the watch is lost, because somebody else may be at work by then. When the group is dead,
-    ``after`` is called, whatever happened, with the local ports of the connections that it had when
-    we ended it. Raises what ``watch.check`` raises, `Terminated`, and
-    OSError when the program cannot be started.
+    Its stdin is /dev/null. SIGTERM to us, the timeout (seconds) and a lost watch end its whole
+    process group; SIGTERM first and SIGKILL after `GRACE_S` seconds or at our second signal, but
+    SIGKILL at once when a watch is lost, because somebody else may be at work by then. With the
+    group go those who left it. Raises what ``watch.check`` raises, `Terminated`, and OSError when
+    the program cannot be started.
     """
     ports: set[int] = set()
     with signals.deferred() as signalled:
         try:
-            child = _Child(argv, environ, on_line, watch, signalled)
+            child = _Child(program, told, watches, signalled)
             ports = child.ports
-            return child.run(timeout_s, grace_s)
+            return child.run()
         finally:
-            after(ports)
+            told.end(ports)
 
 
 class _Child:
     def __init__(
         self,
-        argv: Sequence[str],
-        environ: Mapping[bytes, bytes],
-        on_line: Callable[[str, str], None],
-        watch: Watch,
+        program: Program,
+        told: Told,
+        watches: Sequence[Watch],
         signalled: signals.Deferred,
     ) -> None:
-        self.started = time.monotonic()
-        self.watch = watch
+        self.started = self.heard = time.monotonic()
+        self.ends_at = self.started + program.timeout_s
+        self.silent_at = self.started + SILENT_S
+        self.mark = program.mark
+        self.told = told
+        self.watches = watches
         self.signalled = signalled
-        self.on_line = on_line
-        self.tail: list[str] = []
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.kill_at: float | None = None
         self.timed_out = False
         self.ports: set[int] = set()
         self.pidfd: int | None = None
         self.process = subprocess.Popen(  # noqa: S603  the image's own command
-            argv,
-            env=environ,
+            program.argv,
+            env=program.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -107,13 +132,13 @@ class _Child:
             bufsize=0,
         )
 
-    def run(self, timeout_s: float, grace_s: float) -> Finished:
+    def run(self) -> Finished:
         try:
             with selectors.DefaultSelector() as selector:
                 self._register(selector)
                 while not self._exited():
-                    self._turn(selector, self._next_wakeup(timeout_s))
-                    self._decide(timeout_s, grace_s)
+                    self._turn(selector, self._next_wakeup())
+                    self._decide()
                 self._drain(selector)
         finally:
             self._end()
@@ -124,8 +149,9 @@ class _Child:
         for name in ("stdout", "stderr"):
             pipe = getattr(self.process, name)
             os.set_blocking(pipe.fileno(), False)
-            selector.register(pipe, selectors.EVENT_READ, Lines(name, self._told))
-        selector.register(self.watch, selectors.EVENT_READ, self.watch)
+            selector.register(pipe, selectors.EVENT_READ, Lines(name, self._line))
+        for watch in self.watches:
+            selector.register(watch, selectors.EVENT_READ, watch)
         selector.register(self.signalled, selectors.EVENT_READ, self.signalled)
         if hasattr(os, "pidfd_open"):
             # A kernel without it (or a seccomp profile against it) leaves the tick.
@@ -133,25 +159,27 @@ class _Child:
                 self.pidfd = os.pidfd_open(self.process.pid)
                 selector.register(self.pidfd, selectors.EVENT_READ)
 
-    def _told(self, stream: str, line: str) -> None:
-        self.tail = [*self.tail[1 - TAIL_LINES :], line]
-        self.on_line(stream, line)
+    def _line(self, stream: str, line: str) -> None:
+        self.heard = time.monotonic()
+        self.silent_at = self.heard + SILENT_S
+        self.tail.append(line)
+        self.told.line(stream, line)
 
-    def _next_wakeup(self, timeout_s: float) -> float:
+    def _next_wakeup(self) -> float:
         """Seconds until something must be decided."""
         if self.pidfd is None:
             return TICK_S
-        until = self.kill_at if self.kill_at is not None else self.started + timeout_s
-        return max(0.0, min(until - time.monotonic(), 60.0))
+        until = self.kill_at if self.kill_at is not None else self.ends_at
+        return max(0.0, min(until, self.silent_at) - time.monotonic())
 
     def _turn(self, selector: selectors.BaseSelector, wait_s: float) -> None:
         for key, _ in selector.select(wait_s):
             if isinstance(key.data, Lines):
                 self._read(selector, key)
-            elif key.data is self.watch:
-                self.watch.check()
             elif key.data is self.signalled:
                 self.signalled.drain()
+            elif key.data is not None:
+                key.data.check()
 
     def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         try:
@@ -164,15 +192,19 @@ class _Child:
             key.data.close()
             selector.unregister(key.fileobj)
 
-    def _decide(self, timeout_s: float, grace_s: float) -> None:
+    def _decide(self) -> None:
         """Begin or finish ending the child when a signal came or its time is up."""
         now = time.monotonic()
+        if now >= self.silent_at:
+            self.silent_at = now + SILENT_AGAIN_S
+            group, left = self._pids()
+            self.told.silence(now - self.heard, sockets.local_ports(group | left))
         if self.kill_at is not None:
             if now >= self.kill_at or self.signalled.count > 1:
                 self._signal_group(signal.SIGKILL)
-        elif self.signalled.signum is not None or now - self.started >= timeout_s:
+        elif self.signalled.signum is not None or now >= self.ends_at:
             self.timed_out = self.signalled.signum is None
-            self.kill_at = now + grace_s
+            self.kill_at = now + GRACE_S
             self._signal_group(signal.SIGTERM)
 
     def _exited(self) -> bool:
@@ -192,14 +224,27 @@ class _Child:
             key.data.close()
 
     def _signal_group(self, signum: int) -> None:
-        self.ports |= sockets.local_ports(self.process.pid)
+        """Signal the group, and those that left it."""
+        group, left = self._pids()
+        self.ports |= sockets.local_ports(group | left)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signum)
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signum)
+
+    def _pids(self) -> tuple[set[int], set[int]]:
+        group = processes.of_group(self.process.pid)
+        return group, processes.marked(self.mark) - group
 
     def _end(self) -> None:
         """Leave nothing of the group; the last thing, whatever happened."""
         self._signal_group(signal.SIGKILL)
         self.process.wait()
+        deadline = time.monotonic() + DRAIN_S
+        while processes.marked(self.mark) and time.monotonic() < deadline:
+            self._signal_group(signal.SIGKILL)  # what it was just starting, too
+            time.sleep(0.01)
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()

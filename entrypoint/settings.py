@@ -34,6 +34,12 @@ class Push(NamedTuple):
     timeout_s: float
     lock_timeout_s: float
     on_older: str
+    on_loss: str
+    allow_loss: tuple[str, ...]
+    """Tables and columns that may go with rows in them, for this start."""
+
+    success: re.Pattern[str] | None
+    failure: re.Pattern[str] | None
 
 
 class Seed(NamedTuple):
@@ -76,13 +82,6 @@ class Settings(NamedTuple):
 
     push_environment: Environment
     """The same, with the direct URL in the database's variable."""
-
-
-def log_settings(environ: Mapping[str, str]) -> tuple[str | None, str]:
-    """Form and level for the log, good enough to report that they themselves are wrong."""
-    form = environ.get("ENTRYPOINT_LOG_FORMAT")
-    level = environ.get("ENTRYPOINT_LOG_LEVEL") or "info"
-    return form if form in ("json", "console") else None, level if level in log.LEVELS else "info"
 
 
 def load(environ: Environment, directory: Path) -> Settings:
@@ -217,6 +216,10 @@ class _Reading:
             timeout_s=get("push.timeout", default=600.0),
             lock_timeout_s=get("push.lock_timeout", default=30.0),
             on_older=get("push.on_older", default="skip"),
+            on_loss=get("push.on_loss", default="refuse"),
+            allow_loss=self.sources.from_environment.get("ENTRYPOINT_ALLOW_LOSS", ()),
+            success=get("push.success", default=None),
+            failure=get("push.failure", default=None),
         )
 
     def _seed(self, registered: services.Service | None, *, skipped: bool) -> Seed:

@@ -5,6 +5,7 @@ A client may name itself as it likes, so its application_name alone does not fin
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -13,22 +14,19 @@ _ESTABLISHED: Final = "01"
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 
-def local_ports(group: int) -> set[int]:
-    """The local ports of all established TCP connections of a process group.
+def local_ports(pids: Iterable[int]) -> set[int]:
+    """The local ports of all established TCP connections of these processes.
 
     Empty where there is no /proc, or where it may not be read. What ends meanwhile is left out.
     """
     ports: set[int] = set()
-    with suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                with suppress(OSError):
-                    if os.getpgid(int(name)) == group:
-                        ports |= _ports(name)
+    for pid in pids:
+        with suppress(OSError):
+            ports |= _ports(pid)
     return ports
 
 
-def _ports(pid: str) -> set[int]:
+def _ports(pid: int) -> set[int]:
     inodes = set()
     for descriptor in os.listdir(f"/proc/{pid}/fd"):
         with suppress(OSError):

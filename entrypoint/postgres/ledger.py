@@ -27,6 +27,8 @@ MARK: Final = "entrypoint:"
 
 MAX_PUSHES: Final = 20
 
+MAX_LOSSES: Final = 10
+
 LOOKS: Final = 3
 """How often a schema that is being changed is looked at before it counts as unknown."""
 
@@ -67,11 +69,23 @@ _PUSH: Final[dict[str, Any]] = {
 """What a `Push` looks like in JSON."""
 
 
+class Losses(NamedTuple):
+    """What one push lost, whether or not it succeeded; a line each."""
+
+    lost: tuple[str, ...]
+    release: str | None
+    host: str
+    at: str
+
+
 class Ledger(NamedTuple):
     """The last pushes, the newest last, and by tenant the fingerprint of its seed and when."""
 
     pushes: tuple[Push, ...] = ()
     seeds: Mapping[str, tuple[str, str]] = MappingProxyType({})
+    losses: tuple[Losses, ...] = ()
+    """Of the last pushes that lost something, the newest last."""
+
     problem: str | None = None
     """Why what stood there was not believed."""
 
@@ -85,6 +99,10 @@ class Ledger(NamedTuple):
     def seeded(self, tenant: str, fingerprint: str, at: str) -> "Ledger":
         """With a tenant's seed."""
         return self._replace(seeds={**self.seeds, tenant: (fingerprint, at)})
+
+    def lost(self, losses: Losses) -> "Ledger":
+        """With what one more push lost."""
+        return self._replace(losses=(*self.losses, losses)[-MAX_LOSSES:])
 
     @property
     def last(self) -> Push | None:
@@ -106,15 +124,22 @@ def parse(comment: str | None, *, owner: bool = True) -> Ledger:
             return Ledger(problem=problem, writable=owner and not later)
         pushes = tuple(_push(push) for push in data["pushes"])
         seeds = {tenant: _seed(seed) for tenant, seed in data["seeds"].items()}
+        losses = tuple(_losses(**losses) for losses in data.get("losses", ()))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         return Ledger(problem=f"it cannot be read ({type(error).__name__})", writable=owner)
-    return Ledger(pushes, seeds, writable=owner)
+    return Ledger(pushes, seeds, losses, writable=owner)
 
 
 def _push(data: dict[str, Any]) -> Push:
     if not all(isinstance(data[name], kind) for name, kind in _PUSH.items()):
         raise TypeError
     return Push(**data)
+
+
+def _losses(lost: list[str], release: str | None, host: str, at: str) -> Losses:
+    if not all(isinstance(text, str) for text in [*lost, release or "", host, at]):
+        raise TypeError
+    return Losses(tuple(lost), release, host, at)
 
 
 def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  whatever JSON holds
@@ -143,6 +168,7 @@ def render(comment: str, ledger: Ledger) -> str:
         "v": VERSION,
         "pushes": [push._asdict() for push in ledger.pushes],
         "seeds": dict(ledger.seeds),
+        **({"losses": [losses._asdict() for losses in ledger.losses]} if ledger.losses else {}),
     }
     return text + MARK + json.dumps(data, separators=(",", ":"))
 

@@ -85,12 +85,7 @@ class Held:
 
     def check(self) -> None:
         """Raise `LockError` if the session, and the lock with it, is gone. Never blocks."""
-        pgconn = self.session.connection.pgconn
-        try:
-            pgconn.consume_input()
-        except psycopg.OperationalError:
-            raise self.lost() from None
-        if pgconn.status != psycopg.pq.ConnStatus.OK:
+        if self.session.gone():
             raise self.lost()
 
     @property

@@ -50,6 +50,15 @@ class Session(NamedTuple):
         """The server's version as an integer, 150018 for 15.18."""
         return self.connection.info.server_version
 
+    def gone(self) -> bool:
+        """Whether the server ended it, as far as its socket has told. Never blocks."""
+        pgconn = self.connection.pgconn
+        try:
+            pgconn.consume_input()
+        except psycopg.OperationalError:
+            return True
+        return pgconn.status != psycopg.pq.ConnStatus.OK
+
     def close(self) -> None:
         """End the session, not waiting for the server; what is open is rolled back. Idempotent."""
         self.connection.close()

@@ -1,16 +1,20 @@
 """How push and seed run the service's own program: watched by the lock, with nothing left of it."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from .. import log, process
 from ..environment import Environment
-from ..errors import EntrypointError, PushError, RefusedError, SeedError, UnreachableError
-from ..postgres import sessions
+from ..errors import PushError, RefusedError, SeedError, UnreachableError
+from ..postgres import blockers, sessions
 from ..postgres.lock import Held
 from ..postgres.session import Session
+
+MAX_EVENTS: Final = 10_000
+"""Lines of one child that are logged; a flood of them would push everything else out of the log."""
 
 _CHECKS_CLIENT_SINCE = 140000
 """The first server version that knows client_connection_check_interval."""
@@ -33,60 +37,101 @@ class Surroundings:
     """Whether the child connects through a pooler, which refuses PGOPTIONS."""
 
     lock_timeout_s: float
+    added: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the child gets besides."""
+
+
+class Task(NamedTuple):
+    """What to run, and as which step."""
+
+    step: str
+    error: type[PushError | SeedError]
+    argv: tuple[str, ...]
+    timeout_s: float
+
+    def failure(self, finished: process.Finished) -> tuple[str, str] | None:
+        """What is wrong with how it ended, and the remedy."""
+        code, step = finished.returncode, self.step
+        if finished.timed_out:
+            return (
+                f"the {step} command was not done within {self.timeout_s:.0f} s and was ended",
+                f"Find out what it waited for in the lines above, or raise {step}.timeout.",
+            )
+        if code:
+            how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+            return f"the {step} command {how}", "Correct what its lines say and start again."
+        return None
 
 
 def run(
-    step: str,
-    error: type[PushError | SeedError],
-    argv: tuple[str, ...],
-    timeout_s: float,
+    task: Task,
     around: Surroundings,
+    hear: Callable[[str], object],
+    watches: Sequence[process.Watch] = (),
 ) -> process.Finished:
-    """Run one program under the lock and judge it by how it ended.
+    """Run one program under the lock, however it ends.
 
-    Its lines become ``<step>.output`` events. Its server sessions are ended when it is gone,
-    whatever happened, while the lock is still ours. Raises ``error`` when it cannot be started,
-    exits with another code than 0, or takes longer than ``timeout_s`` seconds; `LockError` when
-    the lock is lost; `Terminated`.
+    Each line goes to ``hear`` and becomes a ``<step>.output`` event, up to `MAX_EVENTS` of them;
+    when it says nothing for a minute, ``<step>.waiting`` tells what its sessions wait for. Those
+    are ended when it is gone, whatever happened, while the lock is still ours. It is ended when the
+    lock is lost or one of ``watches``. Raises ``task.error`` when it cannot be started, `LockError`
+    when the lock is lost, what a watch raises, and `Terminated`.
     """
     # The number tells this child's sessions from those of a replica on the same host.
-    name = sessions.application_name(around.service, f"/{step}-{secrets.token_hex(3)}")
+    name = sessions.application_name(around.service, f"/{task.step}-{secrets.token_hex(3)}")
+    teller = _Teller(task.step, name, around, hear)
+    program = process.Program(
+        task.argv, _environ(around, name).block(), f"PGAPPNAME={name}".encode(), task.timeout_s
+    )
+    told = process.Told(teller.line, teller.silence, teller.end)
+    try:
+        return process.run(program, told, [around.held, *watches])
+    except OSError as problem:
+        raise task.error(
+            f"the {task.step} command {task.argv[0]!r} cannot be started: {problem.strerror}",
+            remedy=f"Correct {task.step}.command, or make the program executable in the image.",
+        ) from None
 
-    def tell(stream: str, line: str) -> None:
-        log.event("info", f"{step}.output", stream=stream, line=line)
 
-    def end_sessions(ports: set[int]) -> None:
+@dataclass
+class _Teller:
+    """Tells what a child says and does, as events."""
+
+    step: str
+    name: str
+    around: Surroundings
+    hear: Callable[[str], object]
+    lines: int = 0
+
+    def line(self, stream: str, line: str) -> None:
+        self.lines += 1
+        if self.lines <= MAX_EVENTS:
+            log.event("info", f"{self.step}.output", stream=stream, line=line)
+        self.hear(line)
+
+    def silence(self, silent_s: float, ports: set[int]) -> None:
+        around = self.around
+        found = blockers.find(around.held.session, self.name, () if around.pooled else ports)
+        log.event("warning", f"{self.step}.waiting", silent_s=round(silent_s, 1), **found)
+
+    def end(self, ports: set[int]) -> None:
+        if self.lines > MAX_EVENTS:
+            fields = {"lines": self.lines, "lines_logged": MAX_EVENTS}
+            log.event("warning", f"{self.step}.output_cut", **fields)
         try:
-            ended = _end_sessions(around, name, ports)
+            ended = _end_sessions(self.around, self.name, ports)
         except (UnreachableError, RefusedError) as problem:
             log.event(
                 "error",
-                f"{step}.sessions_left",
-                application_name=name,
+                f"{self.step}.sessions_left",
+                application_name=self.name,
                 error=problem.message,
                 remedy=problem.remedy,
             )
         else:
             if ended:
-                log.event("info", f"{step}.sessions_ended", application_name=name, count=ended)
-
-    try:
-        finished = process.run(
-            argv,
-            environ=_environ(around, name).block(),
-            timeout_s=timeout_s,
-            on_line=tell,
-            watch=around.held,
-            after=end_sessions,
-        )
-    except OSError as problem:
-        raise error(
-            f"the {step} command {argv[0]!r} cannot be started: {problem.strerror}",
-            remedy=f"Correct {step}.command, or make the program executable in the image.",
-        ) from None
-    if finished.returncode or finished.timed_out:
-        raise _failure(step, error, argv, timeout_s, finished)
-    return finished
+                event = f"{self.step}.sessions_ended"
+                log.event("info", event, application_name=self.name, count=ended)
 
 
 def _end_sessions(around: Surroundings, name: str, ports: set[int]) -> int:
@@ -100,32 +145,8 @@ def _end_sessions(around: Surroundings, name: str, ports: set[int]) -> int:
         return sessions.end(session, name, ports)
 
 
-def _failure(
-    step: str,
-    error: type[PushError | SeedError],
-    argv: tuple[str, ...],
-    timeout_s: float,
-    finished: process.Finished,
-) -> EntrypointError:
-    code = finished.returncode
-    if finished.timed_out:
-        message = f"the {step} command was not done within {timeout_s:.0f} s and was ended"
-        remedy = f"Find out what it waited for in the lines above, or raise {step}.timeout."
-    else:
-        how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
-        message = f"the {step} command {how}"
-        remedy = "Correct what its lines say and start again."
-    return error(
-        message,
-        remedy=remedy,
-        command=list(argv),
-        returncode=code,
-        tail=list(finished.tail),
-    )
-
-
 def _environ(around: Surroundings, name: str) -> Environment:
-    added = {"PGAPPNAME": name}
+    added = {"PGAPPNAME": name, **around.added}
     if not around.pooled:
         # Ours first: of two settings of one option the later wins, and the image's may.
         options = [f"-c lock_timeout={int(around.lock_timeout_s * 1000)}"]

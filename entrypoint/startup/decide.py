@@ -1,15 +1,11 @@
 """Whether there is anything to do: what the ledger proves, and what it does not."""
 
-from contextlib import nullcontext
 from enum import Enum
 from typing import NamedTuple
 
-from psycopg.pq import TransactionStatus
-
 from .. import log
-from ..errors import PushError, RefusedError
+from ..errors import PushError
 from ..postgres.ledger import Ledger
-from ..postgres.session import Session, translated
 
 
 class Verdict(Enum):
@@ -72,24 +68,6 @@ def seed(ledger: Ledger, key: str, fingerprint: str | None, *, forced: bool) -> 
     if seeded[0] != fingerprint:
         return Decision(Verdict.RUN, "changed")
     return Decision(Verdict.SKIP, "seeded")
-
-
-def is_there(session: Session, check: str, tenant: str | None) -> bool:
-    """Whether ``seed.check`` finds a row: data that somebody emptied is seeded again.
-
-    A check that fails finds none, and is logged. Leaves an open transaction as it was. Raises
-    `UnreachableError` when the connection is gone.
-    """
-    connection = session.connection
-    in_transaction = connection.info.transaction_status == TransactionStatus.INTRANS
-    try:
-        savepoint = connection.transaction() if in_transaction else nullcontext()
-        with translated("running seed.check", remedy="Correct seed.check."), savepoint:
-            row = connection.execute(check, {"tenant_id": tenant}).fetchone()
-    except RefusedError as error:
-        log.event("warning", "seed.check_failed", error=error.message, remedy=error.remedy)
-        return False
-    return row is not None
 
 
 def tell_skipped(step: str, decision: Decision, ledger: Ledger) -> None:

@@ -5,6 +5,7 @@ Imported only where there is something to do.
 
 import gc
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -72,10 +73,18 @@ class _Record:
         self.held = held
         self.before = self.ledger = before
 
-    def pushed(self, plan: Plan, finished: process.Finished) -> None:
-        """Record a push with the schema's fingerprint after it, which proves the next start."""
-        catalog = ledger.look(self.held.session).catalog
-        if catalog is None:
+    def pushed(self, plan: Plan, pushed: push.Pushed) -> None:
+        """Record a push with the schema's fingerprint after it, which proves the next start.
+
+        What it lost is recorded whether it is believed or not. Raises what is wrong with it.
+        """
+        config, at = plan.config, _now()
+        if lost := pushed.loss.told():
+            losses = ledger.Losses(tuple(lost), config.release, sessions.host(), at)
+            self.ledger = self.ledger.lost(losses)
+        if pushed.wrong:
+            raise pushed.wrong
+        if pushed.catalog is None:
             self._not_written(
                 "somebody is changing the schema", "Nothing: the next start pushes again."
             )
@@ -83,11 +92,11 @@ class _Record:
         self.ledger = self.ledger.pushed(
             ledger.Push(
                 fingerprint=plan.push_fingerprint or "",
-                catalog=catalog,
-                release=plan.config.release,
+                catalog=pushed.catalog,
+                release=config.release,
                 host=sessions.host(),
-                at=_now(),
-                elapsed_s=round(finished.elapsed_s, 3),
+                at=at,
+                elapsed_s=round(pushed.elapsed_s, 3),
             )
         )
 
@@ -147,9 +156,20 @@ def _push(
             pooled=held.session.pooled,
             lock_timeout_s=config.push.lock_timeout_s,
         )
-        finished = push.run(config.push.command, config.push.timeout_s, around)
-        fields["returncode"] = finished.returncode
-        record.pushed(plan, finished)
+        prefixes = config.registered.prefixes if config.registered else ()
+        opened = partial(_guard_sessions, plan, target, connect)
+        pushed = push.run(config.push, prefixes, found.catalog, around, opened)
+        fields.update(pushed.fields)
+        record.pushed(plan, pushed)
+
+
+def _guard_sessions(plan: Plan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:
+    """The admin's, where there is one that may connect; then the service's own."""
+    admin = plan.config.admin
+    if admin and admin.user != target.user:
+        with suppress(RefusedError, UnreachableError):
+            yield _session(admin.with_database(target.database), connect, CLEANUP_S)
+    yield _session(target, connect, CLEANUP_S)
 
 
 def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connect) -> None:
@@ -171,8 +191,7 @@ def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connec
             pooled=held.session.pooled or config.direct is not None,
             lock_timeout_s=config.push.lock_timeout_s,
         )
-        finished = seed.run(config.seed.argv, config.seed.timeout_s, around)
-        fields["returncode"] = finished.returncode
+        fields.update(seed.run(config.seed, held.session, around))
         record.ledger = record.ledger.seeded(plan.tenant, plan.seed_fingerprint or "", _now())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,8 +108,6 @@ def test_the_exit_code_is_the_services(stage: Stage, code: int) -> None:
 
 def test_signals_reach_the_service(stage: Stage) -> None:
     """SIGUSR1 is handled by it, SIGTERM ends it, by signal and not by a code of ours."""
-    stage.push = ["true"]
-    stage.seed = ["true"]
     program = stage.start(*service("serve-and-say"))
     program.until("service.ready")
 
@@ -190,7 +189,7 @@ def test_nothing_to_execute_is_usage(stage: Stage) -> None:
 
 def test_no_zombie_is_left_to_the_service(stage: Stage) -> None:
     """As PID 1 we collect what the push left behind."""
-    stage.push = ["sh", "-c", "(sleep 0.2; sleep 0.1) & echo done"]
+    stage.push = ["sh", "-c", f"{shlex.join(stage.push)}; (sleep 0.2; sleep 0.1) & echo done"]
     stage.seed = ["true"]
     stage.write_settings()
     script = "grep -c '^State:.Z' /proc/[0-9]*/status | grep -v ':0'; echo pid $$"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -75,7 +76,7 @@ def test_no_argv_and_no_needless_environment(canary: Stage) -> None:
     canary.environ["ENTRYPOINT_ADMIN_URL"] = canary.server.url().replace(
         canary.server.password, quote(canary.server.password)
     )
-    canary.push = ["sh", "-c", SPY]
+    canary.push = ["sh", "-c", f"{shlex.join(canary.push)}; {SPY}"]
     canary.seed = ["true"]
     program = canary.start("sh", "-c", SPY)
 

@@ -262,8 +262,7 @@ def test_variables_of_libpq_do_not_steer_us(stage: Stage) -> None:
     """PG* is meant for the service."""
     stage.environ |= {"PGHOST": "127.0.0.9", "PGPORT": "1", "PGDATABASE": "postgres"}
     stage.environ |= {"PGOPTIONS": "-c search_path=elsewhere", "PGSSLMODE": "verify-full"}
-    stage.push = ["true"]
-    stage.seed = ["true"]
+    stage.push[:0] = stage.seed[:0] = ["env", "-u", "PGOPTIONS", "-u", "PGSSLMODE"]
 
     assert stage.start().wait() == 0
 
@@ -276,8 +275,6 @@ def test_multiple_hosts(stage: Stage) -> None:
     stage.environ["DATABASE_URL"] = stage.url.replace(
         host, f"127.0.0.1:{closed},localhost:{stage.server.port}"
     )
-    stage.push = ["true"]
-    stage.seed = ["true"]
     program = stage.start()
 
     assert program.wait() == 0, program.output

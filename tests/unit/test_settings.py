@@ -67,7 +67,7 @@ def test_defaults(tmp_path: Path) -> None:
         maintenance_databases=("postgres", "defaultdb"),
         isolate=True,
         extensions=(),
-        push=settings.Push((), (), 600.0, 30.0, "skip"),
+        push=settings.Push((), (), 600.0, 30.0, "skip", "refuse", (), None, None),
         seed=settings.Seed((), (), (), 600.0, "tenant", None, None),
         gates=0,
         wait_timeout_s=300.0,
@@ -103,6 +103,9 @@ inputs  = ["push-db.js", "drizzle.config.*", "src/database/schema/**"]
 timeout = 601
 lock_timeout = 31
 on_older = "fail"
+on_loss = "warn"
+success = "^done$"
+failure = "oh no"
 
 [seed]
 command = ["node", "seed-categories.js", "{tenant_id}"]
@@ -127,6 +130,7 @@ def test_sample_file(tmp_path: Path) -> None:
         SAMPLE,
         FINANCE_DATABASE_URL="postgres://u:pw@db/gaqno_finance_db",
         SEED_TENANT_ID=TENANT,
+        ENTRYPOINT_ALLOW_LOSS="finance_old, finance_new.note",
     )
     check = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
     inputs = ("push-db.js", "drizzle.config.*", "src/database/schema/**")
@@ -134,7 +138,17 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.service == FINANCE
     assert found.registered == services.load()[FINANCE]
     assert (found.isolate, found.extensions, found.gates) == (False, ("pgcrypto",), 1)
-    assert found.push == settings.Push(("node", "push-db.js"), inputs, 601.0, 31.0, "fail")
+    assert found.push == settings.Push(
+        ("node", "push-db.js"),
+        inputs,
+        601.0,
+        31.0,
+        "fail",
+        "warn",
+        ("finance_old", "finance_new.note"),
+        re.compile("^done$"),
+        re.compile("oh no"),
+    )
     assert found.seed == settings.Seed(
         (*seed, "{tenant_id}"),
         (*seed, TENANT),
@@ -165,6 +179,9 @@ def test_sample_file_is_complete() -> None:
         ("push.timeout", "1", "2.5", 2.5),
         ("push.lock_timeout", "1", "0", 0.0),
         ("push.on_older", '"push"', "fail", "fail"),
+        ("push.on_loss", '"refuse"', "warn", "warn"),
+        ("push.success", '"a"', "b, c", re.compile("b, c")),
+        ("push.failure", '"a"', r"\\d", re.compile(r"\\d")),
         ("seed.command", '["a"]', "b", ("b",)),
         ("seed.inputs", '["a"]', "b", ("b",)),
         ("seed.timeout", "1", "2", 2.0),
@@ -260,7 +277,7 @@ def test_maintenance_database(tmp_path: Path) -> None:
 )
 def test_log_settings(variables: dict[str, str], expected: tuple[str | None, str]) -> None:
     """The log can be set up before the settings are checked, whatever they say."""
-    assert settings.log_settings(variables) == expected
+    assert log.settings(variables) == expected
 
 
 # --- seed
@@ -634,6 +651,13 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("1979-05-27", SECONDS),
     ],
     "push.lock_timeout": [("''", SECONDS)],
+    "push.on_loss": [("'never'", "must be one of refuse, warn")],
+    "push.success": [
+        ("''", TEXT),
+        ("1", TEXT),
+        ("'('", "must be a regular expression of Python's ("),
+    ],
+    "push.failure": [("'a{2,1}'", "must be a regular expression of Python's (min repeat")],
     "push.on_older": [("'never'", "must be one of skip, push, fail"), ("true", "must be one of")],
     "seed.command": [("true", LIST)],
     "seed.inputs": [("''", LIST)],
@@ -670,6 +694,8 @@ WRONG_VARIABLES = {
     "ENTRYPOINT_LOCK_TIMEOUT": ["-0.001"],
     "ENTRYPOINT_SKIP": ["all", "push seed gates", ","],
     "ENTRYPOINT_FORCE": ["true"],
+    "ENTRYPOINT_PUSH_SUCCESS": ["["],
+    "ENTRYPOINT_ALLOW_LOSS": [","],
     "ENTRYPOINT_LOG_FORMAT": ["xml", "JSON"],
     "ENTRYPOINT_LOG_LEVEL": ["INFO", "loud"],
     "ENTRYPOINT_PUSH_COMMAND": ["'", " "],
@@ -904,6 +930,7 @@ FREE_TEXT = {
     *("ENTRYPOINT_SERVICE", "ENTRYPOINT_MAINTENANCE_DATABASE", "ENTRYPOINT_RELEASE"),
     *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_PUSH_INPUTS", "ENTRYPOINT_DATABASE_EXTENSIONS"),
     *("ENTRYPOINT_SEED_COMMAND", "ENTRYPOINT_SEED_INPUTS", "ENTRYPOINT_SEED_CHECK"),
+    *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE", "ENTRYPOINT_ALLOW_LOSS"),
     "ENTRYPOINT_HEALTH_URL",
 }
 

@@ -1,0 +1,58 @@
+"""What a child's server sessions wait for, and who is in their way."""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+import psycopg
+
+from .session import Session
+
+# Statements are left out on both sides: they may hold anything.
+_FIND: Final = """
+with child as (
+  select * from pg_catalog.pg_stat_activity
+  where (application_name = %(name)s
+         or client_port = any (%(ports)s) and client_addr = pg_catalog.inet_client_addr())
+    and pid <> pg_catalog.pg_backend_pid() and datname = pg_catalog.current_database()
+), blocker as (
+  select distinct child.pid as blocked, b.pid from child
+  cross join lateral unnest(pg_catalog.pg_blocking_pids(child.pid)) as b (pid)
+)
+select
+  (select json_agg(json_build_object('pid', pid, 'state', state,
+     'waits_for', coalesce((select l.mode || ' on ' || coalesce(l.relation::regclass::text,
+        l.locktype) from pg_catalog.pg_locks l where l.pid = child.pid and not l.granted limit 1),
+        wait_event_type || ': ' || wait_event),
+     'since', to_char(state_change at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
+   from child),
+  (select json_agg(json_build_object('pid', a.pid, 'application_name', application_name,
+     'client_addr', host(client_addr), 'state', state,
+     'since', to_char(xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
+   from pg_catalog.pg_stat_activity a
+   where a.pid in (select pid from blocker) and a.pid not in (select pid from child))
+"""
+
+
+def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
+    """The sessions of an application_name or from local ports, and who blocks them.
+
+    As fields of an event: ``sessions`` and ``blocked_by``, with a remedy where there is one. Looks
+    from the session's open transaction; empty when that cannot look, which its next statement will
+    tell.
+    """
+    connection = session.connection
+    try:
+        # A transaction keeps the list of sessions that it saw first.
+        connection.execute("savepoint blockers; select pg_catalog.pg_stat_clear_snapshot()")
+        cursor = connection.execute(_FIND, {"name": name, "ports": list(ports)})
+        sessions, blocked_by = cursor.fetchone() or (None, None)
+        connection.execute("release blockers")
+    except psycopg.Error:
+        if not connection.broken:
+            connection.execute("rollback to blockers")
+        return {}
+    fields: dict[str, Any] = {"sessions": sessions or []}
+    if blocked_by:
+        fields["blocked_by"] = blocked_by
+        fields["remedy"] = "End what blocks it with pg_terminate_backend(pid), or wait for it."
+    return fields

@@ -1,0 +1,139 @@
+"""What is no longer there after a push; pure."""
+
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
+
+from .snapshot import MAX_ROWS, Snapshot, Table
+
+MAX_TOLD: Final = 20
+"""How many losses the ledger keeps of one push."""
+
+
+class Loss(NamedTuple):
+    """The difference; names are as `Table.label` has them."""
+
+    tables: tuple[str, ...] = ()
+    foreign_tables: tuple[str, ...] = ()
+    """Those of ``tables`` without a prefix of the service."""
+
+    columns: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    enum_values: tuple[str, ...] = ()
+    rows: Mapping[str, int] = {}
+    """Rows that went, by table; of tables with more than `MAX_ROWS`, about so many. Rows that
+    somebody else deleted meanwhile are among them."""
+
+    of_rows: Mapping[str, frozenset[str]] = {}
+    """What went with rows in it (tables, columns, all rows of a truncated table), and every name
+    under which that may be allowed."""
+
+    def unallowed(self, allowed: Collection[str]) -> list[str]:
+        """What went with rows in it and may not."""
+        return [label for label, names in self.of_rows.items() if not names & set(allowed)]
+
+    def fields(self) -> dict[str, object]:
+        """For an event: what is not empty."""
+        fields: dict[str, object] = {
+            "tables": list(self.tables),
+            "foreign_tables": list(self.foreign_tables),
+            "columns": list(self.columns),
+            "constraints": list(self.constraints),
+            "enum_values": list(self.enum_values),
+            "rows": dict(self.rows),
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    def told(self) -> list[str]:
+        """For the ledger: a line each, the worst first, at most `MAX_TOLD`."""
+        lines = [f"{count} rows of {name}" for name, count in self.rows.items()]
+        for what in ("tables", "columns", "constraints", "enum_values"):
+            lines += [f"{what[:-1].replace('_', ' ')} {name}" for name in getattr(self, what)]
+        return lines[:MAX_TOLD]
+
+
+def compare(before: Snapshot, after: Snapshot, prefixes: Collection[str] = ()) -> Loss:
+    """What ``before`` had and ``after`` has not.
+
+    A constraint or an enum's value that is there again under its old name is none, because tools
+    make them anew.
+    """
+    tables, columns, rows = [], [], {}
+    of_rows: dict[str, frozenset[str]] = {}
+    for oid, table in before.tables.items():
+        now = after.tables.get(oid)
+        if now is None:
+            tables.append(table)
+        if (now is None and table.filled) or (now and _truncated(table, now)):
+            of_rows[table.label()] = frozenset(table.names())
+        if lost := _rows_lost(table, now):
+            rows[table.label()] = lost
+    for (oid, number), name in before.columns.items():
+        table = before.tables[oid]
+        if oid in after.tables and (oid, number) not in after.columns:
+            columns.append(table.label(name))
+            if table.filled:
+                of_rows[table.label(name)] = frozenset(table.names() | table.names(name))
+    return Loss(
+        tables=tuple(sorted(table.label() for table in tables)),
+        foreign_tables=tuple(
+            sorted(table.label() for table in tables if _foreign(table, prefixes))
+        ),
+        columns=tuple(sorted(columns)),
+        constraints=_constraints(before, after),
+        enum_values=_enum_values(before, after),
+        rows=rows,
+        of_rows=of_rows,
+    )
+
+
+def _truncated(table: Table, now: Table) -> bool:
+    return table.filled and now.rows == 0 and now.filenode != table.filenode
+
+
+def _rows_lost(table: Table, now: Table | None) -> int:
+    if table.rows is None or (now is not None and now.rows is None):
+        return 0
+    left = now.rows if now is not None else 0
+    if not table.rows or left is None or left >= table.rows:
+        return 0
+    had = table.rows if table.rows < MAX_ROWS else max(table.rows, table.estimate)
+    return had - left
+
+
+def _foreign(table: Table, prefixes: Collection[str]) -> bool:
+    return bool(prefixes) and not table.name.startswith(tuple(prefixes))
+
+
+def _constraints(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
+    there = {(constraint.table, constraint.name) for constraint in after.constraints.values()}
+    return tuple(
+        sorted(
+            before.tables[table].label(name)
+            for oid, (table, name, _) in before.constraints.items()
+            if oid not in after.constraints and table in after.tables and (table, name) not in there
+        )
+    )
+
+
+def _enum_values(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
+    there = {(name, value) for (_, value), name in after.enum_values.items()}
+    return tuple(
+        f"{name}.{value}"
+        for (kind, value), name in before.enum_values.items()
+        if (kind, value) not in after.enum_values and (name, value) not in there
+    )
+
+
+def half_made(before: Snapshot, after: Snapshot) -> list[str]:
+    """Invalid indexes and constraints that are NOT VALID, which were not there before."""
+    found = [
+        f"index {name}"
+        for oid, name in after.invalid_indexes.items()
+        if oid not in before.invalid_indexes
+    ]
+    known = {c for c in before.constraints.values() if not c.valid}
+    return found + [
+        f"constraint {after.tables[constraint.table].label(constraint.name)}"
+        for constraint in after.constraints.values()
+        if not constraint.valid and constraint not in known
+    ]

@@ -1,0 +1,156 @@
+"""The functions by which a guard refuses, in the ``pg_temp`` of its session."""
+
+import secrets
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from .session import Session, first_rows
+from .snapshot import Table
+
+ON_DROP: Final = "entrypoint_guard"
+ON_TRUNCATE: Final = "entrypoint_guard_truncate"
+COUNTER: Final = "entrypoint_guard_refused"
+
+REFUSES: Final = "entrypoint refuses to lose the rows of"
+"""How the server's error begins; after it come labels, up to a semicolon."""
+
+_ASLEEP: Final = """
+  if pg_try_advisory_xact_lock_shared({high}, {low}) or (
+    select backend_start < {since}::timestamptz from pg_stat_get_activity(pg_backend_pid())
+  ) then
+    return {nothing};
+  end if;
+"""
+
+_ON_DROP: Final = """
+declare
+  gone record;
+  filled bool;
+  lost text[];
+begin
+  {asleep}
+  for gone in
+    select objid, objsubid, address_names as name from pg_event_trigger_dropped_objects()
+    where classid = 'pg_class'::regclass and object_type in ('table', 'table column')
+      and not is_temporary
+  loop
+    if gone.objsubid = 0 then
+      filled := gone.objid = any ({tables}::oid[]);
+    elsif exists (select from pg_class where oid = gone.objid) then
+      execute format('select exists (select from %I.%I)', gone.name[1], gone.name[2]) into filled;
+    else
+      filled := false;  -- the table went with it
+    end if;
+    if filled and not array[
+        gone.name[2], concat_ws('.', gone.name[1], gone.name[2]),
+        concat_ws('.', gone.name[2], gone.name[3]), array_to_string(gone.name, '.')
+      ] && {allowed}::text[] then
+      lost := lost
+        || array_to_string(array_remove(gone.name[1:1], 'public') || gone.name[2:], '.');
+    end if;
+  end loop;
+  if lost is not null then
+    {count}
+    raise exception '% %; allow it once with ENTRYPOINT_ALLOW_LOSS=%', {refuses},
+      array_to_string(lost, ', '), array_to_string(lost, ',');
+  end if;
+end
+"""
+
+_ON_TRUNCATE: Final = """
+declare
+  here text := tg_table_schema;
+  name text := tg_table_name;
+  label text := array_to_string(array_remove(array[here], 'public') || name, '.');
+  filled bool;
+begin
+  {asleep}
+  execute format('select exists (select from only %I.%I)', here, name) into filled;
+  if filled and not array[name, here || '.' || name] && {allowed}::text[] then
+    {count}
+    raise exception '% %; allow it once with ENTRYPOINT_ALLOW_LOSS=%', {refuses}, label, label;
+  end if;
+  return null;
+end
+"""
+
+_COUNTER: Final = f"""
+create function pg_temp.{COUNTER}() returns void language plpgsql as 'begin end';
+select 'pg_temp.{COUNTER}'::regproc::oid::int8, pg_my_temp_schema()::regnamespace::text
+"""
+
+
+class Refusal:
+    """The functions of one guard in its session, which they do not outlive.
+
+    They are asleep unless that session holds an advisory lock of a random key, so that what a
+    crashed server left refuses nothing.
+    """
+
+    def __init__(self, session: Session, tables: Sequence[Table], allowed: Collection[str]) -> None:
+        """Take the lock and prepare; ``tables`` are those with rows, ``allowed`` names may go."""
+        self.session = session
+        self.counter: int | None = None
+        connection = session.connection
+        high, low = (secrets.randbits(31) for _ in range(2))
+        connection.execute("select pg_catalog.pg_advisory_lock(%s, %s)", [high, low])
+        row = connection.execute("select pg_catalog.clock_timestamp()::text").fetchone()
+        count: sql.Composable = sql.SQL("")
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            connection.execute("set track_functions = 'pl'")
+            *_, (self.counter, schema) = first_rows(connection, _COUNTER)
+            count = sql.SQL("perform {}();").format(sql.Identifier(schema, COUNTER))
+        self._words: dict[str, sql.Composable] = {
+            "high": sql.Literal(high),
+            "low": sql.Literal(low),
+            "since": sql.Literal(row[0] if row else None),
+            "tables": sql.Literal([str(table.oid) for table in tables]),
+            "allowed": sql.Literal(list(allowed)),
+            "refuses": sql.Literal(REFUSES),
+            "count": count,
+        }
+
+    def on_drop(self) -> None:
+        """Create the event trigger's function, `ON_DROP`."""
+        self._create(ON_DROP, "event_trigger", "", sql.SQL(_ON_DROP))
+
+    def on_truncate(self) -> None:
+        """Create the function of BEFORE TRUNCATE triggers, `ON_TRUNCATE`."""
+        self._create(ON_TRUNCATE, "trigger", "null", sql.SQL(_ON_TRUNCATE))
+
+    def _create(
+        self, name: str, returns: LiteralString, nothing: LiteralString, body: sql.SQL
+    ) -> None:
+        asleep = sql.SQL(_ASLEEP).format(nothing=sql.SQL(nothing), **self._words)
+        text = body.format(asleep=asleep, **self._words).as_string(self.session.connection)
+        statement = sql.SQL(
+            "create function pg_temp.{} () returns {} language plpgsql security definer "
+            "set search_path = pg_catalog {} as {}"
+        )
+        tracked = sql.SQL("" if self.counter is None else "set track_functions = 'pl'")
+        self.session.connection.execute(
+            statement.format(sql.Identifier(name), sql.SQL(returns), tracked, sql.Literal(text))
+        )
+
+    def happened(self) -> bool:
+        """Whether anything was refused, even if the push hides the server's error.
+
+        The server counts calls of a function whether or not their transaction is rolled back
+        (https://www.postgresql.org/docs/current/monitoring-stats.html, pg_stat_user_functions).
+        False where the role may not have it count.
+        """
+        if self.counter is None:
+            return False
+        query = "select pg_catalog.pg_stat_get_function_calls(%s)"
+        row = self.session.connection.execute(query, [self.counter]).fetchone()
+        return bool(row and row[0])
+
+    def drop(self) -> None:
+        """Remove the functions that no trigger needs any more."""
+        for name in (ON_DROP, ON_TRUNCATE, COUNTER):
+            statement = sql.SQL("drop function if exists pg_temp.{}").format(sql.Identifier(name))
+            self.session.connection.execute(statement)

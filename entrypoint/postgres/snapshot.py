@@ -1,0 +1,188 @@
+"""What a database has that can be lost: tables and their rows, columns, constraints, enum values.
+
+Taken before and after a push, whose own word is not proof. Everything is found again by its OID, so
+that a rename is no loss.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from psycopg import errors, sql
+
+from .session import Session, first_rows, translated
+
+MAX_ROWS: Final = 10_000
+"""Rows of a table that are counted; of a larger one the planner's estimate is told."""
+
+BATCH: Final = 100
+"""Tables that are counted in one statement: each needs a lock, and a server has room for some
+thousands."""
+
+
+class Table(NamedTuple):
+    """An ordinary, partitioned or foreign table."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    filenode: int
+    """Another one after TRUNCATE."""
+
+    estimate: int
+    readable: bool
+    """Whether the role sees all of its rows."""
+
+    rows: int | None = 0
+    """Up to `MAX_ROWS`; None where nobody could count."""
+
+    @property
+    def filled(self) -> bool:
+        """Whether it has rows, or may have."""
+        return self.rows != 0
+
+    def label(self, column: str | None = None) -> str:
+        """Its name for people, without a schema that says nothing."""
+        words = [self.name] if self.schema == "public" else [self.schema, self.name]
+        return ".".join([*words, column] if column is not None else words)
+
+    def names(self, column: str | None = None) -> set[str]:
+        """Every way to name it, or one of its columns, in ENTRYPOINT_ALLOW_LOSS."""
+        names = {self.name, f"{self.schema}.{self.name}"}
+        return names | {f"{name}.{column}" for name in names} if column is not None else names
+
+
+class Constraint(NamedTuple):
+    """A constraint of a table."""
+
+    table: int
+    name: str
+    valid: bool
+
+
+class Snapshot(NamedTuple):
+    """A database at one moment; keys are OIDs."""
+
+    tables: Mapping[int, Table]
+    columns: Mapping[tuple[int, int], str]
+    constraints: Mapping[int, Constraint]
+    enum_values: Mapping[tuple[int, str], str]
+    """By type and value, the type's name."""
+
+    invalid_indexes: Mapping[int, str]
+
+    @property
+    def filled(self) -> list[Table]:
+        """The tables that have rows of their own, or may have."""
+        return [table for table in self.tables.values() if table.filled]
+
+
+# Local to a savepoint, like all that is locked: an AccessShareLock kept until the end of the lock's
+# transaction would stop the push.
+_BEGIN: Final = """
+savepoint snapshot;
+set local search_path = pg_catalog, pg_temp;
+set local lock_timeout = '1s';
+set local statement_timeout = '10s'
+"""
+_END: Final = "rollback to snapshot; release snapshot"
+
+_LOOK: Final = """
+with space as materialized (
+  select oid, nspname from pg_namespace
+  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
+), rel as materialized (
+  select c.oid, nspname, relname, relkind, relfilenode, reltuples
+  from pg_class c join space s on s.oid = relnamespace
+  where relkind in ('r', 'p', 'f') and relpersistence <> 't' and not exists (
+    select from pg_depend d
+    where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+)
+select
+  (select json_agg(json_build_array(oid::int8, nspname, relname, relkind, relfilenode::int8,
+     reltuples::int8, relkind <> 'r' or has_table_privilege(oid, 'select')
+     and not row_security_active(oid))) from rel),
+  (select json_agg(json_build_array(attrelid::int8, attnum, attname)) from pg_attribute
+   where attrelid in (select oid from rel) and attnum > 0 and not attisdropped),
+  (select json_agg(json_build_array(oid::int8, conrelid::int8, conname, convalidated))
+   from pg_constraint where conrelid in (select oid from rel) and contype <> 'n'),
+  (select json_agg(json_build_array(enumtypid::int8, enumlabel,
+     case nspname when 'public' then '' else nspname || '.' end || typname))
+   from pg_enum join pg_type t on t.oid = enumtypid join space s on s.oid = typnamespace),
+  (select json_agg(json_build_array(indexrelid::int8, indexrelid::regclass::text)) from pg_index
+   where indrelid in (select oid from rel) and not indisvalid
+     and indexrelid not in (select index_relid from pg_stat_progress_create_index
+                            where index_relid is not null))
+"""
+
+
+def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
+    """Look at the session's database in its open transaction, which keeps no lock of it.
+
+    Rows are counted in the tables of these OIDs, in all by default. Blocks for about a second for
+    each table that somebody else has locked, whose rows are then unknown. Raises
+    `UnreachableError` when the connection is gone, `RefusedError` for what else goes wrong.
+    """
+    connection = session.connection
+    with translated("looking at the tables", remedy="Start again."):
+        [found] = first_rows(connection, f"{_BEGIN};{_LOOK};{_END}")
+        tables, columns, constraints, values, indexes = (rows or [] for rows in found)
+        by_oid = {row[0]: Table(*row) for row in tables}
+        for oid, rows in _count(session, by_oid.values(), counted).items():
+            by_oid[oid] = by_oid[oid]._replace(rows=rows)
+    return Snapshot(
+        by_oid,
+        {(table, number): name for table, number, name in columns},
+        {oid: Constraint(*rest) for oid, *rest in constraints},
+        {(kind, value): name for kind, value, name in values},
+        dict(indexes),
+    )
+
+
+def _count(
+    session: Session, tables: Iterable[Table], counted: Collection[int] | None
+) -> dict[int, int | None]:
+    """Rows by table; a partitioned one has none of its own, a foreign one has them elsewhere."""
+    wanted = [
+        table for table in tables if table.kind == "r" and (counted is None or table.oid in counted)
+    ]
+    rows: dict[int, int | None] = {table.oid: None for table in wanted}
+    readable = [table for table in wanted if table.readable]
+    for start in range(0, len(readable), BATCH):
+        batch = readable[start : start + BATCH]
+        try:
+            rows |= _counted(session, batch)
+        except _PASSING:
+            for table in batch:
+                with suppress(*_PASSING):
+                    rows |= _counted(session, [table])
+    return rows
+
+
+_PASSING: Final = (
+    errors.LockNotAvailable,
+    errors.QueryCanceled,
+    errors.InternalError_,
+    errors.UndefinedTable,
+    errors.InsufficientPrivilege,
+)
+"""What one table may answer and the others not: locked, slow, dropped meanwhile, in a schema that
+is not ours to use."""
+
+
+def _counted(session: Session, tables: list[Table]) -> dict[int, int]:
+    count = sql.SQL("select {}::int8, count(*) from (select from only {} limit {}) as taken")
+    parts = [
+        count.format(table.oid, sql.Identifier(table.schema, table.name), MAX_ROWS)
+        for table in tables
+    ]
+    connection = session.connection
+    query: Any = sql.SQL(" union all ").join(parts).as_string(connection)
+    try:
+        connection.execute(_BEGIN)
+        rows = connection.execute(query).fetchall()
+    finally:
+        if not connection.broken:
+            connection.execute(_END)
+    return dict(rows)
