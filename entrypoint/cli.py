@@ -1,8 +1,9 @@
 """The command line: commands, the one error boundary, exit codes. The only writer of stdout."""
 
+import time
 from typing import TYPE_CHECKING, Final
 
-from . import __version__, log
+from . import log
 from .errors import EntrypointError, Terminated
 
 if TYPE_CHECKING:
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
 BUG: Final = 1
 USAGE: Final = 2
+
+CLEAR: Final = "\x1b[H\x1b[2J"
+"""What empties a terminal."""
 
 
 def main(arguments: list[str]) -> int:
@@ -37,11 +41,15 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:2] == ["run", "--"] and arguments[2:]:
         command, argv = "run", arguments[2:]
     else:
+        from .arguments import parser
+
         try:
-            parsed = _parser().parse_args(arguments)
+            parsed = parser().parse_args(arguments)
         except SystemExit as stop:  # argparse's own, after its message
             return USAGE if stop.code else 0
         command, argv = parsed.command, getattr(parsed, "argv", [])
+        if command not in ("run", "prepare"):
+            return _operate(parsed)
     from .startup import start
 
     if command == "run":
@@ -50,21 +58,46 @@ def _dispatch(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> "argparse.ArgumentParser":
-    import argparse
+def _operate(arguments: "argparse.Namespace") -> int:
+    """An operator's command, which may take its time."""
+    import gc
+    import shutil
+    import sys
 
-    parser = argparse.ArgumentParser(
-        prog="entrypoint",
-        description="Starts a service on PostgreSQL: waits for the server, creates its database, "
-        "pushes its schema, seeds its tenant, and becomes the service.",
-        epilog="Settings come from the environment and entrypoint.toml; see the README.",
-    )
-    parser.add_argument("--version", action="version", version=f"entrypoint {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="prepare, then exec the service: run -- COMMAND [ARG...]")
-    run.add_argument("argv", nargs="+", metavar="COMMAND", help="the service, after --")
-    commands.add_parser("prepare", help="everything but the service, for init containers and jobs")
-    return parser
+    from .operator import command
+
+    gc.enable()
+    if arguments.command == "completion":
+        from .arguments import parser
+        from .operator.completion import script
+
+        return _write(script(parser(), arguments.shell))
+    while True:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        try:
+            answer = command.run(arguments, width)
+        except EntrypointError as error:
+            error.step = arguments.command
+            raise
+        if not (watch := getattr(arguments, "watch", None)):
+            _write(answer.text)
+            return answer.exit_code
+        _write(CLEAR + answer.text if width else answer.text)
+        time.sleep(watch)
+
+
+def _write(text: str) -> int:
+    """Write to stdout; a reader that has seen enough is no error."""
+    import os
+    import sys
+
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
 
 
 def _report(error: EntrypointError | Terminated) -> None:

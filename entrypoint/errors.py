@@ -11,6 +11,7 @@
     |     |- LockError          6  not acquired in time, or lost while held
     |     |- PushError          7  push-db failed, timed out, or could not be proved
     |     |- SeedError          8  the same for the seed
+    |     |- MisplacedError     9  objects are in a database where they do not belong
     |     `- ExecError    126/127  not executable / not found
     `- Terminated           128+n  ended by signal n
 
@@ -83,6 +84,12 @@ class SeedError(EntrypointError):
     """The service's seed failed or timed out; the schema is pushed, the next start seeds again."""
 
     exit_code = 8
+
+
+class MisplacedError(EntrypointError):
+    """Objects are in a database where they do not belong; everything is as it was pushed."""
+
+    exit_code = 9
 
 
 class ExecError(EntrypointError):

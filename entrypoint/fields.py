@@ -115,6 +115,9 @@ IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
     "seed.timeout": _seconds,
     "seed.when": _one_of(*services.SEEDS),
     "seed.check": _text,
+    "verify.at_start": _one_of("warn", "fail", "off"),
+    "verify.ignore": _names,
+    "verify.bookkeeping": _names,
     "health.url": _text,
 }
 """Every key of the file but ``gates``; each in a section has its variable."""

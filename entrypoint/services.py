@@ -13,7 +13,7 @@ SEEDS: Final = ("tenant", "always", "never")
 MAX_SHOWN: Final = 100
 """Characters of a stranger's name that are looked at and shown."""
 
-_KEYS: Final = frozenset({"database", "prefixes", "seed"})
+_KEYS: Final = frozenset({"database", "prefixes", "seed", "owner"})
 
 
 class Service(NamedTuple):
@@ -23,6 +23,8 @@ class Service(NamedTuple):
     database: str
     prefixes: tuple[str, ...]
     seed: str
+    owner: str | None = None
+    """The role that owns the database, where the registry says."""
 
 
 class RegistryError(Exception):
@@ -75,7 +77,22 @@ def _service(name: str, row: Any, problems: list[str]) -> Service:  # noqa: ANN4
         prefixes = []
     if seed not in SEEDS:
         problems.append(f"{name}: seed must be one of {', '.join(SEEDS)}")
-    return Service(name, str(database or ""), tuple(prefixes), str(seed))
+    owner = row.get("owner")
+    if owner is not None and (not isinstance(owner, str) or not owner):
+        problems.append(f"{name}: owner must be a role's name")
+        owner = None
+    return Service(name, str(database or ""), tuple(prefixes), str(seed), owner)
+
+
+def claimant(name: str, registry: Mapping[str, Service]) -> Service | None:
+    """The service whose prefix an object's name begins with, literally; the longest prefix wins."""
+    claims = [
+        (len(prefix), service)
+        for service in registry.values()
+        for prefix in service.prefixes
+        if name.startswith(prefix)
+    ]
+    return max(claims, key=lambda claim: claim[0])[1] if claims else None
 
 
 class Misfit(NamedTuple):

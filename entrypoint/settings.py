@@ -2,9 +2,7 @@
 
 The image knows what the service is (``entrypoint.toml``), the deployment knows where it runs (the
 environment); a variable wins over the file. All problems are found before any is reported, and
-no message quotes a secret. Named tuples, because every container start pays for making their
-classes: pydantic's import costs 45 ms, a third of psycopg's, a frozen dataclass 0.5 ms and a named
-tuple 0.1 ms.
+no message quotes a secret.
 """
 
 import re
@@ -18,6 +16,7 @@ from .errors import SettingsError
 from .fields import OUR_SECRETS, STEPS, shortened
 from .postgres import dialects
 from .postgres.conninfo import Conninfo
+from .sections import Push, Seed, Verify
 from .sources import Sources
 
 DEFAULT_PUSH: Final = ("node", "push-db.js")
@@ -26,39 +25,14 @@ DEFAULT_PUSH: Final = ("node", "push-db.js")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class Push(NamedTuple):
-    """How the service's schema is applied; no command means that there is none."""
-
-    command: tuple[str, ...]
-    inputs: tuple[str, ...]
-    timeout_s: float
-    lock_timeout_s: float
-    on_older: str
-    on_loss: str
-    allow_loss: tuple[str, ...]
-    """Tables and columns that may go with rows in them, for this start."""
-
-    success: re.Pattern[str] | None
-    failure: re.Pattern[str] | None
-
-
-class Seed(NamedTuple):
-    """How the tenant's rows are made; ``argv`` has the ``{tenant_id}`` of ``command`` filled in."""
-
-    command: tuple[str, ...]
-    argv: tuple[str, ...]
-    inputs: tuple[str, ...]
-    timeout_s: float
-    when: str
-    check: str | None
-    tenant: str | None
-
-
 class Settings(NamedTuple):
     """What one start was told. Neither conninfos nor environments show a secret in their repr."""
 
     service: str | None
     registered: services.Service | None
+    registry: Mapping[str, services.Service]
+    """All services, where one was named."""
+
     release: str | None
     database: Conninfo | None
     """The service's database; None only where everything is skipped and no variable names one."""
@@ -72,6 +46,7 @@ class Settings(NamedTuple):
     extensions: tuple[str, ...]
     push: Push
     seed: Seed
+    verify: Verify
     gates: int
     wait_timeout_s: float
     lock_timeout_s: float
@@ -121,6 +96,7 @@ class _Reading:
         return Settings(
             service=name,
             registered=row,
+            registry=self.registry,
             release=self._release(),
             database=database,
             direct=direct,
@@ -130,6 +106,10 @@ class _Reading:
             extensions=get("database.extensions", default=()),
             push=push,
             seed=seed,
+            verify=Verify(
+                at_start=get("verify.at_start", default="warn"),
+                bookkeeping=get("verify.bookkeeping", default=None),
+            ),
             gates=self.sources.gates,
             wait_timeout_s=options.get("ENTRYPOINT_WAIT_TIMEOUT", 300.0),
             lock_timeout_s=options.get("ENTRYPOINT_LOCK_TIMEOUT", 900.0),

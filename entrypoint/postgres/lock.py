@@ -30,15 +30,21 @@ _HIGH, _LOW = (KEY >> 32) & 0xFFFFFFFF, KEY & 0xFFFFFFFF
 POLL_S: Final = (0.1, 0.25)
 """Seconds between two tries, drawn evenly, so that followers do not march in step."""
 
-HOLDER: Final = f"""
-select a.pid, a.application_name, host(a.client_addr) as client_addr, a.state,
+HELD: Final = f"""
+select d.datname, a.pid, a.application_name, host(a.client_addr) as client_addr, a.state,
        to_char(a.xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
-from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid)
+from pg_catalog.pg_locks l join pg_catalog.pg_database d on d.oid = l.database
+left join pg_catalog.pg_stat_activity a using (pid)
 where l.locktype = 'advisory' and l.granted and l.objsubid = 1
   and l.classid = {_HIGH} and l.objid = {_LOW}
-  and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
 """  # noqa: S608  two integers of our own
-"""Who has the lock; for operators too."""
+"""Who has the lock of which database; for operators."""
+
+HOLDER: Final = f"""
+select pid, application_name, client_addr, state, since from ({HELD.strip()}) as held
+where datname = current_database()
+"""  # noqa: S608  the query above
+"""Who has the lock here."""
 
 # Neither a timeout of the server nor a client that vanished may decide how long the lock lives.
 # Keepalives alone do not free it when the server's last answer was never acknowledged;

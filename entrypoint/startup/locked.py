@@ -13,10 +13,10 @@ from typing import Final
 
 from .. import log, process
 from ..errors import LockError, RefusedError, UnreachableError
-from ..postgres import ledger, lock, sessions
+from ..postgres import ledger, lock, placement, sessions
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session
-from . import child, database, decide, push, seed, wait
+from . import child, decide, extensions, push, seed, verify, wait
 from .plan import Plan
 from .timeline import step
 
@@ -73,17 +73,16 @@ class _Record:
         self.held = held
         self.before = self.ledger = before
 
-    def pushed(self, plan: Plan, pushed: push.Pushed) -> None:
-        """Record a push with the schema's fingerprint after it, which proves the next start.
-
-        What it lost is recorded whether it is believed or not. Raises what is wrong with it.
-        """
-        config, at = plan.config, _now()
+    def lost(self, plan: Plan, pushed: push.Pushed) -> None:
+        """Record what a push lost, whether it is believed or not. Raises what is wrong with it."""
         if lost := pushed.loss.told():
-            losses = ledger.Losses(tuple(lost), config.release, sessions.host(), at)
+            losses = ledger.Losses(tuple(lost), plan.config.release, sessions.host(), _now())
             self.ledger = self.ledger.lost(losses)
         if pushed.wrong:
             raise pushed.wrong
+
+    def pushed(self, plan: Plan, pushed: push.Pushed) -> None:
+        """Record a push with the schema's fingerprint after it, which proves the next start."""
         if pushed.catalog is None:
             self._not_written(
                 "somebody is changing the schema", "Nothing: the next start pushes again."
@@ -93,9 +92,9 @@ class _Record:
             ledger.Push(
                 fingerprint=plan.push_fingerprint or "",
                 catalog=pushed.catalog,
-                release=config.release,
+                release=plan.config.release,
                 host=sessions.host(),
-                at=at,
+                at=_now(),
                 elapsed_s=round(pushed.elapsed_s, 3),
             )
         )
@@ -126,7 +125,7 @@ class _Record:
 
 def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
     config = plan.config
-    missing = database.missing_extensions(held.session, config.extensions)
+    missing = extensions.missing(held.session, config.extensions)
     if not missing:
         return
     with step("extensions") as fields:
@@ -134,7 +133,7 @@ def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Con
         # Not in the lock's transaction: the push could not see them before it ends.
         creator = (config.admin or target).with_database(target.database)
         with closing(_session(creator, connect, config.wait_timeout_s)) as session:
-            database.create_extensions(session, missing)
+            extensions.create(session, missing)
 
 
 def _push(
@@ -160,7 +159,16 @@ def _push(
         opened = partial(_guard_sessions, plan, target, connect)
         pushed = push.run(config.push, prefixes, found.catalog, around, opened)
         fields.update(pushed.fields)
-        record.pushed(plan, pushed)
+        record.lost(plan, pushed)
+    if config.verify.at_start != "off":
+        verify.run(
+            config.verify,
+            held.session,
+            config.registered,
+            config.registry,
+            partial(_session, target.with_database(placement.DEFAULT), connect, 0.0),
+        )
+    record.pushed(plan, pushed)
 
 
 def _guard_sessions(plan: Plan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:

@@ -76,7 +76,7 @@ class Plan(NamedTuple):
     @property
     def tenant(self) -> str:
         """The ledger's key for the seed: the tenant, or a dash where there is none."""
-        return self.config.seed.tenant or "-"
+        return (self.config.seed.tenant or "-").lower()  # a UUID's case says nothing
 
 
 def _not_at_all(step: str, config: Settings) -> str | None:

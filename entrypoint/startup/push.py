@@ -10,7 +10,7 @@ from ..errors import PushError
 from ..postgres import guard, ledger, loss, snapshot
 from ..postgres.session import Session
 from ..process import Finished
-from ..settings import Push
+from ..sections import Push
 from . import child
 from .verdict import Witnesses, Wrong, judge
 from .words import Ear

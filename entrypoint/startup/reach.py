@@ -52,13 +52,13 @@ def database(
 
 
 def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadline: float) -> bool:
-    from . import database as step
+    from ..postgres import databases  # only a missing database pays for it
 
     admin = _maintenance(creation, connect, deadline)
     if admin is None:
         return False
     with closing(admin):
-        created = step.create(
+        created = databases.create(
             admin,
             target.database,
             owner=target.user,

@@ -2,7 +2,7 @@
 
 from ..errors import SeedError
 from ..postgres.session import Session
-from ..settings import Seed
+from ..sections import Seed
 from . import child
 from .check import is_there
 from .words import Ear

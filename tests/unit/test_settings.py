@@ -13,6 +13,7 @@ from entrypoint import log, services, settings
 from entrypoint.environment import Environment
 from entrypoint.errors import SettingsError
 from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, MAX_SECONDS, shortened
+from entrypoint.sections import Push, Seed, Verify
 from entrypoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert load(tmp_path) == Settings(
         service=None,
         registered=None,
+        registry={},
         release=None,
         database=load(tmp_path).database,
         direct=None,
@@ -67,8 +69,9 @@ def test_defaults(tmp_path: Path) -> None:
         maintenance_databases=("postgres", "defaultdb"),
         isolate=True,
         extensions=(),
-        push=settings.Push((), (), 600.0, 30.0, "skip", "refuse", (), None, None),
-        seed=settings.Seed((), (), (), 600.0, "tenant", None, None),
+        push=Push((), (), 600.0, 30.0, "skip", "refuse", (), None, None),
+        seed=Seed((), (), (), 600.0, "tenant", None, None),
+        verify=Verify("warn", None),
         gates=0,
         wait_timeout_s=300.0,
         lock_timeout_s=900.0,
@@ -114,6 +117,11 @@ timeout = 602.5
 when    = "tenant"       # "tenant": only if SEED_TENANT_ID is set
 check   = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
 
+[verify]
+at_start = "fail"
+ignore = ["metabase"]
+bookkeeping = ["drizzle.__drizzle_migrations"]
+
 [health]
 url = "http://127.0.0.1:${PORT}/v1/health"
 
@@ -138,7 +146,7 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.service == FINANCE
     assert found.registered == services.load()[FINANCE]
     assert (found.isolate, found.extensions, found.gates) == (False, ("pgcrypto",), 1)
-    assert found.push == settings.Push(
+    assert found.push == Push(
         ("node", "push-db.js"),
         inputs,
         601.0,
@@ -149,7 +157,8 @@ def test_sample_file(tmp_path: Path) -> None:
         re.compile("^done$"),
         re.compile("oh no"),
     )
-    assert found.seed == settings.Seed(
+    assert found.verify == Verify("fail", ("drizzle.__drizzle_migrations",))
+    assert found.seed == Seed(
         (*seed, "{tenant_id}"),
         (*seed, TENANT),
         ("seed-categories.js",),
@@ -187,6 +196,8 @@ def test_sample_file_is_complete() -> None:
         ("seed.timeout", "1", "2", 2.0),
         ("seed.when", '"never"', "always", "always"),
         ("seed.check", '"select 1"', "select 2", "select 2"),
+        ("verify.at_start", '"warn"', "off", "off"),
+        ("verify.bookkeeping", '["a"]', "b.c", ("b.c",)),
         ("database.isolate", "true", "no", False),
         ("database.isolate", "false", "TRUE", True),
         ("database.extensions", '["a"]', "b,c", ("b", "c")),
@@ -664,6 +675,9 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     "seed.timeout": [("{}", SECONDS)],
     "seed.when": [("'often'", "must be one of tenant, always, never"), ("['never']", "must be")],
     "seed.check": [("true", TEXT), ("''", TEXT)],
+    "verify.at_start": [("'loud'", "must be one of warn, fail, off")],
+    "verify.ignore": [("1", LIST)],
+    "verify.bookkeeping": [("''", LIST)],
     "health.url": [("8080", TEXT)],
     "gates": [("1", "must be [[gates]] tables"), ("['x']", "must be [[gates]] tables")],
 }
@@ -931,6 +945,7 @@ FREE_TEXT = {
     *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_PUSH_INPUTS", "ENTRYPOINT_DATABASE_EXTENSIONS"),
     *("ENTRYPOINT_SEED_COMMAND", "ENTRYPOINT_SEED_INPUTS", "ENTRYPOINT_SEED_CHECK"),
     *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE", "ENTRYPOINT_ALLOW_LOSS"),
+    *("ENTRYPOINT_VERIFY_IGNORE", "ENTRYPOINT_VERIFY_BOOKKEEPING"),
     "ENTRYPOINT_HEALTH_URL",
 }
 

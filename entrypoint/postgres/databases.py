@@ -1,18 +1,60 @@
-"""Step 3: create the service's database if it is missing."""
+"""The databases of a server: which there are, and how one is created."""
 
 import time
-from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from .. import log
-from ..errors import RefusedError
-from ..postgres.session import Session, translated
+from .session import Session, translated
 
 RETRY_S: Final = 0.5
 """Seconds between two tries while the template is in use."""
+
+_COLLATION_SINCE: Final = 150000
+"""The first server version that records the version of a database's collation."""
+
+
+class Database(NamedTuple):
+    """One database, as the server's catalog has it."""
+
+    name: str
+    owner: str
+    encoding: str
+    template: bool
+    allows_connections: bool
+    public_may_connect: bool
+    may_connect: bool
+    """Whether this session's role may."""
+
+    size_bytes: int | None
+    """None where the role may not know."""
+
+    collation_stale: bool
+    """Whether its texts were sorted by another version of the C library or of ICU."""
+
+    comment: str | None
+    """Where the ledger is."""
+
+
+def find(session: Session) -> list[Database]:
+    """All databases, by name. Raises `RefusedError` and `UnreachableError`."""
+    stale = "false"
+    if session.server_version >= _COLLATION_SINCE:
+        stale = "datcollversion is distinct from pg_database_collation_actual_version(d.oid)"
+    query = f"""
+        select datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datistemplate,
+          datallowconn, has_database_privilege('public', d.oid, 'connect'),
+          has_database_privilege(d.oid, 'connect'),
+          case when has_database_privilege(d.oid, 'connect')
+            or pg_has_role('pg_read_all_stats', 'usage') then pg_database_size(d.oid) end,
+          {stale}, shobj_description(d.oid, 'pg_database')
+        from pg_catalog.pg_database d order by datname collate "C"
+        """  # noqa: S608  two texts of our own
+    with translated("listing the databases", remedy="Let the role read pg_database."):
+        rows = session.connection.execute(query.encode()).fetchall()
+    return [Database(*row) for row in rows]
 
 
 def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: float) -> bool:
@@ -70,37 +112,3 @@ def _execute(admin: Session, statement: sql.Composed, deadline: float) -> None:
             time.sleep(RETRY_S)
             continue
         return
-
-
-def missing_extensions(session: Session, names: Sequence[str]) -> list[str]:
-    """Those of ``names`` that the session's database does not have yet."""
-    if not names:
-        return []
-    with translated("looking for extensions", remedy="Start again."):
-        rows = session.connection.execute("select extname from pg_catalog.pg_extension").fetchall()
-    return [name for name in names if (name,) not in rows]
-
-
-def create_extensions(session: Session, names: Sequence[str]) -> None:
-    """Create extensions, one statement each, under the lock: IF NOT EXISTS loses races too.
-
-    Idempotent. Raises `RefusedError` with what is lacking, `UnreachableError` when the server goes
-    away; those created before stay.
-    """
-    for name in names:
-        statement = sql.SQL("create extension if not exists {}").format(sql.Identifier(name))
-        try:
-            with translated(f"creating the extension {name!r}", remedy=_EXTENSION_RIGHT):
-                session.connection.execute(statement)
-        except RefusedError as error:
-            if error.fields.get("sqlstate") in ("58P01", "0A000"):
-                error.remedy = (
-                    f"Install the extension {name!r} on the server, or take it out of "
-                    "database.extensions."
-                )
-            raise
-
-
-_EXTENSION_RIGHT: Final = (
-    "Set ENTRYPOINT_ADMIN_URL to a role that may create this extension, or let an operator do it."
-)

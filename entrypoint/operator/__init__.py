@@ -1,0 +1,1 @@
+"""Commands for operators, over the whole server and the service registry."""

@@ -1,0 +1,60 @@
+"""Completion scripts for shells, from the parser itself."""
+
+import argparse
+from collections.abc import Mapping
+
+from .. import services
+
+
+def script(parser: argparse.ArgumentParser, shell: str) -> str:
+    """The script that bash, zsh or fish reads; names of services are the shipped registry's."""
+    words = _words(parser)
+    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](words)
+
+
+def _words(parser: argparse.ArgumentParser) -> Mapping[str, list[str]]:
+    """By command, the words that may follow it; the commands themselves under an empty name."""
+    [commands] = [
+        action
+        for action in parser._actions  # noqa: SLF001  argparse has no public way to list them
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  the same
+    ]
+    words = {"": sorted(commands.choices)}
+    for name, command in commands.choices.items():
+        options = [
+            option
+            for action in command._actions  # noqa: SLF001  the same
+            for option in (*action.option_strings, *(action.choices or ()))
+            if len(option) > 2  # noqa: PLR2004  -h says less than --help
+        ]
+        names = list(services.load()) if {"--service", "--server"} & {*options} else []
+        words[name] = [*options, *names]
+    return words
+
+
+def _bash(words: Mapping[str, list[str]]) -> str:
+    cases = "\n".join(
+        f"    {name or chr(39) * 2}) words='{' '.join(each)}' ;;" for name, each in words.items()
+    )
+    return f"""_entrypoint() {{
+  local words='' command=''
+  [ "$COMP_CWORD" -gt 1 ] && command="${{COMP_WORDS[1]}}"
+  case "$command" in
+{cases}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+}}
+complete -F _entrypoint entrypoint
+"""
+
+
+def _zsh(words: Mapping[str, list[str]]) -> str:
+    return f"autoload -U +X bashcompinit && bashcompinit\n{_bash(words)}"
+
+
+def _fish(words: Mapping[str, list[str]]) -> str:
+    lines = ["complete -c entrypoint -f"]
+    for name, each in words.items():
+        when = f"__fish_seen_subcommand_from {name}" if name else "__fish_use_subcommand"
+        lines.append(f"complete -c entrypoint -n '{when}' -a '{' '.join(each)}'")
+    return "\n".join(lines) + "\n"

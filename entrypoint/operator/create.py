@@ -1,0 +1,58 @@
+"""Creates the databases of the registry that are missing."""
+
+import time
+from contextlib import closing
+from typing import Final, Literal
+
+from ..errors import RefusedError, UnreachableError
+from ..postgres import databases
+from ..postgres.session import Session
+from ..services import Service
+from .report import Creation, Creations
+from .server import Server
+from .verify import failure
+
+TIMEOUT_S: Final = 30.0
+"""Seconds in which the server's template must come free."""
+
+
+def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:
+    """Create what is missing, each owned by the registry's ``owner`` or by our role. Idempotent.
+
+    Race-safe: one that somebody else creates meanwhile exists. With ``isolate`` PUBLIC may not
+    connect to those that we created. Raises `RefusedError` or `UnreachableError` when the server's
+    databases cannot be listed; what cannot be created is a failure in the answer.
+    """
+    with closing(server.open()) as session:
+        there = {database.name for database in databases.find(session)}
+        answers = []
+        for service in server.selected:
+            if service.database in there:
+                answers.append(_answer(service, "exists"))
+            elif dry_run:
+                answers.append(_answer(service, "missing"))
+            else:
+                answers.append(_create(session, service, isolate=isolate))
+    return Creations(server=server.conninfo.where(), dry_run=dry_run, databases=answers)
+
+
+def exit_code(answer: Creations) -> int:
+    """0, or that of what could not be created."""
+    failures = [each.failure.exit_code for each in answer.databases if each.failure]
+    return max(failures, default=0)
+
+
+def _answer(service: Service, result: Literal["created", "exists", "missing"]) -> Creation:
+    return Creation(service=service.name, database=service.database, result=result)
+
+
+def _create(session: Session, service: Service, *, isolate: bool) -> Creation:
+    owner = service.owner or session.connection.info.user
+    deadline = time.monotonic() + TIMEOUT_S
+    name = service.database
+    try:
+        ours = databases.create(session, name, owner=owner, isolate=isolate, deadline=deadline)
+    except (RefusedError, UnreachableError) as error:
+        failed = failure(name, error)
+        return Creation(service=service.name, database=name, result="failed", failure=failed)
+    return _answer(service, "created" if ours else "exists")

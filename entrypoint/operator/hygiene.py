@@ -1,0 +1,123 @@
+"""What else may be wrong with a service's database: notices, not misplaced objects. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from ..postgres.databases import Database
+from ..services import Service
+from .look import Look
+from .report import Finding
+
+
+def of_database(database: Database, service: Service) -> Iterator[Finding]:
+    """Notices about the database as the server's catalog has it."""
+    name = database.name
+
+    def notice(finding: Any, message: str, remedy: str) -> Finding:  # noqa: ANN401  its literals
+        return _notice(name, service, finding, message, remedy)
+
+    if service.owner and database.owner != service.owner:
+        yield notice(
+            "owner",
+            f"the database {name!r} is owned by {database.owner!r}, not by {service.owner!r}",
+            f"Run ALTER DATABASE {_quoted(name)} OWNER TO {_quoted(service.owner)}.",
+        )
+    if database.public_may_connect:
+        yield notice(
+            "public_connect",
+            f"every role may connect to {name!r}",
+            f"Run REVOKE CONNECT ON DATABASE {_quoted(name)} FROM PUBLIC.",
+        )
+    if database.encoding != "UTF8":
+        yield notice(
+            "encoding",
+            f"the database {name!r} has the encoding {database.encoding}, not UTF8",
+            "Dump it, create it anew with ENCODING 'UTF8', and restore it.",
+        )
+    if database.collation_stale:
+        yield notice(
+            "collation_version",
+            f"texts in {name!r} were sorted by another version of the collation library",
+            f"Run REINDEX DATABASE {_quoted(name)}, then ALTER DATABASE {_quoted(name)} "
+            "REFRESH COLLATION VERSION.",
+        )
+
+
+def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Finding]:
+    """Notices about what is in it: indexes, owners, and the schema against the ledger."""
+    name = database.name
+    for index in seen.invalid_indexes:
+        yield _notice(
+            name,
+            service,
+            "invalid_index",
+            f"the index {index} in {name!r} is invalid and not used",
+            f"Run REINDEX INDEX CONCURRENTLY {index}, or drop it.",
+        )
+    others = [owner for owner in seen.table_owners if owner != database.owner]
+    if others and not service.owner:
+        yield _notice(
+            name,
+            service,
+            "owner",
+            f"the database {name!r} is owned by {database.owner!r}, tables in it by "
+            f"{', '.join(map(repr, others))}: the ledger can only be written by the owner",
+            f"Run ALTER DATABASE {_quoted(name)} OWNER TO {_quoted(others[0])}.",
+        )
+    yield from _of_ledger(name, service, seen)
+
+
+def _of_ledger(name: str, service: Service, seen: Look) -> Iterator[Finding]:
+    book, last = seen.found.ledger, seen.found.ledger.last
+
+    def notice(finding: Any, message: str, remedy: str) -> Finding:  # noqa: ANN401  its literals
+        return _notice(name, service, finding, message, remedy)
+
+    if book.problem:
+        yield notice(
+            "ledger",
+            f"the ledger of {name!r} is not believed: {book.problem}",
+            "Nothing: the next start pushes and seeds, and writes it anew.",
+        )
+    if last and seen.found.catalog not in (None, last.catalog):
+        yield notice(
+            "drift",
+            f"the schema of {name!r} was changed since its last push ({last.at})",
+            f"Start {service.name}: it pushes again.",
+        )
+    earlier = [push.fingerprint for push in book.pushes[:-1]]
+    if last and last.fingerprint in earlier and last.fingerprint != earlier[-1]:
+        yield notice(
+            "older_release",
+            f"the last push of {name!r} ({last.at}, release {last.release}) was an older release's",
+            "Deploy the newer release again, or leave it if that was meant.",
+        )
+    for tenant, count in Counter(tenant.lower() for tenant in book.seeds).items():
+        if count > 1:
+            yield notice(
+                "tenant_twice",
+                f"the tenant {tenant} was seeded {count} times in {name!r}, written differently",
+                "Look for its rows, and write SEED_TENANT_ID in lower case.",
+            )
+
+
+def _notice(
+    database: str,
+    service: Service,
+    finding: Any,  # noqa: ANN401  one of the literals, which the model checks
+    message: str,
+    remedy: str,
+) -> Finding:
+    return Finding(
+        level="notice",
+        finding=finding,
+        database=database,
+        service=service.name,
+        message=message,
+        remedy=remedy,
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,78 @@
+"""Looks at many databases at once, each in one read-only snapshot."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Final, NamedTuple, TypeVar
+
+from ..errors import RefusedError, UnreachableError
+from ..postgres import ledger, objects
+from ..postgres.session import Session, translated
+from .server import MAX_SESSIONS, Server
+
+_DETAILS: Final = """
+select
+  (select array_agg(indexrelid::regclass::text order by 1) from pg_catalog.pg_index i
+   join pg_catalog.pg_class c on c.oid = indexrelid
+   join pg_catalog.pg_namespace n on n.oid = relnamespace
+   where not indisvalid and left(nspname, 3) <> 'pg_'
+     and indexrelid not in (select index_relid from pg_catalog.pg_stat_progress_create_index
+                            where index_relid is not null)),
+  (select array_agg(distinct pg_catalog.pg_get_userbyid(relowner)) from pg_catalog.pg_class c
+   join pg_catalog.pg_namespace n on n.oid = relnamespace
+   where relkind in ('r', 'p') and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
+     and nspname <> 'information_schema' and not exists (
+       select from pg_catalog.pg_depend d
+       where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'))
+"""
+
+
+class Look(NamedTuple):
+    """What one database says of itself."""
+
+    objects: list[objects.Object]
+    found: ledger.Found
+    invalid_indexes: list[str]
+    table_owners: list[str]
+
+
+_Result = TypeVar("_Result")
+
+
+@contextmanager
+def snapshot(session: Session) -> Iterator[Session]:
+    """One transaction that sees one moment and cannot write."""
+    with translated("beginning to look", remedy="Start again."):
+        session.connection.execute("begin isolation level repeatable read read only")
+    yield session
+    with translated("looking", remedy="Start again."):
+        session.connection.execute("rollback")
+
+
+def at(server: Server, database: str) -> Look:
+    """Look at one database. Raises `RefusedError` and `UnreachableError`."""
+    names = objects.BOOKKEEPING if server.bookkeeping is None else server.bookkeeping
+    with closing(server.session(database)) as session, snapshot(session):
+        found = ledger.look(session)
+        with translated("looking at indexes", remedy="Start again."):
+            indexes, owners = session.connection.execute(_DETAILS).fetchone() or (None, None)
+        return Look(objects.find(session, names), found, indexes or [], owners or [])
+
+
+def at_each(
+    names: Iterable[str], look: Callable[[str], _Result]
+) -> dict[str, _Result | RefusedError | UnreachableError]:
+    """Look at several databases, `MAX_SESSIONS` at once.
+
+    One that cannot be looked at spoils no other: its error stands in its place.
+    """
+
+    def guarded(name: str) -> _Result | RefusedError | UnreachableError:
+        try:
+            return look(name)
+        except (RefusedError, UnreachableError) as error:
+            return error
+
+    names = list(names)
+    with ThreadPoolExecutor(MAX_SESSIONS) as pool:
+        return dict(zip(names, pool.map(guarded, names), strict=True))

@@ -1,0 +1,128 @@
+"""What the operators' commands answer; the models are the schema of ``--json``."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Finding(_Model):
+    """Something that `verify` found; sizes in bytes, rows estimated."""
+
+    level: Literal["misplaced", "notice"]
+    finding: Literal[
+        "stray_object",
+        "foreign_object",
+        "unprefixed_object",
+        "database_missing",
+        "database_unclaimed",
+        "owner",
+        "public_connect",
+        "encoding",
+        "collation_version",
+        "drift",
+        "invalid_index",
+        "older_release",
+        "tenant_twice",
+        "ledger",
+    ]
+    database: str
+    service: str | None = None
+    """Whose it is."""
+
+    kind: str | None = None
+    object: str | None = None
+    rows: int | None = None
+    size_bytes: int | None = None
+    message: str
+    remedy: str
+
+
+class Failure(_Model):
+    """A database that could not be looked at."""
+
+    database: str
+    exit_code: int
+    message: str
+    remedy: str
+
+
+class Verification(_Model):
+    """The answer of `verify`."""
+
+    format: Literal[1] = 1
+    server: str
+    databases: list[str]
+    """Those that were looked at."""
+
+    findings: list[Finding]
+    failures: list[Failure]
+
+
+class Creation(_Model):
+    """What `create` did about one database."""
+
+    service: str
+    database: str
+    result: Literal["created", "exists", "missing", "failed"]
+    """``missing`` is what a dry run says of one that it would create."""
+
+    failure: Failure | None = None
+
+
+class Creations(_Model):
+    """The answer of `create`."""
+
+    format: Literal[1] = 1
+    server: str
+    dry_run: bool
+    databases: list[Creation]
+
+
+class LastPush(_Model):
+    """The newest push in a ledger."""
+
+    at: str
+    release: str | None
+    host: str
+    elapsed_s: float
+
+
+class Holder(_Model):
+    """Who has the lock of a database."""
+
+    application_name: str
+    pid: int
+    client_addr: str | None
+    since: str | None
+    doing: str
+    """``push``, ``seed``, or ``between steps``; and what its sessions wait for."""
+
+
+class ServiceStatus(_Model):
+    """One service."""
+
+    service: str
+    database: str
+    exists: bool
+    size_bytes: int | None = None
+    tables: int | None = None
+    sessions: int | None = None
+    last_push: LastPush | None = None
+    tenants: list[str] = []
+    drift: bool | None = None
+    """Whether the schema is another one than after the last push; null where nobody knows."""
+
+    holder: Holder | None = None
+    failure: Failure | None = None
+
+
+class Status(_Model):
+    """The answer of `status`."""
+
+    format: Literal[1] = 1
+    server: str
+    services: list[ServiceStatus]

@@ -1,0 +1,154 @@
+"""Which server the operators' commands look at, and sessions on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .. import log, services
+from ..environment import Environment, forget_libpq_variables
+from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
+from ..postgres import dialects
+from ..postgres.cause import Cause, ConnectError, Kind
+from ..postgres.conninfo import Conninfo
+from ..postgres.session import Session, open_session
+from ..services import Service
+from ..sources import Sources
+
+CONNECT_TIMEOUT_S: Final = 5.0
+
+MAX_SESSIONS: Final = 4
+"""Databases that are looked at at once; with the session that lists them, one more is open."""
+
+NAME: Final = "entrypoint/operator"
+"""The application_name of an operator's sessions."""
+
+MAINTENANCE: Final = ("postgres", "defaultdb")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server and the services that have their databases on it."""
+
+    conninfo: Conninfo
+    """Its database is replaced by whichever is looked at."""
+
+    registry: Mapping[str, Service]
+    """Every service of the registry."""
+
+    selected: tuple[Service, ...]
+    """The services that were asked for."""
+
+    maintenance: tuple[str, ...]
+    ignored: tuple[str, ...]
+    """Databases that belong to no service and may be there."""
+
+    bookkeeping: tuple[str, ...] | None
+
+    def session(self, database: str) -> Session:
+        """A session in a database that is there: no waiting.
+
+        Raises `RefusedError` or `UnreachableError`.
+        """
+        reached = self._reach(database)
+        if isinstance(reached, Cause):
+            raise self._error(RefusedError, database, reached)
+        return reached
+
+    def open(self) -> Session:
+        """A session for the server as a whole, in the first maintenance database that there is."""
+        error: EntrypointError | None = None
+        for name in self.maintenance:
+            reached = self._reach(name)
+            if isinstance(reached, Session):
+                return reached
+            error = error or self._error(RefusedError, name, reached)
+        assert error is not None  # noqa: S101  there is at least one name
+        raise error
+
+    def _reach(self, database: str) -> Session | Cause:
+        """A session, or the cause when the server does not have this database."""
+        conninfo = self.conninfo.with_database(database)
+        try:
+            return open_session(conninfo, CONNECT_TIMEOUT_S, application_name=NAME)
+        except ConnectError as error:
+            cause = error.cause
+        if cause.kind is Kind.PASSED:
+            return self._reach(database)
+        if cause.kind is Kind.MISSING:
+            return cause
+        refused = cause.kind is Kind.REFUSED
+        raise self._error(RefusedError if refused else UnreachableError, database, cause)
+
+    def _error(
+        self, kind: type[RefusedError | UnreachableError], database: str, cause: Cause
+    ) -> EntrypointError:
+        where = f"{self.conninfo.where()}, database {database!r}"
+        remedy = cause.remedy.format(url=self.conninfo.variable)
+        return kind(f"{where}: {cause.text}", remedy=remedy)
+
+
+def find(environ: Environment, url: str | None, names: list[str], ignored: list[str]) -> Server:
+    """Read where the server is, from ``url`` or the environment, and which services count.
+
+    Hides every secret from the log. Raises `SettingsError` with all problems.
+    """
+    sources = Sources(environ, Path())
+    options, problems = sources.from_environment, sources.problems
+    variable, text = _url(sources, url)
+    conninfo = None
+    if text:
+        log.hide([text])
+        try:
+            conninfo = dialects.parse(text, variable, needs_database=False)
+        except dialects.ConninfoError as error:
+            problems += [f"{variable} {problem}" for problem in error.problems]
+        else:
+            log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
+    else:
+        problems.append("no server is named")
+    registry = _registry(options.get("ENTRYPOINT_SERVICES"), problems)
+    problems += _unknown(names, registry)
+    if problems or conninfo is None:
+        raise SettingsError(
+            problems,
+            remedy="Correct what is listed; name the server by --server URL, ENTRYPOINT_ADMIN_URL "
+            "or DATABASE_URL.",
+        )
+    forget_libpq_variables()
+    maintenance = options.get("ENTRYPOINT_MAINTENANCE_DATABASE")
+    return Server(
+        conninfo,
+        registry,
+        tuple(registry[name] for name in names or registry),
+        (maintenance,) if maintenance else MAINTENANCE,
+        (*sources.get("verify.ignore", default=()), *ignored),
+        sources.get("verify.bookkeeping", default=None),
+    )
+
+
+def _url(sources: Sources, url: str | None) -> tuple[str, str]:
+    if url:
+        return "--server", url
+    for name in ("ENTRYPOINT_ADMIN_URL", *sources.from_file.get("database_url", ["DATABASE_URL"])):
+        if text := sources.secret(name):
+            return name, text
+    return "", ""
+
+
+def _registry(path: str | None, problems: list[str]) -> Mapping[str, Service]:
+    try:
+        return services.load(Path(path)) if path else services.load()
+    except services.RegistryError as error:
+        problems += [f"ENTRYPOINT_SERVICES: {problem}" for problem in error.problems]
+        return {}
+
+
+def _unknown(names: list[str], registry: Mapping[str, Service]) -> list[str]:
+    problems = []
+    for name in names:
+        if name not in registry and registry:
+            close = services.misspelt(name, registry)
+            hint = f"; the nearest is {close}" if close else f"; there are {', '.join(registry)}"
+            problems.append(f"the service {name[: services.MAX_SHOWN]!r} is not registered{hint}")
+    return problems

@@ -1,0 +1,124 @@
+"""What applications made in a database: tables, views, sequences, types, functions."""
+
+from collections.abc import Collection
+from typing import Final, NamedTuple
+
+from psycopg.errors import LockNotAvailable
+from psycopg.rows import TupleRow
+
+from .session import Session, translated
+
+BOOKKEEPING: Final = (
+    "drizzle.__drizzle_migrations",
+    "_prisma_migrations",
+    "_schema_migrations",
+    "schema_migrations",
+    "alembic_version",
+    "flyway_schema_history",
+    "knex_migrations",
+    "knex_migrations_lock",
+    "pgmigrations",
+    "spatial_ref_sys",
+)
+"""Tables by which known tools remember what they did, with or without a schema."""
+
+
+class Object(NamedTuple):
+    """Something that an application made; partitions and owned sequences are in their table."""
+
+    kind: str
+    schema: str
+    name: str
+    arguments: str | None = None
+    """Of a function."""
+
+    rows: int | None = None
+    """By the planner's or the statistics' estimate; of a table."""
+
+    size_bytes: int | None = None
+    """With indexes and TOAST; None where it was locked, or has no storage."""
+
+    def label(self) -> str:
+        """Its name as people would write it, not quoted."""
+        name = self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+        return name if self.arguments is None else f"{name}({self.arguments})"
+
+
+# What belongs to an extension, itself or its schema, is the extension's. Every relation of a
+# partition tree counts for its root.
+_QUERY: Final = """
+with recursive space as materialized (
+  select n.oid, nspname from pg_namespace n
+  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema' and not exists (
+    select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
+      and deptype = 'e')
+), member as materialized (
+  select classid, objid from pg_depend where deptype = 'e'
+), tree (root, oid) as (
+  select c.oid, c.oid from pg_class c
+  where relnamespace in (select oid from space) and relkind in ('r', 'p', 'f', 'v', 'm', 'S', 'c')
+    and not relispartition and relpersistence <> 't'
+  union all
+  select root, inhrelid from tree
+  join pg_inherits on inhparent = tree.oid
+  join pg_class p on p.oid = inhrelid and p.relispartition
+), measure as (
+  select root,
+    sum(case when relkind in ('r', 'm') then
+      case when reltuples >= 0 then reltuples else pg_stat_get_live_tuples(c.oid) end end)::int8
+      as rows,
+    sum(case when %(sizes)s and relkind in ('r', 'm', 'S') then pg_total_relation_size(c.oid) end
+      )::int8 as size_bytes
+  from tree join pg_class c on c.oid = tree.oid group by root
+)
+select case relkind when 'r' then 'table' when 'p' then 'table' when 'f' then 'foreign table'
+    when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
+    else 'type' end, nspname, relname, null, rows, size_bytes
+from measure join pg_class c on c.oid = root join space s on s.oid = relnamespace
+where ('pg_class'::regclass::oid, c.oid) not in (select classid, objid from member)
+  and (relkind <> 'S' or not exists (
+    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+      and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')))
+union all
+select 'type', nspname, typname, null, null, null
+from pg_type t join space s on s.oid = typnamespace
+where (typtype in ('e', 'd', 'r') or typtype = 'b' and typcategory <> 'A')
+  and ('pg_type'::regclass::oid, t.oid) not in (select classid, objid from member)
+union all
+select case prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end,
+  nspname, proname, pg_get_function_identity_arguments(p.oid), null, null
+from pg_proc p join space s on s.oid = pronamespace
+where ('pg_proc'::regclass::oid, p.oid) not in (select classid, objid from member)
+  and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass
+    and d.objid = p.oid and d.deptype = 'i')  -- the constructors of a range
+order by 2, 3, 1, 4
+"""
+
+_SEARCH_PATH: Final = "set local search_path = pg_catalog, pg_temp; set local lock_timeout = '1s'"
+
+
+def find(session: Session, bookkeeping: Collection[str] = BOOKKEEPING) -> list[Object]:
+    """The applications' objects in the session's database, without those named in ``bookkeeping``.
+
+    Within the session's open transaction, which keeps no lock of it; reads catalogs only. Sizes are
+    unknown while somebody changes the schema; blocks for about a second then. Raises
+    `RefusedError`, and `UnreachableError` when the connection is gone.
+    """
+    connection = session.connection
+    with translated("looking for objects", remedy="Let the role connect to this database."):
+        try:
+            rows = _rows(session, sizes=True)
+        except LockNotAvailable:
+            connection.execute("rollback to objects")
+            rows = _rows(session, sizes=False)
+        connection.execute("rollback to objects; release objects")
+    found = [Object(*row) for row in rows]
+    return [
+        each for each in found if not {each.name, f"{each.schema}.{each.name}"} & {*bookkeeping}
+    ]
+
+
+def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:
+    connection = session.connection
+    connection.execute(f"savepoint objects; {_SEARCH_PATH}")
+    return connection.execute(_QUERY, {"sizes": sizes}).fetchall()
