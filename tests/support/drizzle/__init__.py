@@ -1,0 +1,1 @@
+"""Real drizzle-kit, for tests."""
