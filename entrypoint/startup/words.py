@@ -45,7 +45,8 @@ _TWO_RELEASES: Final = (
 TOOLS: Final = (
     Tool(
         "drizzle-kit",  # 0.31.8, 0.31.11 and 1.0.0-rc.5 were run
-        r"^Reading config file|Pulling schema from database|^Using '\S+' driver for database",
+        r"^Reading config file|Pulling schema from database|^Using '\S+' driver for database|"
+        r"^\{\"status\":\"(error\",\"error\":\{\"code\"|missing_hints\",\"unresolved\"):",
         r"^\[✓\] Changes applied|^\[i\] No changes detected|migrations applied successfully!|"
         r"^\{\"status\":\"(ok|no_changes)\"|Your SQL migration file|^No schema changes, nothing to",
         (
@@ -95,7 +96,7 @@ TOOLS: Final = (
         None,
         (
             Problem(
-                r"^(psql:\S+:\d+: )?(ERROR|FATAL|PANIC):  |^psql:(\S+:\d+:)? error: ",
+                r"^(psql:.+?:\d+: )?(ERROR|FATAL|PANIC):  |^psql:(.+?:\d+:)? error: ",
                 "reported an error",
                 "Correct what its lines say; give psql -v ON_ERROR_STOP=1 --single-transaction.",
             ),

@@ -1,0 +1,429 @@
+"""What tools say comes to the right verdict: every line was recorded from the tool it is of."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrypoint.startup.words import MAX_QUOTE, TOOLS, Ear, Said
+
+
+def heard(*lines: str, success: str = "", failure: str = "") -> Said:
+    """What a child's lines come to."""
+    ear = Ear(re.compile(success) if success else None, re.compile(failure) if failure else None)
+    for line in lines:
+        ear.hear(line)
+    return ear.said()
+
+
+def run(text: str) -> Said:
+    """The same of a whole recording, whose blank lines are not told."""
+    return heard(*filter(None, text.split("\n")))
+
+
+BEGIN = """No config path provided, using default 'drizzle.config.js'
+Reading config file '/app/drizzle.config.js'
+Using 'pg' driver for database querying
+"""
+PULL = f"{BEGIN}[⣷] Pulling schema from database...\n"
+PULLED = f"{PULL}\x1b[2K\x1b[1G[✓] Pulling schema from database...\n"
+RC_PULLED = PULLED.replace("Using", "Reading schema files:\n/app/schema.js\n\nUsing")
+LOSS = f"""{PULLED} Warning  Found data-loss statements:
+· You're about to delete email column in rpg_users table with 2 items
+
+THIS ACTION WILL CAUSE DATA LOSS AND CANNOT BE REVERTED
+
+Do you still want to push changes?
+"""
+TTY = """Error: Interactive prompts require a TTY terminal (process.stdin.isTTY or \
+process.stdout.isTTY is false). This can happen when running in CI, piped input, or \
+non-interactive shells.
+    at render10 (/app/node_modules/drizzle-kit/bin.cjs:1450:31)
+"""
+CAST = """error: column "label" cannot be cast automatically to type integer
+    at /app/node_modules/pg-pool/index.js:45:11
+    at async pgPush (/app/node_modules/drizzle-kit/bin.cjs:82768:13) {
+  length: 181,
+  severity: 'ERROR',
+  code: '42804',
+  hint: 'You might need to specify "USING label::integer".',
+}
+"""
+PRISMA = """Loaded Prisma config from prisma.config.js.
+Prisma schema loaded from prisma/schema.prisma
+Datasource "db": PostgreSQL database "rpg", schema "public" at "db:5432"
+"""
+MIGRATING = """> Migrating files:
+> - 1700000000001_one
+### MIGRATION 1700000000001_one (UP) ###
+create table one(id int);
+INSERT INTO "public"."pgmigrations" (name, run_on) VALUES ('1700000000001_one', NOW());
+"""
+
+DONE = {
+    "drizzle-kit 0.31.11 push": f"{PULLED}[✓] Changes applied\n",
+    "drizzle-kit 0.31.11 push without a change": f"{PULLED}[i] No changes detected\n",
+    "drizzle-kit 0.31.11 push --force": f"{LOSS}[✓] Changes applied\n".replace(
+        "Do you still want to push changes?\n", ""
+    ),
+    "drizzle-kit 0.31.8 push in colours": "\x1b[90mReading config file '/app/drizzle.config.js'"
+    "\x1b[39m\n\x1b[90mUsing 'pg' driver for database querying\x1b[39m\n"
+    "[⣷] Pulling schema from database...\n"
+    "\x1b[2K\x1b[1G[\x1b[32m✓\x1b[39m] Pulling schema from database...\n"
+    "[\x1b[32m✓\x1b[39m] Changes applied\n",
+    "drizzle-kit 1.0.0-rc.5 push": f"{RC_PULLED}[✓] Changes applied\n",
+    "drizzle-kit 1.0.0-rc.5 push without a change": f"{RC_PULLED}[i] No changes detected\n",
+    "drizzle-kit 1.0.0-rc.5 push --output json": '{"status":"ok","dialect":"postgresql"}\n',
+    "drizzle-kit migrate": f"{BEGIN}[✓] migrations applied successfully!\n",
+    "drizzle-kit generate": f"{BEGIN}2 tables\n[✓] Your SQL migration file ➜ drizzle/0.sql 🚀\n",
+    "Prisma 6.19.3 db push": f"{PRISMA}🚀  Your database is now in sync with your Prisma schema. "
+    "Done in 193ms\nRunning generate... (Use --skip-generate to skip the generators)\n"
+    "\x1b[2K\x1b[1A\x1b[2K\x1b[G\n",
+    "Prisma 6.19.3 db push without a change": f"{PRISMA}The database is already in sync with the "
+    "Prisma schema.\n",
+    "Prisma 6.19.3 db push --accept-data-loss": f"{PRISMA}⚠️  There might be data loss when applying"
+    " the changes:\n  • You are about to drop the column `email` on the `rpg_users` table\n"
+    "🚀  Your database is now in sync with your Prisma schema. Done in 170ms\n",
+    "Prisma 6.19.3 migrate deploy": f"{PRISMA}1 migration found in prisma/migrations\n"
+    "The following migration(s) have been applied:\nmigrations/\n  └─ 20240101000000_one/\n"
+    "    └─ migration.sql\nAll migrations have been successfully applied.\n",
+    "Prisma 6.19.3 migrate deploy without one": f"{PRISMA}No pending migrations to apply.\n",
+    "node-pg-migrate 9.0.0 up": f"{MIGRATING}Migrations complete!\n",
+    "node-pg-migrate 9.0.0 up without one": "No migrations to run!\nMigrations complete!\n",
+}
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_done(name: str) -> None:
+    """A tool that says that it is done is believed, and named."""
+    assert run(DONE[name]) == Said(f"{name.split(maxsplit=1)[0]}: succeeded", succeeded=True)
+
+
+ASKED = "asked a question and had no terminal"
+ERROR = "reported an error"
+SILENT = "did not say that it was done"
+
+NOT_DONE = {
+    "drizzle-kit 0.31.11 drops a column": (f"{LOSS}{TTY}", f"{ASKED}: Do you still want to push"),
+    "drizzle-kit 0.31.11 drops a column, stderr first": (f"{TTY}{LOSS}", f"{ASKED}: Error: Inter"),
+    "drizzle-kit 0.31.11 renames a column": (f"{PULLED}{TTY}", f"{ASKED}: Error: Interactive"),
+    "drizzle-kit 0.31.8 drops a column": (
+        f"{LOSS}\x1b[?25l\u276f No, abort\n  Yes, I want to remove 1 column, ",
+        f"{ASKED}: Do you still want to push changes?",
+    ),
+    "drizzle-kit 0.31.8 adds a unique constraint": (
+        (
+            f"{PULLED}· You're about to add rpg_users_email_unique unique constraint to the table, "
+            "which contains 2 items. If this statement fails, you will receive an error from the "
+            "database. Do you want to truncate rpg_users table?\n"
+        ),
+        f"{ASKED}: · You're about to add rpg_users_email_unique",
+    ),
+    "drizzle-kit 0.31.8 renames a table": (
+        f"{PULLED}Is rpg_heroes table created or renamed from another table?\n",
+        f"{ASKED}: Is rpg_heroes table",
+    ),
+    "drizzle-kit 0.31.11 changes a type": (f"{PULLED}{CAST}", f'{ERROR}: error: column "label"'),
+    "drizzle-kit 0.31.11 changes a type, stderr first": (
+        f"{CAST}{PULLED}",
+        f'{ERROR}: error: column "label" cannot be cast automatically to type integer',
+    ),
+    "drizzle-kit 0.31.11 finds no server": (
+        f"{PULL}\x1b[2K\x1b[1G[⣷] Pulling schema from database...\n",
+        SILENT,
+    ),
+    "drizzle-kit 0.31.8 finds no server": (
+        (
+            f"{PULL}Error: connect ECONNREFUSED 127.0.0.1:52423\n"
+            "    at /app/node_modules/pg-pool/index.js:45:11\n"
+        ),
+        f"{ERROR}: Error: connect ECONNREFUSED 127.0.0.1:52423",
+    ),
+    "drizzle-kit 0.31.11 finds no schema": (
+        f"{BEGIN}Error  No schema files found for path config ['./schema.js']\n",
+        f"{ERROR}: Error  No schema files found",
+    ),
+    "drizzle-kit 0.31.11 finds a broken schema": (
+        f"{BEGIN}/app/schema.js:7\nconst = ;\n      ^\nSyntaxError: Unexpected token '='\n",
+        f"{ERROR}: SyntaxError: Unexpected token '='",
+    ),
+    "drizzle-kit 0.31.11 finds a broken configuration": (BEGIN, SILENT),
+    "drizzle-kit 1.0.0-rc.5 drops a column": (
+        (
+            f"{RC_PULLED}missing_hints: 1 unresolved decisions\n1. Confirm data loss  —  column  "
+            "public.rpg_users.email  non-empty column\nRe-run with --hints '<json-array>'.\n"
+        ),
+        f"{ASKED}: missing_hints: 1 unresolved decisions",
+    ),
+    "drizzle-kit 1.0.0-rc.5 changes a type": (
+        (
+            f'{RC_PULLED}┌── query error: invalid input syntax for type integer: "sword"\n'
+            'ALTER TABLE "rpg_items" ALTER COLUMN "label" SET DATA TYPE integer;\n└──\n'
+        ),
+        f"{ERROR}: ┌── query error: invalid input syntax",
+    ),
+    "drizzle-kit 1.0.0-rc.5 changes a type --output json": (
+        '{"status":"error","error":{"code":"query_error","sql":"ALTER TABLE","params":[]}}\n',
+        f'{ERROR}: {{"status":"error"',
+    ),
+    "drizzle-kit 1.0.0-rc.5 drops a column --output json": (
+        '{"status":"missing_hints","unresolved":[{"type":"confirm_data_loss","kind":"column"}]}\n',
+        f'{ASKED}: {{"status":"missing_hints"',
+    ),
+    "Prisma 6.19.3 drops a column": (
+        (
+            f"{PRISMA}⚠️  There might be data loss when applying the changes:\n"
+            "Error: Use the --accept-data-loss flag to ignore the data loss warnings\n"
+        ),
+        "wanted to lose data and was not allowed to: ⚠️  There might be data loss",
+    ),
+    "Prisma 6.19.3 drops a column, stderr first": (
+        f"Error: Use the --accept-data-loss flag to ignore the data loss warnings\n{PRISMA}",
+        "wanted to lose data and was not allowed to: Error: Use the --accept-data-loss flag",
+    ),
+    "Prisma 6.19.3 migrates after a failure": (
+        f"{PRISMA}Error: P3009\nmigrate found failed migrations in the target database\n",
+        f"{ERROR}: Error: P3009",
+    ),
+    "node-pg-migrate 9.0.0 fails": (
+        (
+            f"{MIGRATING}Error executing:\ninsert into nowhere values (1);\n            ^^^^\n"
+            'relation "nowhere" does not exist\n> Rolling back attempted migration ...\n'
+        ),
+        f"{ERROR}: Error executing:",
+    ),
+    "psql 15 fails half way": (
+        (
+            'CREATE TABLE\npsql:file.sql:2: ERROR:  relation "nowhere" does not exist\n'
+            "LINE 1: insert into nowhere values (1);\n                    ^\nCREATE TABLE\n"
+        ),
+        f'{ERROR}: psql:file.sql:2: ERROR:  relation "nowhere" does not exist',
+    ),
+    "psql 15 reads stdin": (
+        'ERROR:  relation "nowhere" does not exist\n',
+        f'{ERROR}: ERROR:  relation "nowhere" does not exist',
+    ),
+    "psql 15 reads a file with a space in its name": (
+        'psql:my file.sql:2: ERROR:  relation "nowhere" does not exist\n',
+        f"{ERROR}: psql:my file.sql:2: ERROR:  relation",
+    ),
+    "psql 15 includes a file that is not there": (
+        "CREATE TABLE\npsql:file.sql:1: error: gone.sql: No such file or directory\n",
+        f"{ERROR}: psql:file.sql:1: error: gone.sql",
+    ),
+    "psql 15 finds no server": (
+        (
+            'psql: error: connection to server at "db", port 5432 failed: Connection refused\n'
+            "\tIs the server running on that host and accepting TCP/IP connections?\n"
+        ),
+        f"{ERROR}: psql: error: connection to server",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_DONE)
+def test_not_done(name: str) -> None:
+    """A tool that began and did not say that it was done is not believed, and what it said told."""
+    text, begins = NOT_DONE[name]
+    said = run(text)
+
+    assert said.succeeded is False
+    assert said.text.startswith(f"{name.split(maxsplit=1)[0]} {begins}")
+    assert said.remedy
+
+
+NOBODY = {
+    "nothing": "",
+    "psql 15 without an error": "CREATE TABLE\nINSERT 0 2\n"
+    'psql:file.sql:3: NOTICE:  relation "one" already exists, skipping\n',
+    "a program that caught its errors": "Error: no cache, going on\nerror: retrying\n"
+    "TypeError: ignored\nError executing:\n",
+    "a program of the service's": "applied 3 changes\nin sync\nall migrations applied\n",
+    "a program that tells its state": '{"status":"error"}\n{"status":"pending"}\n',
+    "node-pg-migrate 9.0.0 that did not begin": "Error: Not run migration 1700000000001_one is "
+    "preceding already run migration 1700000000002_two\n",
+    "words in the middle of a line": "now: [✓] Changes applied\nthe ERROR:  was mine\n",
+}
+
+
+@pytest.mark.parametrize("name", NOBODY)
+def test_nobody_that_we_know(name: str) -> None:
+    """A program without a known tool's sign is judged by other witnesses, whatever it says."""
+    assert run(NOBODY[name]) == Said("not recognised")
+
+
+AGAIN = [
+    ([PULLED, CAST, PULLED, "[✓] Changes applied"], True),
+    ([PULLED, "[✓] Changes applied", CAST], False),
+    ([PULLED, "[✓] Changes applied", BEGIN], False),
+    ([PULLED, "[✓] Changes applied", BEGIN, "[i] No changes detected"], True),
+    ([BEGIN, "Your SQL migration file ➜ 0.sql", BEGIN], False),
+    ([BEGIN, "Your SQL migration file ➜ 0.sql", BEGIN, "migrations applied successfully!"], True),
+    ([PULLED, CAST, "[✓] Changes applied", CAST], False),
+    ([MIGRATING, "Error executing:", MIGRATING], False),
+    ([MIGRATING, "Error executing:", MIGRATING, "Migrations complete!"], True),
+    ([PRISMA, "Error: P1001: Can't reach database server", PRISMA], False),
+]
+
+
+@pytest.mark.parametrize(("parts", "succeeded"), AGAIN)
+def test_the_last_word_counts(parts: list[str], succeeded: bool) -> None:  # noqa: FBT001
+    """A script may try again, and a tool that begins again after its success must end again."""
+    assert run("\n".join(parts)).succeeded is succeeded
+
+
+def test_of_two_errors_the_first_is_told() -> None:
+    """What comes after it is its consequence."""
+    text = f"{PULLED}error: the cause\nerror: the consequence\n"
+    assert run(text).text.endswith("error: the cause")
+
+
+def test_every_tool_must_be_done() -> None:
+    """A script that runs two is believed when both are, and says so."""
+    done = f"{PULLED}[✓] Changes applied\n{MIGRATING}Migrations complete!\n"
+
+    assert run(done) == Said("drizzle-kit and node-pg-migrate: succeeded", succeeded=True)
+    assert run(f"{done}ERROR:  no\n").text == "psql reported an error: ERROR:  no"
+    assert run(f"{done}{PRISMA}").text == f"Prisma {SILENT}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[✓] Changes applied",
+        "\x1b[32m[✓] Changes applied\x1b[39m",
+        "[\x1b[32m✓\x1b[39m] Changes applied",
+        "\x1b[1;32m[✓]\x1b[0m \x1b[1mChanges applied\x1b[0m",
+        "[⣷] Applying...\r[✓] Changes applied",
+        "[⣷] Applying...\x1b[2K\x1b[1G[✓] Changes applied\x1b[?25h",
+        "\x1b[2K\x1b[1A\x1b[2K\x1b[G[✓] Changes applied",
+    ],
+)
+def test_what_terminals_are_told(line: str) -> None:
+    """Colours, and a spinner that writes over its line, hide no word."""
+    assert heard("Reading config file", line).succeeded is True
+
+
+@pytest.mark.parametrize("end", ["\r", "\x1b[2K\x1b[1G", "\x1b[1G"])
+def test_a_word_that_was_overwritten(end: str) -> None:
+    """It was said all the same, and a later one counts."""
+    assert heard(f"Reading config file{end}error: no{end}[⣷] ...").succeeded is False
+    assert heard(f"Reading config file{end}error: no{end}[✓] Changes applied").succeeded is True
+
+
+def test_a_long_error_is_quoted_in_part() -> None:
+    """A field of the log is no page."""
+    said = heard("Reading config file", "error: " + "x" * 5000)
+    assert said.text == f"drizzle-kit {ERROR}: error: {'x' * (MAX_QUOTE - 7)}"
+
+
+LABELS = [
+    ("rpg_items", ("rpg_items",)),
+    ("rpg_items, rpg_heroes.level", ("rpg_items", "rpg_heroes.level")),
+    ("old.items", ("old.items",)),
+]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "error: {}",
+        "psql:file.sql:1: ERROR:  {}",
+        "psycopg.errors.RaiseException: {}",
+        "\x1b[31merror: {}\x1b[39m",
+        '{{"status":"error","message":"{}"}}',
+    ],
+)
+@pytest.mark.parametrize(("labels", "refused"), LABELS)
+def test_a_refusal_is_heard(labels: str, refused: tuple[str, ...], line: str) -> None:
+    """Whatever tool passes the server's error on, its names are found."""
+    names = labels.replace(" ", "")
+    text = f"entrypoint refuses to lose the rows of {labels}; allow it once with X={names}"
+
+    assert heard(line.format(text)).refused == refused
+    assert heard(line.format(text), line.format(text), success="x").refused == refused
+
+
+def test_refusals_are_collected_in_order() -> None:
+    """Each name once, and beside whatever else was said."""
+    text = "ERROR:  entrypoint refuses to lose the rows of {}; allow it"
+    said = heard(*(text.format(names) for names in ("b", "a, b", "c")))
+
+    assert said.refused == ("b", "a", "c")
+    assert said.succeeded is False
+    assert heard("[✓] Changes applied").refused == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "patterns", "text", "succeeded"),
+    [
+        (["all done"], {"success": "done$"}, "push.success: succeeded", True),
+        (["done"], {"success": "^all"}, "no line matches push.success", False),
+        ([], {"success": "x"}, "no line matches push.success", False),
+        (["[✓] Changes applied"], {"success": "x"}, "no line matches push.success", False),
+        (["Reading config file", "x"], {"success": "x"}, "push.success: succeeded", True),
+        (["ERROR:  no", "x"], {"success": "x"}, "push.success: succeeded", True),
+        (["x", "it broke"], {"success": "x", "failure": "b"}, "push.failure: it broke", False),
+        (["it broke", "b"], {"failure": "b"}, "push.failure: it broke", False),
+        (["x"], {"failure": "b"}, "not recognised", None),
+        (["[✓] Changes applied"], {"failure": "b"}, "drizzle-kit: succeeded", True),
+        (["\x1b[31mbroke\x1b[0m"], {"failure": "^broke$"}, "push.failure: broke", False),
+    ],
+)
+def test_words_of_ones_own(
+    lines: list[str], patterns: dict[str, str], text: str, *, succeeded: bool | None
+) -> None:
+    """`push.success` stands in for the known tools, `push.failure` wins over everything."""
+    said = heard(*lines, **patterns)
+    assert (said.text, said.succeeded) == (text, succeeded)
+
+
+PIECES = [
+    "Reading config file",
+    "Pulling schema from database",
+    "Error: ",
+    "error: ",
+    "missing_hints",
+    "> Migrating files:",
+    "Error executing:",
+    'Datasource "db": PostgreSQL database',
+    "psql:f:1: ERROR:  ",
+    "FATAL:  ",
+    "entrypoint refuses to lose the rows of ",
+    "; allow it",
+    "\x1b[2K",
+    "\x1b[1G",
+    "\x1b[",
+    "\r",
+    "[✓] ",
+    "applied",
+]
+SUCCESS = re.compile("|".join(tool.success for tool in TOOLS if tool.success), re.MULTILINE)
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")
+
+LINES = st.lists(
+    st.one_of(
+        st.text(st.characters(exclude_characters="\n")),
+        st.lists(st.sampled_from(PIECES)).map("".join),
+    )
+)
+
+
+@given(LINES)
+def test_no_success_without_its_word(lines: list[str]) -> None:
+    """Whatever a child says, nothing is raised, and only a tool's own success is one."""
+    said = heard(*lines)
+    words = "\n".join(ESCAPES.sub(by, line) for line in lines for by in ("", "\n"))
+
+    assert said.succeeded is not True or SUCCESS.search(words)
+    assert (said.succeeded is False) == bool(said.remedy)
+
+
+@given(LINES, st.sampled_from(["applied", "Error", "x", "^x"]))
+def test_a_failure_of_ones_own_cannot_be_talked_away(lines: list[str], failure: str) -> None:
+    """A line that `push.failure` matches ends it, whatever comes before and after."""
+    said = heard(*lines, "x applied Error", "", *lines, failure=failure)
+    assert said.succeeded is False
