@@ -37,7 +37,7 @@ class Program:
     process: subprocess.Popen[bytes]
     events: list[dict[str, Any]] = field(default_factory=list)
     stdout: bytes = b""
-    stderr: bytes = b""
+    stderr: bytearray = field(default_factory=bytearray)
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
@@ -52,13 +52,15 @@ class Program:
         environ: Mapping[str, str] | Mapping[bytes, bytes],
         directory: Path,
         through: Sequence[str] = (),
+        launcher: Sequence[str] = ("-m", "entrypoint"),
         **options: Any,  # noqa: ANN401  Popen's own
     ) -> Self:
         """Run `entrypoint ARGUMENTS` in `directory` with exactly this environment.
 
-        `through` is a program that becomes it, such as `ip netns exec NAME`.
+        `through` is a program that becomes it, such as `ip netns exec NAME`; `launcher` is what
+        Python is told to run.
         """
-        argv = [*through, sys.executable, "-I", "-m", "entrypoint", *arguments]
+        argv = [*through, sys.executable, "-I", *launcher, *arguments]
         return cls(
             subprocess.Popen(
                 argv,

@@ -1,0 +1,256 @@
+"""What a push and a seed are given, what is told while they wait, and how a seed is judged."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from bench.proxy import Proxy
+from tests.support.program import PROGRAMS, Program, python, until
+from tests.support.server import Endpoint
+from tests.support.stage import TENANT, Stage, service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUICK = (str(PROGRAMS / "quick.py"),)
+
+SAY = ["say-environ", "CI", "say-environ", "NO_COLOR"]
+
+
+def lines(program: Program, step: str = "push") -> list[str]:
+    """What a child said."""
+    return [event["line"] for event in program.all(f"{step}.output")]
+
+
+def given(program: Program) -> dict[str, str]:
+    """The environment that `programs/service.py` says it has."""
+    entries = [bytes.fromhex(entry).decode() for entry in json.loads(program.stdout)["environ"]]
+    return dict(entry.split("=", 1) for entry in entries)
+
+
+def test_a_push_is_told_that_nobody_looks(stage: Stage) -> None:
+    """CI and NO_COLOR are the push's, not the seed's and not the service's."""
+    stage.push = python("push", *SAY)
+    stage.seed = python("seed", "{tenant_id}", *SAY)
+    program = stage.start(*service("exit", "0"))
+
+    assert program.wait() == 0
+    assert lines(program) == ["CI 1", "NO_COLOR 1"]
+    assert lines(program, "seed")[1:] == ["CI is not set", "NO_COLOR is not set"]
+    assert not {"CI", "NO_COLOR", "PGAPPNAME", "PGOPTIONS"} & given(program).keys()
+
+
+def test_the_image_decides_about_ci(stage: Stage) -> None:
+    """What it sets, empty or not, reaches push, seed and service as it is."""
+    stage.environ |= {"CI": "false", "NO_COLOR": ""}
+    stage.push = python("push", *SAY)
+    stage.seed = python("seed", "{tenant_id}", *SAY)
+    program = stage.start(*service("exit", "0"))
+
+    assert program.wait() == 0
+    assert lines(program) == lines(program, "seed")[1:] == ["CI false", "NO_COLOR "]
+    assert given(program).items() >= {("CI", "false"), ("NO_COLOR", "")}
+
+
+def test_options_stand_before_the_images(stage: Stage) -> None:
+    """Of two settings of one option the later wins, and so the image's."""
+    stage.environ["PGOPTIONS"] = "-c lock_timeout=9s -c statement_timeout=8s"
+    stage.sections["push"] = {"lock_timeout": 7}
+    query = "do $$ begin raise exception '%', current_setting('lock_timeout'); end $$"
+    stage.push = python("push", "say-options", "tell", query)
+    stage.seed = python("seed", "{tenant_id}", "say-options")
+    program = stage.start()
+    program.wait()
+
+    said = lines(program)
+    assert said[0].startswith("PGOPTIONS -c lock_timeout=7000 ")
+    assert said[0].endswith(" -c lock_timeout=9s -c statement_timeout=8s")
+    assert said[1] == "error: 9s"
+    assert lines(program, "seed")[1] == said[0]
+
+
+def test_a_push_waits_for_a_table_no_longer_than_its_lock_timeout(stage: Stage) -> None:
+    """It is not held up for ever, and holds up nobody for ever; the server's word is quoted."""
+    stage.sections["push"] = {"lock_timeout": 0.1}
+    words = ["say", "Reading config file", "wait-for", str(stage.gate)]
+    stage.push = python("push", *words, "tell", "alter table rpg_heroes add column level int")
+    program = stage.start()
+    program.until("push.output")
+    with blocker(stage):
+        stage.gate.touch()
+        assert program.wait() == 7
+    assert "canceling statement due to lock timeout" in program.one("push.failed")["error"]
+
+
+def blocker(stage: Stage) -> closing[psycopg.Connection[Any]]:
+    """Somebody who holds the service's table."""
+    url = stage.server.url(stage.database)
+    connection = psycopg.connect(url, autocommit=True, application_name="a report")
+    connection.execute("begin; lock table rpg_heroes in access exclusive mode")
+    return closing(connection)
+
+
+@pytest.mark.parametrize("query", ["", "?application_name=mine"])
+def test_a_silent_push_that_waits_for_somebody(stage: Stage, query: str) -> None:
+    """Again and again it is told which lock it waits for, and who has it."""
+    stage.environ["DATABASE_URL"] = f"{stage.url}{query}"
+    words = ["ready", "wait-for", str(stage.gate)]
+    stage.push = python("push", *words, "sql", "alter table rpg_heroes add column level int")
+    program = stage.start(launcher=QUICK)
+    program.until("push.output")
+    with blocker(stage) as other:
+        stage.gate.touch()
+        until(lambda: len(blocked(program)) > 1, "it is told twice")
+        pid = other.info.backend_pid
+    first, second = blocked(program)[:2]
+
+    for event in (first, second):
+        [waiting], [holder] = event["sessions"], event["blocked_by"]
+        assert event["level"] == "warning"
+        assert waiting["waits_for"].startswith("AccessExclusiveLock on ")
+        assert waiting["waits_for"].endswith("rpg_heroes")
+        assert (holder["pid"], holder["application_name"]) == (pid, "a report")
+        assert "pg_terminate_backend" in event["remedy"]
+    assert second["silent_s"] > first["silent_s"]
+    assert program.wait() == 0
+
+
+def blocked(program: Program) -> list[dict[str, Any]]:
+    """The events that name who is in the way."""
+    return [event for event in program.all("push.waiting") if "blocked_by" in event]
+
+
+@pytest.mark.parametrize("step", ["push", "seed"])
+def test_a_child_that_is_merely_silent(stage: Stage, step: str) -> None:
+    """Its sessions are told again and again, and nobody is blamed."""
+    words = ["ready", "wait-for", str(stage.gate), "say", "done"]
+    setattr(stage, step, [*getattr(stage, step), *words])
+    program = stage.start(launcher=QUICK)
+    until(lambda: len(after(program, "ready")) > 1, "it is told twice")
+    stage.gate.touch()
+
+    assert program.wait() == 0
+    assert {event["event"] for event in after(program, "ready")} == {f"{step}.waiting"}
+    for event in after(program, "ready"):
+        assert [session["state"] for session in event["sessions"]] == ["idle"]
+        assert not {"blocked_by", "remedy"} & event.keys()
+
+
+def after(program: Program, line: str) -> list[dict[str, Any]]:
+    """The events of a child's silence after a line that begins so."""
+    events = list(program.events)
+    places = (i for i, event in enumerate(events) if event.get("line", "").startswith(line))
+    found = events[next(places, len(events)) :]
+    return [event for event in found if event["event"].endswith(".waiting")]
+
+
+def failed_seed(stage: Stage) -> dict[str, Any]:
+    """Exit 8, no service, and nothing recorded, so that the next start seeds again."""
+    stage.environ["ENTRYPOINT_RELEASE"] = "v1"
+    programs = []
+    for step in ("push.finished", "push.skipped"):
+        program = stage.start(*service())
+        assert program.wait() == 8, program.output
+        assert not {"seed.finished", "handoff.exec"} & set(program.names())
+        assert program.one("seed.started")["reason"] == "first"
+        program.one(step)
+        programs.append(program)
+    return programs[-1].one("seed.failed")
+
+
+def test_a_seed_that_exits_0_with_an_error(stage: Stage) -> None:
+    """The tool's word outweighs its exit code, and is quoted with the way to hear it by code."""
+    problem = 'psql:seed.sql:3: ERROR:  relation "rpg_item" does not exist'
+    stage.seed = python("seed", "{tenant_id}", "complain", problem)
+    failure = failed_seed(stage)
+
+    assert failure["error"] == (
+        f"the seed command exited with code 0: psql reported an error: {problem}"
+    )
+    assert (failure["returncode"], failure["tail"][-1]) == (0, problem)
+    assert "ON_ERROR_STOP=1" in failure["remedy"]
+
+
+CHECK = "select from rpg_heroes where tenant_id = %(tenant_id)s"
+
+
+def test_a_seed_that_makes_no_row(stage: Stage) -> None:
+    """Exit code 0 is no tenant where `seed.check` can say so."""
+    stage.sections["seed"] = {"check": CHECK}
+    stage.seed = python("seed", "00000000-0000-4000-8000-000000000001")
+    failure = failed_seed(stage)
+
+    assert (failure["returncode"], failure["check"]) == (0, "found no row")
+    assert "seed.check finds no row" in failure["error"]
+
+    stage.seed = python("seed", "{tenant_id}")
+    program = stage.start()
+    assert program.wait() == 0
+    assert program.one("seed.finished")["check"] == "found a row"
+    with stage.connect() as connection:
+        query = "select from rpg_heroes where tenant_id = %s"
+        assert connection.execute(query, [TENANT]).rowcount == 1
+
+
+@pytest.fixture
+def warm(stage: Stage) -> Iterator[Stage]:
+    """A stage whose next start has nothing to do."""
+    stage.environ["ENTRYPOINT_RELEASE"] = "v1"
+    assert stage.start().wait() == 0
+    yield stage
+    assert stage.started[-1].one("push.skipped")["reason"] == "unchanged"
+    assert stage.started[-1].one("seed.skipped")["reason"] == "seeded"
+
+
+def test_a_warm_start_makes_one_round_trip(warm: Stage) -> None:
+    """What judges a push costs nothing where there is none: one connection, one question."""
+    with Proxy(warm.server.host, warm.server.port) as proxy:
+        through = Endpoint("127.0.0.1", proxy.port, warm.user, warm.password, "sslmode=disable")
+        warm.environ["DATABASE_URL"] = through.url(warm.database)
+        assert warm.start().wait() == 0
+
+    assert (proxy.connections, proxy.round_trips) == (1, 1)
+
+
+JUDGES = [
+    "process",
+    "postgres.blockers",
+    "postgres.guard",
+    "postgres.loss",
+    "postgres.refusal",
+    "postgres.snapshot",
+    "startup.child",
+    "startup.locked",
+    "startup.push",
+    "startup.seed",
+    "startup.verdict",
+    "startup.words",
+]
+
+
+def test_a_warm_start_imports_no_judge(warm: Stage) -> None:
+    """Nor what runs a child; a start that pushes imports all of it."""
+    launcher = ("-X", "importtime", "-m", "entrypoint")
+    program = warm.start(launcher=launcher)
+    assert program.wait() == 0
+    loaded = imported(program)
+    assert "entrypoint.startup.decide" in loaded
+    assert [name for name in JUDGES if f"entrypoint.{name}" in loaded] == []
+
+    warm.environ["ENTRYPOINT_FORCE"] = "push,seed"
+    working = warm.start(launcher=launcher)
+    assert working.wait() == 0
+    assert {f"entrypoint.{name}" for name in JUDGES} <= imported(working)
+    del warm.environ["ENTRYPOINT_FORCE"]
+    assert warm.start().wait() == 0
+
+
+def imported(program: Program) -> set[str]:
+    """The modules that `-X importtime` tells."""
+    said = program.stderr.decode().splitlines()
+    return {line.rpartition("|")[2].strip() for line in said if line.startswith("import time:")}

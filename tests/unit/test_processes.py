@@ -1,0 +1,137 @@
+"""The kernel's lists find what a child started, wherever it went, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from entrypoint import processes, sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARK = f"PGAPPNAME={uuid.uuid4()}"
+
+WAIT = "import sys; print('ready', flush=True); sys.stdin.read()"
+
+AWAY = f"""
+import os, subprocess, sys
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+subprocess.run([sys.executable, "-c", {WAIT!r}])
+"""
+
+
+class Family:
+    """Programs that live until their stdin, one pipe of all, is closed."""
+
+    def __init__(self) -> None:
+        self.read, self.write = os.pipe()
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, code: str = WAIT, **variables: str) -> subprocess.Popen[bytes]:
+        """Start one in a group of its own; block until it, or what it started, is there."""
+        made = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=self.read,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **variables},
+            start_new_session=True,
+        )
+        self.started.append(made)
+        assert made.stdout is not None
+        assert made.stdout.readline() == b"ready\n"
+        return made
+
+    def close(self) -> None:
+        """End them all, and block until they are gone."""
+        os.close(self.write)
+        os.close(self.read)
+        for made in self.started:
+            made.communicate()
+
+
+@pytest.fixture
+def family() -> Iterator[Family]:
+    """A family that is ended after the test."""
+    with closing(Family()) as made:
+        yield made
+
+
+def marked() -> set[int]:
+    return processes.marked(MARK.encode())
+
+
+def marking() -> dict[str, str]:
+    return dict([MARK.split("=", 1)])
+
+
+def test_a_group_is_found(family: Family) -> None:
+    """Its leader and its members, and nobody of another group."""
+    one, other = family.start(), family.start()
+
+    assert processes.of_group(one.pid) == {one.pid}
+    assert processes.of_group(other.pid) == {other.pid}
+    assert os.getpid() in processes.of_group(os.getpgid(0))
+
+
+def test_the_marked_are_found(family: Family) -> None:
+    """By the whole assignment: another value or another name is not it."""
+    name, value = MARK.split("=", 1)
+    one = family.start(**{name: value})
+    family.start(**{name: f"{value}0"})
+    family.start(**{f"X{name}": value})
+    family.start()
+
+    assert marked() == {one.pid}
+
+
+def test_who_left_is_found(family: Family) -> None:
+    """A daemon in a session of its own, whose parents are gone, and its own children."""
+    parent = family.start(AWAY, **marking())
+    parent.wait()
+    away = marked()
+
+    assert len(away) == 2
+    assert processes.of_group(parent.pid) == set()
+    for pid in away:
+        assert os.getsid(pid) != os.getsid(0)
+
+
+def test_the_dead_are_not_found(family: Family) -> None:
+    """A process that ended and was not waited for has no environment any more."""
+    one = family.start(**marking())
+    os.kill(one.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)
+
+    assert marked() == set()
+
+
+def test_the_ports_of_a_process(family: Family) -> None:
+    """The local ends of its established connections; one that only listens has none."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+        code = f"import socket; kept = socket.create_connection(('127.0.0.1', {port})); {WAIT}"
+        one, other = family.start(code), family.start()
+        peer, (_, local) = server.accept()
+        with closing(peer):
+            assert sockets.local_ports({one.pid, other.pid}) == {local}
+            assert sockets.local_ports({other.pid}) == set()
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        assert server.getsockname()[1] not in sockets.local_ports({os.getpid()})
+
+
+def test_nobody_has_no_ports() -> None:
+    """A process that is gone, or never was, is left out."""
+    assert sockets.local_ports(set()) == sockets.local_ports({2**22 + 1}) == set()
