@@ -8,6 +8,7 @@ from ..errors import RefusedError, UnreachableError
 from ..postgres import databases
 from ..postgres.session import Session
 from ..services import Service
+from . import look
 from .report import Creation, Creations
 from .server import Server
 from .verify import failure
@@ -24,7 +25,8 @@ def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:
     databases cannot be listed; what cannot be created is a failure in the answer.
     """
     with closing(server.open()) as session:
-        there = {database.name for database in databases.find(session)}
+        with look.snapshot(session):
+            there = {database.name for database in databases.find(session)}
         answers = []
         for service in server.selected:
             if service.database in there:

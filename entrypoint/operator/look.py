@@ -39,11 +39,19 @@ class Look(NamedTuple):
 _Result = TypeVar("_Result")
 
 
+_BEGIN: Final = """
+begin isolation level repeatable read read only;
+set local search_path = pg_catalog, pg_temp
+"""
+"""An operator may be a superuser, and a database's own role may have put functions and a
+search_path there that would be taken for the server's."""
+
+
 @contextmanager
 def snapshot(session: Session) -> Iterator[Session]:
-    """One transaction that sees one moment and cannot write."""
+    """One transaction that sees one moment, cannot write, and runs nobody's functions."""
     with translated("beginning to look", remedy="Start again."):
-        session.connection.execute("begin isolation level repeatable read read only")
+        session.connection.execute(_BEGIN)
     yield session
     with translated("looking", remedy="Start again."):
         session.connection.execute("rollback")

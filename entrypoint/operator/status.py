@@ -43,7 +43,7 @@ def status(server: Server) -> Status:
     Raises `RefusedError` or `UnreachableError` when the server's databases cannot be listed; one
     that cannot be looked at has a failure in its row.
     """
-    with closing(server.open()) as session:
+    with closing(server.open()) as session, look.snapshot(session):
         there = {database.name: database for database in databases.find(session)}
         sessions = Counter(dict(_rows(session, _SESSIONS, [NAME])))
         holders = dict(_rows(session, _HOLDERS))

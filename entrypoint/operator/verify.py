@@ -22,7 +22,7 @@ def verify(server: Server) -> Verification:
     `UnreachableError` when the server's databases cannot be listed; a single one that cannot be
     looked at is a failure in the answer.
     """
-    with closing(server.open()) as session:
+    with closing(server.open()) as session, look.snapshot(session):
         there = {database.name: database for database in databases.find(session)}
     own = {service.database: service for service in server.selected}
     names = [name for name in (placement.DEFAULT, *own) if name in there]

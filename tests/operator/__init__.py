@@ -1,0 +1,1 @@
+"""Operators' commands, run as programs against real servers."""

@@ -1,0 +1,361 @@
+"""`entrypoint verify`: every stray is found once, whose it is, and nothing that belongs is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_database
+
+if TYPE_CHECKING:
+    from tests.operator.conftest import Answer, Operator
+
+SSO, AI, FINANCE, PDV, _, OMNI = SERVICES
+
+
+class Stray(NamedTuple):
+    """A statement that makes an object, and how it is named."""
+
+    statement: str
+    kind: str
+    object: str
+    service: str | None
+
+
+STRAYS = [
+    # of each prefix
+    Stray("create table sso_users (id serial primary key, t text)", "table", "sso_users", SSO),
+    Stray("create table ai_prompts (id int)", "table", "ai_prompts", AI),
+    Stray("create table finance_bills (id int)", "table", "finance_bills", FINANCE),
+    Stray("create table pdv_sales (id int)", "table", "pdv_sales", PDV),
+    Stray("create table rpg_x (id int)", "table", "rpg_x", RPG),
+    Stray("create table dnd_spells (id int)", "table", "dnd_spells", RPG),
+    Stray("create table omni_chats (id int)", "table", "omni_chats", OMNI),
+    # a prefix is literal: neither case nor `_` is bent
+    Stray("create table rpgx (id int)", "table", "rpgx", None),
+    Stray("create table rpg (id int)", "table", "rpg", None),
+    Stray('create table "RPG_x" (id int)', "table", "RPG_x", None),
+    Stray('create table "rpg-x" (id int)', "table", "rpg-x", None),
+    Stray('create table "rpg_Mixed Case" (id int)', "table", "rpg_Mixed Case", RPG),
+    Stray('create table "%_x" (id int)', "table", "%_x", None),
+    Stray('create table "a""b\'c" (id int)', "table", "a\"b'c", None),
+    Stray("create table plain (id int)", "table", "plain", None),
+    # any schema counts, by the object's own name
+    Stray("create table app.ai_tables (id int)", "table", "app.ai_tables", AI),
+    Stray("create table app.plain (id int)", "table", "app.plain", None),
+    Stray("create table rpg_space.plain (id int)", "table", "rpg_space.plain", None),
+    Stray("create view app.omni_views as select 1 as a", "view", "app.omni_views", OMNI),
+    # each kind
+    Stray("create unlogged table ai_fast (id int)", "table", "ai_fast", AI),
+    Stray("create table pdv_typed of rpg_pair", "table", "pdv_typed", PDV),
+    Stray("create table pdv_child () inherits (pdv_sales)", "table", "pdv_child", PDV),
+    Stray("create table sso_ids (id int generated always as identity)", "table", "sso_ids", SSO),
+    Stray("create view finance_open as select 1 as a", "view", "finance_open", FINANCE),
+    Stray(
+        "create materialized view omni_mat as select generate_series(1, 50) as id",
+        "materialized view",
+        "omni_mat",
+        OMNI,
+    ),
+    Stray(
+        "create foreign table pdv_remote (id int) server loop", "foreign table", "pdv_remote", PDV
+    ),
+    Stray("create sequence dnd_numbers", "sequence", "dnd_numbers", RPG),
+    Stray("create sequence numbers", "sequence", "numbers", None),
+    Stray("create type rpg_mood as enum ('sad', 'ok')", "type", "rpg_mood", RPG),
+    Stray("create domain rpg_positive as int check (value > 0)", "type", "rpg_positive", RPG),
+    Stray("create type rpg_span as range (subtype = float8)", "type", "rpg_span", RPG),
+    Stray("create function rpg_f(int) returns int return 1", "function", "rpg_f(integer)", RPG),
+    Stray(
+        "create function rpg_f(a text, b rpg_mood) returns int return 1",
+        "function",
+        "rpg_f(a text, b public.rpg_mood)",
+        RPG,
+    ),
+    Stray("create function f() returns int return 1", "function", "f()", None),
+    Stray(
+        "create function ai_touch() returns trigger language plpgsql as 'begin return new; end'",
+        "function",
+        "ai_touch()",
+        AI,
+    ),
+    Stray("create procedure sso_p() begin atomic select 1; end", "procedure", "sso_p()", SSO),
+    Stray(
+        "create aggregate ai_sum (int) (sfunc = int4pl, stype = int)",
+        "aggregate",
+        "ai_sum(integer)",
+        AI,
+    ),
+    Stray(
+        "create table finance_by_year (id int, year int) partition by list (year)",
+        "table",
+        "finance_by_year",
+        FINANCE,
+    ),
+    Stray(
+        "create table omni_empty_tree (id int) partition by list (id)",
+        "table",
+        "omni_empty_tree",
+        OMNI,
+    ),
+    Stray("create table tables (id int)", "table", "tables", None),
+]
+
+BEFORE = """
+create extension hstore; create extension citext; create extension pg_trgm;
+create extension postgres_fdw; create server loop foreign data wrapper postgres_fdw;
+create schema app; create schema rpg_space; create type rpg_pair as (a int, b int);
+"""
+
+NOT_STRAY = """
+-- they follow their table
+create table finance_2024 partition of finance_by_year for values in (2024) partition by list (id);
+create table rpg_2024_1 partition of finance_2024 for values in (1);
+create table app.plain_2024_2 partition of finance_2024 for values in (2);
+create index rpg_index on rpg_x (id);
+create trigger touch before insert on ai_prompts for each row execute function ai_touch();
+create statistics rpg_statistics on t, id from sso_users;
+-- an extension's
+create table rpg_config (id int); alter extension hstore add table rpg_config;
+create function ai_extra() returns int return 1; alter extension hstore add function ai_extra();
+create schema sso_tools; create table sso_tools.sso_tool (id int);
+alter extension citext add schema sso_tools;
+-- the tools' own
+create schema drizzle; create table drizzle.__drizzle_migrations (id serial primary key);
+create table _prisma_migrations (id int); create table app._prisma_migrations (id int);
+create table _schema_migrations (id int); create table schema_migrations (id int);
+create table alembic_version (id int); create table flyway_schema_history (id int);
+create table knex_migrations (id serial); create table knex_migrations_lock (id serial);
+create table pgmigrations (id int); create table spatial_ref_sys (id int);
+"""
+
+Named = tuple[str | None, str | None, str | None]
+
+
+def named(findings: list[dict[str, Any]]) -> list[Named]:
+    """What the strays among the findings are, and whose."""
+    return [(f["kind"], f["object"], f["service"]) for f in findings if f["object"] is not None]
+
+
+@pytest.fixture
+def strewn(operator: Operator) -> Operator:
+    """A server with `STRAYS` in `postgres`, among much that belongs there."""
+    operator.execute(BEFORE + ";".join(stray.statement for stray in STRAYS) + ";" + NOT_STRAY)
+    return operator
+
+
+def test_every_stray_is_named_once(strewn: Operator) -> None:
+    """Of all kinds, prefixes and schemas, with its owner; nothing that belongs is named."""
+    answer = strewn.run("verify", "--json")
+
+    expected: list[Named] = [(s.kind, s.object, s.service) for s in STRAYS]
+    expected.append(("type", "rpg_pair", RPG))
+    assert len(expected) > 40
+    key = repr
+    assert sorted(named(answer.findings), key=key) == sorted(expected, key=key)
+    assert answer.code == 9
+    assert {(f["level"], f["finding"], f["database"]) for f in answer.findings} == {
+        ("misplaced", "stray_object", "postgres")
+    }
+    assert answer.json["databases"] == ["postgres", *SERVICES.values()]
+    assert answer.json["failures"] == []
+
+
+def test_a_remedy_is_a_command_where_there_is_one(strewn: Operator) -> None:
+    """What somebody's prefix claims is transferred; the rest is a person's decision."""
+    for found in strewn.run("verify", "--json").findings:
+        if found["service"]:
+            assert found["remedy"] == f"Run entrypoint transfer {found['service']}."
+            assert f"is {found['service']}'s" in found["message"]
+        else:
+            assert found["remedy"].startswith("Move it to the database of whoever uses it")
+            assert "claimed by no service's prefix" in found["message"]
+        assert repr(found["object"]) in found["message"]
+
+
+def test_the_table_says_the_same(strewn: Operator) -> None:
+    """For people: a row for each, and the sum in the last line."""
+    answer = strewn.run("verify")
+
+    lines = answer.out.splitlines()
+    rows = [line.split() for line in lines if line.startswith(" misplaced")]
+    assert sorted(f"{row[2]} {row[3]}" for row in rows if row[2] in ("table", "sequence")) == (
+        sorted(
+            f"{s.kind} {s.object}".split(" Case")[0]
+            for s in STRAYS
+            if s.kind in ("table", "sequence")
+        )
+    )
+    assert len(rows) == len(STRAYS) + 1
+    assert lines[-1].startswith("7 databases looked at on 127.0.0.1:")
+    assert lines[-1].endswith(f": {len(rows)} misplaced, 0 notices")
+
+
+def stray(answer: Answer, name: str) -> dict[str, Any]:
+    """The only finding of an object."""
+    [found] = [found for found in answer.findings if found["object"] == name]
+    return found
+
+
+def test_rows_and_sizes(operator: Operator) -> None:
+    """Where an object has some: a partitioned table's are those of its partitions."""
+    operator.execute(
+        "create table sso_users (id serial primary key, t text);"
+        "insert into sso_users (t) select repeat('x', 100) from generate_series(1, 1000); "
+        "create table ai_tree (id int, year int) partition by list (year);"
+        "create table ai_1 partition of ai_tree for values in (1) partition by list (id);"
+        "create table ai_1_1 partition of ai_1 for values in (1);"
+        "create table ai_1_2 partition of ai_1 for values in (2);"
+        "create table ai_2 partition of ai_tree for values in (2);"
+        "insert into ai_tree select 1 + i % 2, 1 from generate_series(1, 300) i;"
+        "insert into ai_tree select 1, 2 from generate_series(1, 100) i;"
+        "create table ai_bare (id int) partition by list (id);"
+        "create sequence rpg_numbers; create view rpg_view as select 1 as a;"
+        "create materialized view rpg_mat as select generate_series(1, 50) as id;"
+        "create type rpg_type as (a int); create table pdv_empty (id int); analyze"
+    )
+    answer = operator.run("verify", "--json")
+
+    numbers = {f["object"]: (f["rows"], f["size_bytes"]) for f in answer.findings}
+    query = "select sum(pg_total_relation_size(c::regclass)) from unnest(%s::text[]) as c"
+    with operator.server.connect() as connection:
+        sizes = [
+            connection.execute(query, [names]).fetchall()[0][0]
+            for names in (["sso_users"], ["ai_1_1", "ai_1_2", "ai_2"], ["rpg_mat"], ["rpg_numbers"])
+        ]
+    assert numbers == {
+        "sso_users": (1000, sizes[0]),
+        "ai_tree": (400, sizes[1]),
+        "ai_bare": (None, None),
+        "rpg_mat": (50, sizes[2]),
+        "rpg_numbers": (None, sizes[3]),
+        "rpg_view": (None, None),
+        "rpg_type": (None, None),
+        "pdv_empty": (0, 0),
+    }
+
+
+
+def test_a_table_that_somebody_holds(operator: Operator) -> None:
+    """Verify does not wait for it: named as ever, only the sizes are unknown."""
+    operator.execute("create table rpg_held (id int); create table rpg_free (id int)")
+    with operator.server.connect() as connection, connection.transaction():
+        connection.execute("lock table rpg_held in access exclusive mode")
+        answer = operator.run("verify", "--json")
+
+    assert answer.code == 9
+    assert named(answer.findings) == [("table", "rpg_free", RPG), ("table", "rpg_held", RPG)]
+    assert [found["size_bytes"] for found in answer.findings] == [None, None]
+
+
+def test_in_a_service_s_database(operator: Operator) -> None:
+    """Another's prefix is misplaced, nobody's is a notice, its own and the tools' are neither."""
+    operator.execute(
+        "create extension hstore; create table rpg_x (id serial); create table dnd_y (id int);"
+        "create table sso_users (id int); create table rpgx (id int); create sequence omni_s;"
+        "create table _prisma_migrations (id int); create schema app;"
+        "create type app.mood as enum ('a'); create function rpg_f() returns int return 1",
+        RPG_DB,
+    )
+    answer = operator.run("verify", "--json")
+
+    found = [(f["level"], f["finding"], f["object"], f["service"]) for f in answer.findings]
+    assert sorted(found, key=repr) == [
+        ("misplaced", "foreign_object", "omni_s", OMNI),
+        ("misplaced", "foreign_object", "sso_users", SSO),
+        ("notice", "unprefixed_object", "app.mood", None),
+        ("notice", "unprefixed_object", "rpgx", None),
+    ]
+    assert {f["database"] for f in answer.findings} == {RPG_DB}
+    assert stray(answer, "sso_users")["remedy"] == "Move it to 'gaqno_sso_db', or drop it."
+    assert "Rename it" in stray(answer, "rpgx")["remedy"]
+    assert answer.code == 9
+
+
+def test_a_service_without_prefixes(operator: Operator) -> None:
+    """Nothing in its own database is a notice; another's prefix is still misplaced."""
+    create_database(operator.server, "orders_db")
+    operator.execute("create table anything (id int); create table rpg_x (id int)", "orders_db")
+    environ = operator.registry(("orders", "orders_db", []), ("rpg", RPG_DB, ["rpg_"]))
+    ignored = [word for name in SERVICES.values() for word in ("--ignore", name)]
+
+    answer = operator.run("verify", "--json", *ignored, environ=environ)
+
+    assert named(answer.findings) == [("table", "rpg_x", "rpg")]
+
+
+def test_the_longest_prefix_wins(operator: Operator) -> None:
+    """A service whose prefix begins with another's keeps its own."""
+    operator.execute("create table rpg_items_x (id int); create table rpg_x (id int)")
+    environ = operator.registry(("rpg", RPG_DB, ["rpg_"]), ("items", "gaqno_ai_db", ["rpg_items_"]))
+    answer = operator.run(
+        "verify",
+        "--json",
+        "--service",
+        "rpg",
+        "--service",
+        "items",
+        *(w for n in SERVICES.values() for w in ("--ignore", n)),
+        environ=environ,
+    )
+
+    assert named(answer.findings) == [
+        ("table", "rpg_items_x", "items"),
+        ("table", "rpg_x", "rpg"),
+    ]
+
+
+def test_bookkeeping_of_one_s_own(operator: Operator) -> None:
+    """`verify.bookkeeping` replaces the list, in the file or in its variable."""
+    operator.execute(
+        "create table pgmigrations (id int); create schema app; create table app.log (id int);"
+        "create table log (id int); create table mine (id int)"
+    )
+    (operator.directory / "entrypoint.toml").write_text(
+        '[verify]\nbookkeeping = ["app.log", "mine"]\n'
+    )
+    answer = operator.run("verify", "--json")
+    assert [f["object"] for f in answer.findings] == ["log", "pgmigrations"]
+
+    answer = operator.run("verify", "--json", environ={"ENTRYPOINT_VERIFY_BOOKKEEPING": "log"})
+    assert [f["object"] for f in answer.findings] == ["mine", "pgmigrations"]
+
+
+def test_one_service_only(strewn: Operator) -> None:
+    """`--service` looks at its database, and at the strays in `postgres` that are its own."""
+    strewn.execute("create table sso_x (id int)", RPG_DB)
+    create_database(strewn.server, "unclaimed")
+
+    answer = strewn.run("verify", "--json", "--service", RPG)
+
+    assert answer.json["databases"] == ["postgres", RPG_DB]
+    in_postgres = [f for f in answer.findings if f["database"] == "postgres"]
+    assert {f["service"] for f in in_postgres} == {RPG}
+    assert len(in_postgres) == 1 + sum(s.service == RPG for s in STRAYS)
+    assert [f["object"] for f in answer.findings if f["database"] == RPG_DB] == ["sso_x"]
+    assert "database_unclaimed" not in answer.kinds()
+
+
+
+LIES = """
+create function public."left"(name, int) returns text language plpgsql as
+  $$ begin raise exception 'run as %', current_user; end $$;
+create function public.pg_get_userbyid(oid) returns name language plpgsql as
+  $$ begin raise exception 'run as %', current_user; end $$;
+create function public.starts_with(name, text) returns bool language plpgsql as
+  $$ begin raise exception 'run as %', current_user; end $$;
+"""
+
+
+@pytest.mark.parametrize("database", ["postgres", RPG_DB])
+def test_nobody_s_functions_are_run(operator: Operator, database: str) -> None:
+    """Whoever may create one that looks like the server's own does not become the operator."""
+    operator.execute(
+        f"{LIES} alter database {database} set search_path = public, pg_catalog", database
+    )
+    answers = [operator.run(word, "--json", "--service", RPG) for word in ("verify", "status")]
+
+    assert answers[0].json["failures"] == []
+    assert [answer.code for answer in answers] == [0, 0]
+    assert operator.run("create", "--service", RPG).code == 0
