@@ -33,7 +33,7 @@ class Object(NamedTuple):
     """Of a function."""
 
     rows: int | None = None
-    """By the planner's or the statistics' estimate; of a table."""
+    """By the planner's or the statistics' estimate, the greater; of a table."""
 
     size_bytes: int | None = None
     """With indexes and TOAST; None where it was locked, or has no storage."""
@@ -45,7 +45,8 @@ class Object(NamedTuple):
 
 
 # What belongs to an extension, itself or its schema, is the extension's. Every relation of a
-# partition tree counts for its root.
+# partition tree counts for its root. Of the planner's and the statistics' rows the greater: the one
+# is as old as the last ANALYZE, the other begins with the server's last crash.
 _QUERY: Final = """
 with recursive space as materialized (
   select n.oid, nspname from pg_namespace n
@@ -65,8 +66,7 @@ with recursive space as materialized (
 ), measure as (
   select root,
     sum(case when relkind in ('r', 'm') then
-      case when reltuples >= 0 then reltuples else pg_stat_get_live_tuples(c.oid) end end)::int8
-      as rows,
+      greatest(reltuples, pg_stat_get_live_tuples(c.oid)) end)::int8 as rows,
     sum(case when %(sizes)s and relkind in ('r', 'm', 'S') then pg_total_relation_size(c.oid) end
       )::int8 as size_bytes
   from tree join pg_class c on c.oid = tree.oid group by root

@@ -236,6 +236,21 @@ def test_rows_and_sizes(operator: Operator) -> None:
     }
 
 
+def test_rows_of_what_nobody_analyzed(operator: Operator) -> None:
+    """A table that was filled since it was last analyzed, or never was, does not pass as empty."""
+    with operator.server.connect() as connection:
+        connection.execute(
+            "create table rpg_new (id int); insert into rpg_new select generate_series(1, 10);"
+            "create table rpg_grown (id int)"
+        )
+        connection.execute("analyze rpg_grown")
+        connection.execute("insert into rpg_grown select generate_series(1, 20)")
+        connection.execute("select pg_stat_force_next_flush()")
+    answer = operator.run("verify", "--json")
+
+    assert stray(answer, "rpg_new")["rows"] == 10
+    assert stray(answer, "rpg_grown")["rows"] == 20
+
 
 def test_a_table_that_somebody_holds(operator: Operator) -> None:
     """Verify does not wait for it: named as ever, only the sizes are unknown."""
