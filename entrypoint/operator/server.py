@@ -120,7 +120,7 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     return Server(
         conninfo,
         registry,
-        tuple(registry[name] for name in names or registry),
+        tuple(registry[name] for name in dict.fromkeys(names or registry)),
         (maintenance,) if maintenance else MAINTENANCE,
         (*sources.get("verify.ignore", default=()), *ignored),
         sources.get("verify.bookkeeping", default=None),

@@ -352,6 +352,16 @@ def test_one_service_only(strewn: Operator) -> None:
     assert "database_unclaimed" not in answer.kinds()
 
 
+def test_a_service_that_is_named_twice(operator: Operator) -> None:
+    """Is asked for once: one row, and still not the whole server."""
+    environ = operator.registry(("rpg", RPG_DB, ["rpg_"]), ("sso", "gaqno_sso_db", ["sso_"]))
+    twice = ["--service", "rpg", "--service", "rpg"]
+
+    answer = operator.run("verify", "--json", *twice, environ=environ)
+    assert (answer.json["databases"], answer.findings) == (["postgres", RPG_DB], [])
+    assert len(operator.run("status", "--json", *twice, environ=environ).rows) == 1
+    assert len(operator.run("create", "--json", *twice, environ=environ).json["databases"]) == 1
+
 
 LIES = """
 create function public."left"(name, int) returns text language plpgsql as
