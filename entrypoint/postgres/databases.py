@@ -42,7 +42,8 @@ def find(session: Session) -> list[Database]:
     """All databases, by name. Raises `RefusedError` and `UnreachableError`."""
     stale = "false"
     if session.server_version >= _COLLATION_SINCE:
-        stale = "datcollversion is distinct from pg_database_collation_actual_version(d.oid)"
+        stale = """datcollversion is not null
+            and datcollversion is distinct from pg_database_collation_actual_version(d.oid)"""
     query = f"""
         select datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datistemplate,
           datallowconn, has_database_privilege('public', d.oid, 'connect'),
