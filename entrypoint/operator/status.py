@@ -1,6 +1,7 @@
 """What each service's database is like right now. Reads only."""
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -67,9 +68,9 @@ def exit_code(answer: Status) -> int:
     return max((row.failure.exit_code for row in answer.services if row.failure), default=0)
 
 
-def _rows(session: Session, query: str, params: list[Any] | None = None) -> list[Any]:
+def _rows(session: Session, query: str, params: Sequence[object] | None = None) -> list[Any]:
     with translated("looking at sessions", remedy="Start again."):
-        return session.connection.execute(query.encode(), params).fetchall()
+        return databases.shared(session, query, params)
 
 
 def _row(

@@ -1,10 +1,14 @@
 """The databases of a server: which there are, and how one is created."""
 
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.rows import TupleRow
 
 from .. import log
 from .session import Session, translated
@@ -54,8 +58,24 @@ def find(session: Session) -> list[Database]:
         from pg_catalog.pg_database d order by datname collate "C"
         """  # noqa: S608  two texts of our own
     with translated("listing the databases", remedy="Let the role read pg_database."):
-        rows = session.connection.execute(query.encode()).fetchall()
-    return [Database(*row) for row in rows]
+        return [Database(*row) for row in shared(session, query)]
+
+
+class _AnyEncoding(Loader):
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "backslashreplace")
+
+
+def shared(session: Session, query: str, params: Sequence[object] | None = None) -> list[TupleRow]:
+    """The rows of a query over what all databases share. Raises psycopg's errors.
+
+    A name or comment there has the encoding of the database in which somebody wrote it; what is
+    not UTF-8 is escaped.
+    """
+    with session.connection.cursor() as cursor:
+        for kind in ("name", "text"):
+            cursor.adapters.register_loader(kind, _AnyEncoding)
+        return cursor.execute(query.encode(), params).fetchall()
 
 
 def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: float) -> bool:

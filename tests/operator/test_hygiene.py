@@ -114,6 +114,21 @@ def test_an_encoding_that_is_not_utf8(operator: Operator, encoding: str) -> None
     assert encoding in found["message"]
 
 
+def test_texts_that_are_not_utf8(operator: Operator) -> None:
+    """Names and comments from a database of another encoding hinder no command."""
+    create_database(operator.server, "latin", "template template0 encoding 'LATIN1'")
+    operator.execute(r"comment on database latin is U&'Produ\00e7\00e3o'", "latin")
+    operator.execute(r'create database U&"relat\00f3rio"', "latin")
+    try:
+        answer = operator.run("verify", "--json")
+        unclaimed = [found["database"] for found in answer.findings]
+        assert sorted(unclaimed) == ["latin", r"relat\xf3rio"]
+        assert answer.code == 0
+        assert operator.run("create", "--dry-run").code == 0
+        assert operator.run("status").code == 0
+    finally:
+        operator.execute(r'drop database U&"relat\00f3rio"', "latin")
+
 
 def test_a_name_that_cannot_be_read(operator: Operator) -> None:
     """A SQL_ASCII database with bytes that are not UTF-8 could not be looked at: never clean."""
