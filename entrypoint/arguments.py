@@ -35,6 +35,14 @@ _URL: Final = """examples:
   entrypoint url gaqno-rpg-service --env --show-password >> .env
 """
 
+_TRANSFER: Final = """examples:
+  entrypoint transfer gaqno-rpg-service --dry-run
+  entrypoint transfer gaqno-rpg-service --allow fk:rpg_heroes_user_id_fkey --report moved.md
+  entrypoint transfer gaqno-rpg-service --with drizzle.__drizzle_migrations --yes
+  entrypoint transfer gaqno-rpg-service --undo
+  entrypoint transfer gaqno-rpg-service --drop-quarantine
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     """Every command with its options."""
@@ -76,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="show it again and again, every 2 s",
     )
+    _transfer(commands)
     url = _command(commands, "url", "print a service's DATABASE_URL", _URL)
     url.add_argument("service", metavar="SERVICE")
     _server(url)
@@ -84,6 +93,46 @@ def parser() -> argparse.ArgumentParser:
     completion = _command(commands, "completion", "print a shell's completion script", "")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return top
+
+
+def _transfer(commands: "_Commands") -> None:
+    text = "move a service's objects out of a shared database"
+    transfer = _command(commands, "transfer", text, _TRANSFER)
+    transfer.add_argument("service", metavar="SERVICE")
+    _server(transfer)
+    transfer.add_argument(
+        "--from",
+        dest="database",
+        default="postgres",
+        metavar="DATABASE",
+        help="where they are; postgres by default",
+    )
+    transfer.add_argument("--to", metavar="URL", help="another server for the target")
+    transfer.add_argument(
+        "--with",
+        dest="extra",
+        action="append",
+        default=[],
+        metavar="TABLE",
+        help="a table that moves too, though its name does not say so; may be repeated",
+    )
+    transfer.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an obstacle that is agreed to; may be repeated",
+    )
+    transfer.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="2 by default")
+    transfer.add_argument("--yes", action="store_true", help="do not ask")
+    transfer.add_argument("--json", action="store_true", help="for machines")
+    transfer.add_argument("--report", metavar="FILE", help="write what was done as Markdown")
+    what = transfer.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="only say what would move")
+    what.add_argument("--undo", action="store_true", help="put everything back")
+    what.add_argument(
+        "--drop-quarantine", action="store_true", help="remove what was moved from the source"
+    )
 
 
 def _command(commands: "_Commands", name: str, text: str, examples: str) -> argparse.ArgumentParser:
@@ -125,3 +174,10 @@ def _seconds(text: str) -> float:
     if not 0.1 <= seconds <= 3600:  # noqa: PLR2004  what a person would watch
         raise argparse.ArgumentTypeError("must be a number of seconds from 0.1 to 3600")
     return seconds
+
+
+def _jobs(text: str) -> int:
+    jobs = int(text)
+    if not 1 <= jobs <= 64:  # noqa: PLR2004  more would only wait for each other
+        raise argparse.ArgumentTypeError("must be a number from 1 to 64")
+    return jobs

@@ -75,7 +75,7 @@ def _operate(arguments: "argparse.Namespace") -> int:
     while True:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         try:
-            answer = command.run(arguments, width)
+            answer = command.run(arguments, width, _ask if sys.stdin.isatty() else None)
         except EntrypointError as error:
             error.step = arguments.command
             raise
@@ -84,6 +84,15 @@ def _operate(arguments: "argparse.Namespace") -> int:
             return answer.exit_code
         _write(CLEAR + answer.text if width else answer.text)
         time.sleep(watch)
+
+
+def _ask(question: str) -> bool:
+    """Ask on the terminal; only a whole yes agrees."""
+    import sys
+
+    sys.stderr.write(f"{question} [yes/no] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() == "yes"
 
 
 def _write(text: str) -> int:

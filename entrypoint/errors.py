@@ -12,6 +12,7 @@
     |     |- PushError          7  push-db failed, timed out, or could not be proved
     |     |- SeedError          8  the same for the seed
     |     |- MisplacedError     9  objects are in a database where they do not belong
+    |     |- TransferError     10  nothing, or not everything, was moved
     |     `- ExecError    126/127  not executable / not found
     `- Terminated           128+n  ended by signal n
 
@@ -90,6 +91,12 @@ class MisplacedError(EntrypointError):
     """Objects are in a database where they do not belong; everything is as it was pushed."""
 
     exit_code = 9
+
+
+class TransferError(EntrypointError):
+    """A transfer did not happen, or not to its end; the message says what was moved."""
+
+    exit_code = 10
 
 
 class ExecError(EntrypointError):

@@ -1,12 +1,14 @@
 """Runs an operator's command: its answer as text, and the exit code."""
 
 import argparse
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from ..environment import Environment
 from . import create, server, show, status, url, verify
 
-COMMANDS: Final = ("create", "verify", "status", "url")
+Ask = Callable[[str], bool]
+"""Shows a text that ends in a question, and says whether it was agreed to."""
 
 
 class Answer(NamedTuple):
@@ -16,14 +18,20 @@ class Answer(NamedTuple):
     exit_code: int
 
 
-def run(arguments: argparse.Namespace, width: int | None) -> Answer:
-    """Do it. ``width`` is that of the terminal; None where there is none.
+def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Answer:
+    """Do it. ``width`` is that of the terminal, ``ask`` asks a person; None where there is none.
 
-    Raises `SettingsError`, `RefusedError` and `UnreachableError`.
+    Raises `SettingsError`, `RefusedError`, `UnreachableError`, `TransferError` and `Terminated`.
     """
-    named = [arguments.service] if arguments.command == "url" else arguments.service
+    one = arguments.command in ("url", "transfer")
+    named = [arguments.service] if one else arguments.service
     ignored = getattr(arguments, "ignore", [])
     where = server.find(Environment.of_container(), arguments.server, named, ignored)
+    if arguments.command == "transfer":
+        from .transfer import command as transfer
+
+        moved = transfer.run(arguments, where, ask)
+        return Answer(show.as_json(moved) if arguments.json else show.transferred(moved, width), 0)
     if arguments.command == "url":
         shown = arguments.show_password
         text = url.url(where, where.selected[0], show_password=shown, env=arguments.env)

@@ -126,3 +126,64 @@ class Status(_Model):
     format: Literal[1] = 1
     server: str
     services: list[ServiceStatus]
+
+
+class MovedObject(_Model):
+    """A relation that moves, or moved."""
+
+    kind: str
+    object: str
+    reason: str
+    """``prefix``, ``child of ...``, ``of ...`` (a sequence's table), or ``asked for``."""
+
+    rows: int | None = None
+    """Counted when it was moved, estimated in a plan."""
+
+    checksum: str | None = None
+    """Order-free, over every row as text; the same on both sides."""
+
+    size_bytes: int
+
+
+class Obstacle(_Model):
+    """What stands in the way of a transfer."""
+
+    name: str
+    """What ``--allow`` takes."""
+
+    message: str
+    remedy: str
+    allowable: bool
+    allowed: bool
+
+
+class Transferred(_Model):
+    """The answer of `transfer`."""
+
+    format: Literal[1] = 1
+    service: str
+    source: str
+    target: str
+    result: Literal["planned", "moved", "nothing to move", "undone", "dropped"]
+    objects: list[MovedObject] = []
+    along: list[str] = []
+    """Types and functions that the target gets too."""
+
+    extensions: list[str] = []
+    settings: list[str] = []
+    large_objects: int = 0
+    stays: list[str] = []
+    left_out: list[str] = []
+    """Of what moves, what the target does not get: lines of the dump's contents."""
+
+    obstacles: list[Obstacle] = []
+    size_bytes: int = 0
+    estimate_s: float = 0.0
+    facts: int = 0
+    """Compared, and the same on both sides."""
+
+    durations_s: dict[str, float] = {}
+    quarantine: list[str] = []
+    kept_database: str | None = None
+    url: str | None = None
+    next: list[str] = []

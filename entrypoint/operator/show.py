@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .report import Creations, Failure, ServiceStatus, Status, Verification
+from .report import Creations, Failure, ServiceStatus, Status, Transferred, Verification
 
 WIDTH: Final = 160
 """Columns where there is no terminal to ask."""
@@ -70,6 +70,30 @@ def status(answer: Status, width: int | None) -> str:
     columns = ("service", "database", "size", "tables", "sessions", "last push", "tenants", "lock")
     failures = [row.failure for row in answer.services if row.failure]
     return _tables(width, [(columns, [_status(row) for row in answer.services]), _failed(failures)])
+
+
+def transferred(answer: Transferred, width: int | None) -> str:
+    """What moved or would, and what is next."""
+    rows = [
+        (each.object, each.kind, each.reason, _count(each.rows), _bytes(each.size_bytes))
+        for each in answer.objects
+    ]
+    obstacles = [
+        (each.name, "agreed" if each.allowed else "", f"{each.message}. {each.remedy}")
+        for each in answer.obstacles
+    ]
+    lines = [f"{answer.service}: {answer.result}, from {answer.source} to {answer.target}"]
+    if answer.result == "planned":
+        size, seconds = _bytes(answer.size_bytes), answer.estimate_s
+        lines.append(f"{len(rows)} objects, {size}, about {seconds:.0f} s without writers")
+    lines += [f"in quarantine: {schema}" for schema in answer.quarantine]
+    lines += [f"kept: {answer.kept_database}"] if answer.kept_database else []
+    lines += [f"next: {command}" for command in answer.next]
+    sections: list[_Section] = [
+        (("moves", "kind", "why", "rows", "size"), rows),
+        (("in the way", "", "why"), obstacles),
+    ]
+    return _tables(width, sections) + "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _status(row: ServiceStatus) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ tables under it, and must not wait there for as long as somebody else's DDL take
 #
 # An IN list over varchar is written with a cast of the whole array first, and with a cast of each
 # element once it was dumped and restored: both are brought to the form without any.
-FINGERPRINT: Final = r"""
+LINES: Final = r"""
 with member as materialized (
   select classid, objid from pg_depend
   where refclassid = 'pg_extension'::regclass and deptype = 'e'
@@ -45,12 +45,14 @@ with member as materialized (
   from pg_class c join space s on s.oid = relnamespace
   where relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and relpersistence <> 't'
     and c.oid not in (select objid from member where classid = 'pg_class'::regclass)
+    /* relations */
 ), typ as materialized (
   select t.oid, nspname, typname, typtype, typnotnull, typbasetype, typtypmod, typinput,
          typcollation, typdefault, typdefaultbin
   from pg_type t join space s on s.oid = typnamespace
   where (typtype in ('e', 'd', 'r', 'p') or typtype = 'b' and typcategory <> 'A')
     and t.oid not in (select objid from member where classid = 'pg_type'::regclass)
+    /* types */
 ), line (text) as (
   select row('schema', nspname)::text from space
   union all
@@ -135,6 +137,7 @@ with member as materialized (
   join space s on s.oid = pronamespace
   left join pg_aggregate g on aggfnoid = p.oid
   where p.oid not in (select objid from member where classid = 'pg_proc'::regclass)
+    /* functions */
   union all
   -- The internal ones enforce constraints, unless somebody turned them off.
   select row('trigger', tgenabled, case when tgisinternal
@@ -168,7 +171,13 @@ with member as materialized (
     and objid >= 16384 and (classid, objid) not in (select classid, objid from member)
     and coalesce(left(schema, 3), '') <> 'pg_'
     and (d.classid <> 'pg_event_trigger'::regclass or identity <> 'entrypoint_guard')
-)
+)"""
+"""The schema as rows of text, a CTE called ``line``; the last query goes behind it. The three
+comments in it mark where a condition narrows it to some relations, types or functions."""
+
+FINGERPRINT: Final = (
+    LINES
+    + r"""
 select encode(sha256(convert_to(coalesce(string_agg(
          case when strpos(text, 'ARRAY[') > 0 then regexp_replace(regexp_replace(text,
                 '[(](''([^'']|'''')*''::character varying)[)]::text', E'\\1', 'g'),
@@ -177,3 +186,4 @@ select encode(sha256(convert_to(coalesce(string_agg(
        case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
 from line
 """
+)

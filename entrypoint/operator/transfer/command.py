@@ -1,0 +1,59 @@
+"""`entrypoint transfer`, from its arguments to its answer."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from ...environment import Environment
+from ...errors import TransferError
+from .. import server as servers
+from ..report import Transferred
+from ..server import Server
+from . import back, locks, markdown, transfer
+from .progress import Progress
+from .transfer import Ends, Options
+
+Ask = Callable[[str], bool]
+
+
+def run(arguments: argparse.Namespace, server: Server, ask: Ask | None) -> Transferred:
+    """Plan, move, put back or remove, as the arguments say. Raises `TransferError` and others."""
+    [service] = server.selected
+    database = arguments.database
+    options = Options(database, tuple(arguments.extra), frozenset(arguments.allow), arguments.jobs)
+    if arguments.undo or arguments.drop_quarantine:
+        with closing(locks.open_source(server, database)) as session:
+            if arguments.undo:
+                _agree(arguments, ask, f"Put {service.name}'s objects back into {database!r}?")
+                return back.undo(session, server, service, database)
+            _agree(arguments, ask, f"Remove what {service.name} left in {database!r} for ever?")
+            return back.drop(session, server, service, database)
+    target = server
+    if arguments.to:
+        target = servers.find(Environment.of_container(), arguments.to, [service.name], [])
+    answer = transfer.transfer(
+        Ends(server, target, service, options),
+        dry_run=arguments.dry_run,
+        agree=lambda plan: _agree(arguments, ask, _question(plan)),
+        progress=Progress(),
+    )
+    if arguments.report:
+        Path(arguments.report).write_text(markdown.report(answer), encoding="utf-8")
+    return answer
+
+
+def _question(plan: Transferred) -> str:
+    return (
+        f"{markdown.report(plan)}\nMove these {len(plan.objects)} objects, which takes about "
+        f"{plan.estimate_s:.0f} s during which nobody can write to them?"
+    )
+
+
+def _agree(arguments: argparse.Namespace, ask: Ask | None, question: str) -> None:
+    if arguments.yes:
+        return
+    if ask is None or not ask(question):
+        raise TransferError(
+            "nobody agreed; nothing was changed", remedy="Answer yes, or add --yes to agree."
+        )

@@ -1,0 +1,211 @@
+"""Whether the target has what the source had: fact by fact, and row by row."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple
+
+from psycopg import sql
+
+from ...postgres import catalog
+from ...postgres.session import Session, translated
+from .plan import Plan
+from .source import Other, Relation
+
+PG_PROC: Final = 1255
+PG_TYPE: Final = 1247
+
+# How a row is written depends on these; the search_path stays the default, because functions of
+# indexes may need it.
+_SETTINGS: Final = """
+set local timezone = 'utc'; set local datestyle = 'iso, ymd'; set local intervalstyle = 'postgres';
+set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_monetary = 'C';
+set local row_security = off; set local statement_timeout = 0
+"""
+
+_COMMENTS: Final = """
+select row('comment', o.type, o.identity, objsubid, description)::text from pg_description d
+cross join pg_identify_object(classoid, objoid, objsubid) o
+where classoid = 'pg_class'::regclass and (objoid = any (%(oids)s) or exists (
+    select from pg_index where indexrelid = objoid and indrelid = any (%(oids)s)))
+  or classoid = 'pg_constraint'::regclass and exists (
+    select from pg_constraint c where c.oid = objoid and conrelid = any (%(oids)s))
+  or classoid = 'pg_trigger'::regclass and exists (
+    select from pg_trigger t where t.oid = objoid and tgrelid = any (%(oids)s))
+  or classoid = 'pg_policy'::regclass and exists (
+    select from pg_policy p where p.oid = objoid and polrelid = any (%(oids)s))
+  or classoid = 'pg_type'::regclass and objoid = any (%(types)s)
+  or classoid = 'pg_proc'::regclass and objoid = any (%(functions)s)
+"""
+
+_RIGHTS: Final = """
+select row('owner', nspname, relname, pg_get_userbyid(relowner), (
+    select array_agg(acl::text order by acl::text) from unnest(relacl) as each (acl)))::text
+from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = any (%(oids)s)
+union all
+select row('column rights', attrelid::regclass, attname, attacl)::text from pg_attribute
+where attrelid = any (%(oids)s) and attacl is not null and attnum > 0 and not attisdropped
+union all
+select row('type rights', t.oid::regtype, pg_get_userbyid(typowner), typacl)::text from pg_type t
+where t.oid = any (%(types)s)
+union all
+select row('function rights', p.oid::regprocedure, pg_get_userbyid(proowner), proacl)::text
+from pg_proc p where p.oid = any (%(functions)s)
+union all
+select row('default rights', pg_get_userbyid(defaclrole), coalesce(nspname, ''), defaclobjtype,
+    defaclacl)::text
+from pg_default_acl left join pg_namespace n on n.oid = defaclnamespace
+"""
+
+_STATE: Final = """
+select row('populated', oid::regclass, relispopulated)::text from pg_class
+where oid = any (%(oids)s) and relkind = 'm'
+union all
+select row('large object', oid, md5(lo_get(oid)))::text from pg_largeobject_metadata
+where %(blobs)s
+"""
+
+
+_OIDS: Final = """
+select (select json_agg(c.oid::int8) from pg_class c join pg_namespace n on n.oid = relnamespace
+    where (nspname, relname) in (select * from unnest(%s::name[], %s::name[]))),
+  (select json_agg(t.oid::int8) from pg_type t join pg_namespace n on n.oid = typnamespace
+    where (nspname, typname) in (select * from unnest(%s::name[], %s::name[]))),
+  (select json_agg(p.oid::int8) from pg_proc p join pg_namespace n on n.oid = pronamespace
+    where (nspname, proname) in (select * from unnest(%s::name[], %s::name[])))
+"""
+
+
+class Difference(NamedTuple):
+    """A fact that only one side has."""
+
+    side: str
+    """``source`` or ``target``"""
+
+    fact: str
+
+
+class Counted(NamedTuple):
+    """One table's rows and their order-free checksum."""
+
+    relation: Relation
+    rows: int
+    checksum: str
+
+
+class Scope(NamedTuple):
+    """What is compared, as OIDs of one side."""
+
+    oids: list[int]
+    types: list[int]
+    functions: list[int]
+    blobs: bool
+    rights: bool
+
+
+def facts(session: Session, scope: Scope, sequences: Iterable[Relation]) -> set[str]:
+    """Everything but rows, as lines of text; in the session's open transaction."""
+    params = scope._asdict()
+    lines = catalog.LINES
+    for name, condition in (
+        ("relations", "and c.oid = any (%(oids)s)"),
+        ("types", "and t.oid = any (%(types)s)"),
+        ("functions", "and p.oid = any (%(functions)s)"),
+    ):
+        lines = lines.replace(f"/* {name} */", condition)
+    lines = lines.replace("%", "%%").replace("%%(", "%(")  # else they would be parameters
+    queries = [f"{lines} select text from line"]  # noqa: S608  texts of our own
+    queries += [_COMMENTS, _STATE, *([_RIGHTS] if scope.rights else [])]
+    connection = session.connection
+    with translated("comparing facts", remedy="Run the transfer again."):
+        connection.execute(f"savepoint facts; {catalog.SETTINGS}")
+        rows = [
+            text
+            for query in queries
+            for (text,) in connection.execute(query.encode(), params).fetchall()
+        ]
+        for each in sequences:
+            value = sql.SQL("select last_value, is_called from {}").format(
+                sql.Identifier(each.schema, each.name)
+            )
+            rows.append(f"sequence {each.label()} {connection.execute(value).fetchone()}")
+        connection.execute("rollback to facts; release facts")
+    # PostgreSQL 18 names what is in schema public's own rights; the schema itself comes with it.
+    return {row for row in rows if not row.startswith(("(schema,", "(extension,", "(object,"))}
+
+
+def differences(source: set[str], target: set[str]) -> list[Difference]:
+    """What only one of them has."""
+    return [
+        *(Difference("source", fact) for fact in sorted(source - target)),
+        *(Difference("target", fact) for fact in sorted(target - source)),
+    ]
+
+
+def count(
+    sessions: Sequence[Session], tables: Sequence[Relation], done: Callable[[Relation], None]
+) -> list[list[Counted]]:
+    """Count and sum every table in each session, the sessions beside each other."""
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        first = sessions[0]
+        return list(
+            pool.map(
+                lambda session: _count(session, tables, done if session is first else None),
+                sessions,
+            )
+        )
+
+
+def _count(
+    session: Session, tables: Sequence[Relation], done: Callable[[Relation], None] | None
+) -> list[Counted]:
+    counted = []
+    query = sql.SQL(
+        "select count(*), coalesce(sum(hashtextextended((r.*)::text, 0)), 0)::text"
+        " from only {} as r"
+    )
+    with translated("comparing rows", remedy="Run the transfer again."):
+        session.connection.execute(_SETTINGS)
+        for table in tables:
+            name = sql.Identifier(table.schema, table.name)
+            rows, checksum = session.connection.execute(query.format(name)).fetchone() or (0, "")
+            counted.append(Counted(table, rows, checksum))
+            if done:
+                done(table)
+    return counted
+
+
+def scope_of(session: Session, plan: Plan, *, blobs: bool, rights: bool) -> Scope:
+    """The plan's objects by the OIDs that they have in this database."""
+    broken = plan.broken_views()
+    relations = [each for each in plan.relations if each.oid not in broken]
+    groups: tuple[Sequence[Relation | Other], ...] = (
+        relations,
+        [each for each in plan.carried if each.key[0] == PG_TYPE],
+        [each for each in plan.carried if each.key[0] == PG_PROC],
+    )
+    params: list[list[str]] = []
+    for group in groups:
+        params += [[each.schema for each in group], [each.name for each in group]]
+    with translated("looking at what was moved", remedy="Run the transfer again."):
+        found = session.connection.execute(_OIDS, params).fetchone() or (None,) * 3
+    oids, types, functions = (each or [] for each in found)
+    return Scope(oids, types, functions, blobs, rights)
+
+
+def unexplained(plan: Plan, found: Iterable[Difference]) -> list[Difference]:
+    """Differences but for the foreign keys that the plan leaves behind."""
+    relations = plan.source.relations
+    left = [
+        (relations[edge.user].name, edge.name)
+        for edge in plan.crossing
+        if edge.kind == "fk" and edge.user in plan.moving
+    ]
+    return [
+        each
+        for each in found
+        if not (
+            each.side == "source"
+            and each.fact.startswith(("(constraint,", "(comment,"))
+            and any(table in each.fact and name in each.fact for table, name in left)
+        )
+    ]

@@ -1,0 +1,111 @@
+"""The source's locks and its snapshot: what makes a transfer see every acknowledged row."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+
+from ...errors import TransferError
+from ...postgres.session import Session, translated
+from ..server import Server
+from .plan import Plan
+from .target import require_direct
+
+KEY: Final = 0x656E747279  # "entry"
+"""Of the advisory lock in the source: one transfer at a time."""
+
+TIMEOUT_S: Final = 10.0
+"""Seconds to wait for the tables' locks; whoever comes later waits behind us meanwhile."""
+
+
+@dataclass
+class Alive:
+    """The source's session as a watch: without it the snapshot and the locks are gone."""
+
+    session: Session
+
+    def fileno(self) -> int:
+        """The socket to watch."""
+        return self.session.connection.fileno()
+
+    def check(self) -> None:
+        """Raise `TransferError` if the session is gone."""
+        if self.session.gone():
+            raise TransferError(
+                "the session that holds the source's locks was lost",
+                remedy="Find in the server's log who ended it, and run the transfer again.",
+            )
+
+
+def take(session: Session, plan: Plan) -> None:
+    """Begin the transaction of the move and lock its tables against writers.
+
+    Readers go on. The locks come first: the snapshot of the transaction is taken after them, so
+    that no acknowledged row is missing in it. Raises `TransferError` when a lock is not to be had
+    within `TIMEOUT_S` seconds.
+    """
+    tables = [each.quoted() for each in plan.relations if each.kind in "rp"]
+    connection = session.connection
+    with translated("locking the tables", remedy="Start again."):
+        connection.execute("begin isolation level repeatable read")
+        connection.execute(
+            f"set local lock_timeout = {int(TIMEOUT_S * 1000)};"
+            "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0"
+        )
+        try:
+            if tables:
+                connection.execute(f"lock table {', '.join(tables)} in share mode".encode())
+        except psycopg.errors.LockNotAvailable:
+            raise TransferError(
+                f"the tables could not be locked within {TIMEOUT_S:.0f} s",
+                remedy="Stop what writes to them in long transactions, and run it again.",
+            ) from None
+
+
+def export(session: Session) -> str:
+    """Share the transaction's snapshot; its name is good as long as the transaction."""
+    with translated("exporting a snapshot", remedy="Start again."):
+        row = session.connection.execute("select pg_catalog.pg_export_snapshot()").fetchone()
+    return str(row[0]) if row else ""
+
+
+def begin(session: Session, snapshot: str | None) -> None:
+    """Begin to read, from a shared snapshot where one is named."""
+    with translated("beginning to compare", remedy="Run the transfer again."):
+        session.connection.execute("begin isolation level repeatable read read only")
+        if snapshot:
+            session.connection.execute(f"set transaction snapshot '{snapshot}'".encode())
+
+
+def open_source(server: Server, database: str) -> Session:
+    """A session in the source that nobody else transfers from.
+
+    Raises `TransferError` when somebody does, or behind a pooler.
+    """
+    session = server.session(database)
+    try:
+        require_direct(session)
+        _lock(session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _lock(session: Session) -> None:
+    with translated("taking the transfer's lock", remedy="Start again."):
+        row = session.connection.execute("select pg_try_advisory_lock(%s)", [KEY]).fetchone()
+        if row and row[0]:
+            return
+        holder = session.connection.execute(
+            "select a.pid, a.application_name, host(a.client_addr), a.backend_start::text"
+            " from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)"
+            " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
+            [KEY >> 32, KEY & 0xFFFFFFFF],
+        ).fetchone()
+    pid, name, where, since = holder or ("unknown", "somebody", None, "an unknown time")
+    raise TransferError(
+        f"another transfer from {session.database!r} is under way: pid {pid} ({name}, from "
+        f"{where or 'a local socket'}, since {since})",
+        remedy="Wait until it is done.",
+    )

@@ -1,0 +1,180 @@
+"""Where moved objects stay in the source until somebody removes them: schemas of their own.
+
+One for each schema that they came from, whose comment says what it is; nothing is ever dropped but
+on request.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from psycopg import sql
+
+from ...errors import TransferError
+from ...postgres.session import Session, translated
+from .plan import Plan
+from .source import MARK, Relation, quoted
+
+MAX_NAME: Final = 63
+
+_ALTER: Final = {
+    "r": "TABLE",
+    "p": "TABLE",
+    "f": "FOREIGN TABLE",
+    "v": "VIEW",
+    "m": "MATERIALIZED VIEW",
+    "S": "SEQUENCE",
+}
+
+
+class Quarantine(NamedTuple):
+    """One schema of moved objects."""
+
+    schema: str
+    service: str
+    database: str
+    """Where the objects went."""
+
+    origin: str
+    """The schema that they came from."""
+
+    at: str
+    size_bytes: int
+
+
+def fill(session: Session, plan: Plan) -> list[str]:
+    """Move the plan's objects into quarantine, in the session's open transaction.
+
+    Returns the schemas. Blocks for the locks; nothing is moved when it raises.
+    """
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    schemas: dict[str, str] = {}
+    connection = session.connection
+    moves = [(_ALTER[each.kind], each.quoted(), each.schema) for each in _in_order(plan)]
+    moves += [(each.kind, each.identity, each.schema) for each in plan.own]
+    for kind, name, origin in moves:
+        if origin not in schemas:
+            schemas[origin] = _create(session, plan, origin, at)
+        statement = f"ALTER {kind} {name} SET SCHEMA {quoted(schemas[origin])}"
+        connection.execute(statement.encode())
+    return list(schemas.values())
+
+
+def _in_order(plan: Plan) -> Iterable[Relation]:
+    """Owned sequences go with their table by themselves."""
+    return (each for each in plan.relations if each.owner_table is None)
+
+
+def _create(session: Session, plan: Plan, origin: str, at: str) -> str:
+    base = f"moved_{plan.service.database}_{origin}".encode()[: MAX_NAME - 4].decode(
+        "utf-8", "ignore"
+    )
+    connection = session.connection
+    row = connection.execute(
+        "select array_agg(nspname::text) from pg_namespace where starts_with(nspname, %s)", [base]
+    ).fetchone()
+    taken = (row[0] if row else None) or []
+    name = next(n for n in (base, *(f"{base}_{i}" for i in range(2, 999))) if n not in taken)
+    note = {
+        "service": plan.service.name,
+        "database": plan.service.database,
+        "origin": origin,
+        "at": at,
+    }
+    identifier = sql.Identifier(name)
+    connection.execute(sql.SQL("create schema {}").format(identifier))
+    comment = sql.SQL("comment on schema {} is {}")
+    connection.execute(comment.format(identifier, sql.Literal(MARK + json.dumps(note))))
+    return name
+
+
+def find(session: Session, service: str | None = None) -> list[Quarantine]:
+    """The quarantines in the session's database, of one service or of all, the oldest first."""
+    query = """
+        select nspname, description, coalesce((
+          select sum(pg_total_relation_size(c.oid)) from pg_class c
+          where relnamespace = n.oid and relkind in ('r', 'm', 'S')), 0)::int8
+        from pg_catalog.pg_namespace n
+        join pg_catalog.pg_description on objoid = n.oid and classoid = 'pg_namespace'::regclass
+        where starts_with(description, %s)
+        """
+    with translated("looking for quarantined objects", remedy="Start again."):
+        rows = session.connection.execute(query, [MARK]).fetchall()
+    found = []
+    for schema, comment, size in rows:
+        with suppress(ValueError, KeyError, TypeError):
+            note: dict[str, Any] = json.loads(comment.removeprefix(MARK))
+            found.append(
+                Quarantine(
+                    schema, note["service"], note["database"], note["origin"], note["at"], size
+                )
+            )
+    found = [each for each in found if service in (None, each.service)]
+    return sorted(found, key=lambda each: each.at)
+
+
+_CONTENT: Final = """
+select case relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'S' then 'SEQUENCE'
+    when 'f' then 'FOREIGN TABLE' else 'TABLE' end, format('%%I.%%I', nspname, relname)
+from pg_class c join pg_namespace n on n.oid = relnamespace
+where nspname = %(schema)s and relkind in ('r', 'p', 'v', 'm', 'S', 'f') and not exists (
+  select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+    and relkind = 'S' and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0
+    and d.deptype in ('a', 'i'))
+union all
+select case typtype when 'd' then 'DOMAIN' else 'TYPE' end, format('%%I.%%I', nspname, typname)
+from pg_type t join pg_namespace n on n.oid = typnamespace
+where nspname = %(schema)s and (typtype in ('e', 'd', 'r') or typtype = 'c' and exists (
+  select from pg_class where oid = typrelid and relkind = 'c'))
+union all
+select case prokind when 'p' then 'PROCEDURE' when 'a' then 'AGGREGATE' else 'FUNCTION' end,
+  format('%%I.%%I(%%s)', nspname, proname, pg_get_function_identity_arguments(p.oid))
+from pg_proc p join pg_namespace n on n.oid = pronamespace
+where nspname = %(schema)s and not exists (select from pg_depend d
+  where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'i')
+"""
+
+
+def empty(session: Session, quarantine: Quarantine) -> int:
+    """Move everything back to where it came from, in the session's open transaction.
+
+    Returns how many objects.
+    """
+    connection = session.connection
+    rows = connection.execute(_CONTENT, {"schema": quarantine.schema}).fetchall()
+    for kind, name in rows:
+        statement = f"ALTER {kind} {name} SET SCHEMA {quoted(quarantine.origin)}"
+        connection.execute(statement.encode())
+    connection.execute(f"DROP SCHEMA {quoted(quarantine.schema)}".encode())
+    return len(rows)
+
+
+_DEPENDENTS: Final = """
+select pg_describe_object(d.classid, d.objid, d.objsubid)
+from pg_depend d
+join pg_class c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid
+left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
+left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+left join pg_class other on other.oid = coalesce(k.conrelid, r.ev_class)
+where c.relnamespace = %(schema)s::regnamespace and d.deptype in ('n', 'a')
+  and other.relnamespace <> c.relnamespace
+"""
+
+
+def drop(session: Session, quarantine: Quarantine) -> None:
+    """Remove a quarantine with all that is in it, for ever; in the session's open transaction.
+
+    Raises `TransferError` when something outside still uses it.
+    """
+    connection = session.connection
+    name = quoted(quarantine.schema)
+    rows = connection.execute(_DEPENDENTS, {"schema": name}).fetchall()
+    if rows:
+        who = ", ".join(each for (each,) in rows[:10])
+        raise TransferError(
+            f"{quarantine.schema!r} is still used: {who}",
+            remedy="Drop what uses it, then run the same again.",
+        )
+    connection.execute(f"DROP SCHEMA {name} CASCADE".encode())

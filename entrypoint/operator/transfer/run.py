@@ -1,0 +1,216 @@
+"""Moves what the plan says: dump, restore beside, compare, and put into place in one commit."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ... import log
+from ...environment import Environment
+from ...errors import EntrypointError, Terminated, TransferError
+from ...postgres.session import Session, translated
+from ..server import Server
+from . import compare, locks, quarantine
+from . import target as target_module
+from .archive import select
+from .compare import Counted
+from .plan import Plan
+from .progress import Progress
+from .source import quoted
+from .target import Target
+from .tools import Runner, Tools
+
+FOLDER: Final = "entrypoint-transfer-"
+
+_TABLE = re.compile(r'(?:dumping contents of|processing data for) table "(.+)"')
+
+
+@dataclass
+class Moved:
+    """What a transfer did."""
+
+    counted: list[Counted] = field(default_factory=list)
+    facts: int = 0
+    left: list[str] = field(default_factory=list)
+    """Lines of the dump that were not restored."""
+
+    quarantine: list[str] = field(default_factory=list)
+    kept: str | None = None
+    """The database that was there before, where it could not be removed."""
+
+
+@dataclass
+class Transfer:
+    """One run; `go` does it."""
+
+    server: Server
+    plan: Plan
+    target: Target
+    tools: Tools
+    environ: Environment
+    jobs: int
+    superuser: bool
+    progress: Progress
+    without: Sequence[str]
+    """Schemas that are no application's, such as quarantines."""
+
+    def go(self, source: Session) -> Moved:
+        """Move everything, or nothing.
+
+        ``source`` is in a transaction that has locked the tables; its commit is the moment of the
+        move. Before it, every failure leaves the source as it was and removes what was made. Raises
+        `TransferError`, `RefusedError`, `UnreachableError` and `Terminated`.
+        """
+        moved = Moved()
+        folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
+        try:
+            self._fill(source, folder, moved)
+            with self.progress.of("swap"):
+                self._swap(source, moved)
+        except BaseException as error:
+            source.close()
+            self._undo(error)
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        with self.progress.of("analyze"):
+            target_module.analyze(self.target.server, self.target)
+        if self.target.exists:
+            moved.kept = target_module.settle(self.target.server, self.target)
+        return moved
+
+    def _fill(self, source: Session, folder: Path, moved: Moved) -> None:
+        snapshot = locks.export(source)
+        with closing(self.target.server.open()) as admin:
+            target_module.create(admin, self.target, source)
+            runner = Runner(self.environ, self.server.conninfo, [locks.Alive(source)], self._hear)
+            there = runner._replace(conninfo=self.target.server.conninfo)
+            with self.progress.of("dump"):
+                self._dump(runner, source.database, snapshot, folder)
+            with self.progress.of("restore"):
+                moved.left = self._restore(there, folder)
+            target_module.configure(admin, self.target, self.plan)
+        with self.progress.of("compare"):
+            self._compare(source, snapshot, moved)
+
+    def _dump(self, runner: Runner, database: str, snapshot: str, folder: Path) -> None:
+        shared = {edge.used for edge in self.plan.crossing if edge.kind == "sequence"}
+        argv = [self.tools.pg_dump, "--format=directory", f"--jobs={self.jobs}", "--compress=0"]
+        argv += [f"--snapshot={snapshot}", "--lock-wait-timeout=10s", "--verbose", "--no-password"]
+        argv += [f"--file={folder / 'dump'}"]
+        argv += [] if self.superuser else ["--no-blobs"]
+        argv += [
+            f"--exclude-table={relation.quoted()}"
+            for relation in self.plan.staying
+            if not relation.extension and relation.oid not in shared
+        ]
+        argv += [f"--exclude-schema={quoted(schema)}" for schema in self.without]
+        runner.run("dump", argv, database)
+
+    def _restore(self, runner: Runner, folder: Path) -> list[str]:
+        listing: list[str] = []
+        quiet = runner._replace(hear=listing.append)
+        dump = str(folder / "dump")
+        quiet.run("list", [self.tools.pg_restore, "--list", dump], self.target.incoming)
+        chosen = select(listing, self.plan.unrestorable())
+        path = folder / "list"
+        path.write_text("\n".join(chosen.restored) + "\n", encoding="utf-8")
+        argv = [self.tools.pg_restore, f"--jobs={self.jobs}", "--exit-on-error", "--verbose"]
+        argv += [f"--use-list={path}", f"--dbname={self.target.incoming}", "--no-password"]
+        argv += [] if self.superuser else ["--no-owner", "--no-privileges"]
+        runner.run("restore", [*argv, dump], self.target.incoming)
+        return chosen.left
+
+    def _hear(self, line: str) -> None:
+        log.event("debug", "transfer.output", line=line)
+        if match := _TABLE.search(line):
+            sizes = {f"{r.schema}.{r.name}": r.size_bytes for r in self.plan.relations}
+            self.progress.advance(sizes.get(match[1], 0))
+
+    def _compare(self, source: Session, snapshot: str, moved: Moved) -> None:
+        plan, target = self.plan, self.target
+        broken = plan.broken_views()
+        relations = [each for each in plan.relations if each.oid not in broken]
+        sequences = [each for each in relations if each.kind == "S"]
+        blobs = self.superuser
+        with (
+            closing(self.server.session(source.database)) as reader,
+            closing(target.server.session(target.incoming)) as other,
+        ):
+            sides = [reader, other]
+            locks.begin(reader, snapshot)
+            locks.begin(other, None)
+            scopes = [
+                compare.scope_of(each, plan, blobs=blobs, rights=self.superuser) for each in sides
+            ]
+            found = [
+                compare.facts(each, scope, sequences)
+                for each, scope in zip(sides, scopes, strict=True)
+            ]
+            _refuse(compare.unexplained(plan, compare.differences(*found)))
+            moved.facts = len(found[0])
+            tables = [each for each in relations if each.kind in "rm"]
+            counts = compare.count(
+                sides, tables, lambda each: self.progress.advance(each.size_bytes)
+            )
+        _refuse_rows(*counts)
+        moved.counted = counts[0]
+
+    def _swap(self, source: Session, moved: Moved) -> None:
+        connection = source.connection
+        with translated("moving the source's objects", remedy="Run the transfer again."):
+            connection.execute(f"set local lock_timeout = {int(locks.TIMEOUT_S * 1000)}")
+            moved.quarantine = quarantine.fill(source, self.plan)
+            if self.target.server is self.server:
+                target_module.swap(source, self.target)
+                connection.execute("commit")
+                return
+        with closing(self.target.server.open()) as admin:
+            admin.connection.execute("begin")
+            target_module.swap(admin, self.target)
+            admin.connection.execute("commit")
+        with translated("moving the source's objects", remedy="Look at both databases."):
+            connection.execute("commit")
+
+    def _undo(self, error: BaseException) -> None:
+        """Remove the incoming database; what cannot be removed is named."""
+        left = target_module.clean(self.target.server, self.target.incoming)
+        if isinstance(error, EntrypointError) and not isinstance(error, Terminated) and left:
+            error.remedy = f"{error.remedy} {left}"
+
+
+def _refuse(found: Sequence[compare.Difference]) -> None:
+    if found:
+        shown = [f"only in the {each.side}: {each.fact[:300]}" for each in found[:10]]
+        raise TransferError(
+            f"{len(found)} facts differ between source and target; nothing was moved",
+            remedy="Report it with these facts, please; the source is as it was.",
+            differences=shown,
+        )
+
+
+def _refuse_rows(source: Sequence[Counted], target: Sequence[Counted]) -> None:
+    differ = [
+        f"{ours.relation.label()}: {ours.rows} and {theirs.rows} rows"
+        for ours, theirs in zip(source, target, strict=True)
+        if (ours.rows, ours.checksum) != (theirs.rows, theirs.checksum)
+    ]
+    if differ:
+        raise TransferError(
+            f"the rows of {len(differ)} tables differ between source and target; nothing was moved",
+            remedy="Report it with these tables, please; the source is as it was.",
+            differences=differ[:20],
+        )
+
+
+def remove_old_folders() -> None:
+    """Remove what transfers that were killed left on disk: there may be rows in it."""
+    for path in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        pid = path.name.removeprefix(FOLDER).partition("-")[0]
+        if path.stat().st_uid == os.geteuid() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,253 @@
+"""What the source database holds, as far as a transfer needs to know. Reads catalogs only."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from psycopg.rows import TupleRow
+
+from ...postgres.session import Session, first_rows, translated
+
+MARK: Final = "entrypoint moved: "
+"""How the comment of a quarantine schema begins; JSON follows."""
+
+Key = tuple[int, int]
+"""An object's address in pg_depend: the OID of its catalog, and its own."""
+
+
+class Relation(NamedTuple):
+    """A table, view, sequence or foreign table of a user."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    """pg_class.relkind"""
+
+    size_bytes: int
+    rows: int
+    parents: tuple[int, ...]
+    """What it is a partition of, or inherits from."""
+
+    owner_table: int | None
+    """Of a sequence, the table whose column owns it."""
+
+    extension: bool
+    partition: bool
+    forced_rls: bool
+    owner: str
+
+    def label(self) -> str:
+        """For people."""
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+    def quoted(self) -> str:
+        """As SQL, and as a pattern for pg_dump that has no wildcards."""
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+
+class Other(NamedTuple):
+    """A type, domain, function or the like."""
+
+    key: Key
+    kind: str
+    """As ALTER has it: TYPE, DOMAIN, FUNCTION, PROCEDURE, AGGREGATE."""
+
+    schema: str
+    name: str
+    identity: str
+    """Schema-qualified SQL, with a function's argument types."""
+
+    body: str
+
+
+class Edge(NamedTuple):
+    """A foreign key, a view's or a default's use of a relation: ``user`` needs ``used``."""
+
+    kind: str
+    """``fk``, ``view`` or ``sequence``."""
+
+    name: str
+    key: Key
+    user: int
+    used: int
+
+
+class Source(NamedTuple):
+    """A database to move from; mappings are by OID."""
+
+    relations: Mapping[int, Relation]
+    others: Mapping[Key, Other]
+    edges: tuple[Edge, ...]
+    parts: frozenset[tuple[int, Key]]
+    """Views, and their indexes, triggers and rules."""
+
+    uses: frozenset[tuple[int, Key]]
+    """Relations, and the types and functions that they use, directly or through others."""
+
+    extensions: tuple[str, ...]
+    large_objects: int
+    settings: tuple[tuple[str | None, str], ...]
+    """ALTER DATABASE ... SET: the role, or None for all, and ``name=value``."""
+
+    encoding: str
+    locale: tuple[str, str]
+    owner: str
+
+    def used_by(self, relations: set[int]) -> set[Key]:
+        """The types and functions that these relations use."""
+        return {key for relation, key in self.uses if relation in relations}
+
+
+_SPACE: Final = f"""
+space as materialized (
+  select n.oid, nspname from pg_namespace n
+  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
+    and not starts_with(coalesce(obj_description(n.oid, 'pg_namespace'), ''), '{MARK}')
+), member as materialized (select classid, objid from pg_depend where deptype = 'e')
+"""  # noqa: S608  a text of our own
+
+_RELATIONS: Final = f"""
+with {_SPACE}
+select json_agg(json_build_array(c.oid::int8, nspname, relname, relkind,
+    case when relkind in ('r', 'm', 'S') then pg_total_relation_size(c.oid) else 0 end,
+    greatest(case when reltuples < 0 then pg_stat_get_live_tuples(c.oid) else reltuples end,
+      0)::int8,
+    coalesce((select json_agg(inhparent::int8) from pg_inherits where inhrelid = c.oid), '[]'),
+    (select refobjid::int8 from pg_depend d where d.classid = 'pg_class'::regclass
+     and d.objid = c.oid and relkind = 'S' and d.refclassid = 'pg_class'::regclass
+     and d.refobjsubid > 0 and d.deptype in ('a', 'i') limit 1),
+    ('pg_class'::regclass::oid, c.oid) in (select classid, objid from member),
+    relispartition, relforcerowsecurity, pg_get_userbyid(relowner)))
+from pg_class c join space s on s.oid = relnamespace
+where relkind in ('r', 'p', 'v', 'm', 'S', 'f') and relpersistence <> 't'
+"""  # noqa: S608  texts of our own
+
+_OTHERS: Final = f"""
+with {_SPACE}
+select json_agg(json_build_array('pg_type'::regclass::int8, t.oid::int8,
+    case typtype when 'd' then 'DOMAIN' else 'TYPE' end, nspname, typname,
+    format('%I.%I', nspname, typname), ''))
+from pg_type t join space s on s.oid = typnamespace
+where (typtype in ('e', 'd', 'r') or typtype = 'b' and typcategory <> 'A'
+    or typtype = 'c' and exists (select from pg_class where oid = typrelid and relkind = 'c'))
+  and ('pg_type'::regclass::oid, t.oid) not in (select classid, objid from member)
+union all
+select json_agg(json_build_array('pg_proc'::regclass::int8, p.oid::int8,
+    case prokind when 'p' then 'PROCEDURE' when 'a' then 'AGGREGATE' else 'FUNCTION' end,
+    nspname, proname, format('%I.%I(%s)', nspname, proname,
+      pg_get_function_identity_arguments(p.oid)), coalesce(prosrc, '')))
+from pg_proc p join space s on s.oid = pronamespace
+where ('pg_proc'::regclass::oid, p.oid) not in (select classid, objid from member)
+  and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass
+    and d.objid = p.oid and d.deptype = 'i')
+"""  # noqa: S608  the same
+
+_EDGES: Final = """
+select json_agg(json_build_array('fk', conname, 'pg_constraint'::regclass::int8, oid::int8,
+    conrelid::int8, confrelid::int8))
+from pg_constraint where contype = 'f' and conparentid = 0
+union all
+select json_agg(distinct jsonb_build_array('view', v.relname, 'pg_class'::regclass::int8,
+    v.oid::int8, v.oid::int8, d.refobjid::int8))
+from pg_depend d join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+join pg_class v on v.oid = r.ev_class
+where d.refclassid = 'pg_class'::regclass and d.refobjid <> v.oid and v.oid >= 16384
+union all
+select json_agg(distinct jsonb_build_array('sequence', s.relname, 'pg_attrdef'::regclass::int8,
+    a.oid::int8, a.adrelid::int8, s.oid::int8))
+from pg_depend d join pg_attrdef a on d.classid = 'pg_attrdef'::regclass and d.objid = a.oid
+join pg_class s on d.refclassid = 'pg_class'::regclass and d.refobjid = s.oid and s.relkind = 'S'
+"""
+
+# From a relation down to every type and function: columns, defaults, constraints, indexes,
+# triggers, rules, policies and what those need. Array types lead to their elements.
+_USES: Final = """
+with recursive start (relation, classid, objid) as (
+  select c.oid, 'pg_class'::regclass::oid, c.oid from pg_class c where c.oid >= 16384
+    and relkind in ('r', 'p', 'v', 'm', 'f')
+  union all select indrelid, 'pg_class'::regclass, indexrelid from pg_index
+    where indexrelid >= 16384
+  union all select adrelid, 'pg_attrdef'::regclass, oid from pg_attrdef
+  union all select conrelid, 'pg_constraint'::regclass, oid from pg_constraint where conrelid > 0
+  union all select tgrelid, 'pg_trigger'::regclass, oid from pg_trigger where not tgisinternal
+  union all select ev_class, 'pg_rewrite'::regclass, oid from pg_rewrite where ev_class >= 16384
+  union all select polrelid, 'pg_policy'::regclass, oid from pg_policy
+), reach (relation, classid, objid) as (
+  select relation, classid, objid from start
+  union
+  select relation, case when t.typelem > 0 and t.typcategory = 'A' then 'pg_type'::regclass::oid
+      else d.refclassid end,
+    case when t.typelem > 0 and t.typcategory = 'A' then t.typelem else d.refobjid end
+  from reach join pg_depend d on d.classid = reach.classid and d.objid = reach.objid
+  left join pg_type t on d.refclassid = 'pg_type'::regclass and t.oid = d.refobjid
+  where d.deptype in ('n', 'a', 'i') and d.refobjid >= 16384
+    and d.refclassid in ('pg_type'::regclass, 'pg_proc'::regclass, 'pg_opclass'::regclass,
+      'pg_operator'::regclass, 'pg_collation'::regclass, 'pg_ts_config'::regclass)
+)
+select json_agg(distinct jsonb_build_array(relation::int8, classid::int8, objid::int8)) from reach
+where classid in ('pg_type'::regclass, 'pg_proc'::regclass)
+"""
+
+_PARTS: Final = """
+select json_agg(json_build_array(relation::int8, classid::int8, objid::int8)) from (
+  select ev_class, 'pg_rewrite'::regclass::oid, oid from pg_rewrite where ev_class >= 16384
+  union all select indrelid, 'pg_class'::regclass, indexrelid from pg_index
+    where indexrelid >= 16384
+  union all select tgrelid, 'pg_trigger'::regclass, oid from pg_trigger where not tgisinternal
+) as part (relation, classid, objid)
+join pg_class c on c.oid = relation and relkind in ('v', 'm')
+"""
+
+_REST: Final = """
+select (select json_agg(extname order by extname) from pg_extension where extname <> 'plpgsql'),
+  (select count(*) from pg_largeobject_metadata),
+  (select json_agg(json_build_array(rolname, setting)) from pg_db_role_setting
+   cross join unnest(setconfig) as each (setting) left join pg_roles r on r.oid = setrole
+   where setdatabase = d.oid),
+  pg_encoding_to_char(encoding), datcollate, datctype, pg_get_userbyid(datdba)
+from pg_database d where datname = current_database()
+"""
+
+
+def read(session: Session) -> Source:
+    """Look at the session's database in its open transaction.
+
+    Blocks while somebody changes a table's definition. Raises `RefusedError` and
+    `UnreachableError`.
+    """
+    with translated("looking at the source", remedy="Let the role read its catalogs."):
+        path = "set local search_path = pg_catalog, pg_temp"
+        queries = (_RELATIONS, _OTHERS, _EDGES, _PARTS, _USES, _REST)
+        session.connection.execute(f"savepoint source; {path}")
+        relations, others, edges, parts, uses, rest = (
+            session.connection.execute(query.encode()).fetchall() for query in queries
+        )
+        first_rows(session.connection, "rollback to source; release source")
+    rows = [row for (part,) in relations for row in part or []]
+    extensions, blobs, settings, encoding, collate, ctype, owner = rest[0]
+    return Source(
+        {row[0]: Relation(*[*row[:6], tuple(row[6]), *row[7:]]) for row in rows},
+        {(row[0], row[1]): Other((row[0], row[1]), *row[2:]) for (p,) in others for row in p or []},
+        tuple(
+            Edge(kind, name, (catalog, oid), user, used)
+            for (part,) in edges
+            for kind, name, catalog, oid, user, used in part or []
+        ),
+        _pairs(parts),
+        _pairs(uses),
+        tuple(extensions or ()),
+        blobs,
+        tuple((role, setting) for role, setting in settings or ()),
+        encoding,
+        (collate, ctype),
+        owner,
+    )
+
+
+def _pairs(rows: list[TupleRow]) -> frozenset[tuple[int, Key]]:
+    return frozenset((relation, (catalog, oid)) for relation, catalog, oid in rows[0][0] or [])
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,214 @@
+"""The service's database as the place where a transfer ends: made beside it, and put into place."""
+
+from contextlib import closing, suppress
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from ...errors import EntrypointError, TransferError
+from ...postgres.session import Session, translated
+from ..server import Server
+from .plan import Plan
+from .preflight import Problem
+from .source import quoted
+
+_DATABASE: Final = """
+select pg_get_userbyid(datdba), to_jsonb(d) - 'datacl', coalesce((
+    select json_agg(json_build_array(privilege_type, grantee::regrole::text))
+    from aclexplode(datacl) where grantee <> 0 and grantee <> datdba), '[]'),
+  (select count(*) from pg_catalog.pg_stat_activity a where a.datid = d.oid)
+from pg_catalog.pg_database d where datname = %s
+"""
+
+_FILLED: Final = """
+select n.nspname, c.relname from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = relnamespace
+where relkind in ('r', 'm') and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
+  and nspname <> 'information_schema' and pg_relation_size(c.oid) > 0 and not exists (
+    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+      and d.deptype = 'e')
+"""
+
+
+class Target(NamedTuple):
+    """Where the objects go."""
+
+    server: Server
+    name: str
+    exists: bool
+    owner: str
+    grants: tuple[tuple[str, str], ...]
+    """Privileges on the database that is replaced, and to whom."""
+
+    @property
+    def incoming(self) -> str:
+        """The database that is filled before anybody sees it."""
+        return _suffixed(self.name, "__incoming")
+
+    @property
+    def replaced(self) -> str:
+        """What the empty database of the service is called while it is replaced."""
+        return _suffixed(self.name, "__replaced")
+
+
+def _suffixed(name: str, suffix: str) -> str:
+    return name.encode()[: 63 - len(suffix)].decode("utf-8", "ignore") + suffix
+
+
+def look(server: Server, plan: Plan, owner: str) -> tuple[Target, list[Problem]]:
+    """Whether there is a database already, and whether it may be replaced: it must have no row."""
+    name = plan.service.database
+    with closing(server.open()) as session:
+        row = _row(session, name)
+    if row is None:
+        return Target(server, name, False, plan.service.owner or owner, ()), []  # noqa: FBT003  a field
+    problems = []
+    with closing(server.session(name)) as session:
+        filled = [table for table in _tables(session) if _has_rows(session, *table)]
+    if filled:
+        tables = ", ".join(table for _, table in filled[:10])
+        problems.append(
+            Problem(
+                "target",
+                f"the database {name!r} has rows already, in {tables}",
+                "Look whether they are needed; agree, and it is kept under another name.",
+            )
+        )
+    if sessions := row[3]:
+        problems.append(
+            Problem(
+                "target_sessions",
+                f"{sessions} sessions are connected to {name!r}, which cannot be replaced then",
+                "Stop the service.",
+                allowable=False,
+            )
+        )
+    grants = tuple((privilege, role) for privilege, role in row[2])
+    return Target(server, name, True, row[0], grants), problems  # noqa: FBT003  a field
+
+
+def _row(session: Session, name: str) -> Any:  # noqa: ANN401  a row of _DATABASE
+    with translated("looking at the target", remedy="Start again."):
+        return session.connection.execute(_DATABASE, [name]).fetchone()
+
+
+def _tables(session: Session) -> list[tuple[str, str]]:
+    with translated("looking at the target's tables", remedy="Start again."):
+        rows = session.connection.execute(_FILLED).fetchall()
+    return [(schema, table) for schema, table in rows]
+
+
+def _has_rows(session: Session, schema: str, table: str) -> bool:
+    query = sql.SQL("select exists (select from {})").format(sql.Identifier(schema, table))
+    with translated("looking for rows", remedy="Start again."):
+        row = session.connection.execute(query).fetchone()
+    return bool(row and row[0])
+
+
+def create(admin: Session, target: Target, like: Session) -> None:
+    """Create the incoming database with encoding and locale of the one that ``like`` is in.
+
+    One that a dead transfer left is removed first.
+    """
+    drop(admin, target.incoming)
+    row = _row(like, like.database)
+    words = row[1]
+    provider = {"i": "icu", "b": "builtin"}.get(words.get("datlocprovider", "c"))
+    locale = words.get("datlocale") or words.get("daticulocale")
+    options = [
+        sql.SQL("encoding {}").format(sql.Literal(_encoding(like))),
+        sql.SQL("lc_collate {}").format(sql.Literal(words["datcollate"])),
+        sql.SQL("lc_ctype {}").format(sql.Literal(words["datctype"])),
+        sql.SQL("owner {}").format(sql.Identifier(target.owner)),
+    ]
+    if provider and locale:
+        name = sql.SQL("icu_locale" if provider == "icu" else "builtin_locale")
+        options.append(sql.SQL("locale_provider {}").format(sql.SQL(provider)))
+        options.append(sql.SQL("{} {}").format(name, sql.Literal(locale)))
+    incoming = sql.Identifier(target.incoming)
+    with translated(f"creating {target.incoming!r}", remedy="Let the role create databases."):
+        statement = sql.SQL("create database {} template template0 {}")
+        admin.connection.execute(statement.format(incoming, sql.SQL(" ").join(options)))
+        revoke = sql.SQL("revoke connect on database {} from public")
+        admin.connection.execute(revoke.format(incoming))
+        for privilege, role in target.grants:
+            grant = f"grant {privilege} on database {quoted(target.incoming)} to {role}"
+            admin.connection.execute(grant.encode())
+
+
+def _encoding(session: Session) -> str:
+    row = session.connection.execute("show server_encoding").fetchone()
+    return str(row[0]) if row else "UTF8"
+
+
+def configure(admin: Session, target: Target, plan: Plan) -> None:
+    """Give the incoming database the settings of the source's (ALTER DATABASE ... SET)."""
+    for role, setting in plan.source.settings:
+        name, _, value = setting.partition("=")
+        who = f"role {quoted(role)} in database" if role else "database"
+        literal = sql.Literal(value).as_string(admin.connection)
+        if name.lower() in ("search_path", "temp_tablespaces", "session_preload_libraries"):
+            literal = value  # a list, stored as it is written
+        statement = f"alter {who} {quoted(target.incoming)} set {name} to {literal}"
+        with translated(f"setting {name}", remedy="Let the role set it."):
+            admin.connection.execute(statement.encode())
+
+
+def swap(session: Session, target: Target) -> None:
+    """Rename the incoming database into its place, in the session's transaction."""
+    rename = "alter database {} rename to {}"
+    with translated("renaming the database", remedy="Stop what is connected to it; run it again."):
+        if target.exists:
+            _rename(session, rename, target.name, target.replaced)
+        _rename(session, rename, target.incoming, target.name)
+
+
+def _rename(session: Session, statement: str, old: str, new: str) -> None:
+    session.connection.execute(statement.format(quoted(old), quoted(new)).encode())
+
+
+def drop(admin: Session, name: str) -> None:
+    """Remove a database of a transfer's, whoever is connected to it."""
+    statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    with translated(f"removing {name!r}", remedy=f"Run DROP DATABASE {quoted(name)} WITH (FORCE)."):
+        admin.connection.execute(statement)
+
+
+def clean(server: Server, name: str) -> str | None:
+    """Remove a database after a failure; what must be done by hand where that fails too."""
+    try:
+        with closing(server.open()) as admin:
+            drop(admin, name)
+    except EntrypointError as error:
+        return error.remedy
+    return None
+
+
+def settle(server: Server, target: Target) -> str | None:
+    """Remove the replaced database if nobody put a row into it; else say that it is still there."""
+    try:
+        with closing(server.session(target.replaced)) as session:
+            filled = [table for table in _tables(session) if _has_rows(session, *table)]
+        if not filled:
+            with closing(server.open()) as admin:
+                drop(admin, target.replaced)
+            return None
+    except EntrypointError:
+        pass
+    return target.replaced
+
+
+def analyze(server: Server, target: Target) -> None:
+    """Let the planner know the new tables; nothing depends on it."""
+    with suppress(EntrypointError, psycopg.Error), closing(server.session(target.name)) as session:
+        session.connection.execute("analyze")
+
+
+def require_direct(session: Session) -> None:
+    """Raise `TransferError` behind a pooler, where neither lock nor snapshot would hold."""
+    if session.pooled:
+        raise TransferError(
+            "a pooler stands between, through which no snapshot can be shared",
+            remedy="Name the server itself by --server.",
+        )

@@ -1,0 +1,239 @@
+"""The commands: plan, move, put back, remove."""
+
+from collections.abc import Callable, Collection
+from contextlib import closing
+from typing import Final, NamedTuple
+
+import psycopg
+
+from ...environment import Environment
+from ...errors import TransferError
+from ...postgres.session import Session, translated
+from ...services import Service
+from ..report import MovedObject, Obstacle, Transferred
+from ..server import Server
+from . import locks, preflight, quarantine, run
+from . import source as source_module
+from . import target as target_module
+from . import tools as tools_module
+from .compare import Counted
+from .plan import Plan, make
+from .preflight import Problem
+from .progress import Progress
+from .target import Target
+
+_KINDS: Final = {
+    "r": "table",
+    "p": "partitioned table",
+    "v": "view",
+    "m": "materialized view",
+    "S": "sequence",
+    "f": "foreign table",
+}
+
+
+class Options(NamedTuple):
+    """What was asked for."""
+
+    database: str
+    """The source."""
+
+    extra: tuple[str, ...]
+    """Relations that move though their names do not say so."""
+
+    allowed: frozenset[str]
+    jobs: int
+
+
+class Ends(NamedTuple):
+    """From where, to where, and what."""
+
+    source: Server
+    target: Server
+    service: Service
+    options: Options
+
+    def where(self) -> str:
+        """The source, for people."""
+        return f"{self.source.conninfo.where()}/{self.options.database}"
+
+    def plan(self, session: Session) -> Plan:
+        """What moves, as the session's open transaction sees it."""
+        found = source_module.read(session)
+        return make(found, self.service, self.source.registry, self.options.extra)
+
+
+class Prepared(NamedTuple):
+    """A plan, what stands in its way, and what it runs with."""
+
+    plan: Plan
+    target: Target
+    tools: tools_module.Tools
+    problems: list[Problem]
+    superuser: bool
+    without: list[str]
+
+    def refused(self, allowed: Collection[str]) -> list[Problem]:
+        """What was not agreed to."""
+        return [each for each in self.problems if not (each.allowable and each.name in allowed)]
+
+
+def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
+    """Look for what stands in the plan's way, in the session's open transaction."""
+    superuser, bypass = preflight.rights(session, plan)
+    problems = preflight.problems(session, plan, bypass_rls=bypass)
+    place, more = target_module.look(ends.target, plan, _owner(plan))
+    found = tools_module.find(Environment.of_container(), session.server_version)
+    without = [each.schema for each in quarantine.find(session)]
+    return Prepared(plan, place, found, problems + more, superuser, without)
+
+
+def _known(plan: Plan, extra: Collection[str]) -> None:
+    names = {name for each in plan.relations for name in (each.name, f"{each.schema}.{each.name}")}
+    if unknown := [name for name in extra if name not in names]:
+        raise TransferError(
+            f"there is no {', '.join(map(repr, unknown))} in the source",
+            remedy="Correct --with: a table's name, or schema.name.",
+        )
+
+
+def _owner(plan: Plan) -> str:
+    owners = [each.owner for each in plan.relations]
+    return max(set(owners), key=owners.count) if owners else plan.source.owner
+
+
+def move(session: Session, ends: Ends, prepared: Prepared, progress: Progress) -> Transferred:
+    """Move everything that the plan says. Raises what `run.Transfer.go` raises."""
+    with progress.of("lock"):
+        locks.take(session, prepared.plan)
+        plan = ends.plan(session)
+    if set(plan.moving) != set(prepared.plan.moving):
+        raise TransferError(
+            "somebody made or dropped tables of the service meanwhile",
+            remedy="Run the transfer again.",
+        )
+    progress.total_bytes = plan.size_bytes
+    work = run.Transfer(
+        ends.source,
+        plan,
+        prepared.target,
+        prepared.tools,
+        Environment.of_container(),
+        ends.options.jobs,
+        prepared.superuser,
+        progress,
+        prepared.without,
+    )
+    moved = work.go(session)
+    answer = describe(ends, prepared._replace(plan=plan))
+    counted = {each.relation.label(): each for each in moved.counted}
+    name, service = prepared.target.name, ends.service.name
+    return answer.model_copy(
+        update={
+            "result": "moved",
+            "objects": [_counted(each, counted.get(each.object)) for each in answer.objects],
+            "left_out": moved.left,
+            "facts": moved.facts,
+            "durations_s": progress.durations,
+            "quarantine": moved.quarantine,
+            "kept_database": moved.kept,
+            "url": prepared.target.server.conninfo.with_database(name).safe(),
+            "next": [
+                f"entrypoint url {service} --env --show-password",
+                f"entrypoint verify --service {service}",
+                f"entrypoint transfer {service} --undo",
+                f"entrypoint transfer {service} --drop-quarantine",
+            ],
+        }
+    )
+
+
+def _counted(each: MovedObject, counted: Counted | None) -> MovedObject:
+    if counted is None:
+        return each
+    return each.model_copy(update={"rows": counted.rows, "checksum": counted.checksum})
+
+
+def describe(ends: Ends, prepared: Prepared) -> Transferred:
+    """The plan as an answer."""
+    plan = prepared.plan
+    return Transferred(
+        service=plan.service.name,
+        source=ends.where(),
+        target=f"{ends.target.conninfo.where()}/{prepared.target.name}",
+        result="planned",
+        objects=[
+            MovedObject(
+                kind=_KINDS[each.kind],
+                object=each.label(),
+                reason=plan.moving[each.oid],
+                rows=each.rows if each.kind in "rm" else None,
+                size_bytes=each.size_bytes,
+            )
+            for each in plan.relations
+        ],
+        along=[f"{each.kind.lower()} {each.identity}" for each in plan.carried],
+        extensions=list(plan.source.extensions),
+        settings=[setting for _, setting in plan.source.settings],
+        large_objects=plan.source.large_objects,
+        stays=sorted(each.label() for each in plan.staying),
+        obstacles=[
+            Obstacle(
+                name=each.name,
+                message=each.message,
+                remedy=each.remedy,
+                allowable=each.allowable,
+                allowed=each.allowable and each.name in ends.options.allowed,
+            )
+            for each in prepared.problems
+        ],
+        size_bytes=plan.size_bytes,
+        estimate_s=plan.estimate_s,
+    )
+
+
+def begin(session: Session) -> None:
+    """Begin to look at the source: one moment, nothing written."""
+    with translated("beginning to look", remedy="Start again."):
+        session.connection.execute("begin isolation level repeatable read read only")
+
+
+def end(session: Session) -> None:
+    """End what `begin` began."""
+    try:
+        session.connection.execute("rollback")
+    except psycopg.Error:
+        session.close()
+
+
+def transfer(
+    ends: Ends, *, dry_run: bool, agree: Callable[[Transferred], None], progress: Progress
+) -> Transferred:
+    """Plan, ask, and move. Raises `TransferError` for what was not agreed to."""
+    with closing(locks.open_source(ends.source, ends.options.database)) as session:
+        begin(session)
+        plan = ends.plan(session)
+        _known(plan, ends.options.extra)
+        if not plan.moving and not plan.own:
+            return Transferred(
+                service=ends.service.name,
+                source=ends.where(),
+                target=f"{ends.target.conninfo.where()}/{ends.service.database}",
+                result="nothing to move",
+            )
+        prepared = prepare(session, ends, plan)
+        end(session)
+        answer = describe(ends, prepared)
+        if dry_run:
+            return answer
+        if refused := prepared.refused(ends.options.allowed):
+            raise TransferError(
+                f"{len(refused)} things stand in the way: "
+                + "; ".join(f"[{each.name}] {each.message}" for each in refused),
+                remedy="Mend each, or agree to it by --allow NAME where that is possible: "
+                + " ".join(f"[{each.name}] {each.remedy}" for each in refused),
+                obstacles=[each.name for each in refused],
+            )
+        agree(answer)
+        run.remove_old_folders()
+        return move(session, ends, prepared, progress)
