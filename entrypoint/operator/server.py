@@ -56,9 +56,12 @@ class Server:
         return reached
 
     def open(self) -> Session:
-        """A session for the server as a whole, in the first maintenance database that there is."""
+        """A session for the server as a whole, in the first database that lets us in.
+
+        The maintenance databases, then the URL's own: a service's role may have no other.
+        """
         error: EntrypointError | None = None
-        for name in self.maintenance:
+        for name in filter(None, dict.fromkeys((*self.maintenance, self.conninfo.database))):
             reached = self._reach(name)
             if isinstance(reached, Session):
                 return reached
@@ -67,7 +70,7 @@ class Server:
         raise error
 
     def _reach(self, database: str) -> Session | Cause:
-        """A session, or the cause when the server does not have this database."""
+        """A session, or the cause when the server does not have this database, or refuses it."""
         conninfo = self.conninfo.with_database(database)
         try:
             return open_session(conninfo, CONNECT_TIMEOUT_S, application_name=NAME)
@@ -75,10 +78,9 @@ class Server:
             cause = error.cause
         if cause.kind is Kind.PASSED:
             return self._reach(database)
-        if cause.kind is Kind.MISSING:
+        if cause.kind in (Kind.MISSING, Kind.REFUSED):
             return cause
-        refused = cause.kind is Kind.REFUSED
-        raise self._error(RefusedError if refused else UnreachableError, database, cause)
+        raise self._error(UnreachableError, database, cause)
 
     def _error(
         self, kind: type[RefusedError | UnreachableError], database: str, cause: Cause
