@@ -51,6 +51,14 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _labels(value: object) -> tuple[str, ...]:
+    """Names with commas between them; unlike words, a table's may have spaces in it."""
+    names = tuple(filter(None, map(str.strip, _text(value).split(","))))
+    if not names:
+        raise BadValueError("must be names with commas between them")
+    return names
+
+
 def _variables(value: object) -> tuple[str, ...]:
     names = _names(value)
     if not names or not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) for name in names):
@@ -137,7 +145,7 @@ IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     "ENTRYPOINT_LOCK_TIMEOUT": _seconds,
     "ENTRYPOINT_SKIP": _steps,
     "ENTRYPOINT_FORCE": _steps,
-    "ENTRYPOINT_ALLOW_LOSS": _names,
+    "ENTRYPOINT_ALLOW_LOSS": _labels,
     "ENTRYPOINT_SERVICES": _text,
     "ENTRYPOINT_LOG_FORMAT": _one_of("json", "console"),
     "ENTRYPOINT_LOG_LEVEL": _one_of(*log.LEVELS),

@@ -1,5 +1,6 @@
 """What a child writes, as lines with secrets masked."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,6 +9,10 @@ from . import log
 
 MAX_LINE: Final = 16 * 1024
 """Characters of a line that are logged; the rest of it is dropped."""
+
+
+# Colours, and what a spinner overwrites its line with: nobody's terminal reads this.
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 @dataclass
@@ -37,7 +42,8 @@ class Lines:
 
     def _line(self, data: bytearray, *, ends: bool = True) -> None:
         if not self.cutting:  # else this is the end of a line whose beginning was told
-            text = log.mask(data.decode("utf-8", "replace").rstrip("\r"))
+            text = _ESCAPES.sub("", data.decode("utf-8", "replace").rstrip("\r"))
+            text = log.mask(text)
             if len(text) > MAX_LINE:
                 # Masked first: a secret that the cut goes through was seen whole.
                 text = f"{text[:MAX_LINE]}... (cut)"

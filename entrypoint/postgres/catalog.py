@@ -186,4 +186,4 @@ select encode(sha256(convert_to(coalesce(string_agg(
        case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
 from line
 """
-)
+)  # noqa: S608  texts of our own

@@ -38,7 +38,7 @@ def judge(
 ) -> Wrong | None:
     """The first reason not to believe a push; None when every witness speaks for it."""
     return (
-        _refusal(seen)
+        _refusal(seen, allowed)
         or _end(seen)
         or _emptiness(seen, prefixes)
         or _half(seen)
@@ -46,11 +46,12 @@ def judge(
     )
 
 
-def _refusal(seen: Witnesses) -> Wrong | None:
+def _refusal(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
     if not seen.refused and not seen.said.refused:
         return None
     names = ", ".join(seen.said.refused) or "a table or column that its lines do not name"
-    allow = ",".join(seen.said.refused) or "the names"
+    # With what was allowed before: one push may have to be allowed more than one thing.
+    allow = ",".join([*allowed, *(seen.said.refused or ["NAME"])])
     return Wrong(
         f"the push wanted to lose the rows of {names} and was refused; nothing of them is lost",
         f"Set ENTRYPOINT_ALLOW_LOSS={allow} for one start if they may go, or correct the schema.",
@@ -96,7 +97,7 @@ def _lost(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
     if not lost:
         return None
     return Wrong(
-        f"the push lost the rows of {', '.join(lost)}, which nothing could refuse",
+        f"the push lost the rows of {', '.join(sorted(lost))}, which nothing could refuse",
         "Restore them from a backup; set ENTRYPOINT_ADMIN_URL to a superuser's, so that the next "
         'push is refused before, or push.on_loss = "warn" if they may go.',
     )

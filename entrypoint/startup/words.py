@@ -37,6 +37,8 @@ class Tool(NamedTuple):
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
 
+_SILENT: Final = "Correct what its lines say; if they say nothing, look whether it connects to the same database."
+
 _TWO_RELEASES: Final = (
     "Make the change in two releases (add first, drop later), or make it by hand once and start "
     "again."
@@ -209,7 +211,7 @@ class Ear:
                 continue
             word = self._last_words.get(tool.name)
             if word is None and tool.success:
-                return _not_done(f"{tool.name} did not say that it was done")
+                return _not_done(f"{tool.name} did not say that it was done", _SILENT)
             if word is not None and word is not _DONE:
                 return _not_done(f"{tool.name} {word.meaning}", word.remedy)
             if word is _DONE:

@@ -32,6 +32,7 @@ def told(*pieces: bytes) -> list[str]:
         ([b"\n\nblank\n\n"], ["blank"]),
         ([b"caf\xc3", b"\xa9 \xff\n"], ["caf\u00e9 \ufffd"]),
         ([b"ends\n", b""], ["ends"]),
+        ([b"\x1b[2K\x1b[1G[\x1b[32mok\x1b[39m] done\n\x1b[?25l\n"], ["[ok] done"]),
         ([], []),
     ],
 )

@@ -138,7 +138,7 @@ def test_sample_file(tmp_path: Path) -> None:
         SAMPLE,
         FINANCE_DATABASE_URL="postgres://u:pw@db/gaqno_finance_db",
         SEED_TENANT_ID=TENANT,
-        ENTRYPOINT_ALLOW_LOSS="finance_old, finance_new.note",
+        ENTRYPOINT_ALLOW_LOSS="finance old, finance_new.note,",
     )
     check = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
     inputs = ("push-db.js", "drizzle.config.*", "src/database/schema/**")
@@ -153,7 +153,7 @@ def test_sample_file(tmp_path: Path) -> None:
         31.0,
         "fail",
         "warn",
-        ("finance_old", "finance_new.note"),
+        ("finance old", "finance_new.note"),
         re.compile("^done$"),
         re.compile("oh no"),
     )

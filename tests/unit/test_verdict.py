@@ -110,7 +110,7 @@ AGAINST = [
                 "the push wanted to lose the rows of a table or column that its lines do not name "
                 "and was refused; nothing of them is lost"
             ),
-            "Set ENTRYPOINT_ALLOW_LOSS=the names for one start if they may go, or correct",
+            "Set ENTRYPOINT_ALLOW_LOSS=NAME for one start if they may go, or correct",
         ),
     ),
     (
@@ -233,3 +233,11 @@ def test_what_is_allowed_excuses_nothing_else() -> None:
     found = verdict(FINE._replace(loss=two), allowed=("others",))
     assert found is not None
     assert "the rows of rpg_items, which" in found.message
+
+
+def test_what_was_allowed_stays_allowed() -> None:
+    """The remedy for another refusal repeats the names that this start already had."""
+    seen = FINE._replace(said=Said(refused=("rpg_items",)))
+    found = judge(seen, prefixes=(), on_loss="refuse", allowed=("rpg users",))
+    assert found is not None
+    assert "ENTRYPOINT_ALLOW_LOSS=rpg users,rpg_items for one start" in found.remedy
