@@ -281,8 +281,8 @@ def written(server: Server) -> list[Any]:
 
 def dump(server: Server) -> list[bytes]:
     """All databases as pg_dumpall writes them."""
-    where = ["--host", server.socket_dir, "--port", str(server.port), "--username", "postgres"]
-    command = [server.pg_bin / "pg_dumpall", *where]
+    where = ["--host", str(server.socket_dir), "--port", str(server.port), "--username", "postgres"]
+    command = [str(server.pg_bin / "pg_dumpall"), *where]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=60)
     lines = done.stdout.splitlines()
     return [line for line in lines if not line.startswith((b"\\restrict", b"\\unrestrict"))]
