@@ -175,9 +175,7 @@ with member as materialized (
 """The schema as rows of text, a CTE called ``line``; the last query goes behind it. The three
 comments in it mark where a condition narrows it to some relations, types or functions."""
 
-FINGERPRINT: Final = (
-    LINES
-    + r"""
+_HASH: Final = r"""
 select encode(sha256(convert_to(coalesce(string_agg(
          case when strpos(text, 'ARRAY[') > 0 then regexp_replace(regexp_replace(text,
                 '[(](''([^'']|'''')*''::character varying)[)]::text', E'\\1', 'g'),
@@ -186,4 +184,6 @@ select encode(sha256(convert_to(coalesce(string_agg(
        case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
 from line
 """
-)  # noqa: S608  texts of our own
+
+FINGERPRINT: Final = f"{LINES}{_HASH}"
+"""The whole schema as one hash."""

@@ -37,7 +37,10 @@ class Tool(NamedTuple):
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
 
-_SILENT: Final = "Correct what its lines say; if they say nothing, look whether it connects to the same database."
+_SILENT: Final = (
+    "Correct what its lines say; if they say nothing, look whether it connects to the same "
+    "database."
+)
 
 _TWO_RELEASES: Final = (
     "Make the change in two releases (add first, drop later), or make it by hand once and start "
