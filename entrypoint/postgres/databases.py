@@ -11,6 +11,7 @@ from psycopg.adapt import Loader
 from psycopg.rows import TupleRow
 
 from .. import log
+from ..errors import RefusedError
 from .session import Session, translated
 
 RETRY_S: Final = 0.5
@@ -83,7 +84,7 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
 
     Returns whether it was us. With ``isolate`` PUBLIC may no longer connect to a database that we
     created. A failure in between leaves the database there and complete, open to PUBLIC. Raises
-    `RefusedError` for a lacking privilege, `UnreachableError` when the server goes away.
+    `RefusedError` for a lacking privilege or owner, `UnreachableError` when the server goes away.
     """
     connection = admin.connection
     user = connection.info.user
@@ -111,6 +112,12 @@ def _create(admin: Session, name: str, owner: str, deadline: float) -> bool:
         _execute(admin, statement, deadline)
     except psycopg.errors.DuplicateDatabase:
         return False
+    except psycopg.errors.UndefinedObject as error:
+        said = error.diag.message_primary
+        raise RefusedError(
+            f"creating the database {name!r}: {said} ({error.sqlstate})",
+            remedy=f'Run CREATE ROLE "{owner}" LOGIN, or correct the owner in the registry.',
+        ) from None
     except psycopg.errors.UniqueViolation as error:
         # What every loser of a race gets: the check by name came before the winner's commit.
         if error.diag.constraint_name != "pg_database_datname_index":
