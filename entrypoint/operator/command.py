@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> An
     if arguments.command == "transfer":
         from .transfer import command as transfer
 
-        moved = transfer.run(arguments, where, ask)
+        moved = transfer.run(arguments, where, ask, terminal=width is not None)
         return Answer(show.as_json(moved) if arguments.json else show.transferred(moved, width), 0)
     if arguments.command == "url":
         shown = arguments.show_password

@@ -11,17 +11,20 @@ from .. import server as servers
 from ..report import Transferred
 from ..server import Server
 from . import back, locks, markdown, transfer
-from .progress import Progress
+from .progress import shown
 from .transfer import Ends, Options
 
 Ask = Callable[[str], bool]
 
 
-def run(arguments: argparse.Namespace, server: Server, ask: Ask | None) -> Transferred:
+def run(
+    arguments: argparse.Namespace, server: Server, ask: Ask | None, *, terminal: bool
+) -> Transferred:
     """Plan, move, put back or remove, as the arguments say. Raises `TransferError` and others."""
     [service] = server.selected
     database = arguments.database
-    options = Options(database, tuple(arguments.extra), frozenset(arguments.allow), arguments.jobs)
+    extra, allowed = tuple(arguments.extra), frozenset(arguments.allow)
+    options = Options(database, extra, allowed, arguments.jobs, arguments.offline)
     if arguments.undo or arguments.drop_quarantine:
         with closing(locks.open_source(server, database)) as session:
             if arguments.undo:
@@ -30,14 +33,19 @@ def run(arguments: argparse.Namespace, server: Server, ask: Ask | None) -> Trans
             _agree(arguments, ask, f"Remove what {service.name} left in {database!r} for ever?")
             return back.drop(session, server, service, database)
     target = server
+    if arguments.to and arguments.offline:
+        raise TransferError(
+            "no server copies a database to another one", remedy="Leave out --offline or --to."
+        )
     if arguments.to:
         target = servers.find(Environment.of_container(), arguments.to, [service.name], [])
-    answer = transfer.transfer(
-        Ends(server, target, service, options),
-        dry_run=arguments.dry_run,
-        agree=lambda plan: _agree(arguments, ask, _question(plan)),
-        progress=Progress(),
-    )
+    with shown(terminal=terminal) as progress:
+        answer = transfer.transfer(
+            Ends(server, target, service, options),
+            dry_run=arguments.dry_run,
+            agree=lambda plan: _agree(arguments, ask, _question(plan)),
+            progress=progress,
+        )
     if arguments.report:
         Path(arguments.report).write_text(markdown.report(answer), encoding="utf-8")
     return answer

@@ -15,7 +15,7 @@ from ...environment import Environment
 from ...errors import EntrypointError, Terminated, TransferError
 from ...postgres.session import Session, translated
 from ..server import Server
-from . import compare, locks, quarantine
+from . import compare, locks, offline, quarantine
 from . import target as target_module
 from .archive import select
 from .compare import Counted
@@ -59,6 +59,9 @@ class Transfer:
     without: Sequence[str]
     """Schemas that are no application's, such as quarantines."""
 
+    offline: bool = False
+    """Whether the incoming database is there already, as a copy of the source."""
+
     def go(self, source: Session) -> Moved:
         """Move everything, or nothing.
 
@@ -86,6 +89,22 @@ class Transfer:
 
     def _fill(self, source: Session, folder: Path, moved: Moved) -> None:
         snapshot = locks.export(source)
+        if self.offline:
+            self._prune()
+        else:
+            self._copy(source, snapshot, folder, moved)
+        with self.progress.of("compare"):
+            self._compare(source, snapshot, moved)
+
+    def _prune(self) -> None:
+        server, target = self.target.server, self.target
+        with self.progress.of("prune"), closing(server.session(target.incoming)) as session:
+            offline.prune(session, self.plan)
+        with closing(server.open()) as admin:
+            target_module.restrict(admin, target)
+            target_module.configure(admin, target, self.plan)
+
+    def _copy(self, source: Session, snapshot: str, folder: Path, moved: Moved) -> None:
         with closing(self.target.server.open()) as admin:
             target_module.create(admin, self.target, source)
             runner = Runner(self.environ, self.server.conninfo, [locks.Alive(source)], self._hear)
@@ -95,8 +114,6 @@ class Transfer:
             with self.progress.of("restore"):
                 moved.left = self._restore(there, folder)
             target_module.configure(admin, self.target, self.plan)
-        with self.progress.of("compare"):
-            self._compare(source, snapshot, moved)
 
     def _dump(self, runner: Runner, database: str, snapshot: str, folder: Path) -> None:
         shared = {edge.used for edge in self.plan.crossing if edge.kind == "sequence"}

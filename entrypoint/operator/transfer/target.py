@@ -130,6 +130,13 @@ def create(admin: Session, target: Target, like: Session) -> None:
     with translated(f"creating {target.incoming!r}", remedy="Let the role create databases."):
         statement = sql.SQL("create database {} template template0 {}")
         admin.connection.execute(statement.format(incoming, sql.SQL(" ").join(options)))
+    restrict(admin, target)
+
+
+def restrict(admin: Session, target: Target) -> None:
+    """Close the incoming database to everybody but who could connect to the one it replaces."""
+    incoming = sql.Identifier(target.incoming)
+    with translated(f"restricting {target.incoming!r}", remedy="Let the role own databases."):
         revoke = sql.SQL("revoke connect on database {} from public")
         admin.connection.execute(revoke.format(incoming))
         for privilege, role in target.grants:

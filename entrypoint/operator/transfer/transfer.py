@@ -12,7 +12,7 @@ from ...postgres.session import Session, translated
 from ...services import Service
 from ..report import MovedObject, Obstacle, Transferred
 from ..server import Server
-from . import locks, preflight, quarantine, run
+from . import locks, offline, preflight, quarantine, run
 from . import source as source_module
 from . import target as target_module
 from . import tools as tools_module
@@ -43,6 +43,7 @@ class Options(NamedTuple):
 
     allowed: frozenset[str]
     jobs: int
+    offline: bool = False
 
 
 class Ends(NamedTuple):
@@ -123,6 +124,7 @@ def move(session: Session, ends: Ends, prepared: Prepared, progress: Progress) -
         prepared.superuser,
         progress,
         prepared.without,
+        ends.options.offline,
     )
     moved = work.go(session)
     answer = describe(ends, prepared._replace(plan=plan))
@@ -236,4 +238,13 @@ def transfer(
             )
         agree(answer)
         run.remove_old_folders()
-        return move(session, ends, prepared, progress)
+        if not ends.options.offline:
+            return move(session, ends, prepared, progress)
+    try:
+        with progress.of("copy"):
+            offline.copy(ends.source, ends.options.database, prepared.target)
+        with closing(locks.open_source(ends.source, ends.options.database)) as session:
+            return move(session, ends, prepared, progress)
+    except BaseException:
+        target_module.clean(ends.target, prepared.target.incoming)
+        raise
