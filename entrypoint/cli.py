@@ -71,7 +71,8 @@ def _operate(arguments: "argparse.Namespace") -> int:
         from .arguments import parser
         from .operator.completion import script
 
-        return _write(script(parser(), arguments.shell))
+        _write(script(parser(), arguments.shell))
+        return 0
     while True:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         try:
@@ -79,10 +80,10 @@ def _operate(arguments: "argparse.Namespace") -> int:
         except EntrypointError as error:
             error.step = arguments.command
             raise
-        if not (watch := getattr(arguments, "watch", None)):
-            _write(answer.text)
+        watch = getattr(arguments, "watch", None)
+        read = _write(CLEAR + answer.text if watch and width else answer.text)
+        if not watch or not read:
             return answer.exit_code
-        _write(CLEAR + answer.text if width else answer.text)
         time.sleep(watch)
 
 
@@ -95,8 +96,8 @@ def _ask(question: str) -> bool:
     return sys.stdin.readline().strip().lower() == "yes"
 
 
-def _write(text: str) -> int:
-    """Write to stdout; a reader that has seen enough is no error."""
+def _write(text: str) -> bool:
+    """Write to stdout; whether somebody reads it. A reader that has seen enough is no error."""
     import os
     import sys
 
@@ -106,7 +107,8 @@ def _write(text: str) -> int:
     except BrokenPipeError:
         # Python would complain again when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return 0
+        return False
+    return True
 
 
 def _report(error: EntrypointError | Terminated) -> None:

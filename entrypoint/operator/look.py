@@ -9,6 +9,8 @@ from ..errors import RefusedError, UnreachableError
 from ..postgres import ledger, objects
 from ..postgres.session import Session, translated
 from .server import MAX_SESSIONS, Server
+from .transfer import quarantine
+from .transfer.quarantine import Quarantine
 
 _DETAILS: Final = """
 select
@@ -34,6 +36,7 @@ class Look(NamedTuple):
     found: ledger.Found
     invalid_indexes: list[str]
     table_owners: list[str]
+    quarantines: list[Quarantine]
 
 
 _Result = TypeVar("_Result")
@@ -64,7 +67,8 @@ def at(server: Server, database: str) -> Look:
         found = ledger.look(session)
         with translated("looking at indexes", remedy="Start again."):
             indexes, owners = session.connection.execute(_DETAILS).fetchone() or (None, None)
-        return Look(objects.find(session, names), found, indexes or [], owners or [])
+        strangers = objects.find(session, names)
+        return Look(strangers, found, indexes or [], owners or [], quarantine.find(session))
 
 
 def at_each(

@@ -28,6 +28,7 @@ class Finding(_Model):
         "older_release",
         "tenant_twice",
         "ledger",
+        "quarantine",
     ]
     database: str
     service: str | None = None

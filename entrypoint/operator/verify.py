@@ -13,6 +13,7 @@ from .hygiene import of_database, of_schema
 from .look import Look
 from .report import Failure, Finding, Verification
 from .server import Server
+from .transfer.quarantine import Quarantine
 
 
 def verify(server: Server) -> Verification:
@@ -98,8 +99,26 @@ def _inside(
         strays = placement.in_own(seen.objects, database.name, own, server.registry)
     for stray in strays:
         yield _finding(stray)
+    selected = {service.name for service in server.selected}
+    yield from (
+        _quarantined(database.name, each) for each in seen.quarantines if each.service in selected
+    )
     if own is not None:
         yield from of_schema(database, own, seen)
+
+
+def _quarantined(database: str, each: Quarantine) -> Finding:
+    return Finding(
+        level="notice",
+        finding="quarantine",
+        database=database,
+        service=each.service,
+        size_bytes=each.size_bytes,
+        message=f"what moved to {each.database!r} at {each.at} is still in the schema "
+        f"{each.schema!r}",
+        remedy=f"Run entrypoint transfer {each.service} --drop-quarantine when nobody misses it, "
+        "or --undo.",
+    )
 
 
 def _finding(stray: placement.Stray) -> Finding:

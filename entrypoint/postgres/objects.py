@@ -23,6 +23,10 @@ BOOKKEEPING: Final = (
 """Tables by which known tools remember what they did, with or without a schema."""
 
 
+QUARANTINE: Final = "entrypoint moved: "
+"""How the comment of a schema begins in which a transfer keeps what it moved."""
+
+
 class Object(NamedTuple):
     """Something that an application made; partitions and owned sequences are in their table."""
 
@@ -50,7 +54,9 @@ class Object(NamedTuple):
 _QUERY: Final = """
 with recursive space as materialized (
   select n.oid, nspname from pg_namespace n
-  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema' and not exists (
+  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
+    and not starts_with(coalesce(obj_description(n.oid, 'pg_namespace'), ''), %(quarantine)s)
+    and not exists (
     select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
       and deptype = 'e')
 ), member as materialized (
@@ -121,4 +127,4 @@ def find(session: Session, bookkeeping: Collection[str] = BOOKKEEPING) -> list[O
 def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:
     connection = session.connection
     connection.execute(f"savepoint objects; {_SEARCH_PATH}")
-    return connection.execute(_QUERY, {"sizes": sizes}).fetchall()
+    return connection.execute(_QUERY, {"sizes": sizes, "quarantine": QUARANTINE}).fetchall()

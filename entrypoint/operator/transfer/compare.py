@@ -23,7 +23,7 @@ set local row_security = off; set local statement_timeout = 0
 """
 
 _COMMENTS: Final = """
-select row('comment', o.type, o.identity, objsubid, description)::text from pg_description d
+select row('comment', o.type, o.identity, description)::text from pg_description d
 cross join pg_identify_object(classoid, objoid, objsubid) o
 where classoid = 'pg_class'::regclass and (objoid = any (%(oids)s) or exists (
     select from pg_index where indexrelid = objoid and indrelid = any (%(oids)s)))
@@ -37,23 +37,28 @@ where classoid = 'pg_class'::regclass and (objoid = any (%(oids)s) or exists (
   or classoid = 'pg_proc'::regclass and objoid = any (%(functions)s)
 """
 
+# Rights that were never granted are written as what they amount to; a dump may keep either.
 _RIGHTS: Final = """
-select row('owner', nspname, relname, pg_get_userbyid(relowner), (
-    select array_agg(acl::text order by acl::text) from unnest(relacl) as each (acl)))::text
-from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = any (%(oids)s)
-union all
-select row('column rights', attrelid::regclass, attname, attacl)::text from pg_attribute
-where attrelid = any (%(oids)s) and attacl is not null and attnum > 0 and not attisdropped
-union all
-select row('type rights', t.oid::regtype, pg_get_userbyid(typowner), typacl)::text from pg_type t
-where t.oid = any (%(types)s)
-union all
-select row('function rights', p.oid::regprocedure, pg_get_userbyid(proowner), proacl)::text
-from pg_proc p where p.oid = any (%(functions)s)
-union all
-select row('default rights', pg_get_userbyid(defaclrole), coalesce(nspname, ''), defaclobjtype,
-    defaclacl)::text
-from pg_default_acl left join pg_namespace n on n.oid = defaclnamespace
+with acl (what, owner, items) as (
+  select row(nspname, relname), relowner, coalesce(relacl, acldefault(
+      (case relkind when 'S' then 's' else 'r' end)::"char", relowner))
+  from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = any (%(oids)s)
+  union all
+  select row(attrelid::regclass, attname), null, attacl from pg_attribute
+  where attrelid = any (%(oids)s) and attacl is not null and attnum > 0 and not attisdropped
+  union all
+  select row('type', t.oid::regtype), typowner, coalesce(typacl, acldefault('T', typowner))
+  from pg_type t where t.oid = any (%(types)s)
+  union all
+  select row('function', p.oid::regprocedure), proowner, coalesce(proacl, acldefault('f', proowner))
+  from pg_proc p where p.oid = any (%(functions)s)
+  union all
+  select row('default', coalesce(nspname, ''), defaclobjtype), defaclrole, defaclacl
+  from pg_default_acl left join pg_namespace n on n.oid = defaclnamespace
+)
+select row('rights', what, pg_get_userbyid(owner), (
+  select array_agg(item::text order by item::text) from unnest(items) as each (item)))::text
+from acl
 """
 
 _STATE: Final = """

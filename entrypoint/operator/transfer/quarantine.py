@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple
 from psycopg import sql
 
 from ...errors import TransferError
+from ...postgres.objects import QUARANTINE
 from ...postgres.session import Session, translated
 from .plan import Plan
-from .source import MARK, Relation, quoted
+from .source import Relation, quoted
 
 MAX_NAME: Final = 63
 
@@ -86,7 +87,7 @@ def _create(session: Session, plan: Plan, origin: str, at: str) -> str:
     identifier = sql.Identifier(name)
     connection.execute(sql.SQL("create schema {}").format(identifier))
     comment = sql.SQL("comment on schema {} is {}")
-    connection.execute(comment.format(identifier, sql.Literal(MARK + json.dumps(note))))
+    connection.execute(comment.format(identifier, sql.Literal(QUARANTINE + json.dumps(note))))
     return name
 
 
@@ -101,11 +102,11 @@ def find(session: Session, service: str | None = None) -> list[Quarantine]:
         where starts_with(description, %s)
         """
     with translated("looking for quarantined objects", remedy="Start again."):
-        rows = session.connection.execute(query, [MARK]).fetchall()
+        rows = session.connection.execute(query, [QUARANTINE]).fetchall()
     found = []
     for schema, comment, size in rows:
         with suppress(ValueError, KeyError, TypeError):
-            note: dict[str, Any] = json.loads(comment.removeprefix(MARK))
+            note: dict[str, Any] = json.loads(comment.removeprefix(QUARANTINE))
             found.append(
                 Quarantine(
                     schema, note["service"], note["database"], note["origin"], note["at"], size

@@ -5,10 +5,8 @@ from typing import Final, NamedTuple
 
 from psycopg.rows import TupleRow
 
+from ...postgres.objects import QUARANTINE
 from ...postgres.session import Session, first_rows, translated
-
-MARK: Final = "entrypoint moved: "
-"""How the comment of a quarantine schema begins; JSON follows."""
 
 Key = tuple[int, int]
 """An object's address in pg_depend: the OID of its catalog, and its own."""
@@ -102,7 +100,7 @@ _SPACE: Final = f"""
 space as materialized (
   select n.oid, nspname from pg_namespace n
   where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
-    and not starts_with(coalesce(obj_description(n.oid, 'pg_namespace'), ''), '{MARK}')
+    and not starts_with(coalesce(obj_description(n.oid, 'pg_namespace'), ''), '{QUARANTINE}')
 ), member as materialized (select classid, objid from pg_depend where deptype = 'e')
 """  # noqa: S608  a text of our own
 

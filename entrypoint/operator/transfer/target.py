@@ -1,5 +1,6 @@
 """The service's database as the place where a transfer ends: made beside it, and put into place."""
 
+import re
 from contextlib import closing, suppress
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +30,17 @@ where relkind in ('r', 'm') and relpersistence <> 't' and left(nspname, 3) <> 'p
     select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
       and d.deptype = 'e')
 """
+
+
+_LISTS: Final = (
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+)
+"""Settings that are stored as lists of quoted names: one literal for all would be one name."""
 
 
 class Target(NamedTuple):
@@ -154,12 +166,17 @@ def configure(admin: Session, target: Target, plan: Plan) -> None:
     for role, setting in plan.source.settings:
         name, _, value = setting.partition("=")
         who = f"role {quoted(role)} in database" if role else "database"
-        literal = sql.Literal(value).as_string(admin.connection)
-        if name.lower() in ("search_path", "temp_tablespaces", "session_preload_libraries"):
-            literal = value  # a list, stored as it is written
-        statement = f"alter {who} {quoted(target.incoming)} set {name} to {literal}"
+        values = _listed(value) if name.lower() in _LISTS else [value]
+        literals = ", ".join(sql.Literal(each).as_string(admin.connection) for each in values)
+        statement = f"alter {who} {quoted(target.incoming)} set {quoted(name)} to {literals}"
         with translated(f"setting {name}", remedy="Let the role set it."):
             admin.connection.execute(statement.encode())
+
+
+def _listed(value: str) -> list[str]:
+    """The names in a list as it is stored: quoted, with quotes doubled, or bare."""
+    found = re.findall(r'\s*(?:"((?:[^"]|"")*)"|([^",]+))\s*(?:,|$)', value)
+    return [name.replace('""', '"') if name else bare.strip() for name, bare in found] or [""]
 
 
 def swap(session: Session, target: Target) -> None:
