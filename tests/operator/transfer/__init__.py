@@ -1,0 +1,1 @@
+"""Tests of `entrypoint transfer` against real servers."""
