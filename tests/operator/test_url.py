@@ -86,7 +86,10 @@ def test_special_characters(operator: Operator, password: str, user: str, databa
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("postgresql://u:canary-pw@a,b:5433/x", "postgresql://u:****@a:5432,b:5433/gaqno_rpg_db"),
+        (
+            "postgresql://u:canary-pw@a,b:5433/x",
+            "postgresql://u:****@a:5432,b:5433/gaqno_rpg_db?target_session_attrs=read-write",
+        ),
         (
             "postgresql://u:canary-pw@a:5432,[::1]:5433/x?target_session_attrs=any",
             "postgresql://u:****@a:5432,[::1]:5433/gaqno_rpg_db?target_session_attrs=any",
@@ -106,9 +109,7 @@ def test_special_characters(operator: Operator, password: str, user: str, databa
 def test_every_form_of_url(operator: Operator, url: str, shown: str) -> None:
     """Several hosts, IPv6, parameters, key=value conninfo; a secret among them is left out."""
     text = of(operator.run("url", RPG, environ={"DATABASE_URL": url}))
-    servers, _, query = text.partition("?")
-    assert servers == shown.partition("?")[0]
-    assert set(shown.partition("?")[2].split("&")) <= set(query.split("&"))
+    assert text == shown
     assert "canary" not in text
 
 
