@@ -107,8 +107,8 @@ class Scope(NamedTuple):
     rights: bool
 
 
-def facts(session: Session, scope: Scope, sequences: Iterable[Relation]) -> set[str]:
-    """Everything but rows, as lines of text; in the session's open transaction."""
+def facts(session: Session, scope: Scope) -> set[str]:
+    """Everything but rows and sequences' positions, as text; in the session's transaction."""
     params = scope._asdict()
     lines = catalog.LINES
     for name, condition in (
@@ -128,11 +128,6 @@ def facts(session: Session, scope: Scope, sequences: Iterable[Relation]) -> set[
             for query in queries
             for (text,) in connection.execute(query.encode(), params).fetchall()
         ]
-        for each in sequences:
-            value = sql.SQL("select last_value, is_called from {}").format(
-                sql.Identifier(each.schema, each.name)
-            )
-            rows.append(f"sequence {each.label()} {connection.execute(value).fetchone()}")
         connection.execute("rollback to facts; release facts")
     # PostgreSQL 18 names what is in schema public's own rights; the schema itself comes with it.
     return {row for row in rows if not row.startswith(("(schema,", "(extension,", "(object,"))}

@@ -45,10 +45,10 @@ class Quarantine(NamedTuple):
     size_bytes: int
 
 
-def fill(session: Session, plan: Plan) -> list[str]:
+def fill(session: Session, plan: Plan) -> dict[str, str]:
     """Move the plan's objects into quarantine, in the session's open transaction.
 
-    Returns the schemas. Blocks for the locks; nothing is moved when it raises.
+    Returns the new schemas by those of origin. Blocks for the locks; when it raises, nothing moved.
     """
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     schemas: dict[str, str] = {}
@@ -60,7 +60,7 @@ def fill(session: Session, plan: Plan) -> list[str]:
             schemas[origin] = _create(session, plan, origin, at)
         statement = f"ALTER {kind} {name} SET SCHEMA {quoted(schemas[origin])}"
         connection.execute(statement.encode())
-    return list(schemas.values())
+    return schemas
 
 
 def _in_order(plan: Plan) -> Iterable[Relation]:

@@ -13,15 +13,16 @@ from typing import Final
 from ... import log
 from ...environment import Environment
 from ...errors import EntrypointError, Terminated, TransferError
-from ...postgres.session import Session, translated
+from ...postgres.session import Session
 from ..server import Server
-from . import compare, locks, offline, quarantine
+from . import compare, locks, offline
 from . import target as target_module
 from .archive import select
 from .compare import Counted
 from .plan import Plan
 from .progress import Progress
 from .source import quoted
+from .swap import Position, Sides, read, swap
 from .target import Target
 from .tools import Runner, Tools
 
@@ -38,6 +39,9 @@ class Moved:
     facts: int = 0
     left: list[str] = field(default_factory=list)
     """Lines of the dump that were not restored."""
+
+    positions: dict[str, Position] = field(default_factory=dict)
+    """Where the target's sequences are, by label."""
 
     quarantine: list[str] = field(default_factory=list)
     kept: str | None = None
@@ -74,7 +78,8 @@ class Transfer:
         try:
             self._fill(source, folder, moved)
             with self.progress.of("swap"):
-                self._swap(source, moved)
+                sides = Sides(self.server, self.plan, self.target)
+                moved.quarantine = swap(source, sides, moved.positions)
         except BaseException as error:
             source.close()
             self._undo(error)
@@ -165,12 +170,11 @@ class Transfer:
             scopes = [
                 compare.scope_of(each, plan, blobs=blobs, rights=self.superuser) for each in sides
             ]
-            found = [
-                compare.facts(each, scope, sequences)
-                for each, scope in zip(sides, scopes, strict=True)
-            ]
+            found = [compare.facts(each, scope) for each, scope in zip(sides, scopes, strict=True)]
             _refuse(compare.unexplained(plan, compare.differences(*found)))
-            moved.facts = len(found[0])
+            moved.facts = len(found[0]) + len(sequences)
+            labels = [each.label() for each in sequences]
+            moved.positions = dict(zip(labels, read(other, sequences), strict=True))
             # A materialized view is computed anew by a restore, from rows that are compared.
             tables = [each for each in relations if each.kind == "r"]
             counts = compare.count(
@@ -178,22 +182,6 @@ class Transfer:
             )
         _refuse_rows(*counts)
         moved.counted = counts[0]
-
-    def _swap(self, source: Session, moved: Moved) -> None:
-        connection = source.connection
-        with translated("moving the source's objects", remedy="Run the transfer again."):
-            connection.execute(f"set local lock_timeout = {int(locks.TIMEOUT_S * 1000)}")
-            moved.quarantine = quarantine.fill(source, self.plan)
-            if self.target.server is self.server:
-                target_module.swap(source, self.target)
-                connection.execute("commit")
-                return
-        with closing(self.target.server.open()) as admin:
-            admin.connection.execute("begin")
-            target_module.swap(admin, self.target)
-            admin.connection.execute("commit")
-        with translated("moving the source's objects", remedy="Look at both databases."):
-            connection.execute("commit")
 
     def _undo(self, error: BaseException) -> None:
         """Remove the incoming database; what cannot be removed is named."""
