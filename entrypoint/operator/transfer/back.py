@@ -8,6 +8,7 @@ from ..server import Server
 from . import quarantine
 from .locks import TIMEOUT_S
 from .source import quoted
+from .target import free
 
 
 def undo(session: Session, server: Server, service: Service, database: str) -> Transferred:
@@ -16,7 +17,7 @@ def undo(session: Session, server: Server, service: Service, database: str) -> T
     The target keeps what it has under another name, because the service may have written there.
     """
     found = _quarantines(session, service)
-    aside = f"{service.database}__undone"
+    aside = free(session, service.database, "__undone")
     connection = session.connection
     with translated("putting the objects back", remedy="Stop what uses them; run it again."):
         connection.execute("begin")

@@ -1,9 +1,12 @@
 """Whether the target has what the source had: fact by fact, and row by row."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from threading import Event
 from typing import Final, NamedTuple
 
+import psycopg
 from psycopg import sql
 
 from ...postgres import catalog
@@ -145,18 +148,27 @@ def count(
     sessions: Sequence[Session], tables: Sequence[Relation], done: Callable[[Relation], None]
 ) -> list[list[Counted]]:
     """Count and sum every table in each session, the sessions beside each other."""
+    stop = Event()
+
+    def count_in(session: Session) -> list[Counted]:
+        return _count(session, tables, done if session is sessions[0] else lambda _: None, stop)
+
     with ThreadPoolExecutor(len(sessions)) as pool:
-        first = sessions[0]
-        return list(
-            pool.map(
-                lambda session: _count(session, tables, done if session is first else None),
-                sessions,
-            )
-        )
+        counts = [pool.submit(count_in, session) for session in sessions]
+        try:
+            return [count.result() for count in counts]
+        except BaseException:
+            # A signal, or the other side: nobody waits for a count that takes hours.
+            stop.set()
+            while wait(counts, timeout=0.1).not_done:
+                for session in sessions:
+                    with suppress(psycopg.Error):
+                        session.connection.cancel_safe(timeout=1)
+            raise
 
 
 def _count(
-    session: Session, tables: Sequence[Relation], done: Callable[[Relation], None] | None
+    session: Session, tables: Sequence[Relation], done: Callable[[Relation], None], stop: Event
 ) -> list[Counted]:
     counted = []
     query = sql.SQL(
@@ -166,11 +178,12 @@ def _count(
     with translated("comparing rows", remedy="Run the transfer again."):
         session.connection.execute(_SETTINGS)
         for table in tables:
+            if stop.is_set():
+                break
             name = sql.Identifier(table.schema, table.name)
             rows, checksum = session.connection.execute(query.format(name)).fetchone() or (0, "")
             counted.append(Counted(table, rows, checksum))
-            if done:
-                done(table)
+            done(table)
     return counted
 
 

@@ -18,6 +18,14 @@ TIMEOUT_S: Final = 10.0
 """Seconds to wait for the tables' locks; whoever comes later waits behind us meanwhile."""
 
 
+# transaction_timeout is one since 17.
+_PATIENT: Final = """
+select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name in (
+  'statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout',
+  'idle_session_timeout')
+"""
+
+
 @dataclass
 class Alive:
     """The source's session as a watch: without it the snapshot and the locks are gone."""
@@ -48,10 +56,7 @@ def take(session: Session, plan: Plan) -> None:
     connection = session.connection
     with translated("locking the tables", remedy="Start again."):
         connection.execute("begin isolation level repeatable read")
-        connection.execute(
-            f"set local lock_timeout = {int(TIMEOUT_S * 1000)};"
-            "set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0"
-        )
+        connection.execute(f"set local lock_timeout = {int(TIMEOUT_S * 1000)}")
         try:
             if tables:
                 connection.execute(f"lock table {', '.join(tables)} in share mode".encode())
@@ -71,6 +76,7 @@ def export(session: Session) -> str:
 
 def begin(session: Session, snapshot: str | None) -> None:
     """Begin to read, from a shared snapshot where one is named."""
+    patient(session)
     with translated("beginning to compare", remedy="Run the transfer again."):
         session.connection.execute("begin isolation level repeatable read read only")
         if snapshot:
@@ -85,11 +91,18 @@ def open_source(server: Server, database: str) -> Session:
     session = server.session(database)
     try:
         require_direct(session)
+        patient(session)
         _lock(session)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def patient(session: Session) -> None:
+    """Let no timeout that the role or the database has end what takes as long as it must."""
+    with translated("turning timeouts off", remedy="Start again."):
+        session.connection.execute(_PATIENT)
 
 
 def _lock(session: Session) -> None:
@@ -100,7 +113,9 @@ def _lock(session: Session) -> None:
         holder = session.connection.execute(
             "select a.pid, a.application_name, host(a.client_addr), a.backend_start::text"
             " from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)"
-            " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
+            " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s"
+            " and l.database ="
+            " (select oid from pg_catalog.pg_database where datname = current_database())",
             [KEY >> 32, KEY & 0xFFFFFFFF],
         ).fetchone()
     pid, name, where, since = holder or ("unknown", "somebody", None, "an unknown time")

@@ -1,14 +1,10 @@
 """Moves what the plan says: dump, restore beside, compare, and put into place in one commit."""
 
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from ... import log
 from ...environment import Environment
@@ -16,6 +12,7 @@ from ...errors import EntrypointError, Terminated, TransferError
 from ...postgres.session import Session
 from ..server import Server
 from . import compare, locks, offline
+from . import folder as folders
 from . import target as target_module
 from .archive import select
 from .compare import Counted
@@ -25,8 +22,6 @@ from .source import quoted
 from .swap import Position, Sides, read, swap
 from .target import Target
 from .tools import Runner, Tools
-
-FOLDER: Final = "entrypoint-transfer-"
 
 _TABLE = re.compile(r'(?:dumping contents of|processing data for) table "(.+)"')
 
@@ -74,9 +69,9 @@ class Transfer:
         `TransferError`, `RefusedError`, `UnreachableError` and `Terminated`.
         """
         moved = Moved()
-        folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
         try:
-            self._fill(source, folder, moved)
+            with folders.temporary() as folder:
+                self._fill(source, folder, moved)
             with self.progress.of("swap"):
                 sides = Sides(self.server, self.plan, self.target)
                 moved.quarantine = swap(source, sides, moved.positions)
@@ -84,8 +79,6 @@ class Transfer:
             source.close()
             self._undo(error)
             raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         with self.progress.of("analyze"):
             target_module.analyze(self.target.server, self.target)
         if self.target.exists:
@@ -212,11 +205,3 @@ def _refuse_rows(source: Sequence[Counted], target: Sequence[Counted]) -> None:
             remedy="Report it with these tables, please; the source is as it was.",
             differences=differ[:20],
         )
-
-
-def remove_old_folders() -> None:
-    """Remove what transfers that were killed left on disk: there may be rows in it."""
-    for path in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        pid = path.name.removeprefix(FOLDER).partition("-")[0]
-        if path.stat().st_uid == os.geteuid() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(path, ignore_errors=True)

@@ -32,6 +32,8 @@ where relkind in ('r', 'm') and relpersistence <> 't' and left(nspname, 3) <> 'p
 """
 
 
+REPLACED: Final = "__replaced"
+
 _LISTS: Final = (
     "local_preload_libraries",
     "search_path",
@@ -53,19 +55,26 @@ class Target(NamedTuple):
     grants: tuple[tuple[str, str], ...]
     """Privileges on the database that is replaced, and to whom."""
 
+    replaced: str
+    """What the database that is there already is called when it is replaced."""
+
     @property
     def incoming(self) -> str:
         """The database that is filled before anybody sees it."""
         return _suffixed(self.name, "__incoming")
 
-    @property
-    def replaced(self) -> str:
-        """What the empty database of the service is called while it is replaced."""
-        return _suffixed(self.name, "__replaced")
-
 
 def _suffixed(name: str, suffix: str) -> str:
     return name.encode()[: 63 - len(suffix)].decode("utf-8", "ignore") + suffix
+
+
+def free(session: Session, name: str, suffix: str) -> str:
+    """The name with the suffix, and a number if there is a database of that name already."""
+    with translated("looking for a name", remedy="Start again."):
+        rows = session.connection.execute("select datname from pg_catalog.pg_database").fetchall()
+    there = {each for (each,) in rows}
+    names = (suffix, *(f"{suffix}_{i}" for i in range(2, 999)))
+    return next(each for s in names if (each := _suffixed(name, s)) not in there)
 
 
 def look(server: Server, plan: Plan, owner: str) -> tuple[Target, list[Problem]]:
@@ -73,13 +82,13 @@ def look(server: Server, plan: Plan, owner: str) -> tuple[Target, list[Problem]]
     name = plan.service.database
     with closing(server.open()) as session:
         row = _row(session, name)
+        replaced = free(session, name, REPLACED)
     if row is None:
-        return Target(server, name, False, plan.service.owner or owner, ()), []  # noqa: FBT003  a field
+        owner = plan.service.owner or owner
+        return Target(server, name, False, owner, (), replaced), []  # noqa: FBT003  a field
     problems = []
-    with closing(server.session(name)) as session:
-        filled = [table for table in _tables(session) if _has_rows(session, *table)]
-    if filled:
-        tables = ", ".join(table for _, table in filled[:10])
+    if filled := _filled(server, name):
+        tables = ", ".join(filled[:10])
         problems.append(
             Problem(
                 "target",
@@ -97,7 +106,7 @@ def look(server: Server, plan: Plan, owner: str) -> tuple[Target, list[Problem]]
             )
         )
     grants = tuple((privilege, role) for privilege, role in row[2])
-    return Target(server, name, True, row[0], grants), problems  # noqa: FBT003  a field
+    return Target(server, name, True, row[0], grants, replaced), problems  # noqa: FBT003  a field
 
 
 def _row(session: Session, name: str) -> Any:  # noqa: ANN401  a row of _DATABASE
@@ -211,16 +220,26 @@ def clean(server: Server, name: str) -> str | None:
 
 def settle(server: Server, target: Target) -> str | None:
     """Remove the replaced database if nobody put a row into it; else say that it is still there."""
-    try:
-        with closing(server.session(target.replaced)) as session:
-            filled = [table for table in _tables(session) if _has_rows(session, *table)]
-        if not filled:
+    with suppress(EntrypointError):
+        if not _filled(server, target.replaced):
             with closing(server.open()) as admin:
                 drop(admin, target.replaced)
             return None
-    except EntrypointError:
-        pass
     return target.replaced
+
+
+def tidy(server: Server, name: str) -> None:
+    """Remove the replaced database of a transfer that was killed after its commit."""
+    replaced = _suffixed(name, REPLACED)
+    with suppress(EntrypointError), closing(server.open()) as admin:
+        if _row(admin, replaced) and _row(admin, name) and not _filled(server, replaced):
+            drop(admin, replaced)
+
+
+def _filled(server: Server, name: str) -> list[str]:
+    """Tables with rows."""
+    with closing(server.session(name)) as session:
+        return [table for schema, table in _tables(session) if _has_rows(session, schema, table)]
 
 
 def analyze(server: Server, target: Target) -> None:

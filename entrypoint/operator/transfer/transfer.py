@@ -12,7 +12,7 @@ from ...postgres.session import Session, translated
 from ...services import Service
 from ..report import MovedObject, Obstacle, Transferred
 from ..server import Server
-from . import locks, offline, preflight, quarantine, run
+from . import folder, locks, offline, preflight, quarantine, run
 from . import source as source_module
 from . import target as target_module
 from . import tools as tools_module
@@ -213,10 +213,16 @@ def transfer(
 ) -> Transferred:
     """Plan, ask, and move. Raises `TransferError` for what was not agreed to."""
     with closing(locks.open_source(ends.source, ends.options.database)) as session:
+        if not dry_run:
+            folder.remove_old()
         begin(session)
         plan = ends.plan(session)
-        _known(plan, ends.options.extra)
-        if not plan.moving and not plan.own:
+        moved = not plan.moving and not plan.own
+        if not (moved and quarantine.find(session, ends.service.name)):
+            _known(plan, ends.options.extra)
+        if moved:
+            if not dry_run:
+                target_module.tidy(ends.target, ends.service.database)
             return Transferred(
                 service=ends.service.name,
                 source=ends.where(),
@@ -237,7 +243,6 @@ def transfer(
                 obstacles=[each.name for each in refused],
             )
         agree(answer)
-        run.remove_old_folders()
         if not ends.options.offline:
             return move(session, ends, prepared, progress)
     try:

@@ -81,9 +81,15 @@ class World:
         """What the command gets besides its URL."""
         return {"PG_BINDIR": str(self.server.pg_bin), "TMPDIR": str(self.temp), **(more or {})}
 
-    def start(self, *words: str, environ: dict[str, str] | None = None) -> Program:
+    def start(
+        self,
+        *words: str,
+        environ: dict[str, str] | None = None,
+        **options: Any,  # noqa: ANN401  Popen's own
+    ) -> Program:
         """Begin a transfer that is agreed to."""
-        return self.operator.start("transfer", RPG, "--yes", *words, environ=self.environ(environ))
+        environ = self.environ(environ)
+        return self.operator.start("transfer", RPG, "--yes", *words, environ=environ, **options)
 
     def transfer(self, *words: str, environ: dict[str, str] | None = None) -> Answer:
         """Do one to its end."""

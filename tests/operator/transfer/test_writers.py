@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.operator.transfer.conftest import World
 
 PLAIN = "insert into rpg_items (name) values (%s) returning id"
-READS_FIRST = "select count(*) from rpg_items\n" + PLAIN
+READS_FIRST = f"select count(*) from rpg_items\n{PLAIN}"  # noqa: S608  a text of our own
 NUMBERED = "select nextval('rpg_order_no')"
 
 

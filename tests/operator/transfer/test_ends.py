@@ -1,0 +1,172 @@
+"""Whatever ends a transfer, and whenever: the source is whole or the target is complete."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.operator.transfer.conftest import PHASES, RPG_DB, SMALL, World, children
+from tests.support.program import until
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.program import Program
+
+MORE = """
+insert into rpg_items (name) select repeat('long ', 40) || i from generate_series(1, 5000) i;
+create index rpg_items_name on rpg_items (name);
+create index rpg_items_upper on rpg_items (upper(name))
+"""
+"""So much that a phase is still under way when its beginning was read."""
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Server]:
+    """A server for the tests of this file, which they restart at will."""
+    with Server.start() as server:
+        yield server
+
+
+@pytest.fixture
+def busy(shared: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world with something to move, and an empty target that the service made."""
+    world = World.on(shared, tmp_path_factory.mktemp("ends"))
+    world.sql(f"{SMALL}; {MORE}")
+    world.sql(f"create database {RPG_DB}")
+    world.sql("create table rpg_items (id int)", RPG_DB)
+    yield world
+    world.close()
+    for name in world.databases() - {"postgres"}:
+        world.sql(f"drop database {name} with (force)")
+    for (name,) in world.sql("select nspname from pg_namespace where nspname !~ '^(pg_|info)'"):
+        world.sql(f"drop schema {name} cascade")
+    world.sql("create schema public")
+
+
+def count(world: World, database: str) -> int:
+    query = "select (select count(*) from rpg_items) + (select count(*) from dnd_rolls)"
+    return int(world.value(query, database))
+
+
+def check(world: World, *words: str) -> None:
+    """What holds after any end, and after the second run that it calls for."""
+    there = "select 1 from pg_tables where schemaname = 'public' and tablename = 'dnd_rolls'"
+    if moved := not world.sql(there):
+        assert count(world, RPG_DB) == 5_600
+    else:
+        world.sql("insert into rpg_items (name) values ('it is writable')")
+        assert not world.sql(there, RPG_DB)
+    again = world.transfer("--json", *words)
+    assert again.code == 0, again.err
+    assert again.json["result"] == ("nothing to move" if moved else "moved")
+    assert count(world, RPG_DB) == 5_600 + (not moved)
+    until(lambda: not world.left(), f"nothing left: {world.left()}")
+    assert world.databases() == {"postgres", RPG_DB}
+
+
+def kill(program: Program, _world: World) -> None:
+    program.signal(signal.SIGKILL)
+
+
+def stop(program: Program, _world: World) -> None:
+    program.signal(signal.SIGTERM)
+
+
+def disconnect(_program: Program, world: World) -> None:
+    """End every session of the transfer's, those of its tools too."""
+    world.sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name like 'entrypoint/%'"
+    )
+
+
+def end_ours(_program: Program, world: World) -> None:
+    """End our sessions only: the tools' stay."""
+    world.sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name = 'entrypoint/operator'"
+    )
+
+
+def restart(_program: Program, world: World) -> None:
+    world.server.restart()
+
+
+ENDS: list[tuple[Callable[[Program, World], None], set[int], tuple[str, ...]]] = [
+    (kill, {-signal.SIGKILL}, PHASES),
+    (stop, {143}, PHASES),
+    (disconnect, {4, 5, 10}, PHASES[:5]),
+    (end_ours, {4, 5, 10}, PHASES[1:5]),
+    (restart, {4, 5, 10}, PHASES[1:5]),
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "codes", "phase"),
+    [
+        pytest.param(end, codes, phase, id=f"{end.__name__}-{phase}")
+        for end, codes, phases in ENDS
+        for phase in phases
+    ],
+)
+def test_an_end_in_any_phase_loses_nothing(
+    busy: World, end: Callable[[Program, World], None], codes: set[int], phase: str
+) -> None:
+    """All rows are in one of the two places, the source can be written to, and nothing is left."""
+    program = busy.start()
+    program.until("transfer.phase_started", phase=phase)
+    end(program, busy)
+    assert program.wait() in codes | {0}, program.output
+    check(busy)
+
+
+def test_a_second_signal_ends_it_at_once(busy: World) -> None:
+    """Two signals in a row leave the source whole, too."""
+    program = busy.start()
+    program.until("transfer.phase_started", phase="restore")
+    program.signal(signal.SIGTERM)
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 143
+    check(busy)
+
+
+def test_a_signal_does_not_wait_for_a_long_count(busy: World) -> None:
+    """SIGTERM while a table is compared cancels the server's work instead of waiting for it."""
+    busy.sql(
+        "create function rpg_slow() returns text language sql volatile as"
+        " 'select pg_sleep(600)::text'; create table rpg_slow (a int);"
+        " insert into rpg_slow select 1"
+    )
+    busy.sql("create function rpg_out(rpg_slow) returns text language sql as 'select rpg_slow()'")
+    busy.sql("create cast (rpg_slow as text) with function rpg_out(rpg_slow)")
+    program = busy.start()
+    program.until("transfer.phase_started", phase="compare")
+    asleep = "select 1 from pg_stat_activity where wait_event = 'PgSleep'"
+    until(lambda: busy.sql(asleep), "a long count")
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 143
+    until(lambda: not busy.sql(asleep), "nothing counts")
+    assert busy.left() == []
+    assert not children(busy.temp)
+
+
+SMALL_DISK = (
+    'mount -t tmpfs -o size=1m none "$TMPDIR" && "$0" "$@"; code=$?;'
+    ' ls -A "$TMPDIR" > "$TMPDIR.left"; exit $code'
+)
+
+
+def test_a_full_disk_leaves_the_source_as_it_was(busy: World) -> None:
+    """A dump that does not fit ends the transfer with the tool's words, and its folder is gone."""
+    namespace = ["unshare", "--map-root-user", "--mount"] if os.geteuid() else ["unshare", "-m"]
+    program = busy.start(through=[*namespace, "sh", "-c", SMALL_DISK])
+    assert program.wait() == 10, program.output
+    assert "No space left on device" in program.output
+    assert busy.temp.with_suffix(".left").read_text() == ""
+    assert busy.databases() == {"postgres", RPG_DB}
+    check(busy)
