@@ -12,8 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from entrypoint.postgres import catalog
-from entrypoint.postgres.session import first_rows
+from entrypoint.postgres import catalog, guard, snapshot
+from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.postgres.session import Session, first_rows, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -720,6 +721,33 @@ def test_database_without_encoding(server: Endpoint, database: str) -> None:
         before = fingerprint(connection)
         connection.execute("alter table t alter a set default 'e'")
         assert fingerprint(connection) != before
+
+
+def test_a_guard_does_not_count(server: Endpoint, copy: Connection) -> None:
+    """What guards a push while it runs is no schema, nor is what it may leave on a table."""
+    copy.execute("insert into tenants (name) values ('a'); insert into parent values (1)")
+    copy.execute(f"insert into {ODD} values (1)".encode())  # noqa: S608  a name of our own
+    before = fingerprint(copy)
+    with contextlib.closing(session(server, copy)) as looking:
+        looking.connection.execute("begin")
+        tables = snapshot.take(looking).filled
+    armed = guard.arm(session(server, copy), tables, [])
+    assert (armed.drops, armed.unguarded) == (None, {})
+    assert fingerprint(copy) == before
+    assert armed.disarm() == []
+    assert fingerprint(copy) == before
+    if copy.info.server_version >= 140000:
+        copy.execute("begin; select from parent")
+        armed = guard.arm(session(server, copy), tables, [])
+        assert armed.disarm(0.0) == ["public.parent"]
+        copy.execute("commit")
+        assert fingerprint(copy) == before
+
+
+def session(server: Endpoint, connection: Connection) -> Session:
+    url = server.url(connection.info.dbname)
+    params = {key: str(value) for key, value in psycopg.conninfo.conninfo_to_dict(url).items()}
+    return open_session(Conninfo(params), 5, application_name="test")
 
 
 def test_many_tables(base: Connection) -> None:

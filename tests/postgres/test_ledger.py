@@ -18,7 +18,7 @@ from psycopg import sql
 from entrypoint.errors import RefusedError, UnreachableError
 from entrypoint.postgres import ledger
 from entrypoint.postgres.conninfo import Conninfo
-from entrypoint.postgres.ledger import MARK, Ledger, Push, parse, render, split
+from entrypoint.postgres.ledger import MARK, Ledger, Losses, Push, parse, render, split
 from entrypoint.postgres.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from tests.support.server import Endpoint, Server
 
 PUSH = Push("f" * 64, "c" * 64, "1.2.3", "pod-1", "2026-01-02T03:04:05Z", 1.25)
-FULL = Ledger((PUSH, PUSH._replace(release=None)), {"-": ("s" * 64, "2026-01-02T03:04:06Z")})
+LOSSES = Losses(("3 rows of a", "table a", "column b.c"), "1.2.3", "pod-1", "2026-01-02T03:04:07Z")
+FULL = Ledger(
+    (PUSH, PUSH._replace(release=None)),
+    {"-": ("s" * 64, "2026-01-02T03:04:06Z")},
+    (LOSSES, LOSSES._replace(lost=(), release=None)),
+)
 
 HUMAN = [
     "",
@@ -87,6 +92,10 @@ def with_push(**changes: object) -> str:
     return line(pushes=[PUSH._asdict() | changes])
 
 
+def with_losses(**changes: object) -> str:
+    return line(losses=[LOSSES._asdict() | changes])
+
+
 @pytest.mark.parametrize(
     "comment",
     [
@@ -123,6 +132,18 @@ def with_push(**changes: object) -> str:
         line(seeds={"-": ["f"]}),
         line(seeds={"-": ["f", 1]}),
         line(seeds={"-": ["f", "at", "more"]}),
+        line(losses=None),
+        line(losses=1),
+        line(losses=[None]),
+        line(losses=["text"]),
+        line(losses=[{}]),
+        with_losses(more=1),
+        with_losses(lost=None),
+        with_losses(lost=[1]),
+        with_losses(lost=["a", None]),
+        with_losses(release=1),
+        with_losses(host=None),
+        with_losses(at={}),
         line(v=None),
         line(v="1"),
         line(v=0),
@@ -135,7 +156,7 @@ def test_unreadable_is_empty(comment: str) -> None:
     found = parse("words\n" + comment)
     assert found.problem
     assert len(found.problem) < 100
-    assert (found.pushes, found.seeds, found.last) == ((), {}, None)
+    assert (found.pushes, found.seeds, found.losses, found.last) == ((), {}, (), None)
     assert found.writable
     assert not parse("words\n" + comment, owner=False).writable
     assert render("words\n" + comment, FULL).startswith("words\n")
@@ -179,6 +200,25 @@ def test_last_pushes_are_kept() -> None:
     assert Ledger().last is None
 
 
+def test_last_losses_are_kept() -> None:
+    """Of the pushes that lost something the last 10 stay, and say nothing of who succeeded."""
+    found = Ledger().pushed(PUSH)
+    for number in range(15):
+        found = found.lost(LOSSES._replace(host=str(number)))
+    assert [losses.host for losses in found.losses] == [str(number) for number in range(5, 15)]
+    assert found.pushes == (PUSH,)
+    assert Ledger().lost(LOSSES).pushed(PUSH).losses == (LOSSES,)
+
+
+def test_losses_are_told_where_there_are_some() -> None:
+    """A ledger of a program that knew of none is read, and one without is written as it was."""
+    older = Ledger((PUSH,), {"-": ("f", "at")})
+    text = render("", older)
+    assert "losses" not in text
+    assert parse(text) == older
+    assert parse(render(text, older.lost(LOSSES))).losses == (LOSSES,)
+
+
 def test_seeds_are_by_tenant() -> None:
     """A tenant's later seed replaces its earlier one, and no other."""
     found = Ledger().seeded("a", "1", "then").seeded("b", "1", "then").seeded("a", "2", "now")
@@ -196,10 +236,18 @@ pushes = st.builds(
     at=anything,
     elapsed_s=st.floats(allow_nan=False),
 )
+losses = st.builds(
+    Losses,
+    lost=st.lists(anything).map(tuple),
+    release=st.none() | anything,
+    host=anything,
+    at=anything,
+)
 ledgers = st.builds(
     Ledger,
     pushes=st.lists(pushes, max_size=20).map(tuple),
     seeds=st.dictionaries(anything, st.tuples(anything, anything)),
+    losses=st.lists(losses, max_size=10).map(tuple),
     problem=st.none(),
     writable=st.just(True),  # noqa: FBT003 - the value itself
 )

@@ -1,0 +1,251 @@
+"""A guarded push as a whole start: who arms it, who ends it, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.pooler import PROGRAM, Pooler
+from tests.support.program import Program, python, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import RoleFactory
+    from tests.support.stage import Stage
+
+FILLED = ["sql", "create table rpg_items as select 1 as id"]
+TRUNCATE = "truncate rpg_items"
+DROP = "drop table rpg_items"
+
+
+@pytest.fixture
+def filled(stage: Stage) -> Stage:
+    """A stage with rows in its database, whose next push waits at its gate."""
+    stage.environ["ENTRYPOINT_RELEASE"] = "v1"
+    stage.push = python("push", *FILLED)
+    program = stage.start(command="prepare")
+    assert program.wait() == 0, program.output
+    waiting(stage)
+    return stage
+
+
+def waiting(stage: Stage, *words: str) -> None:
+    """Let the next push wait at the gate, and then do these words."""
+    stage.environ["ENTRYPOINT_RELEASE"] = "v2"
+    stage.push = python("push", "ready", "wait-for", str(stage.gate), *words)
+
+
+def doing(stage: Stage, *words: str) -> Program:
+    """The next start, with a push that does these words at once."""
+    waiting(stage, *words)
+    stage.gate.touch()
+    return stage.start()
+
+
+def remains(stage: Stage) -> list[str]:
+    """What there is of guards in the database."""
+    with stage.connect() as connection:
+        rows = connection.execute(
+            "select 'trigger on ' || tgrelid::regclass from pg_trigger"
+            " where tgname = 'entrypoint_guard'"
+            " union all select 'function ' || proname from pg_proc"
+            " where proname like 'entrypoint%'"
+            " union all select 'event trigger' from pg_event_trigger"
+            " where evtname = 'entrypoint_guard'"
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def refused(program: Program) -> dict[str, Any]:
+    """It ended with exit 7 because the guard refused something; its `push.failed`."""
+    assert program.wait() == 7, program.output
+    failure = program.one("push.failed")
+    assert "was refused; nothing of them is lost" in failure["error"]
+    return failure
+
+
+def test_a_killed_start_leaves_no_guard(filled: Stage) -> None:
+    """Its push goes on alone, unguarded: the server has removed it all."""
+    program = filled.start()
+    program.until("push.output")
+    assert {"trigger on rpg_heroes", "trigger on rpg_items", "trigger on runs"} < {*remains(filled)}
+
+    os.kill(program.process.pid, signal.SIGKILL)
+
+    until(lambda: remains(filled) == [], "the server has removed it")
+    with filled.connect() as connection:
+        connection.execute(TRUNCATE)
+    filled.gate.touch()
+    until(lambda: filled.sessions() == [], "its push has ended")
+
+
+@pytest.mark.parametrize("how", ["done", "ended"])
+def test_a_start_leaves_no_guard(filled: Stage, how: str) -> None:
+    """Whether its push succeeds or is ended with it."""
+    program = filled.start()
+    program.until("push.output")
+    assert remains(filled)
+    if how == "ended":
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 143
+    else:
+        filled.gate.touch()
+        assert program.wait() == 0, program.output
+    assert remains(filled) == []
+
+
+def test_the_guards_session_is_ended(filled: Stage) -> None:
+    """A push must not outlive its guard: it is killed, and the start exits 7."""
+    program = filled.start()
+    program.until("push.output")
+    with filled.connect() as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
+            " and objsubid = 2 and granted and database ="
+            " (select oid from pg_database where datname = current_database())"
+        )
+
+    assert program.wait() == 7, program.output
+    failure = program.one("push.failed")
+    assert "guarded the push" in failure["error"]
+    assert failure["remedy"]
+    assert "handoff.exec" not in program.names()
+    assert remains(filled) == []
+    with filled.connect() as connection:
+        query = "select from runs where ended is not null and what = 'push'"
+        assert connection.execute(query).rowcount == 1
+
+
+def test_an_admin_guards_an_isolated_database(filled: Stage) -> None:
+    """Its event trigger refuses the service's own role to drop, and goes with the push."""
+    filled.environ["ENTRYPOINT_ADMIN_URL"] = filled.server.url()
+    program = doing(filled, "sql", DROP)
+    failure = refused(program)
+
+    assert "rpg_items" in failure["error"]
+    assert program.one("guard.armed")["tables"] == 3
+    assert "guard.unavailable" not in program.names()
+    assert remains(filled) == []
+    with filled.connect() as connection:
+        assert connection.execute("select from rpg_items").rowcount == 1
+
+
+def test_an_admin_that_may_not_connect(filled: Stage, role: RoleFactory) -> None:
+    """The service's own role guards what it can."""
+    admin = role("createdb")
+    filled.environ["ENTRYPOINT_ADMIN_URL"] = filled.server.url(
+        "postgres", admin.name, admin.password
+    )
+    program = doing(filled, "sql", TRUNCATE)
+    refused(program)
+
+    assert "event trigger" in program.one("guard.unavailable")["reason"]
+    assert "guard.incomplete" not in program.names()
+    assert remains(filled) == []
+
+
+def test_an_admin_that_is_no_superuser(filled: Stage, role: RoleFactory) -> None:
+    """One that may connect and no more does not stand in the way of the service's own role."""
+    admin = role("createdb")
+    with filled.server.connect() as connection:
+        connection.execute(f"grant connect on database {filled.database} to {admin.name}")
+    filled.environ["ENTRYPOINT_ADMIN_URL"] = filled.server.url(
+        "postgres", admin.name, admin.password
+    )
+    program = doing(filled, "sql", TRUNCATE)
+    refused(program)
+
+    assert program.one("guard.unavailable")["remedy"]
+    assert "guard.incomplete" not in program.names()
+    assert remains(filled) == []
+
+
+def test_tables_that_are_not_the_services(filled: Stage) -> None:
+    """What its role may not guard is told, with the server's reason."""
+    with filled.connect() as connection:
+        connection.execute("create table others as select 1 as id")
+    program = doing(filled, "sql", "select 1")
+
+    assert program.wait() == 0, program.output
+    truncate = program.one("guard.incomplete")["truncate"]
+    assert truncate == {"others": "permission denied for table others"}
+
+
+def test_without_rows_there_is_no_guard(stage: Stage) -> None:
+    """An empty database, and tables without a row, have nothing to lose."""
+    first = stage.start(command="prepare")
+    assert first.wait() == 0, first.output
+    with stage.connect() as connection:
+        connection.execute("delete from runs; delete from rpg_heroes")
+    waiting(stage)
+    second = stage.start(command="prepare")
+    second.until("push.output")
+    assert remains(stage) == []
+    stage.gate.touch()
+
+    assert second.wait() == 0, second.output
+    for program in (first, second):
+        assert [name for name in program.names() if name.startswith("guard.")] == []
+
+
+def test_a_table_that_somebody_reads(filled: Stage) -> None:
+    """A long reader keeps neither the start nor others waiting; the table keeps a dead trigger."""
+    program = filled.start()
+    program.until("push.output")
+    with filled.connect() as reader, filled.connect() as service:
+        reader.execute("begin; select from rpg_items")
+        filled.gate.touch()
+
+        assert program.wait() == 0, program.output
+        left = program.one("guard.left")
+        assert left["tables"] == ["public.rpg_items"]
+        service.execute("set lock_timeout = '3s'; insert into rpg_items values (2)")
+        reader.execute("commit")
+        service.execute(TRUNCATE)
+    filled.environ["ENTRYPOINT_RELEASE"] = "v3"
+    last = filled.start()
+    assert last.wait() == 0, last.output
+    assert "guard.left" not in last.names()
+    until(lambda: remains(filled) == [], "nothing is left")
+
+
+@pytest.fixture
+def pooled(filled: Stage) -> Iterator[Stage]:
+    """The same behind PgBouncer."""
+    users = {filled.user: filled.password, filled.server.superuser: filled.server.password}
+    with Pooler(filled.server, mode="transaction", auth="scram-sha-256", users=users) as pooler:
+        url = pooler.url(filled.database, filled.user, filled.password)
+        filled.environ["DATABASE_URL"] = url
+        yield filled
+
+
+needs_pooler = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+
+
+@needs_pooler
+def test_behind_a_pooler(pooled: Stage) -> None:
+    """There a session is nobody's own: no guard, said once, with the way to have one."""
+    program = doing(pooled, "sql", "select 1")
+
+    assert program.wait() == 0, program.output
+    unavailable = program.one("guard.unavailable")
+    assert "pooler" in unavailable["reason"]
+    assert "ENTRYPOINT_DIRECT_URL" in unavailable["remedy"]
+
+
+@needs_pooler
+@pytest.mark.parametrize("statement", [TRUNCATE, DROP])
+def test_past_a_pooler(pooled: Stage, statement: str) -> None:
+    """With a direct URL the push is guarded, and with an admin's fully."""
+    pooled.environ["ENTRYPOINT_DIRECT_URL"] = pooled.url
+    if statement == DROP:
+        pooled.environ["ENTRYPOINT_ADMIN_URL"] = pooled.server.url()
+    program = doing(pooled, "sql", statement)
+    refused(program)
+
+    assert ("guard.armed" in program.names()) == (statement == DROP)
+    assert remains(pooled) == []
