@@ -11,8 +11,8 @@ from .. import server as servers
 from ..report import Transferred
 from ..server import Server
 from . import back, locks, markdown, transfer
+from .asked import Ends, Options
 from .progress import shown
-from .transfer import Ends, Options
 
 Ask = Callable[[str], bool]
 

@@ -117,7 +117,7 @@ class Transfer:
         shared = {edge.used for edge in self.plan.crossing if edge.kind == "sequence"}
         argv = [self.tools.pg_dump, "--format=directory", f"--jobs={self.jobs}", "--compress=0"]
         argv += [f"--snapshot={snapshot}", "--lock-wait-timeout=10s", "--verbose", "--no-password"]
-        argv += [f"--file={folder / 'dump'}"]
+        argv += [f"--file={folder / 'dump'}", "--encoding=UTF8"]  # patterns are in it, too
         argv += [] if self.superuser else ["--no-blobs"]
         argv += [
             f"--exclude-table={relation.quoted()}"
@@ -128,17 +128,17 @@ class Transfer:
         runner.run("dump", argv, database)
 
     def _restore(self, runner: Runner, folder: Path) -> list[str]:
-        listing: list[str] = []
-        quiet = runner._replace(hear=listing.append)
-        dump = str(folder / "dump")
-        quiet.run("list", [self.tools.pg_restore, "--list", dump], self.target.incoming)
+        dump, path = str(folder / "dump"), folder / "list"
+        argv = [self.tools.pg_restore, "--list", f"--file={path}", dump]
+        runner.run("list", argv, self.target.incoming)
+        listing = path.read_text("utf-8", "replace").split("\n")
         chosen = select(listing, self.plan.unrestorable())
-        path = folder / "list"
         path.write_text("\n".join(chosen.restored) + "\n", encoding="utf-8")
-        argv = [self.tools.pg_restore, f"--jobs={self.jobs}", "--exit-on-error", "--verbose"]
+        argv = [self.tools.pg_restore, f"--jobs={self.jobs}", "--verbose"]
+        argv += [] if (forgiving := self.tools.ahead) else ["--exit-on-error"]
         argv += [f"--use-list={path}", f"--dbname={self.target.incoming}", "--no-password"]
         argv += [] if self.superuser else ["--no-owner", "--no-privileges"]
-        runner.run("restore", [*argv, dump], self.target.incoming)
+        runner.run("restore", [*argv, dump], self.target.incoming, forgiving=forgiving)
         return chosen.left
 
     def _hear(self, line: str) -> None:

@@ -4,6 +4,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +17,9 @@ from ...postgres.conninfo import Conninfo
 TIMEOUT_S: Final = 7 * 86400.0
 """Seconds that one tool may take: as long as it must."""
 
+_TIMEOUT_SINCE: Final = 17
+"""Since this version pg_restore sets transaction_timeout, unasked, and older servers refuse it."""
+
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -25,10 +29,12 @@ class Tools(NamedTuple):
     pg_dump: str
     pg_restore: str
     version: int
+    ahead: bool
+    """Whether they say what the target's server does not understand, but may leave out."""
 
 
-def find(environ: Environment, server_version: int) -> Tools:
-    """Find both by PG_BINDIR or on PATH, no older than the server, and of one version.
+def find(environ: Environment, server_version: int, target_version: int) -> Tools:
+    """Find both by PG_BINDIR or on PATH, no older than the servers, and of one version.
 
     Raises `TransferError`.
     """
@@ -42,19 +48,21 @@ def find(environ: Environment, server_version: int) -> Tools:
         raise TransferError("pg_dump and pg_restore are not found", remedy=remedy)
     programs = [program for program in found if program is not None]
     versions = [_version(program, environ) for program in programs]
-    major = server_version // 10000
+    major = max(server_version, target_version) // 10000
     if min(versions) < major or len(set(versions)) > 1:
         raise TransferError(
             f"pg_dump is of version {versions[0]}, pg_restore of {versions[1]}, the server of "
             f"{major}",
             remedy=remedy,
         )
-    return Tools(programs[0], programs[1], versions[0])
+    ahead = target_version // 10000 < _TIMEOUT_SINCE <= versions[0]
+    return Tools(programs[0], programs[1], versions[0], ahead)
 
 
 def _version(program: str, environ: Environment) -> int:
     lines: list[str] = []
-    _run([program, "--version"], environ, "version", lines.append, [])
+    argv = [program, "--version"]
+    _succeed(argv, _run(argv, environ, "version", lines.append, []))
     match = _VERSION.search(" ".join(lines))
     if match is None:
         raise TransferError(
@@ -74,9 +82,21 @@ class Runner(NamedTuple):
     hear: Callable[[str], None]
     """Gets every line, masked."""
 
-    def run(self, what: str, argv: Sequence[str], database: str) -> None:
-        """Run one to its end. Raises `TransferError`, or what a watch raises."""
-        _run(argv, self._environ(database), what, self.hear, self.watches)
+    def run(
+        self, what: str, argv: Sequence[str], database: str, *, forgiving: bool = False
+    ) -> None:
+        """Run one to its end. Raises `TransferError`, or what a watch raises.
+
+        When it is ``forgiving``, what a server before 17 cannot know is no error.
+        """
+        environ = self._environ(database)
+        if not forgiving:
+            _succeed(argv, _run(argv, environ, what, self.hear, self.watches))
+            return
+        errors = _Errors(self.hear)
+        finished = _run(argv, environ, what, errors.hear, self.watches)
+        if not errors.explain(finished):
+            _succeed(argv, finished)
 
     def _environ(self, database: str) -> Environment:
         """The container's without its PG* variables, and the connection as libpq's own."""
@@ -87,6 +107,26 @@ class Runner(NamedTuple):
         ours = [name for name in self.environ if name.startswith(("PG", "ENTRYPOINT_"))]
         ours += [name for name in self.environ if name.endswith(("_URL", "_URL_FILE"))]
         return self.environ.changed(without=ours, added=added)
+
+
+@dataclass
+class _Errors:
+    """Ends pg_restore at its first error but for one that its later version makes itself."""
+
+    tell: Callable[[str], None]
+    forgiven: int = 0
+
+    def hear(self, line: str) -> None:
+        if line.startswith("pg_restore: error: "):
+            if "transaction_timeout" not in line:
+                raise _failed(line.removeprefix("pg_restore: error: "), [line])
+            self.forgiven += 1
+        self.tell(line)
+
+    def explain(self, finished: process.Finished) -> bool:
+        """Whether it did all the rest; it does not count the errors of its workers."""
+        *_, last = ("", *finished.tail)
+        return self.forgiven > 0 and finished.returncode == 1 and "errors ignored on" in last
 
 
 _VARIABLES: Final[Mapping[str, str]] = {
@@ -115,16 +155,23 @@ def _run(
     what: str,
     hear: Callable[[str], None],
     watches: Sequence[process.Watch],
-) -> None:
+) -> process.Finished:
     name = sessions.application_name("transfer", f"/{what}-{secrets.token_hex(3)}")
-    block = environ.changed(added={"PGAPPNAME": name, "LC_MESSAGES": "C"}).block()
+    block = environ.changed(added={"PGAPPNAME": name, "LC_ALL": "C"}).block()
     program = process.Program(argv, block, f"PGAPPNAME={name}".encode(), TIMEOUT_S)
     told = process.Told(lambda _, line: hear(line), lambda *_: None, lambda _: None)
-    finished = process.run(program, told, watches)
+    return process.run(program, told, watches)
+
+
+def _succeed(argv: Sequence[str], finished: process.Finished) -> None:
     if finished.returncode:
-        tool = Path(argv[0]).name
-        raise TransferError(
-            f"{tool} exited with code {finished.returncode}: {' · '.join(finished.tail[-3:])}",
-            remedy="Correct what it says and run the transfer again; the source is as it was.",
-            tail=list(finished.tail),
-        )
+        tool, last = Path(argv[0]).name, " · ".join(finished.tail[-3:])
+        raise _failed(f"{tool} exited with code {finished.returncode}: {last}", finished.tail)
+
+
+def _failed(what: str, tail: Sequence[str]) -> TransferError:
+    return TransferError(
+        what,
+        remedy="Correct what it says and run the transfer again; the source is as it was.",
+        tail=list(tail),
+    )

@@ -9,15 +9,13 @@ import psycopg
 from ...environment import Environment
 from ...errors import TransferError
 from ...postgres.session import Session, translated
-from ...services import Service
 from ..report import MovedObject, Obstacle, Transferred
-from ..server import Server
-from . import folder, locks, offline, preflight, quarantine, run
-from . import source as source_module
+from . import elsewhere, folder, locks, offline, preflight, quarantine, run
 from . import target as target_module
 from . import tools as tools_module
+from .asked import Ends
 from .compare import Counted
-from .plan import Plan, make
+from .plan import Plan
 from .preflight import Problem
 from .progress import Progress
 from .target import Target
@@ -30,38 +28,6 @@ _KINDS: Final = {
     "S": "sequence",
     "f": "foreign table",
 }
-
-
-class Options(NamedTuple):
-    """What was asked for."""
-
-    database: str
-    """The source."""
-
-    extra: tuple[str, ...]
-    """Relations that move though their names do not say so."""
-
-    allowed: frozenset[str]
-    jobs: int
-    offline: bool = False
-
-
-class Ends(NamedTuple):
-    """From where, to where, and what."""
-
-    source: Server
-    target: Server
-    service: Service
-    options: Options
-
-    def where(self) -> str:
-        """The source, for people."""
-        return f"{self.source.conninfo.where()}/{self.options.database}"
-
-    def plan(self, session: Session) -> Plan:
-        """What moves, as the session's open transaction sees it."""
-        found = source_module.read(session)
-        return make(found, self.service, self.source.registry, self.options.extra)
 
 
 class Prepared(NamedTuple):
@@ -84,7 +50,12 @@ def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
     superuser, bypass = preflight.rights(session, plan)
     problems = preflight.problems(session, plan, bypass_rls=bypass)
     place, more = target_module.look(ends.target, plan, _owner(plan))
-    found = tools_module.find(Environment.of_container(), session.server_version)
+    with closing(ends.target.open()) as there:
+        if ends.target is not ends.source:
+            problems += elsewhere.problems(session, there, plan)
+            superuser = superuser and elsewhere.superuser(there)
+        versions = session.server_version, there.server_version
+    found = tools_module.find(Environment.of_container(), *versions)
     without = [each.schema for each in quarantine.find(session)]
     return Prepared(plan, place, found, problems + more, superuser, without)
 
@@ -208,6 +179,20 @@ def end(session: Session) -> None:
         session.close()
 
 
+def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> Transferred:
+    """The answer where nothing moves, because it did before or was never there."""
+    if not quarantine.find(session, ends.service.name):
+        _known(plan, ends.options.extra)
+    if not dry_run:
+        target_module.tidy(ends.target, ends.service.database)
+    return Transferred(
+        service=ends.service.name,
+        source=ends.where(),
+        target=f"{ends.target.conninfo.where()}/{ends.service.database}",
+        result="nothing to move",
+    )
+
+
 def transfer(
     ends: Ends, *, dry_run: bool, agree: Callable[[Transferred], None], progress: Progress
 ) -> Transferred:
@@ -217,18 +202,9 @@ def transfer(
             folder.remove_old()
         begin(session)
         plan = ends.plan(session)
-        moved = not plan.moving and not plan.own
-        if not (moved and quarantine.find(session, ends.service.name)):
-            _known(plan, ends.options.extra)
-        if moved:
-            if not dry_run:
-                target_module.tidy(ends.target, ends.service.database)
-            return Transferred(
-                service=ends.service.name,
-                source=ends.where(),
-                target=f"{ends.target.conninfo.where()}/{ends.service.database}",
-                result="nothing to move",
-            )
+        if not plan.moving and not plan.own:
+            return _nothing(session, ends, plan, dry_run=dry_run)
+        _known(plan, ends.options.extra)
         prepared = prepare(session, ends, plan)
         end(session)
         answer = describe(ends, prepared)
