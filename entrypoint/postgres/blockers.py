@@ -1,6 +1,7 @@
 """What a child's server sessions wait for, and who is in their way."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
@@ -48,8 +49,8 @@ def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
         sessions, blocked_by = cursor.fetchone() or (None, None)
         connection.execute("release blockers")
     except psycopg.Error:
-        if not connection.broken:
-            connection.execute("rollback to blockers")
+        with suppress(psycopg.Error):  # which broke, or had failed before
+            connection.execute("rollback to blockers; release blockers")
         return {}
     fields: dict[str, Any] = {"sessions": sessions or []}
     if blocked_by:

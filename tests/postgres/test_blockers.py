@@ -144,6 +144,15 @@ def test_leaves_the_transaction_as_it_was(session: Session) -> None:
         session.connection.execute("rollback to blockers")
 
 
+def test_a_transaction_that_has_failed(session: Session) -> None:
+    """Who cannot look tells nothing, and leaves it to the next statement to say why."""
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        session.connection.execute("select 1 / 0")
+    assert blockers.find(session, "push", []) == {}
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        session.connection.execute("select 1")
+
+
 def test_a_lost_connection(server: Endpoint, session: Session) -> None:
     """The same for a session that is gone."""
     with server.connect() as connection:
