@@ -173,14 +173,20 @@ def _operators(
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0.1 <= seconds <= 3600:  # noqa: PLR2004  what a person would watch
         raise argparse.ArgumentTypeError("must be a number of seconds from 0.1 to 3600")
     return seconds
 
 
 def _jobs(text: str) -> int:
-    jobs = int(text)
+    try:
+        jobs = int(text)
+    except ValueError:
+        jobs = 0
     if not 1 <= jobs <= 64:  # noqa: PLR2004  more would only wait for each other
         raise argparse.ArgumentTypeError("must be a number from 1 to 64")
     return jobs

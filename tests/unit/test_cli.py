@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pytest
 
 from entrypoint import __version__, cli, errors
+from entrypoint.arguments import parser
 from entrypoint.environment import Environment
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
 from entrypoint.startup import start
@@ -48,6 +49,23 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         ["--unknown"],
         ["RUN", "--", "node"],
         [""],
+        ["verify", "gaqno-rpg-service"],
+        ["verify", "--service"],
+        ["verify", "--watch"],
+        ["create", "--ignore", "x"],
+        ["status", "--strict"],
+        ["status", "--watch", "0"],
+        ["status", "--watch", "-1"],
+        ["status", "--watch", "nan"],
+        ["status", "--watch", "inf"],
+        ["status", "--watch", "1e9"],
+        ["status", "--watch", "often"],
+        ["url"],
+        ["url", "a", "b"],
+        ["url", "a", "--json"],
+        ["completion"],
+        ["completion", "tcsh"],
+        ["completion", "bash", "zsh"],
     ],
 )
 def test_usage_errors(
@@ -60,6 +78,46 @@ def test_usage_errors(
     assert err.startswith("usage: entrypoint")
     assert "error:" in err
     assert started == []
+
+
+@pytest.mark.parametrize("seconds", ["0", "1e9", "nan", "often", ""])
+def test_seconds_between_two_looks(capfd: pytest.CaptureFixture[str], seconds: str) -> None:
+    """What is no such number is told in words that a person understands."""
+    assert cli.main(["status", "--watch", seconds]) == 2
+    assert "must be a number of seconds from 0.1 to 3600" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["0", "65", "1.5", "many", ""])
+def test_jobs_of_a_transfer(capfd: pytest.CaptureFixture[str], jobs: str) -> None:
+    """The same for how many at once."""
+    assert cli.main(["transfer", "gaqno-rpg-service", "--jobs", jobs]) == 2
+    assert "must be a number from 1 to 64" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["create", "verify", "status", "url", "transfer"])
+def test_operators_help(capfd: pytest.CaptureFixture[str], command: str) -> None:
+    """Every operator's command shows where the server comes from, and examples that work."""
+    assert cli.main([command, "--help"]) == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "that of --server, ENTRYPOINT_ADMIN_URL or DATABASE_URL, in this order" in shown
+    assert shown.count(f" entrypoint {command}") >= 3
+    words = shown.partition("examples: ")[2].split()
+    ends = [index for index, word in enumerate(words) if word == "entrypoint"]
+    for begin, end in zip(ends, [*ends[1:], len(words)], strict=True):
+        line = [word for word in words[begin + 1 : end] if "=" not in word]
+        parser().parse_args(line[: line.index(">>")] if ">>" in line else line)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify"], ["status"], ["create"], ["url", "gaqno-rpg-service"]]
+)
+def test_an_operator_without_a_server(
+    capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Nothing to look at is a wrong setting, under the command's own name."""
+    assert cli.main(arguments) == 3
+    event = only_event(capfd)
+    assert (event["event"], event["error"]) == (f"{arguments[0]}.failed", "no server is named")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +161,7 @@ def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     ("arguments", "words"),
     [
         (["--help"], ["run", "prepare", "entrypoint.toml"]),
+        (["--help"], ["create", "verify", "status", "url", "completion"]),
         (["-h"], ["run", "prepare"]),
         (["run", "--help"], ["COMMAND"]),
         (["prepare", "--help"], ["usage: entrypoint prepare"]),
