@@ -35,6 +35,14 @@ def test_registry_of_one_s_own(tmp_path: Path) -> None:
     assert services.load(path) == {"orders": Service("orders", "orders_db", (), "tenant")}
 
 
+def test_the_owner_of_a_database(tmp_path: Path) -> None:
+    """A role's name, exactly as it is written; none in the shipped registry."""
+    path = tmp_path / "services.toml"
+    path.write_text('[orders]\ndatabase = "orders_db"\nowner = "Or\\"ders"\n')
+    assert services.load(path)["orders"].owner == 'Or"ders'
+    assert {row.owner for row in services.load().values()} == {None}
+
+
 BROKEN = {
     "no TOML": (b"[a\n", ["Expected ']' at the end of a table declaration (at line 1, column 3)"]),
     "no UTF-8": (
@@ -59,6 +67,10 @@ BROKEN = {
     "unknown keys": (
         b"[a]\ndatabase = 'x'\nprefix = 'a_'\ndb = 'x'\n",
         ["a: unknown key 'db'", "a: unknown key 'prefix'"],
+    ),
+    "owner": (
+        b"[a]\ndatabase = 'x'\nowner = ''\n[b]\ndatabase = 'y'\nowner = ['r']\n",
+        ["a: owner must be a role's name", "b: owner must be a role's name"],
     ),
     "two owners": (
         b"[a]\ndatabase = 'x'\n[b]\ndatabase = 'x'\n",

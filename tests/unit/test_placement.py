@@ -1,0 +1,147 @@
+"""Whose an object is by its name, and whether it may be where it is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrypoint import services
+from entrypoint.postgres.objects import Object
+from entrypoint.postgres.placement import DEFAULT, Stray, in_default, in_own
+from entrypoint.services import Service, claimant
+
+REGISTRY = services.load()
+RPG = REGISTRY["gaqno-rpg-service"]
+SSO = REGISTRY["gaqno-sso-service"]
+
+LONGEST = {
+    "short": Service("short", "short_db", ("a_",), "tenant"),
+    "long": Service("long", "long_db", ("a_b_", "z_"), "tenant"),
+    "none": Service("none", "none_db", (), "tenant"),
+}
+
+
+def table(name: str, schema: str = "public") -> Object:
+    """A table."""
+    return Object("table", schema, name)
+
+
+NAMES = [
+    ("rpg_", "gaqno-rpg-service"),
+    ("rpg_x", "gaqno-rpg-service"),
+    ("dnd_x", "gaqno-rpg-service"),
+    ("rpg_sso_x", "gaqno-rpg-service"),
+    ("omni_x", "gaqno-omnichannel-service"),
+    ("rpg_\n\u202e", "gaqno-rpg-service"),
+    ("rpg", None),
+    ("rpgx", None),
+    ("rpg-x", None),
+    ("RPG_x", None),
+    ("Rpg_x", None),
+    (" rpg_x", None),
+    ("_rpg_x", None),
+    ("x_rpg_x", None),
+    ("r\u0440g_x", None),  # a Cyrillic letter
+    ("ai", None),
+    ("aiX", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("name", "owner"), NAMES, ids=repr)
+def test_a_prefix_is_literal(name: str, owner: str | None) -> None:
+    """Neither case nor `_` is bent, and it stands at the beginning."""
+    found = claimant(name, REGISTRY)
+    assert (found and found.name) == owner
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [("a_x", "short"), ("a_b", "short"), ("a_b_x", "long"), ("z_x", "long"), ("b_x", None)],
+)
+def test_the_longest_prefix_wins(name: str, owner: str | None) -> None:
+    """In whichever order the registry has them."""
+    for registry in (LONGEST, dict(reversed(LONGEST.items()))):
+        found = claimant(name, registry)
+        assert (found and found.name) == owner
+
+
+@given(st.text(max_size=20), st.sampled_from(sorted(REGISTRY)), st.text(max_size=5))
+def test_whatever_follows_a_prefix(rest: str, name: str, schema: str) -> None:
+    """The rest of the name and the schema do not matter."""
+    service = REGISTRY[name]
+    for prefix in service.prefixes:
+        assert claimant(prefix + rest, REGISTRY) == service
+        assert in_own([table(prefix + rest, schema)], service.database, service, REGISTRY) == []
+
+
+def test_everything_in_the_default_database_is_misplaced() -> None:
+    """Each object once, in its order, whoever's it is."""
+    objects = [table("rpg_x"), table("plain"), Object("function", "public", "sso_f", "integer")]
+
+    strays = in_default(objects, REGISTRY)
+
+    assert [stray.object for stray in strays] == objects
+    assert [stray.service for stray in strays] == [RPG, None, SSO]
+    assert {(stray.database, stray.misplaced) for stray in strays} == {(DEFAULT, True)}
+
+
+def test_in_a_service_s_own() -> None:
+    """Another's is misplaced, nobody's is not known to be; its own is neither."""
+    objects = [table("rpg_x"), table("sso_x"), table("plain"), table("dnd_x", "app")]
+
+    strays = in_own(objects, RPG.database, RPG, REGISTRY)
+
+    assert [(stray.object.name, stray.service, stray.misplaced) for stray in strays] == [
+        ("sso_x", SSO, True),
+        ("plain", None, False),
+    ]
+    assert {stray.database for stray in strays} == {RPG.database}
+
+
+def test_without_prefixes_only_others_are_known() -> None:
+    """A service that claims none may name its tables as it likes, but not as another does."""
+    own = LONGEST["none"]
+
+    strays = in_own([table("x"), table("a_b_x")], own.database, own, LONGEST)
+
+    assert [(stray.object.name, stray.service) for stray in strays] == [("a_b_x", LONGEST["long"])]
+
+
+def test_a_service_that_nobody_registered() -> None:
+    """Nothing is known of its database."""
+    assert in_own([table("rpg_x"), table("plain")], "orders_db", None, REGISTRY) == []
+
+
+MUST = "that database must hold no application's object"
+
+SENTENCES = [
+    (
+        in_default([table("rpg_x")], REGISTRY)[0],
+        f"the table 'rpg_x' in 'postgres' is gaqno-rpg-service's; {MUST}",
+        "Run entrypoint transfer gaqno-rpg-service.",
+    ),
+    (
+        in_default([table("x\n", "app")], REGISTRY)[0],
+        rf"the table 'app.x\n' in 'postgres' is claimed by no service's prefix; {MUST}",
+        "Move it to the database of whoever uses it, or drop it.",
+    ),
+    (
+        in_own([Object("function", "public", "sso_f", "integer")], "d", RPG, REGISTRY)[0],
+        "the function 'sso_f(integer)' in 'd' is gaqno-sso-service's",
+        "Move it to 'gaqno_sso_db', or drop it.",
+    ),
+    (
+        in_own([Object("procedure", "public", "p", "")], "d", RPG, REGISTRY)[0],
+        "the procedure 'p()' in 'd' is claimed by no service's prefix",
+        "Rename it, or add its prefix to the service's row of the registry.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stray", "message", "remedy"), SENTENCES)
+def test_what_is_said_of_it(stray: Stray, message: str, remedy: str) -> None:
+    """A sentence with the object, where it is and whose; what to do is an imperative."""
+    assert stray.message() == message
+    assert stray.remedy() == remedy
