@@ -162,6 +162,7 @@ def _count(
 
 _PASSING: Final = (
     errors.LockNotAvailable,
+    errors.DeadlockDetected,
     errors.QueryCanceled,
     errors.InternalError_,
     errors.UndefinedTable,

@@ -175,6 +175,26 @@ def test_a_table_that_is_dropped_meanwhile(session: Session, other: Connection) 
     assert rows(snapshot.take(session)) == {"t_1": 1, "t_3": 3}
 
 
+def test_a_deadlock(server: Endpoint, session: Session, other: Connection) -> None:
+    """Who is chosen to end one loses a batch, not the transaction."""
+    fill(other, range(1, 3))
+    order = "select relname from pg_class where relname like 't\\_%' order by oid"
+    names = [name for (name,) in other.execute(order.encode()).fetchall()]
+    session.connection.execute("set deadlock_timeout = '300ms'")
+    with server.connect(other.info.dbname) as holder:
+        holder.execute("set deadlock_timeout = '60s'")
+        holder.execute(f"begin; lock {names[-1]} in access exclusive mode")
+        found: list[Snapshot] = []
+        looking = Thread(target=lambda: found.append(snapshot.take(session)))
+        looking.start()
+        pid = session.connection.info.backend_pid
+        until(lambda: blocked(other, pid) or not looking.is_alive(), "it waits for the table")
+        holder.execute(f"lock {', '.join(names)} in access exclusive mode")
+        looking.join()
+    assert len(found) == 1
+    assert None in rows(found[0]).values()
+
+
 def test_kinds(session: Session, other: Connection) -> None:
     """Tables of every kind are seen; what is derived, temporary or an extension's is not."""
     other.execute(
