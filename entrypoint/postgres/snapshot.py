@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from psycopg import errors, sql
+from psycopg import Error, errors, sql
 
 from .session import Session, first_rows, translated
 
@@ -126,7 +126,12 @@ def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
     """
     connection = session.connection
     with translated("looking at the tables", remedy="Start again."):
-        [found] = first_rows(connection, f"{_BEGIN};{_LOOK};{_END}")
+        try:
+            [found] = first_rows(connection, f"{_BEGIN};{_LOOK};{_END}")
+        except Error:
+            if not connection.broken:
+                connection.execute(_END)
+            raise
         tables, columns, constraints, values, indexes = (rows or [] for rows in found)
         by_oid = {row[0]: Table(*row) for row in tables}
         for oid, rows in _count(session, by_oid.values(), counted).items():

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from entrypoint.errors import UnreachableError
+from entrypoint.errors import RefusedError, UnreachableError
 from entrypoint.postgres import snapshot
 from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
@@ -333,6 +333,16 @@ def test_what_a_role_may_not_see(server: Endpoint, other: Connection, role: Role
     unknown = ("closed", "partly", "filtered", "forced", "hidden.away")
     assert rows(found) == {"open": 1, "own": 0, **dict.fromkeys(unknown)}
     assert {table.label() for table in found.filled} == {"open", *unknown}
+
+
+def test_a_catalog_that_is_locked(session: Session, other: Connection) -> None:
+    """What cannot be looked at is an error that leaves the transaction usable."""
+    other.execute("begin; lock pg_enum in access exclusive mode")
+    with pytest.raises(RefusedError, match=r"looking at the tables.*lock timeout"):
+        snapshot.take(session)
+    assert [kind for kind, *_ in locks(session.connection)] == ["advisory"]
+    other.execute("rollback")
+    assert rows(snapshot.take(session)) == {}
 
 
 def test_lost_connection(session: Session, other: Connection) -> None:
