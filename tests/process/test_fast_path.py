@@ -128,6 +128,14 @@ def test_without_push_and_seed_there_is_no_lock(stage: Stage) -> None:
     assert "lock.started" not in first.names()
 
 
+def test_a_tenant_is_one_however_it_is_written(proved: Stage) -> None:
+    """A UUID's letters mean the same in either case, so its seed does not run twice."""
+    done(proved.start())
+    proved.environ["SEED_TENANT_ID"] = TENANT.upper()
+
+    assert reasons(done(proved.start())) == NOTHING
+
+
 def test_seed_check_finds_what_somebody_emptied(proved: Stage) -> None:
     """The ledger says seeded, the table says no: seeded again."""
     proved.sections["seed"]["check"] = "select from rpg_heroes where tenant_id = %(tenant_id)s"
