@@ -4,6 +4,8 @@ Taken before and after a push, whose own word is not proof. Everything is found 
 that a rename is no loss.
 """
 
+import math
+import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -18,6 +20,12 @@ MAX_ROWS: Final = 10_000
 BATCH: Final = 100
 """Tables that are counted in one statement: each needs a lock, and a server has room for some
 thousands."""
+
+WAIT_S: Final = 1.0
+"""Seconds that a table's count waits for its lock."""
+
+WAIT_ALL_S: Final = 5.0
+"""Seconds in which all counts wait for locks."""
 
 
 class Table(NamedTuple):
@@ -83,7 +91,7 @@ class Snapshot(NamedTuple):
 _BEGIN: Final = """
 savepoint snapshot;
 set local search_path = pg_catalog, pg_temp;
-set local lock_timeout = '1s';
+set local lock_timeout = {};
 set local statement_timeout = '10s'
 """
 _END: Final = "rollback to snapshot; release snapshot"
@@ -117,17 +125,23 @@ select
 """
 
 
+def _begin(deadline: float = math.inf) -> str:
+    """Wait for locks until then, and hardly after it."""
+    return _BEGIN.format(max(1, int(1000 * min(WAIT_S, deadline - time.monotonic()))))
+
+
 def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
     """Look at the session's database in its open transaction, which keeps no lock of it.
 
-    Rows are counted in the tables of these OIDs, in all by default. Blocks for about a second for
-    each table that somebody else has locked, whose rows are then unknown. Raises
-    `UnreachableError` when the connection is gone, `RefusedError` for what else goes wrong.
+    Rows are counted in the tables of these OIDs, in all by default. Blocks for about a second for a
+    table that somebody else has locked, for about five for all of them; their rows are then
+    unknown. Raises `UnreachableError` when the connection is gone, `RefusedError` for what else
+    goes wrong.
     """
     connection = session.connection
     with translated("looking at the tables", remedy="Start again."):
         try:
-            [found] = first_rows(connection, f"{_BEGIN};{_LOOK};{_END}")
+            [found] = first_rows(connection, f"{_begin()};{_LOOK};{_END}")
         except Error:
             if not connection.broken:
                 connection.execute(_END)
@@ -154,14 +168,15 @@ def _count(
     ]
     rows: dict[int, int | None] = {table.oid: None for table in wanted}
     readable = [table for table in wanted if table.readable]
+    deadline = time.monotonic() + WAIT_ALL_S
     for start in range(0, len(readable), BATCH):
         batch = readable[start : start + BATCH]
         try:
-            rows |= _counted(session, batch)
+            rows |= _counted(session, batch, deadline)
         except _PASSING:
             for table in batch:
                 with suppress(*_PASSING):
-                    rows |= _counted(session, [table])
+                    rows |= _counted(session, [table], deadline)
     return rows
 
 
@@ -177,7 +192,7 @@ _PASSING: Final = (
 is not ours to use."""
 
 
-def _counted(session: Session, tables: list[Table]) -> dict[int, int]:
+def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int, int]:
     count = sql.SQL("select {}::int8, count(*) from (select from only {} limit {}) as taken")
     parts = [
         count.format(table.oid, sql.Identifier(table.schema, table.name), MAX_ROWS)
@@ -186,7 +201,7 @@ def _counted(session: Session, tables: list[Table]) -> dict[int, int]:
     connection = session.connection
     query: Any = sql.SQL(" union all ").join(parts).as_string(connection)
     try:
-        connection.execute(_BEGIN)
+        connection.execute(_begin(deadline))
         rows = connection.execute(query).fetchall()
     finally:
         if not connection.broken:

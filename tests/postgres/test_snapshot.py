@@ -160,6 +160,13 @@ def test_locked_tables_are_unknown(session: Session, other: Connection) -> None:
     assert rows(found)["t_4"] == 4
 
 
+def test_everything_is_locked(session: Session, other: Connection) -> None:
+    """However many tables others keep to themselves, it does not wait for each of them."""
+    fill(other, range(1, 201))
+    other.execute(f"begin; lock {', '.join(f't_{n}' for n in range(1, 201))}")
+    assert set(rows(snapshot.take(session)).values()) == {None}
+
+
 def test_a_table_that_is_dropped_meanwhile(session: Session, other: Connection) -> None:
     """What vanishes between the look and the count is unknown, and nothing else is."""
     fill(other, range(1, 4))
