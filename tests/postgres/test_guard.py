@@ -506,6 +506,31 @@ def test_drop_owned(owned: tuple[Database, Role]) -> None:
         assert armed.drops is None
 
 
+def test_forced_row_security(owned: tuple[Database, Role]) -> None:
+    """Rows that its owner cannot see are not lost for it."""
+    db, owner = owned
+    with db.connect() as connection:
+        connection.execute("alter table single enable row level security")
+        connection.execute("alter table single force row level security")
+    with db.armed(role=owner) as armed, db.connect(owner) as push:
+        assert "single" not in armed.unguarded
+        assert push.execute("select from single").fetchall() == []
+        assert refusal(push, "truncate single") == "single"
+
+
+def test_a_table_that_its_owner_may_not_read(owned: tuple[Database, Role]) -> None:
+    """Rows that nobody may count are as good as there."""
+    db, owner = owned
+    with db.connect() as connection:
+        connection.execute("create table hollow ()")
+        connection.execute(f"alter table hollow owner to {owner.name}")
+        connection.execute(f"revoke all on hollow, single from {owner.name}")
+        connection.execute(f"grant truncate, trigger on hollow, single to {owner.name}")
+    with db.armed(role=owner), db.connect(owner) as push:
+        assert refusal(push, "truncate single") == "single"
+        assert refusal(push, "truncate hollow") == "hollow"
+
+
 def test_a_role_that_owns_nothing(db: Database, role: RoleFactory) -> None:
     """With every other privilege it guards; what it could not remove goes all the same."""
     guest = role()
