@@ -38,12 +38,13 @@ begin
     where classid = 'pg_class'::regclass and object_type in ('table', 'table column')
       and not is_temporary
   loop
-    if gone.objsubid = 0 then
-      filled := gone.objid = any ({tables}::oid[]);
-    elsif exists (select from pg_class where oid = gone.objid) then
-      execute format('select exists (select from %I.%I)', gone.name[1], gone.name[2]) into filled;
-    else
-      filled := false;  -- the table went with it
+    filled := gone.objid = any ({tables}::oid[]);
+    if filled and gone.objsubid <> 0 then
+      filled := exists (select from pg_class where oid = gone.objid);  -- or it went with it
+      if filled then
+        execute format('select exists (select from only %I.%I)', gone.name[1], gone.name[2])
+          into filled;
+      end if;
     end if;
     if filled and not array[
         gone.name[2], concat_ws('.', gone.name[1], gone.name[2]),

@@ -394,6 +394,30 @@ def test_passes(guarded: Database, statement: str) -> None:
         push.execute(statement)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table made as select 1 as id, 2 as note; alter table made drop note",
+        """
+        create table made (id int, note int) partition by range (id);
+        create table part partition of made default;
+        insert into made values (1, 2); alter table made drop note; drop table made
+        """,
+    ],
+)
+def test_a_column_of_a_table_that_the_push_made(guarded: Database, statement: str) -> None:
+    """A push that runs many migrations may drop what it has just filled."""
+    with guarded.connect() as push, push.transaction(force_rollback=True):
+        push.execute(statement)
+
+
+def test_a_column_that_its_heirs_keep(guarded: Database) -> None:
+    """Rows of a child are none of its parent's."""
+    with guarded.connect() as push, push.transaction(force_rollback=True):
+        push.execute("alter table only parent drop note")
+        assert push.execute("select note from child").fetchall() == [("x",)]
+
+
 @pytest.mark.parametrize("name", ["plain", "public.plain"])
 def test_a_tables_name_allows_all_of_it(db: Database, name: str) -> None:
     """Its rows, its columns and the table itself may go, and nothing else."""
