@@ -20,7 +20,8 @@ REFUSES: Final = "entrypoint refuses to lose the rows of"
 
 _ASLEEP: Final = """
   if pg_try_advisory_xact_lock_shared({high}, {low}) or (
-    select backend_start < {since}::timestamptz from pg_stat_get_activity(pg_backend_pid())
+    select coalesce(backend_start < {since}::timestamptz, pid = any ({there}::int[]))
+    from pg_stat_get_activity(pg_backend_pid())
   ) then
     return {nothing};
   end if;
@@ -82,6 +83,11 @@ begin
 end
 """
 
+# Of other roles' sessions a plain role sees no more than that they are there.
+_BEFORE: Final = """
+select clock_timestamp()::text, array (select pid from pg_stat_activity where pid is not null)
+"""
+
 _COUNTER: Final = f"""
 create function pg_temp.{COUNTER}() returns void language plpgsql as 'begin end';
 select 'pg_temp.{COUNTER}'::regproc::oid::int8, pg_my_temp_schema()::regnamespace::text
@@ -102,7 +108,7 @@ class Refusal:
         connection = session.connection
         high, low = (secrets.randbits(31) for _ in range(2))
         connection.execute("select pg_catalog.pg_advisory_lock(%s, %s)", [high, low])
-        row = connection.execute("select pg_catalog.clock_timestamp()::text").fetchone()
+        [(since, there)] = first_rows(connection, _BEFORE)
         count: sql.Composable = sql.SQL("")
         with suppress(psycopg.errors.InsufficientPrivilege):
             connection.execute("set track_functions = 'pl'")
@@ -111,7 +117,8 @@ class Refusal:
         self._words: dict[str, sql.Composable] = {
             "high": sql.Literal(high),
             "low": sql.Literal(low),
-            "since": sql.Literal(row[0] if row else None),
+            "since": sql.Literal(since),
+            "there": sql.Literal(there),
             "tables": sql.Literal([str(table.oid) for table in tables]),
             "allowed": sql.Literal(list(allowed)),
             "refuses": sql.Literal(REFUSES),

@@ -463,6 +463,19 @@ def test_sessions_from_before_are_left_alone(db: Database) -> None:
             assert refuses(push, "drop table parted")
 
 
+def test_old_sessions_of_other_roles_are_left_alone(
+    owned: tuple[Database, Role], role: RoleFactory
+) -> None:
+    """Also those of whose sessions a plain role may not see the age."""
+    db, owner = owned
+    other = role()
+    with db.connect() as connection:
+        connection.execute(f"grant truncate on single to {other.name}")
+    with db.connect(other) as service, db.armed(role=owner), db.connect(other) as late:
+        assert not refuses(service, "truncate single")
+        assert refuses(late, "truncate single")
+
+
 def test_other_databases_are_left_alone(server: Endpoint, db: Database, template: str) -> None:
     """A guard is its own database's."""
     with temporary(server, template) as other, db.armed() as armed, other.connect() as push:
