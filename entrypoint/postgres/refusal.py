@@ -1,6 +1,7 @@
 """The functions by which a guard refuses, in the ``pg_temp`` of its session."""
 
 import secrets
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final, LiteralString
@@ -93,6 +94,12 @@ create function pg_temp.{COUNTER}() returns void language plpgsql as 'begin end'
 select 'pg_temp.{COUNTER}'::regproc::oid::int8, pg_my_temp_schema()::regnamespace::text
 """
 
+_SHARED_SINCE: Final = 150000
+"""The first server version whose statistics are in shared memory, not in a file."""
+
+STALE_S: Final = 0.6
+"""Seconds that the file may be old, and a little more."""
+
 
 class Refusal:
     """The functions of one guard in its session, which they do not outlive.
@@ -156,9 +163,14 @@ class Refusal:
         """
         if self.counter is None:
             return False
-        query = "select pg_catalog.pg_stat_get_function_calls(%s)"
+        if not self._calls() and self.session.server_version < _SHARED_SINCE:
+            time.sleep(STALE_S)
+        return self._calls() > 0
+
+    def _calls(self) -> int:
+        query = "select coalesce(pg_catalog.pg_stat_get_function_calls(%s), 0)"
         row = self.session.connection.execute(query, [self.counter]).fetchone()
-        return bool(row and row[0])
+        return int(row[0]) if row else 0
 
     def drop(self) -> None:
         """Remove the functions that no trigger needs any more."""
