@@ -189,8 +189,10 @@ def _guard_drops(guard: Guard) -> None:
 def _guard_truncates(guard: Guard, tables: Sequence[Table]) -> None:
     try:
         guard.refusal.on_truncate()
-    except psycopg.errors.InsufficientPrivilege as error:
-        reason = error.diag.message_primary or "it may not"
+    except psycopg.Error as error:
+        if guard.session.connection.broken:
+            raise
+        reason = error.diag.message_primary or type(error).__name__
         guard.unguarded = {table.label(): reason for table in tables}
         return
     statement = sql.SQL("create trigger {} before truncate on {} execute function pg_temp.{}()")
@@ -199,5 +201,7 @@ def _guard_truncates(guard: Guard, tables: Sequence[Table]) -> None:
         names = sql.Identifier(NAME), name, sql.Identifier(ON_TRUNCATE)
         try:
             guard.session.connection.execute(statement.format(*names))
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.ProgrammingError) as error:
+        except psycopg.Error as error:
+            if guard.session.connection.broken:
+                raise
             guard.unguarded[table.label()] = error.diag.message_primary or type(error).__name__

@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Final, LiteralString
 
 import psycopg
@@ -117,10 +116,13 @@ class Refusal:
         connection.execute("select pg_catalog.pg_advisory_lock(%s, %s)", [high, low])
         [(since, there)] = first_rows(connection, _BEFORE)
         count: sql.Composable = sql.SQL("")
-        with suppress(psycopg.errors.InsufficientPrivilege):
+        try:
             connection.execute("set track_functions = 'pl'")
             *_, (self.counter, schema) = first_rows(connection, _COUNTER)
             count = sql.SQL("perform {}();").format(sql.Identifier(schema, COUNTER))
+        except psycopg.Error:
+            if connection.broken:
+                raise
         self._words: dict[str, sql.Composable] = {
             "high": sql.Literal(high),
             "low": sql.Literal(low),

@@ -601,6 +601,36 @@ def test_no_right_to_use_the_language(owned: tuple[Database, Role]) -> None:
         assert "plpgsql" in armed.unguarded["single"]
 
 
+@pytest.mark.parametrize("superuser", [True, False])
+def test_no_language(owned: tuple[Database, Role], *, superuser: bool) -> None:
+    """A database without PL/pgSQL has no guard, which is said and stops no push."""
+    db, owner = owned
+    with db.connect() as connection:
+        connection.execute("drop extension plpgsql cascade")
+    with db.armed(role=None if superuser else owner) as armed:
+        assert "plpgsql" in (armed.drops or "")
+        assert "plpgsql" in armed.unguarded["single"]
+        assert not armed.refused()
+
+
+@pytest.mark.parametrize("tag", ["CREATE FUNCTION", "CREATE TRIGGER"])
+def test_somebody_who_forbids_ddl(db: Database, tag: str) -> None:
+    """An event trigger of the users' own that lets us make nothing leaves a push unguarded."""
+    with db.connect() as connection:
+        connection.execute(
+            "create function never() returns event_trigger language plpgsql as"
+            " 'begin raise exception ''not today''; end';"
+            f"create event trigger never on ddl_command_start when tag in ('{tag}')"
+            " execute function never()"
+        )
+    with db.armed() as armed:
+        assert armed.unguarded["single"] == "not today"
+        assert (armed.drops == "not today") == (tag == "CREATE FUNCTION")
+    with db.connect() as connection:
+        connection.execute("drop event trigger never")
+    assert db.remains() == []
+
+
 def test_nothing_is_left_after_disarm(db: Database) -> None:
     """No table keeps anything, the session is closed, and what was refused passes."""
     with db.held():
