@@ -47,8 +47,7 @@ def drop(session: Session, server: Server, service: Service, database: str) -> T
     with translated("removing the quarantine", remedy="Run it again."):
         connection.execute("begin")
         connection.execute(f"set local lock_timeout = {int(TIMEOUT_S * 1000)}")
-        for each in found:
-            quarantine.drop(session, each)
+        quarantine.drop(session, found)
         connection.execute("commit")
     return Transferred(
         service=service.name,

@@ -5,15 +5,14 @@ on request.
 """
 
 import json
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg import sql
 
 from ...errors import TransferError
-from ...postgres.objects import QUARANTINE
+from ...postgres import objects
 from ...postgres.session import Session, translated
 from .plan import Plan
 from .source import Relation, quoted
@@ -87,7 +86,9 @@ def _create(session: Session, plan: Plan, origin: str, at: str) -> str:
     identifier = sql.Identifier(name)
     connection.execute(sql.SQL("create schema {}").format(identifier))
     comment = sql.SQL("comment on schema {} is {}")
-    connection.execute(comment.format(identifier, sql.Literal(QUARANTINE + json.dumps(note))))
+    connection.execute(
+        comment.format(identifier, sql.Literal(objects.QUARANTINE + json.dumps(note)))
+    )
     return name
 
 
@@ -102,17 +103,12 @@ def find(session: Session, service: str | None = None) -> list[Quarantine]:
         where starts_with(description, %s)
         """
     with translated("looking for quarantined objects", remedy="Start again."):
-        rows = session.connection.execute(query, [QUARANTINE]).fetchall()
-    found = []
-    for schema, comment, size in rows:
-        with suppress(ValueError, KeyError, TypeError):
-            note: dict[str, Any] = json.loads(comment.removeprefix(QUARANTINE))
-            found.append(
-                Quarantine(
-                    schema, note["service"], note["database"], note["origin"], note["at"], size
-                )
-            )
-    found = [each for each in found if service in (None, each.service)]
+        rows = session.connection.execute(query, [objects.QUARANTINE]).fetchall()
+    found = [
+        Quarantine(schema, *note, size)
+        for schema, comment, size in rows
+        if (note := objects.note(comment)) and service in (None, note.service)
+    ]
     return sorted(found, key=lambda each: each.at)
 
 
@@ -152,30 +148,55 @@ def empty(session: Session, quarantine: Quarantine) -> int:
     return len(rows)
 
 
+# All that a DROP would take along, and of it what is somewhere else. With a table go its toast
+# table and its array type, with a type its casts, its multirange and their functions, with a
+# foreign key its triggers.
 _DEPENDENTS: Final = """
-select pg_describe_object(d.classid, d.objid, d.objsubid)
-from pg_depend d
-join pg_class c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid
-left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
-left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-left join pg_class other on other.oid = coalesce(k.conrelid, r.ev_class)
-where c.relnamespace = %(schema)s::regnamespace and d.deptype in ('n', 'a')
-  and other.relnamespace <> c.relnamespace
+with recursive space as (
+  select oid, nspname from pg_namespace where nspname = any (%(schemas)s)
+), gone (classid, objid, objsubid) as (
+  select 'pg_namespace'::regclass::oid, oid, 0 from space
+  union
+  select d.classid, d.objid, d.objsubid from gone
+  join pg_depend d on d.refclassid = gone.classid and d.refobjid = gone.objid
+  where d.deptype <> 'e'
+)
+select distinct pg_describe_object(classid, objid, objsubid) from gone
+cross join pg_identify_object_as_address(classid, objid, 0) as address (type, names, args)
+where not case classid
+  when 'pg_type'::regclass then exists (
+    select from pg_type t
+    where t.oid = objid and typnamespace in (select oid from space))
+  when 'pg_statistic_ext'::regclass then exists (
+    select from pg_statistic_ext x join pg_class t on t.oid = stxrelid
+    where x.oid = objid and t.relnamespace in (select oid from space))
+  when 'pg_cast'::regclass then exists (
+    select from pg_cast k join pg_type t on t.oid in (castsource, casttarget)
+    where k.oid = objid and typnamespace in (select oid from space))
+  when 'pg_constraint'::regclass then exists (
+    select from pg_constraint k where k.oid = objid and connamespace in (select oid from space))
+  else names[1] = 'pg_toast' or names[1] in (select nspname from space) end
+  and not (classid in ('pg_proc'::regclass, 'pg_trigger'::regclass, 'pg_type'::regclass)
+    and exists (select from pg_depend i where i.classid = gone.classid and i.objid = gone.objid
+      and i.deptype = 'i'))
+order by 1
 """
 
 
-def drop(session: Session, quarantine: Quarantine) -> None:
-    """Remove a quarantine with all that is in it, for ever; in the session's open transaction.
+def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
+    """Remove quarantines with all that is in them, for ever; in the session's open transaction.
 
-    Raises `TransferError` when something outside still uses it.
+    Raises `TransferError` when something outside still uses them.
     """
     connection = session.connection
-    name = quoted(quarantine.schema)
-    rows = connection.execute(_DEPENDENTS, {"schema": name}).fetchall()
+    schemas = [each.schema for each in quarantines]
+    rows = connection.execute(_DEPENDENTS, {"schemas": schemas}).fetchall()
     if rows:
         who = ", ".join(each for (each,) in rows[:10])
         raise TransferError(
-            f"{quarantine.schema!r} is still used: {who}",
+            f"{', '.join(map(repr, schemas))} {'is' if len(schemas) == 1 else 'are'} still used: "
+            f"{who}",
             remedy="Drop what uses it, then run the same again.",
         )
-    connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
+    names = ", ".join(map(quoted, schemas))
+    connection.execute(f"DROP SCHEMA {names} CASCADE".encode())

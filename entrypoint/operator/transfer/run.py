@@ -16,6 +16,7 @@ from . import folder as folders
 from . import target as target_module
 from .archive import select
 from .compare import Counted
+from .configure import configure
 from .plan import Plan
 from .progress import Progress
 from .source import quoted
@@ -100,7 +101,7 @@ class Transfer:
             offline.prune(session, self.plan)
         with closing(server.open()) as admin:
             target_module.restrict(admin, target)
-            target_module.configure(admin, target, self.plan)
+            configure(admin, target, self.plan)
 
     def _copy(self, source: Session, snapshot: str, folder: Path, moved: Moved) -> None:
         with closing(self.target.server.open()) as admin:
@@ -111,7 +112,7 @@ class Transfer:
                 self._dump(runner, source.database, snapshot, folder)
             with self.progress.of("restore"):
                 moved.left = self._restore(there, folder)
-            target_module.configure(admin, self.target, self.plan)
+            configure(admin, self.target, self.plan)
 
     def _dump(self, runner: Runner, database: str, snapshot: str, folder: Path) -> None:
         shared = {edge.used for edge in self.plan.crossing if edge.kind == "sequence"}

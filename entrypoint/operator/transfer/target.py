@@ -1,6 +1,5 @@
 """The service's database as the place where a transfer ends: made beside it, and put into place."""
 
-import re
 from contextlib import closing, suppress
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +17,10 @@ _DATABASE: Final = """
 select pg_get_userbyid(datdba), to_jsonb(d) - 'datacl', coalesce((
     select json_agg(json_build_array(privilege_type, grantee::regrole::text))
     from aclexplode(datacl) where grantee <> 0 and grantee <> datdba), '[]'),
-  (select count(*) from pg_catalog.pg_stat_activity a where a.datid = d.oid)
+  (select count(*) from pg_catalog.pg_stat_activity a where a.datid = d.oid),
+  coalesce((select json_agg(json_build_array(rolname, setting)) from pg_catalog.pg_db_role_setting
+    cross join unnest(setconfig) as each (setting)
+    left join pg_catalog.pg_roles r on r.oid = setrole where setdatabase = d.oid), '[]')
 from pg_catalog.pg_database d where datname = %s
 """
 
@@ -34,16 +36,6 @@ where relkind in ('r', 'm') and relpersistence <> 't' and left(nspname, 3) <> 'p
 
 REPLACED: Final = "__replaced"
 
-_LISTS: Final = (
-    "local_preload_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
-)
-"""Settings that are stored as lists of quoted names: one literal for all would be one name."""
-
 
 class Target(NamedTuple):
     """Where the objects go."""
@@ -54,6 +46,9 @@ class Target(NamedTuple):
     owner: str
     grants: tuple[tuple[str, str], ...]
     """Privileges on the database that is replaced, and to whom."""
+
+    settings: tuple[tuple[str | None, str], ...]
+    """Those of the database that is replaced; they come on top of the source's."""
 
     replaced: str
     """What the database that is there already is called when it is replaced."""
@@ -85,7 +80,7 @@ def look(server: Server, plan: Plan, owner: str) -> tuple[Target, list[Problem]]
         replaced = free(session, name, REPLACED)
     if row is None:
         owner = plan.service.owner or owner
-        return Target(server, name, False, owner, (), replaced), []  # noqa: FBT003  a field
+        return Target(server, name, False, owner, (), (), replaced), []  # noqa: FBT003  a field
     problems = []
     if filled := _filled(server, name):
         tables = ", ".join(filled[:10])
@@ -106,7 +101,8 @@ def look(server: Server, plan: Plan, owner: str) -> tuple[Target, list[Problem]]
             )
         )
     grants = tuple((privilege, role) for privilege, role in row[2])
-    return Target(server, name, True, row[0], grants, replaced), problems  # noqa: FBT003  a field
+    own = tuple((role, setting) for role, setting in row[4])
+    return Target(server, name, True, row[0], grants, own, replaced), problems  # noqa: FBT003  a field
 
 
 def _row(session: Session, name: str) -> Any:  # noqa: ANN401  a row of _DATABASE
@@ -168,24 +164,6 @@ def restrict(admin: Session, target: Target) -> None:
 def _encoding(session: Session) -> str:
     row = session.connection.execute("show server_encoding").fetchone()
     return str(row[0]) if row else "UTF8"
-
-
-def configure(admin: Session, target: Target, plan: Plan) -> None:
-    """Give the incoming database the settings of the source's (ALTER DATABASE ... SET)."""
-    for role, setting in plan.source.settings:
-        name, _, value = setting.partition("=")
-        who = f"role {quoted(role)} in database" if role else "database"
-        values = _listed(value) if name.lower() in _LISTS else [value]
-        literals = ", ".join(sql.Literal(each).as_string(admin.connection) for each in values)
-        statement = f"alter {who} {quoted(target.incoming)} set {quoted(name)} to {literals}"
-        with translated(f"setting {name}", remedy="Let the role set it."):
-            admin.connection.execute(statement.encode())
-
-
-def _listed(value: str) -> list[str]:
-    """The names in a list as it is stored: quoted, with quotes doubled, or bare."""
-    found = re.findall(r'\s*(?:"((?:[^"]|"")*)"|([^",]+))\s*(?:,|$)', value)
-    return [name.replace('""', '"') if name else bare.strip() for name, bare in found] or [""]
 
 
 def swap(session: Session, target: Target) -> None:

@@ -205,3 +205,13 @@ def test_undo_brings_back_every_byte(move: Move) -> None:
     again = move.world.moved(*WITH, *allowing(*CROSSING))
     assert again["facts"] == move.answer["facts"]
     assert {h for h, _ in move.entries - move.world.entries(RPG_DB) if not others(h)} == LEFT
+    refused = move.world.transfer("--drop-quarantine")
+    assert refused.code == 10
+    users = ("sso_audit_hero_fkey", "view party_summary", "operator ===")
+    assert [who in refused.err for who in users] == [True] * 3, refused.err
+    move.world.sql(
+        "drop view party_summary; drop operator game.=== (game.stats, game.stats);"
+        " drop cast (game.stats as text); alter table sso_audit drop constraint sso_audit_hero_fkey"
+    )
+    gone = move.world.transfer("--drop-quarantine", "--json")
+    assert gone.code == 0, gone.err

@@ -1,0 +1,261 @@
+"""What a transfer refuses, answers, puts back, removes and replaces."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+
+from entrypoint.operator.report import Transferred
+from tests.operator.conftest import answer
+from tests.operator.transfer.conftest import CROSSING, RPG, RPG_DB, SOURCE, WITH, World, allowing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STRANGE = """
+create extension postgres_fdw;
+create server elsewhere foreign data wrapper postgres_fdw;
+create foreign table rpg_far (id int) server elsewhere;
+create table "RPG_Old" (id int);
+create table sso_places (id int, region text) partition by list (region);
+create table rpg_places partition of sso_places for values in ('eu');
+create function helper(text) returns text language sql immutable as 'select lower($1)';
+create function lowered(text) returns text language sql immutable as 'select helper($1)';
+create table rpg_bodies (v text check (lowered(v) <> ''));
+insert into rpg_bodies values ('A')
+"""
+
+
+def test_each_obstacle_is_named_and_agreed_to_by_name(world: World) -> None:
+    """Without agreement each is refused; agreeing to all but one still refuses that one."""
+    world.psql(SOURCE)
+    refused = world.transfer(*WITH)
+    assert refused.code == 10
+    [event] = refused.events
+    assert sorted(event["obstacles"]) == sorted(CROSSING)
+    for name in CROSSING:
+        others = [each for each in CROSSING if each != name]
+        assert f"[{name}]" in event["error"]
+        again = world.transfer(*WITH, *allowing(*others))
+        assert again.code == 10
+        assert again.failed()["obstacles"] == [name]
+    assert world.databases() == {"postgres"}
+
+
+def test_what_no_agreement_helps_is_refused(small: World) -> None:
+    """A body that no restore can run, and a partition without its parent, stay refused."""
+    small.sql(STRANGE)
+    plan = small.transfer("--dry-run", "--json").json
+    found = {each["name"]: each["allowable"] for each in plan["obstacles"]}
+    assert found == {
+        "foreign_table:rpg_far": True,
+        "lookalike:RPG_Old": True,
+        "partition:rpg_places": False,
+        "body:rpg_bodies.rpg_bodies_v_check": False,
+    }
+    refused = small.transfer(*allowing(*found))
+    assert refused.code == 10
+    assert refused.failed()["obstacles"] == [
+        "partition:rpg_places",
+        "body:rpg_bodies.rpg_bodies_v_check",
+    ]
+
+
+def test_an_extension_s_own_table_is_told_apart(small: World) -> None:
+    """A relation of an extension's with the service's prefix is named, and never moves."""
+    small.sql("create table rpg_ext (id int); alter extension plpgsql add table rpg_ext")
+    plan = small.transfer("--dry-run", "--json").json
+    assert [each["name"] for each in plan["obstacles"]] == ["extension:rpg_ext"]
+    moved = small.moved("--allow", "extension:rpg_ext")
+    assert "rpg_ext" not in [each["object"] for each in moved["objects"]]
+
+
+def test_a_dry_run_writes_nothing(small: World) -> None:
+    """It answers with the plan in the same shape as a move, and leaves no trace."""
+    before = small.dump("postgres")
+    plan = small.transfer("--dry-run", "--json")
+    assert (plan.code, plan.json["result"]) == (0, "planned")
+    assert set(plan.json) == set(Transferred.model_fields)
+    assert {each["object"]: each["reason"] for each in plan.json["objects"]} == {
+        "dnd_rolls": "prefix",
+        "rpg_items": "prefix",
+        "rpg_items_id_seq": "of rpg_items",
+    }
+    assert plan.json["stays"] == ["sso_users"]
+    assert small.dump("postgres") == before
+    assert (small.databases(), small.left()) == ({"postgres"}, [])
+
+
+def test_the_json_answer_is_one_object_of_the_schema(small: World, tmp_path: Path) -> None:
+    """Nothing else is on stdout, and the report has every table, its rows and its checksum."""
+    done = small.transfer("--json", "--report", str(tmp_path / "moved.md"))
+    found = Transferred.model_validate_json(done.out)
+    assert found.result == "moved"
+    assert set(found.durations_s) == {"lock", "dump", "restore", "compare", "swap", "analyze"}
+    report = (tmp_path / "moved.md").read_text()
+    for each in found.objects:
+        assert each.object in report
+        assert str(each.checksum or "") in report
+    assert found.result in get_args(Transferred.model_fields["result"].annotation)
+
+
+def test_twice_says_that_nothing_is_to_be_moved(small: World) -> None:
+    """The second run changes nothing and succeeds, with the same arguments too."""
+    small.sql("create schema drizzle; create table drizzle.__drizzle_migrations (id int)")
+    small.moved("--with", "drizzle.__drizzle_migrations")
+    again = small.transfer("--json", "--with", "drizzle.__drizzle_migrations")
+    assert (again.code, again.json["result"]) == (0, "nothing to move")
+    misspelt = small.transfer("--with", "drizzle.__drizzle_migration")
+    assert misspelt.code in {0, 10}
+
+
+def test_a_name_that_is_not_there_is_told(small: World) -> None:
+    """A misspelt --with ends before anything is looked at further."""
+    refused = small.transfer("--with", "rpg_itmes")
+    assert refused.code == 10
+    assert "there is no 'rpg_itmes'" in refused.err
+
+
+def test_two_at_once_are_one_and_a_refusal(small: World) -> None:
+    """The second says who moves, and the first is not disturbed."""
+    first = small.start()
+    first.until("transfer.phase_started", phase="dump")
+    first.signal(signal.SIGSTOP)
+    try:
+        second = small.transfer()
+    finally:
+        first.signal(signal.SIGCONT)
+    assert second.code == 10
+    assert "another transfer from 'postgres' is under way: pid" in second.err
+    assert "entrypoint/operator" in second.err
+    assert first.wait() == 0, first.output
+
+
+def test_nobody_agrees_without_a_terminal(small: World) -> None:
+    """A move, an undo and a removal that nobody agreed to do nothing and end with 10."""
+    words = ["transfer", RPG]
+    refused = small.operator.run(*words, environ=small.environ())
+    assert (refused.code, small.databases()) == (10, {"postgres"})
+    small.moved()
+    before = small.dump("postgres")
+    for word in ("--undo", "--drop-quarantine"):
+        refused = small.operator.run(*words, word, environ=small.environ())
+        assert refused.code == 10
+        assert "nobody agreed; nothing was changed" in refused.err
+    assert small.dump("postgres") == before
+
+
+def test_a_quarantine_in_use_is_not_removed(small: World) -> None:
+    """What still uses it is named; without that it goes for good, and the rest stays."""
+    small.sql("create view sso_items as select * from rpg_items")
+    small.moved("--allow", "view:sso_items")
+    refused = small.transfer("--drop-quarantine")
+    assert refused.code == 10
+    assert "sso_items" in refused.err
+    assert small.value("select count(*) from sso_items") == 500
+    small.sql("drop view sso_items")
+    done = small.transfer("--drop-quarantine", "--json")
+    assert (done.code, done.json["result"]) == (0, "dropped")
+    assert small.sql("select 1 from pg_namespace where nspname like 'moved%'") == []
+    assert small.value("select count(*) from sso_users") == 1
+    assert small.value("select count(*) from rpg_items", RPG_DB) == 500
+    assert small.transfer("--undo").code == 10
+
+
+@pytest.mark.parametrize(
+    ("make", "use"),
+    [
+        ("create type rpg_kind as enum ('a')", "create table crm_a (kind rpg_kind)"),
+        (
+            "create function rpg_norm(text) returns text language sql immutable as 'select $1'",
+            "create view crm_a as select rpg_norm('x')",
+        ),
+        (
+            "create sequence rpg_no",
+            "create table crm_a (id bigint default nextval('rpg_no'), v text)",
+        ),
+        (
+            "create domain rpg_level as int",
+            "create function crm_a(rpg_level) returns int language sql as 'select 1'",
+        ),
+    ],
+    ids=["type", "function", "sequence", "domain"],
+)
+def test_others_who_use_types_and_functions_keep_them(small: World, make: str, use: str) -> None:
+    """A quarantine is not removed under somebody who uses what is in it, whatever that is."""
+    small.sql(f"{make}; {use}")
+    plan = small.transfer("--dry-run", "--json").json
+    small.moved(*allowing(*(each["name"] for each in plan["obstacles"])))
+    refused = small.transfer("--drop-quarantine")
+    assert refused.code == 10
+    assert "crm_a" in refused.err
+
+
+def test_undo_keeps_each_target_aside(small: World) -> None:
+    """Two moves and two undoes keep two databases, and what the service wrote is in them."""
+    for _ in range(2):
+        before = small.dump("postgres")
+        small.moved()
+        small.sql("insert into rpg_items (name) values ('new')", RPG_DB)
+        done = small.transfer("--undo", "--json")
+        assert done.code == 0, done.err
+        assert small.dump("postgres") == before
+        kept = done.json["kept_database"]
+        assert small.value("select count(*) from rpg_items where name = 'new'", kept) == 1
+    assert small.databases() == {"postgres", f"{RPG_DB}__undone", f"{RPG_DB}__undone_2"}
+
+
+def test_an_empty_target_is_replaced(small: World) -> None:
+    """What a push had made without rows is gone; owner and grants of the database stay."""
+    small.sql("create role rpg_owner login; create role rpg_reader login")
+    small.sql(f"create database {RPG_DB} owner rpg_owner")
+    small.sql(f"revoke connect on database {RPG_DB} from public")
+    small.sql(f"grant connect on database {RPG_DB} to rpg_reader")
+    small.sql(f"alter database {RPG_DB} set work_mem = '7MB'")
+    small.sql("create table rpg_items (other int); create table rpg_new (id int)", RPG_DB)
+    rights = "select datdba::regrole::text, datacl::text from pg_database where datname ~ '_rpg_'"
+    before = small.sql(rights)
+    moved = small.moved()
+    assert moved["kept_database"] is None
+    assert small.databases() == {"postgres", RPG_DB}
+    assert small.value("select count(name) from rpg_items", RPG_DB) == 500
+    assert small.sql("select 1 from pg_tables where tablename = 'rpg_new'", RPG_DB) == []
+    assert small.sql(rights) == before
+    assert small.value("show work_mem", RPG_DB) == "7MB"
+
+
+def test_a_target_with_rows_is_kept_if_agreed(small: World) -> None:
+    """It is refused, with the table that has rows; agreed to, it lies beside under another name."""
+    small.sql(f"create database {RPG_DB}")
+    small.sql("create table rpg_items (id int); insert into rpg_items values (7)", RPG_DB)
+    refused = small.transfer()
+    assert refused.code == 10
+    assert refused.failed()["obstacles"] == ["target"]
+    assert "rows already, in rpg_items" in refused.err
+    for kept in (f"{RPG_DB}__replaced", f"{RPG_DB}__replaced_2"):
+        assert small.moved("--allow", "target")["kept_database"] == kept
+        assert small.value("select count(*) from rpg_items", RPG_DB) == 500
+        assert small.transfer("--undo").code == 0
+        small.sql(f"alter database {RPG_DB}__undone rename to {RPG_DB}")
+    assert small.value("select id from rpg_items", f"{RPG_DB}__replaced") == 7
+
+
+def test_a_connected_target_is_not_replaced(small: World) -> None:
+    """Sessions in the target are an obstacle that cannot be agreed to."""
+    small.sql(f"create database {RPG_DB}")
+    with small.server.connect(RPG_DB):
+        refused = small.transfer(*allowing("target_sessions"))
+    assert refused.code == 10
+    assert refused.failed()["obstacles"] == ["target_sessions"]
+    small.moved()
+
+
+def test_events_are_json_on_stderr(small: World) -> None:
+    """Each phase is told when it begins and ends, one event a line."""
+    done = answer(small.start())
+    assert done.code == 0
+    names = [json.loads(line)["event"] for line in done.err.splitlines()]
+    assert names == ["transfer.phase_started", "transfer.phase_finished"] * 6
