@@ -11,9 +11,9 @@ values that UPDATE or ALTER COLUMN ... USING change, a table whose first row cam
 began, and DROP DATABASE. `loss.compare` tells afterwards what of that it sees.
 """
 
+import math
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,20 +21,19 @@ import psycopg
 from psycopg import sql
 
 from ..errors import PushError
-from .refusal import COUNTER, ON_DROP, ON_TRUNCATE, Refusal
+from .refusal import COUNTER, ON_DROP, ON_TRUNCATE, TRY_S, Refusal
 from .session import Session, translated
 from .snapshot import Table
 
 NAME: Final = "entrypoint_guard"
 """Of the triggers."""
 
-TRY_S: Final = 0.2
-"""Seconds that a trigger's removal waits for its table, and with it all who come after."""
-
 DISARM_S: Final = 5.0
 """Seconds in which `Guard.disarm` tries again where somebody reads a table all the time."""
 
+# A notice to a client that is gone would end its session in the middle of its work.
 _BEGIN: Final = """
+set client_min_messages = error;
 set search_path = pg_catalog;
 set statement_timeout = 0;
 set tcp_keepalives_idle = 10;
@@ -43,8 +42,22 @@ set tcp_keepalives_count = 3;
 set tcp_user_timeout = 25000
 """
 
+LEAVE_S: Final = 1.0
+"""Seconds in which it waits, all in all, for tables that others use, to leave them alone."""
+
+WAIT_S: Final = 1.0
+"""Seconds that a trigger's creation waits for its table, and with it all who want to write."""
+
+ARM_S: Final = 5.0
+"""Seconds in which `arm` waits for tables, all in all."""
+
 _SINCE_14: Final = 140000
-"""The first server version with idle_session_timeout and CREATE OR REPLACE TRIGGER."""
+"""The first server version with these settings and CREATE OR REPLACE TRIGGER."""
+
+_BEGIN_14: Final = """
+set idle_session_timeout = 0;
+set client_connection_check_interval = 0
+"""
 
 _TRIGGERS: Final = "select tgrelid::regclass::text from pg_trigger where tgname = %s"
 
@@ -94,8 +107,10 @@ class Guard:
         """Remove everything and close the session; the tables that keep a dead trigger.
 
         A trigger's removal needs its table for itself for a moment, and a backend that ends cannot
-        be told to stop waiting for it. So it is tried again and again for ``timeout_s`` seconds;
-        what somebody reads all the time keeps a trigger that never fires, until the next guard.
+        be told to stop waiting for it. So it is tried again and again for ``timeout_s`` seconds.
+        What somebody reads all the time keeps a trigger that never fires, until the next guard.
+        Where not even that can be had, because somebody's transaction has written to it (and before
+        PostgreSQL 14), the session stays on the server and tries on until that one ends.
         """
         left: list[str] = []
         try:
@@ -107,45 +122,67 @@ class Guard:
         return left
 
     def _disarm(self, deadline: float) -> list[str]:
-        connection = self.session.connection
+        session = self.session
+        self.refusal.sleep()
         if self.drops is None:
-            connection.execute(f"drop event trigger {NAME}")
-        while (left := _remove_triggers(self.session)) and time.monotonic() < deadline:
+            _run(session, f"drop event trigger if exists {NAME}", deadline)
+        while _remove_triggers(session, deadline) and time.monotonic() < deadline:
             time.sleep(TRY_S)  # those who queued up behind us come first
-        if not left:
-            self.refusal.drop()
-        elif self.session.server_version >= _SINCE_14:
-            connection.execute("set lock_timeout = '1s'")
+        if self.refusal.drop():  # also from tables that are not the role's to remove it from
+            return []
+        left = _tables(session)
+        if session.server_version >= _SINCE_14:
+            soon = time.monotonic() + LEAVE_S
             for table in left:  # without our functions, which needs no table for itself
-                connection.execute(
+                _run(
+                    session,
                     f"create or replace trigger {NAME} before truncate on {table} when (false) "
-                    "execute function pg_catalog.suppress_redundant_updates_trigger()".encode()
+                    "execute function pg_catalog.suppress_redundant_updates_trigger()",
+                    soon,
                 )
+        if not self.refusal.drop():
+            self.refusal.linger()
         return left
 
 
-def _remove_triggers(session: Session) -> list[str]:
-    """Remove what is free for `TRY_S` seconds; the names of the tables that are not."""
-    connection = session.connection
-    connection.execute(f"set lock_timeout = {int(TRY_S * 1000)}")
-    left = []
-    for (table,) in connection.execute(_TRIGGERS, [NAME]).fetchall():
-        try:
-            connection.execute(f"drop trigger {NAME} on {table}".encode())
-        except psycopg.errors.LockNotAvailable:
-            left.append(table)
-        except psycopg.errors.UndefinedTable:
-            pass  # dropped meanwhile, which removes it as well
-    return left
+def _run(
+    session: Session, statement: str, deadline: float = math.inf, wait_s: float = TRY_S
+) -> psycopg.Error | None:
+    """Run it; its error. Waits ``wait_s`` seconds for a lock, and hardly after ``deadline``.
+
+    Raises when the connection is gone.
+    """
+    wait_ms = max(1, int(1000 * min(wait_s, deadline - time.monotonic())))
+    try:
+        session.connection.execute(f"set lock_timeout = {wait_ms}; {statement}".encode())
+    except psycopg.Error as error:
+        if session.connection.broken:
+            raise
+        return error
+    return None
+
+
+def _tables(session: Session) -> list[str]:
+    """Those that have a trigger of a guard."""
+    return [table for (table,) in session.connection.execute(_TRIGGERS, [NAME])]
+
+
+def _remove_triggers(session: Session, deadline: float) -> bool:
+    """Remove those that may be removed; whether somebody was in the way."""
+    errors = [
+        _run(session, f"drop trigger if exists {NAME} on {table}", deadline)
+        for table in _tables(session)
+    ]
+    return any(isinstance(error, psycopg.errors.LockNotAvailable) for error in errors)
 
 
 def arm(session: Session, tables: Sequence[Table], allowed: Collection[str]) -> Guard:
     """Guard these tables from now on, but for the names in ``allowed``, which may go.
 
     The session becomes the guard's. What the role may not do is told in the result. Each table is
-    locked against writers for a moment; where that takes longer than a second it is left unguarded
-    against TRUNCATE. Raises `UnreachableError` when the connection is gone, and closes the session
-    then.
+    locked against writers for a moment; where that takes longer than a second, or than five for all
+    of them, it is left unguarded against TRUNCATE. Raises `UnreachableError` when the connection is
+    gone, and closes the session then.
     """
     try:
         with translated("arming the guard", remedy="Start again."):
@@ -160,48 +197,51 @@ def arm(session: Session, tables: Sequence[Table], allowed: Collection[str]) -> 
 
 
 def _begin(session: Session) -> None:
-    """Prepare the session, and remove what a crashed server left; nobody else has a guard now."""
+    """Prepare the session, and remove what a crashed server left; nobody else has a guard now.
+
+    What cannot be removed is asleep, or its session is about to end.
+    """
     connection = session.connection
     connection.execute(_BEGIN)
     if session.server_version >= _SINCE_14:
-        connection.execute("set idle_session_timeout = 0")
-    with suppress(psycopg.errors.ProgrammingError):  # somebody else's: it is asleep
-        connection.execute(f"drop event trigger if exists {NAME}")
-        _remove_triggers(session)
-        names = [[ON_DROP, ON_TRUNCATE, COUNTER]]
-        for (function,) in connection.execute(_FUNCTIONS, names).fetchall():
-            connection.execute(f"drop function {function}".encode())
-    connection.execute("set lock_timeout = '1s'")
+        connection.execute(_BEGIN_14)
+    soon = time.monotonic() + LEAVE_S
+    _run(session, f"drop event trigger if exists {NAME}", soon)
+    _remove_triggers(session, soon)
+    names = [[ON_DROP, ON_TRUNCATE, COUNTER]]
+    for (function,) in connection.execute(_FUNCTIONS, names).fetchall():
+        _run(session, f"drop function {function}", soon)
 
 
 def _guard_drops(guard: Guard) -> None:
-    try:
-        guard.refusal.on_drop()
-        guard.session.connection.execute(
-            f"create event trigger {NAME} on sql_drop execute function pg_temp.{ON_DROP}()"
-        )
-    except psycopg.Error as error:
-        if guard.session.connection.broken:
-            raise
-        guard.drops = error.diag.message_primary or type(error).__name__
+    error = _run(
+        guard.session,
+        f"{guard.refusal.on_drop()};"
+        f"create event trigger {NAME} on sql_drop execute function pg_temp.{ON_DROP}()",
+    )
+    guard.drops = _reason(error) if error else None
 
 
 def _guard_truncates(guard: Guard, tables: Sequence[Table]) -> None:
-    try:
-        guard.refusal.on_truncate()
-    except psycopg.Error as error:
-        if guard.session.connection.broken:
-            raise
-        reason = error.diag.message_primary or type(error).__name__
-        guard.unguarded = {table.label(): reason for table in tables}
+    session = guard.session
+    if error := _run(session, guard.refusal.on_truncate()):
+        guard.unguarded = {table.label(): _reason(error) for table in tables}
         return
-    statement = sql.SQL("create trigger {} before truncate on {} execute function pg_temp.{}()")
+    # Where a dead trigger could not be removed, it is replaced.
+    create = "create or replace" if session.server_version >= _SINCE_14 else "create"
+    soon = time.monotonic() + ARM_S
     for table in tables:
-        name = sql.Identifier(table.schema, table.name)
-        names = sql.Identifier(NAME), name, sql.Identifier(ON_TRUNCATE)
-        try:
-            guard.session.connection.execute(statement.format(*names))
-        except psycopg.Error as error:
-            if guard.session.connection.broken:
-                raise
-            guard.unguarded[table.label()] = error.diag.message_primary or type(error).__name__
+        name = sql.Identifier(table.schema, table.name).as_string(session.connection)
+        error = _run(
+            session,
+            f"{create} trigger {NAME} before truncate on {name} "
+            f"execute function pg_temp.{ON_TRUNCATE}()",
+            soon,
+            WAIT_S,
+        )
+        if error:
+            guard.unguarded[table.label()] = _reason(error)
+
+
+def _reason(error: psycopg.Error) -> str:
+    return error.diag.message_primary or type(error).__name__

@@ -93,6 +93,29 @@ create function pg_temp.{COUNTER}() returns void language plpgsql as 'begin end'
 select 'pg_temp.{COUNTER}'::regproc::oid::int8, pg_my_temp_schema()::regnamespace::text
 """
 
+TRY_S: Final = 0.2
+"""Seconds that a removal waits for a table, and with it all who come after."""
+
+_BRIEFLY: Final = f"set lock_timeout = {int(TRY_S * 1000)}"
+
+_DROP: Final = f"""
+drop function if exists pg_temp.{ON_DROP}(), pg_temp.{ON_TRUNCATE}(), pg_temp.{COUNTER}() cascade
+"""
+
+_LINGER: Final = f"""
+do $$ begin
+  loop
+    begin
+      {_DROP};
+      return;
+    exception when others then
+    end;
+    commit;
+    perform pg_sleep(1);
+  end loop;
+end $$
+"""
+
 _SHARED_SINCE: Final = 150000
 """The first server version whose statistics are in shared memory, not in a file."""
 
@@ -134,17 +157,17 @@ class Refusal:
             "count": count,
         }
 
-    def on_drop(self) -> None:
-        """Create the event trigger's function, `ON_DROP`."""
-        self._create(ON_DROP, "event_trigger", "", sql.SQL(_ON_DROP))
+    def on_drop(self) -> str:
+        """The statement that creates the event trigger's function, `ON_DROP`."""
+        return self._function(ON_DROP, "event_trigger", "", sql.SQL(_ON_DROP))
 
-    def on_truncate(self) -> None:
-        """Create the function of BEFORE TRUNCATE triggers, `ON_TRUNCATE`."""
-        self._create(ON_TRUNCATE, "trigger", "null", sql.SQL(_ON_TRUNCATE))
+    def on_truncate(self) -> str:
+        """The same for the function of BEFORE TRUNCATE triggers, `ON_TRUNCATE`."""
+        return self._function(ON_TRUNCATE, "trigger", "null", sql.SQL(_ON_TRUNCATE))
 
-    def _create(
+    def _function(
         self, name: str, returns: LiteralString, nothing: LiteralString, body: sql.SQL
-    ) -> None:
+    ) -> str:
         asleep = sql.SQL(_ASLEEP).format(nothing=sql.SQL(nothing), **self._words)
         text = body.format(asleep=asleep, **self._words).as_string(self.session.connection)
         statement = sql.SQL(
@@ -152,9 +175,8 @@ class Refusal:
             "set search_path = pg_catalog {} as {}"
         )
         tracked = sql.SQL("" if self.counter is None else "set track_functions = 'pl'")
-        self.session.connection.execute(
-            statement.format(sql.Identifier(name), sql.SQL(returns), tracked, sql.Literal(text))
-        )
+        names = sql.Identifier(name), sql.SQL(returns), tracked, sql.Literal(text)
+        return statement.format(*names).as_string(self.session.connection)
 
     def happened(self) -> bool:
         """Whether anything was refused, even if the push hides the server's error.
@@ -174,8 +196,26 @@ class Refusal:
         row = self.session.connection.execute(query, [self.counter]).fetchone()
         return int(row[0]) if row else 0
 
-    def drop(self) -> None:
-        """Remove the functions that no trigger needs any more."""
-        for name in (ON_DROP, ON_TRUNCATE, COUNTER):
-            statement = sql.SQL("drop function if exists pg_temp.{}").format(sql.Identifier(name))
-            self.session.connection.execute(statement)
+    def sleep(self) -> None:
+        """Refuse nothing any more."""
+        self.session.connection.execute("select pg_catalog.pg_advisory_unlock_all()")
+
+    def drop(self) -> bool:
+        """Remove the functions with all triggers that call them; whether nobody was in the way."""
+        try:
+            self.session.connection.execute(f"{_BRIEFLY}; {_DROP}")
+        except psycopg.Error:
+            if self.session.connection.broken:
+                raise
+            return False
+        return True
+
+    def linger(self) -> None:
+        """Let the session do that when it can, though we close it.
+
+        A backend notices that its client has gone when it is done with what it was sent.
+        """
+        self.session.connection.execute(_BRIEFLY)
+        pgconn = self.session.connection.pgconn
+        pgconn.send_query(_LINGER.encode())
+        pgconn.flush()

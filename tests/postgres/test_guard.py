@@ -23,7 +23,7 @@ from entrypoint.postgres import guard, lock, snapshot
 from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.refusal import REFUSES
 from entrypoint.postgres.session import Session, open_session
-from tests.conftest import Role  # noqa: TC001
+from tests.conftest import Role
 from tests.support.program import until
 
 if TYPE_CHECKING:
@@ -746,6 +746,43 @@ def test_what_a_crash_leaves_goes_with_its_slot(own_server: Server) -> None:
     assert db.remains() == []
 
 
+def test_what_a_crash_leaves_on_a_table_in_use(own_server: Server) -> None:
+    """A reader that stays does not keep the next guard from its work, or from its end."""
+    db = crashed(own_server, "server")
+    with db.connect() as reader:
+        reader.execute("begin; select from single")
+        armed = db.arm()
+        assert armed.drops is None
+        reader.execute("rollback")
+        with db.connect() as push:
+            assert refuses(push, "drop table single")
+            if push.info.server_version >= SINCE_14:
+                assert armed.unguarded == {}
+                assert refuses(push, "truncate single")
+        reader.execute("begin; select from single")
+        assert armed.disarm(0.5) == ["public.single"]
+    with db.armed():
+        pass
+    until(lambda: db.remains() == [], "nothing is left")
+
+
+def test_a_plain_role_after_a_superusers_crash(own_server: Server) -> None:
+    """What it may not remove does not keep it from guarding its own tables."""
+    db = crashed(own_server, "server")
+    owner = Role("own", "own-password")
+    with db.connect() as connection:
+        connection.execute("create role own login password 'own-password'")
+        connection.execute("alter table single owner to own; alter table plain owner to own")
+    with db.armed(role=owner) as armed, db.connect(owner) as push:
+        assert armed.drops
+        assert not {"single", "plain"} & set(armed.unguarded)
+        assert refuses(push, "truncate single")
+        assert not refuses(push, "drop table single")
+    with db.armed(), db.connect(owner) as push:
+        assert refuses(push, "drop table single")
+    assert db.remains() == []
+
+
 def test_disarming_with_a_reader(db: Database) -> None:
     """A table that somebody reads all the time keeps a trigger that never fires, and no queue."""
     armed = db.arm()
@@ -768,6 +805,78 @@ def test_disarming_with_a_reader(db: Database) -> None:
         push.execute("truncate single; drop table plain cascade")
 
 
+def test_the_next_guard_takes_the_dead_triggers_place(db: Database) -> None:
+    """Whether or not its table is still read, it guards again, and removes it when it can."""
+    with db.connect() as reader:
+        reader.execute("begin; select from single")
+        assert db.arm().disarm(0.0) == ["public.single"]
+        armed = db.arm()
+        reader.execute("rollback")
+        with db.connect() as push:
+            assert refuses(push, "drop table single")
+            if push.info.server_version >= SINCE_14:
+                assert armed.unguarded == {}
+                assert refuses(push, "truncate single")
+    armed.disarm()
+    until(lambda: db.remains() == [], "nothing is left")
+
+
+def test_disarming_with_a_reader_of_everything(db: Database) -> None:
+    """However many tables somebody reads (a dump), it takes no longer than for one."""
+    with db.connect() as connection:
+        connection.execute(
+            "do $$ begin for i in 1..200 loop"
+            " execute format('create table read_%s as select 1 as id', i); end loop; end $$"
+        )
+    armed = db.arm()
+    with db.connect() as reader:
+        reader.execute("begin")
+        tables = [f"read_{number}" for number in range(1, 201)]
+        reader.execute(f"lock {', '.join(tables)} in access share mode")
+        assert len(armed.disarm(0.5)) == 200
+        with db.connect() as service:
+            service.execute("set lock_timeout = '3s'; insert into read_7 values (2)")
+    with db.armed():
+        pass
+    until(lambda: db.remains() == [], "nothing is left")
+
+
+def test_disarming_with_a_writer(db: Database) -> None:
+    """While somebody's transaction has written a table nobody queues up behind the dead guard."""
+    armed = db.arm()
+    with db.connect() as writer, db.connect() as service:
+        writer.execute("begin; insert into single values (7)")
+        assert armed.disarm(0.5) == ["public.single"]
+        service.execute("set lock_timeout = '3s'")
+        for number in range(100, 200):
+            service.execute("insert into single values (%s)", [number])
+            service.execute("select from single")
+        service.execute("set statement_timeout = '20s'")
+        service.execute("create index concurrently on plain (note)")
+        writer.execute("commit")
+        service.execute("truncate single")
+    until(lambda: db.remains() == [], "the server has removed it")
+
+
+def test_a_dead_guard_that_waits_for_a_reader(server: Endpoint, database: str) -> None:
+    """A killed start whose session cannot end yet does not keep the next one waiting."""
+    db = create(server, database)
+    with db.connect() as reader:
+        reader.execute("create table single as select 1 as id")
+        reader.execute("begin; select from single")
+        db.arm().session.close()
+        until(lambda: waits_for_table(reader), "the dead guard waits for its table")
+        armed = db.arm()
+        assert "single" in armed.unguarded
+        armed.disarm(0.0)
+    until(lambda: db.remains() == [], "the server has removed it")
+
+
+def waits_for_table(connection: Connection) -> bool:
+    query = "select from pg_locks where not granted and relation = 'single'::regclass"
+    return bool(connection.execute(query).rowcount)
+
+
 def test_writers_while_arming(db: Database) -> None:
     """A table that somebody writes to for longer stays unguarded against TRUNCATE, alone."""
     with db.connect() as writer:
@@ -782,6 +891,25 @@ def test_writers_while_arming(db: Database) -> None:
         assert refuses(push, "truncate parted")
     assert armed.disarm() == []
     assert db.remains() == []
+
+
+def test_arming_while_everything_is_locked(server: Endpoint, database: str) -> None:
+    """However many tables others keep to themselves, a push does not wait for each of them."""
+    db = create(server, database)
+    with db.connect() as holder, closing(db.session()) as looking:
+        holder.execute(
+            "do $$ begin for i in 1..200 loop"
+            " execute format('create table held_%s as select 1 as id', i); end loop; end $$"
+        )
+        looking.connection.execute("begin")
+        tables = snapshot.take(looking).filled
+        names = [table.name for table in tables]
+        holder.execute("begin")
+        holder.execute(f"lock {', '.join(names)} in access exclusive mode")
+        armed = guard.arm(db.session(), tables, [])
+        assert set(armed.unguarded) == set(names)
+        assert armed.drops is None
+        armed.disarm(0.0)
 
 
 def test_an_index_is_made_concurrently(db: Database) -> None:
