@@ -2,9 +2,12 @@
 
 An event trigger and BEFORE TRUNCATE triggers, their functions in our session's ``pg_temp``. The
 server removes a session's temporary objects at its end, whoever ends it, and what depends on them.
-After a crash of the whole server they stay until the next guard; so the functions do nothing unless
-our session holds an advisory lock of a random key. Sessions that were open before are left alone:
-they are not the push's, and a live service may truncate a table of its own.
+For that it needs each table for itself and waits as long as somebody reads it, with everybody else
+behind it; so while the push runs, the session watches the start's on the server itself, and if that
+one dies removes them in tries of `TRY_S` seconds. After a crash of the whole server they stay until
+the next guard; so the functions do nothing unless our session holds an advisory lock of a random
+key. Sessions that were open before are left alone: they are not the push's, and a live service may
+truncate a table of its own.
 
 Not covered: what a role may not guard (`Guard.drops`, `Guard.unguarded`), rows that DELETE takes,
 values that UPDATE or ALTER COLUMN ... USING change, a table whose first row came after the push
@@ -21,6 +24,7 @@ import psycopg
 from psycopg import sql
 
 from ..errors import PushError
+from . import lock
 from .refusal import COUNTER, ON_DROP, ON_TRUNCATE, TRY_S, Refusal
 from .session import Session, translated
 from .snapshot import Table
@@ -31,7 +35,7 @@ NAME: Final = "entrypoint_guard"
 DISARM_S: Final = 5.0
 """Seconds in which `Guard.disarm` tries again where somebody reads a table all the time."""
 
-# A notice to a client that is gone would end its session in the middle of its work.
+# A notice to a client that is gone would end its session in the middle of a watch.
 _BEGIN: Final = """
 set client_min_messages = error;
 set search_path = pg_catalog;
@@ -141,7 +145,7 @@ class Guard:
                     soon,
                 )
         if not self.refusal.drop():
-            self.refusal.linger()
+            self.refusal.watch(None)
         return left
 
 
@@ -190,6 +194,8 @@ def arm(session: Session, tables: Sequence[Table], allowed: Collection[str]) -> 
             guard = Guard(session, Refusal(session, tables, allowed))
             _guard_drops(guard)
             _guard_truncates(guard, tables)
+            if holder := session.connection.execute(lock.HOLDER).fetchone():
+                guard.refusal.watch(holder[0])
     except BaseException:
         session.close()
         raise

@@ -1,12 +1,14 @@
 """The functions by which a guard refuses, in the ``pg_temp`` of its session."""
 
 import secrets
+import select
 import time
 from collections.abc import Collection, Sequence
 from typing import Final, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from .session import Session, first_rows
 from .snapshot import Table
@@ -102,8 +104,18 @@ _DROP: Final = f"""
 drop function if exists pg_temp.{ON_DROP}(), pg_temp.{ON_TRUNCATE}(), pg_temp.{COUNTER}() cascade
 """
 
-_LINGER: Final = f"""
+# Every transaction of it is short: CREATE INDEX CONCURRENTLY waits for older ones.
+_WATCH: Final = f"""
 do $$ begin
+  while exists (select from pg_stat_get_activity(%d)) loop
+    commit;
+    begin
+      perform pg_sleep(0.25);
+    exception when query_canceled then
+      return;
+    end;
+  end loop;
+  perform pg_advisory_unlock_all();
   loop
     begin
       {_DROP};
@@ -118,6 +130,9 @@ end $$
 
 _SHARED_SINCE: Final = 150000
 """The first server version whose statistics are in shared memory, not in a file."""
+
+WAKE_S: Final = 5.0
+"""Seconds in which the server must end a watch."""
 
 STALE_S: Final = 0.6
 """Seconds that the file may be old, and a little more."""
@@ -185,6 +200,7 @@ class Refusal:
         (https://www.postgresql.org/docs/current/monitoring-stats.html, pg_stat_user_functions).
         False where the role may not have it count.
         """
+        self.wake()
         if self.counter is None:
             return False
         if not self._calls() and self.session.server_version < _SHARED_SINCE:
@@ -198,6 +214,7 @@ class Refusal:
 
     def sleep(self) -> None:
         """Refuse nothing any more."""
+        self.wake()
         self.session.connection.execute("select pg_catalog.pg_advisory_unlock_all()")
 
     def drop(self) -> bool:
@@ -210,12 +227,28 @@ class Refusal:
             return False
         return True
 
-    def linger(self) -> None:
-        """Let the session do that when it can, though we close it.
+    def watch(self, pid: int | None) -> None:
+        """Have the server itself remove them when the session with this pid is gone, or at once.
 
-        A backend notices that its client has gone when it is done with what it was sent.
+        It does so even if we are gone too: a backend notices that when it is done with what it was
+        sent. Until `wake` the session can do nothing else.
         """
         self.session.connection.execute(_BRIEFLY)
         pgconn = self.session.connection.pgconn
-        pgconn.send_query(_LINGER.encode())
+        pgconn.send_query((_WATCH % (pid or 0)).encode())
         pgconn.flush()
+
+    def wake(self) -> None:
+        """End the watch, if there is one. Raises `psycopg.Error` when the server does not."""
+        connection = self.session.connection
+        if connection.info.transaction_status != TransactionStatus.ACTIVE:
+            return
+        connection.cancel_safe(timeout=WAKE_S)
+        pgconn = connection.pgconn
+        while True:
+            while pgconn.is_busy():
+                if not select.select([pgconn.socket], [], [], WAKE_S)[0]:
+                    raise psycopg.OperationalError
+                pgconn.consume_input()
+            if pgconn.get_result() is None:
+                return

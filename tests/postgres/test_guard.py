@@ -858,6 +858,38 @@ def test_disarming_with_a_writer(db: Database) -> None:
     until(lambda: db.remains() == [], "the server has removed it")
 
 
+def test_a_start_that_dies_while_somebody_reads(db: Database) -> None:
+    """Nobody queues up behind what it left, on whichever table, and it goes when it can."""
+    with db.connect() as reader, db.connect() as service:
+        reader.execute("begin; select from single")
+        service.execute("set lock_timeout = '3s'")
+        with db.held():
+            db.arm().session.close()
+        until(lambda: not awake(db), "it sleeps")
+        for table in ("single", "plain", "parted", "away.stock"):
+            service.execute(f"select from {table}".encode())
+        for number in range(100, 200):
+            service.execute("insert into single values (%s)", [number])
+        with db.armed() as armed:
+            assert armed.drops is None
+            with db.connect() as push:
+                assert refuses(push, "drop table parted")
+        assert "trigger on single" in db.remains()
+        reader.execute("commit")
+        service.execute("truncate single")
+    with db.armed():
+        pass
+    until(lambda: db.remains() == [], "nothing is left")
+
+
+def awake(db: Database) -> bool:
+    """Whether a guard has its lock."""
+    with db.connect() as connection:
+        query = "select from pg_locks where locktype = 'advisory' and objsubid = 2 and database ="
+        query += " (select oid from pg_database where datname = current_database())"
+        return bool(connection.execute(query.encode()).rowcount)
+
+
 def test_a_dead_guard_that_waits_for_a_reader(server: Endpoint, database: str) -> None:
     """A killed start whose session cannot end yet does not keep the next one waiting."""
     db = create(server, database)

@@ -83,6 +83,28 @@ def test_a_killed_start_leaves_no_guard(filled: Stage) -> None:
     until(lambda: filled.sessions() == [], "its push has ended")
 
 
+def test_a_killed_start_with_a_reader(filled: Stage) -> None:
+    """Nobody queues up behind the dead guard, and the next start is guarded again."""
+    program = filled.start()
+    program.until("push.output")
+    with filled.connect() as reader, filled.connect() as service:
+        reader.execute("begin; select from rpg_items")
+
+        os.kill(program.process.pid, signal.SIGKILL)
+
+        filled.gate.touch()
+        service.execute("set lock_timeout = '3s'")
+        for _ in range(100):
+            service.execute("insert into rpg_items values (2)")
+            service.execute("select from rpg_heroes")
+        last = doing(filled, "sql", "select 1")
+        assert last.wait() == 0, last.output
+        if service.info.server_version >= 140000:
+            assert last.one("guard.left")["tables"] == ["public.rpg_items"]
+        reader.execute("commit")
+        service.execute(TRUNCATE)
+
+
 @pytest.mark.parametrize("how", ["done", "ended"])
 def test_a_start_leaves_no_guard(filled: Stage, how: str) -> None:
     """Whether its push succeeds or is ended with it."""
