@@ -44,7 +44,8 @@ _Result = TypeVar("_Result")
 
 _BEGIN: Final = """
 begin isolation level repeatable read read only;
-set local search_path = pg_catalog, pg_temp
+set local search_path = pg_catalog, pg_temp;
+set local lock_timeout = '1s'
 """
 """An operator may be a superuser, and a database's own role may have put functions and a
 search_path there that would be taken for the server's."""

@@ -99,9 +99,12 @@ def _inside(
         strays = placement.in_own(seen.objects, database.name, own, server.registry)
     for stray in strays:
         yield _finding(stray)
-    selected = {service.name for service in server.selected}
+    names = {service.name for service in server.selected}
+    everybody = len(names) == len(server.registry)
     yield from (
-        _quarantined(database.name, each) for each in seen.quarantines if each.service in selected
+        _quarantined(database.name, each)
+        for each in seen.quarantines
+        if everybody or each.service in names
     )
     if own is not None:
         yield from of_schema(database, own, seen)

@@ -1,5 +1,6 @@
 """What applications made in a database: tables, views, sequences, types, functions."""
 
+import json
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
@@ -25,6 +26,32 @@ BOOKKEEPING: Final = (
 
 QUARANTINE: Final = "entrypoint moved: "
 """How the comment of a schema begins in which a transfer keeps what it moved."""
+
+
+class Note(NamedTuple):
+    """What such a comment says."""
+
+    service: str
+    database: str
+    """Where the objects went."""
+
+    origin: str
+    """The schema that they came from."""
+
+    at: str
+
+
+def note(comment: str | None) -> Note | None:
+    """Read the comment of a schema; None for any other comment, so that it hides nothing."""
+    mark, found, text = (comment or "").partition(QUARANTINE)
+    if mark or not found:
+        return None
+    try:
+        data = json.loads(text)
+        values = [data[name].encode().decode() for name in Note._fields]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+    return Note(*values)
 
 
 class Object(NamedTuple):
@@ -53,10 +80,8 @@ class Object(NamedTuple):
 # is as old as the last ANALYZE, the other begins with the server's last crash.
 _QUERY: Final = """
 with recursive space as materialized (
-  select n.oid, nspname from pg_namespace n
-  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
-    and not starts_with(coalesce(obj_description(n.oid, 'pg_namespace'), ''), %(quarantine)s)
-    and not exists (
+  select n.oid, nspname, obj_description(n.oid, 'pg_namespace') as comment from pg_namespace n
+  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema' and not exists (
     select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
       and deptype = 'e')
 ), member as materialized (
@@ -79,20 +104,20 @@ with recursive space as materialized (
 )
 select case relkind when 'r' then 'table' when 'p' then 'table' when 'f' then 'foreign table'
     when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
-    else 'type' end, nspname, relname, null, rows, size_bytes
+    else 'type' end, nspname, relname, null, rows, size_bytes, comment
 from measure join pg_class c on c.oid = root join space s on s.oid = relnamespace
 where ('pg_class'::regclass::oid, c.oid) not in (select classid, objid from member)
   and (relkind <> 'S' or not exists (
     select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
       and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')))
 union all
-select 'type', nspname, typname, null, null, null
+select 'type', nspname, typname, null, null, null, comment
 from pg_type t join space s on s.oid = typnamespace
 where (typtype in ('e', 'd', 'r') or typtype = 'b' and typcategory <> 'A')
   and ('pg_type'::regclass::oid, t.oid) not in (select classid, objid from member)
 union all
 select case prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end,
-  nspname, proname, pg_get_function_identity_arguments(p.oid), null, null
+  nspname, proname, pg_get_function_identity_arguments(p.oid), null, null, comment
 from pg_proc p join space s on s.oid = pronamespace
 where ('pg_proc'::regclass::oid, p.oid) not in (select classid, objid from member)
   and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass
@@ -118,7 +143,7 @@ def find(session: Session, bookkeeping: Collection[str] = BOOKKEEPING) -> list[O
             connection.execute("rollback to objects")
             rows = _rows(session, sizes=False)
         connection.execute("rollback to objects; release objects")
-    found = [Object(*row) for row in rows]
+    found = [Object(*row) for *row, comment in rows if note(comment) is None]
     return [
         each for each in found if not {each.name, f"{each.schema}.{each.name}"} & {*bookkeeping}
     ]
@@ -127,4 +152,4 @@ def find(session: Session, bookkeeping: Collection[str] = BOOKKEEPING) -> list[O
 def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:
     connection = session.connection
     connection.execute(f"savepoint objects; {_SEARCH_PATH}")
-    return connection.execute(_QUERY, {"sizes": sizes, "quarantine": QUARANTINE}).fetchall()
+    return connection.execute(_QUERY, {"sizes": sizes}).fetchall()

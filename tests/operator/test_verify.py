@@ -384,3 +384,53 @@ def test_nobody_s_functions_are_run(operator: Operator, database: str) -> None:
     assert answers[0].json["failures"] == []
     assert [answer.code for answer in answers] == [0, 0]
     assert operator.run("create", "--service", RPG).code == 0
+
+
+NOTE = '"service": {}, "database": "d", "origin": "public", "at": "2026-01-02T03:04:05Z"'
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "",
+        "x",
+        "{}",
+        "[]",
+        "{" + NOTE.format("[]") + "}",
+        "{" + NOTE.format("1") + "}",
+        "{" + NOTE.format('"\\ud800"') + "}",
+        "[" * 5000,
+    ],
+    ids=lambda comment: comment[:16],
+)
+def test_who_only_says_that_it_is_a_quarantine(operator: Operator, comment: str) -> None:
+    """A schema whose comment is none of a transfer's hides nothing, and stops nothing."""
+    for database in ("postgres", RPG_DB):
+        operator.execute(
+            "create schema moved; create table moved.sso_x (id int);"
+            f"comment on schema moved is 'entrypoint moved: {comment}'",
+            database,
+        )
+    answer = operator.run("verify", "--json")
+
+    assert answer.code == 9
+    assert [f["object"] for f in answer.findings] == ["moved.sso_x", "moved.sso_x"]
+
+
+@pytest.mark.parametrize("service", [RPG, "a service of the past"])
+def test_a_quarantine(operator: Operator, service: str) -> None:
+    """What a transfer moved is one notice, whoever it belonged to."""
+    note = "{" + NOTE.format(f'"{service}"') + "}"
+    operator.execute(
+        "create schema moved; create table moved.rpg_x (id int);"
+        f"comment on schema moved is 'entrypoint moved: {note}'"
+    )
+    answer = operator.run("verify", "--json")
+
+    assert [(f["level"], f["finding"], f["service"]) for f in answer.findings] == [
+        ("notice", "quarantine", service)
+    ]
+    assert answer.code == 0
+    assert f"transfer {service} --drop-quarantine" in answer.findings[0]["remedy"]
+    narrowed = operator.run("verify", "--json", "--service", "gaqno-sso-service")
+    assert (narrowed.code, narrowed.findings) == (0, [])
