@@ -261,7 +261,6 @@ def test_watching_is_plain_in_a_pipe(operator: Operator) -> None:
     assert "\x1b" not in out
 
 
-@pytest.mark.xfail(reason="it goes on watching where nobody reads it")
 def test_nobody_watches_any_more(operator: Operator) -> None:
     """A closed pipe ends it, without a traceback."""
     with watch(operator, "--service", RPG) as process:
