@@ -113,13 +113,17 @@ select
      and not row_security_active(oid))) from rel),
   (select json_agg(json_build_array(attrelid::int8, attnum, attname)) from pg_attribute
    where attrelid in (select oid from rel) and attnum > 0 and not attisdropped),
-  (select json_agg(json_build_array(oid::int8, conrelid::int8, conname, convalidated))
-   from pg_constraint where conrelid in (select oid from rel) and contype <> 'n'),
+  -- One that nobody enforces (PostgreSQL 18) was never meant to be validated.
+  (select json_agg(json_build_array(oid::int8, conrelid::int8, conname,
+     convalidated or to_jsonb(c) ->> 'conenforced' = 'false'))
+   from pg_constraint c where conrelid in (select oid from rel) and contype <> 'n'),
   (select json_agg(json_build_array(enumtypid::int8, enumlabel,
      case nspname when 'public' then '' else nspname || '.' end || typname))
    from pg_enum join pg_type t on t.oid = enumtypid join space s on s.oid = typnamespace),
-  (select json_agg(json_build_array(indexrelid::int8, indexrelid::regclass::text)) from pg_index
-   where indrelid in (select oid from rel) and not indisvalid
+  (select json_agg(json_build_array(indexrelid::int8,
+     case nspname when 'public' then '' else nspname || '.' end || i.relname))
+   from pg_index join rel on rel.oid = indrelid join pg_class i on i.oid = indexrelid
+   where not indisvalid
      and indexrelid not in (select index_relid from pg_stat_progress_create_index
                             where index_relid is not null))
 """

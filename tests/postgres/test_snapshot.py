@@ -308,7 +308,7 @@ def test_what_is_half_made(session: Session, server: Endpoint, other: Connection
         found = snapshot.take(session)
         writer.execute("rollback")
         making.join()
-    assert list(found.invalid_indexes.values()) == ["public.broken"]
+    assert list(found.invalid_indexes.values()) == ["broken"]
     assert [(each.name, each.valid) for each in found.constraints.values()] == [("later", False)]
 
 

@@ -373,6 +373,17 @@ def test_what_was_half_made_before(stage: Stage, statement: str, _name: str) -> 
     believed(stage.start())
 
 
+def test_what_nobody_enforces_is_whole(stage: Stage) -> None:
+    """A constraint that is NOT ENFORCED (PostgreSQL 18) was never to be validated."""
+    pushed(stage, *SWORDS)
+    with stage.connect() as connection:
+        enforced = "not enforced" if connection.info.server_version >= 180000 else ""
+    statement = f"alter table rpg_items add constraint some check (id > 0) {enforced}"
+    release(stage, "v2", "try", statement, "say", DONE)
+
+    believed(stage.start())
+
+
 @pytest.mark.parametrize(
     ("patterns", "words", "output"),
     [
