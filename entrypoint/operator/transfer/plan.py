@@ -140,10 +140,24 @@ def _left_out(
         if claimant(other.name, registry) not in (None, service)
     }
     left = foreign - needed
+    impossible = _impossible(source, moving)
     while True:
+        # What is there for all, such as an operator, needs its function whosever it is.
+        if wanted := {used for user, used in source.links if user not in left} & left:
+            left -= wanted
+            continue
         kept = [other.body for key, other in source.others.items() if key not in left]
         words = {word for body in kept for word in re.findall(r"\w+", body)}
         wanted = {key for key in left if source.others[key].name in words}
         if not wanted:
-            return frozenset(left)
+            return frozenset(left | (impossible & source.others.keys()))
         left -= wanted
+
+
+def _impossible(source: Source, moving: set[int]) -> set[Key]:
+    """What takes or returns rows of a relation that stays, also through others."""
+    stays = {(PG_CLASS, oid) for oid in source.relations if oid not in moving}
+    found: set[Key] = set()
+    while more := {user for user, used in source.links if used in stays | found} - found:
+        found |= more
+    return found

@@ -88,6 +88,7 @@ def problems(session: Session, plan: Plan, *, bypass_rls: bool) -> list[Problem]
     return [
         *_crossing(plan),
         *_shared_types(plan),
+        *_lost(plan),
         *_lookalikes(plan),
         *_relations(plan, bypass_rls=bypass_rls),
         *_bodies(session, plan),
@@ -126,6 +127,17 @@ def _shared_types(plan: Plan) -> Iterator[Problem]:
                 f"type:{other.identity}",
                 f"the type {other.identity} is used by what moves and by what stays",
                 "Agree: the target gets a type of its own, and the source keeps its.",
+            )
+
+
+def _lost(plan: Plan) -> Iterator[Problem]:
+    for other in plan.own:
+        if other.key in plan.left_out:
+            kind = other.kind.lower()
+            yield Problem(
+                f"{kind}:{other.identity}",
+                f"the {kind} {other.identity} needs the rows of a table that stays",
+                "Drop it, or agree: the target does not get it.",
             )
 
 

@@ -7,6 +7,7 @@ from psycopg.rows import TupleRow
 
 from ...postgres.objects import QUARANTINE
 from ...postgres.session import Session, first_rows, translated
+from .needs import LINKS, PARTS, USES
 
 Key = tuple[int, int]
 """An object's address in pg_depend: the OID of its catalog, and its own."""
@@ -81,6 +82,9 @@ class Source(NamedTuple):
 
     uses: frozenset[tuple[int, Key]]
     """Relations, and the types and functions that they use, directly or through others."""
+
+    links: frozenset[tuple[Key, Key]]
+    """What needs a type, a function or the rowtype of a relation, and is no part of a relation."""
 
     extensions: tuple[str, ...]
     large_objects: int
@@ -157,45 +161,6 @@ from pg_depend d join pg_attrdef a on d.classid = 'pg_attrdef'::regclass and d.o
 join pg_class s on d.refclassid = 'pg_class'::regclass and d.refobjid = s.oid and s.relkind = 'S'
 """
 
-# From a relation down to every type and function: columns, defaults, constraints, indexes,
-# triggers, rules, policies and what those need. Array types lead to their elements.
-_USES: Final = """
-with recursive start (relation, classid, objid) as (
-  select c.oid, 'pg_class'::regclass::oid, c.oid from pg_class c where c.oid >= 16384
-    and relkind in ('r', 'p', 'v', 'm', 'f')
-  union all select indrelid, 'pg_class'::regclass, indexrelid from pg_index
-    where indexrelid >= 16384
-  union all select adrelid, 'pg_attrdef'::regclass, oid from pg_attrdef
-  union all select conrelid, 'pg_constraint'::regclass, oid from pg_constraint where conrelid > 0
-  union all select tgrelid, 'pg_trigger'::regclass, oid from pg_trigger where not tgisinternal
-  union all select ev_class, 'pg_rewrite'::regclass, oid from pg_rewrite where ev_class >= 16384
-  union all select polrelid, 'pg_policy'::regclass, oid from pg_policy
-), reach (relation, classid, objid) as (
-  select relation, classid, objid from start
-  union
-  select relation, case when t.typelem > 0 and t.typcategory = 'A' then 'pg_type'::regclass::oid
-      else d.refclassid end,
-    case when t.typelem > 0 and t.typcategory = 'A' then t.typelem else d.refobjid end
-  from reach join pg_depend d on d.classid = reach.classid and d.objid = reach.objid
-  left join pg_type t on d.refclassid = 'pg_type'::regclass and t.oid = d.refobjid
-  where d.deptype in ('n', 'a', 'i') and d.refobjid >= 16384
-    and d.refclassid in ('pg_type'::regclass, 'pg_proc'::regclass, 'pg_opclass'::regclass,
-      'pg_operator'::regclass, 'pg_collation'::regclass, 'pg_ts_config'::regclass)
-)
-select json_agg(distinct jsonb_build_array(relation::int8, classid::int8, objid::int8)) from reach
-where classid in ('pg_type'::regclass, 'pg_proc'::regclass)
-"""
-
-_PARTS: Final = """
-select json_agg(json_build_array(relation::int8, classid::int8, objid::int8)) from (
-  select ev_class, 'pg_rewrite'::regclass::oid, oid from pg_rewrite where ev_class >= 16384
-  union all select indrelid, 'pg_class'::regclass, indexrelid from pg_index
-    where indexrelid >= 16384
-  union all select tgrelid, 'pg_trigger'::regclass, oid from pg_trigger where not tgisinternal
-) as part (relation, classid, objid)
-join pg_class c on c.oid = relation and relkind in ('v', 'm')
-"""
-
 _REST: Final = """
 select (select json_agg(extname order by extname) from pg_extension where extname <> 'plpgsql'),
   (select count(*) from pg_largeobject_metadata),
@@ -215,9 +180,9 @@ def read(session: Session) -> Source:
     """
     with translated("looking at the source", remedy="Let the role read its catalogs."):
         path = "set local search_path = pg_catalog, pg_temp"
-        queries = (_RELATIONS, _OTHERS, _EDGES, _PARTS, _USES, _REST)
+        queries = (_RELATIONS, _OTHERS, _EDGES, PARTS, USES, LINKS, _REST)
         session.connection.execute(f"savepoint source; {path}")
-        relations, others, edges, parts, uses, rest = (
+        relations, others, edges, parts, uses, links, rest = (
             session.connection.execute(query.encode()).fetchall() for query in queries
         )
         first_rows(session.connection, "rollback to source; release source")
@@ -233,6 +198,7 @@ def read(session: Session) -> Source:
         ),
         _pairs(parts),
         _pairs(uses),
+        frozenset(((a, b), (c, d)) for a, b, c, d in links[0][0] or []),
         tuple(extensions or ()),
         blobs,
         tuple((role, setting) for role, setting in settings or ()),
