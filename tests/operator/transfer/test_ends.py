@@ -100,9 +100,9 @@ def restart(_program: Program, world: World) -> None:
 ENDS: list[tuple[Callable[[Program, World], None], set[int], tuple[str, ...]]] = [
     (kill, {-signal.SIGKILL}, PHASES),
     (stop, {143}, PHASES),
-    (disconnect, {4, 5, 10}, PHASES[:5]),
-    (end_ours, {4, 5, 10}, PHASES[1:5]),
-    (restart, {4, 5, 10}, PHASES[1:5]),
+    (disconnect, {4, 5, 10}, PHASES[1:5]),
+    (end_ours, {4, 5, 10}, ("lock", "restore")),
+    (restart, {4, 5, 10}, ("dump", "restore", "swap")),
 ]
 
 
