@@ -32,7 +32,7 @@ def port(operator: Operator) -> str:
     return f"127.0.0.1:{operator.server.port}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["verify", "create"])
 def test_which_server(operator: Operator, nowhere: str, command: str) -> None:
     """--server wins over ENTRYPOINT_ADMIN_URL, and that over DATABASE_URL."""
     admin, url = "ENTRYPOINT_ADMIN_URL", operator.url
@@ -83,7 +83,7 @@ def test_libpq_s_variables_do_not_steer(operator: Operator, nowhere: str) -> Non
         "PGTARGETSESSIONATTRS": "standby",
         "PGCLIENTENCODING": "SQL_ASCII",
     }
-    for command in COMMANDS:
+    for command in ("verify", "create"):
         assert operator.run(command, environ=environ).code == 0
     answer = operator.run("verify", environ={**environ, "DATABASE_URL": nowhere})
     assert answer.code == 4
@@ -115,8 +115,7 @@ def test_a_wrong_password(operator: Operator, command: str) -> None:
 
 def test_no_server_at_all(operator: Operator) -> None:
     """Exit 3, and where one may be named."""
-    for command in (*COMMANDS, "url"):
-        words = [command, RPG] if command == "url" else [command]
+    for words in (["verify"], ["url", RPG]):
         answer = operator.run(*words, environ={"DATABASE_URL": ""})
         assert (answer.code, answer.out) == (3, "")
         assert "--server URL, ENTRYPOINT_ADMIN_URL or DATABASE_URL" in answer.failed()["remedy"]
@@ -124,9 +123,8 @@ def test_no_server_at_all(operator: Operator) -> None:
 
 def test_an_unknown_service(operator: Operator) -> None:
     """Exit 3 with the nearest name, whatever the command; every problem at once."""
-    for command in (*COMMANDS, "url"):
-        words = ["gaqno-rgp-service"] if command == "url" else ["--service", "gaqno-rgp-service"]
-        answer = operator.run(command, *words)
+    for words in (["create", "--service"], ["url"]):
+        answer = operator.run(*words, "gaqno-rgp-service")
         assert (answer.code, answer.out) == (3, "")
         assert answer.failed()["error"].endswith(f"the nearest is {RPG}")
     answer = operator.run("verify", "--service", "x", "--service", "y", "--server", "http://h")

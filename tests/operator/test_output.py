@@ -128,7 +128,7 @@ def test_names_are_shown_escaped(liars: Operator, where: str) -> None:
 
 def test_names_of_services_and_databases(operator: Operator) -> None:
     """The registry's and the server's are shown no other way than the tables'."""
-    liars = [name for name in LIES.values() if len(name.encode()) < 64]
+    liars = [LIES[what] for what in ("quotes", "newline", "override", "escape", "markup", "sql")]
     environ = operator.registry(*((f"s {name}", f"d {name}", []) for name in liars))
     with operator.server.connect() as connection:
         for name in liars:

@@ -79,8 +79,6 @@ def test_special_characters(operator: Operator, password: str, user: str, databa
     script = f'set -eu; . {shlex.quote(str(path))}; printf %s "$DATABASE_URL"'
     done = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout == text
-    masked = of(operator.run("url", "demo", environ=environ))
-    assert params(masked) == {**expected, "password": "****", "dbname": database}
 
 
 @pytest.mark.parametrize(
@@ -159,40 +157,25 @@ def test_where_the_url_comes_from(operator: Operator) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["verify"],
-        ["verify", "--json"],
-        ["status", "--json"],
-        ["create"],
-        ["url", RPG],
-        ["url", "x"],
-    ],
+    [["verify"], ["status", "--json"], ["create"], ["url", RPG]],
     ids=" ".join,
 )
-@pytest.mark.parametrize("how", ["good", "wrong", "closed", "malformed", "server"])
+@pytest.mark.parametrize("how", ["good", "wrong", "malformed", "server"])
 def test_the_password_stays_where_it_is(operator: Operator, words: list[str], how: str) -> None:
     """Whatever happens, it is on neither descriptor, in none of its forms."""
     user = f"canary_{operator.directory.name}"
     secret = sql.Literal(CANARY).as_string(None)
     operator.execute(f'create role "{user}" superuser login password {secret}')
     password = quote(CANARY if how != "wrong" else f"{CANARY} wrong", safe="")
-    server = "127.0.0.1:1" if how == "closed" else f"127.0.0.1:{operator.server.port}"
     at = "%40" if how == "malformed" else "@"
-    url = f"postgresql://{user}:{password}{at}{server}/postgres"
+    url = f"postgresql://{user}:{password}{at}127.0.0.1:{operator.server.port}/postgres"
     named = ["--server", url] if how == "server" else []
     environ = {"DATABASE_URL": "" if how == "server" else url}
 
     answer = operator.run(*words, *named, environ=environ)
 
-    assert answer.code == (
-        3
-        if "x" in words or how == "malformed"
-        else 0
-        if how in ("good", "server") or words[0] == "url"
-        else 4
-        if how == "closed"
-        else 5
-    )
+    refused = 5 if how == "wrong" and words[0] != "url" else 0
+    assert answer.code == (3 if how == "malformed" else refused)
     said = answer.out + answer.err
     for form in (CANARY, quote(CANARY, safe=""), quote(CANARY), "canary p", "canary%20p"):
         assert form not in said
