@@ -172,8 +172,8 @@ def _count(
 ) -> list[Counted]:
     counted = []
     query = sql.SQL(
-        "select count(*), coalesce(sum(hashtextextended((r.*)::text, 0)), 0)::text"
-        " from only {} as r"
+        "select pg_catalog.count(*), coalesce(pg_catalog.sum("
+        "pg_catalog.hashtextextended((r.*)::text, 0)), 0)::text from only {} as r"
     )
     with translated("comparing rows", remedy="Run the transfer again."):
         session.connection.execute(_SETTINGS)

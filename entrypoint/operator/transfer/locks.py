@@ -92,6 +92,9 @@ def open_source(server: Server, database: str) -> Session:
     try:
         require_direct(session)
         patient(session)
+        # We may be a superuser, and a database's own role may have put functions and a search_path
+        # there that would be taken for the server's.
+        session.connection.execute("set search_path = pg_catalog, pg_temp")
         _lock(session)
     except BaseException:
         session.close()

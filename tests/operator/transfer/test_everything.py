@@ -207,7 +207,7 @@ def test_undo_brings_back_every_byte(move: Move) -> None:
     assert {h for h, _ in move.entries - move.world.entries(RPG_DB) if not others(h)} == LEFT
     refused = move.world.transfer("--drop-quarantine")
     assert refused.code == 10
-    users = ("sso_audit_hero_fkey", "view party_summary", "operator ===")
+    users = ("sso_audit_hero_fkey", "view public.party_summary", "operator game.===")
     assert [who in refused.err for who in users] == [True] * 3, refused.err
     move.world.sql(
         "drop view party_summary; drop operator game.=== (game.stats, game.stats);"
