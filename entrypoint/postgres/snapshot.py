@@ -115,7 +115,7 @@ select
    where attrelid in (select oid from rel) and attnum > 0 and not attisdropped),
   -- One that nobody enforces (PostgreSQL 18) was never meant to be validated.
   (select json_agg(json_build_array(oid::int8, conrelid::int8, conname,
-     convalidated or to_jsonb(c) ->> 'conenforced' = 'false'))
+     convalidated or to_jsonb(c) ->> 'conenforced' is not distinct from 'false'))
    from pg_constraint c where conrelid in (select oid from rel) and contype <> 'n'),
   (select json_agg(json_build_array(enumtypid::int8, enumlabel,
      case nspname when 'public' then '' else nspname || '.' end || typname))
