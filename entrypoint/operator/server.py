@@ -8,7 +8,7 @@ from typing import Final
 from .. import log, services
 from ..environment import Environment, forget_libpq_variables
 from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
-from ..postgres import dialects
+from ..postgres import databases, dialects
 from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session, open_session
@@ -73,9 +73,12 @@ class Server:
         """A session, or the cause when the server does not have this database, or refuses it."""
         conninfo = self.conninfo.with_database(database)
         try:
-            return open_session(conninfo, CONNECT_TIMEOUT_S, application_name=NAME)
+            session = open_session(conninfo, CONNECT_TIMEOUT_S, application_name=NAME)
         except ConnectError as error:
             cause = error.cause
+        else:
+            databases.read_any_encoding(session)
+            return session
         if cause.kind is Kind.PASSED:
             return self._reach(database)
         if cause.kind in (Kind.MISSING, Kind.REFUSED):

@@ -73,7 +73,7 @@ def exit_code(answer: Status) -> int:
 
 def _rows(session: Session, query: str, params: Sequence[object] | None = None) -> list[Any]:
     with translated("looking at sessions", remedy="Start again."):
-        return databases.shared(session, query, params)
+        return session.connection.execute(query.encode(), params).fetchall()
 
 
 def _row(

@@ -1,14 +1,12 @@
 """The databases of a server: which there are, and how one is created."""
 
 import time
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import psycopg
 from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
-from psycopg.rows import TupleRow
 
 from .. import log
 from ..errors import RefusedError
@@ -59,7 +57,8 @@ def find(session: Session) -> list[Database]:
         from pg_catalog.pg_database d order by datname collate "C"
         """  # noqa: S608  two texts of our own
     with translated("listing the databases", remedy="Let the role read pg_database."):
-        return [Database(*row) for row in shared(session, query)]
+        rows = session.connection.execute(query.encode()).fetchall()
+    return [Database(*row) for row in rows]
 
 
 class _AnyEncoding(Loader):
@@ -67,16 +66,14 @@ class _AnyEncoding(Loader):
         return bytes(data).decode("utf-8", "backslashreplace")
 
 
-def shared(session: Session, query: str, params: Sequence[object] | None = None) -> list[TupleRow]:
-    """The rows of a query over what all databases share. Raises psycopg's errors.
+def read_any_encoding(session: Session) -> None:
+    """Let the session read what all databases share: the names of databases and roles, comments.
 
-    A name or comment there has the encoding of the database in which somebody wrote it; what is
-    not UTF-8 is escaped.
+    They have the encoding of the database in which somebody wrote them, and the server converts
+    none; what is not UTF-8 is escaped.
     """
-    with session.connection.cursor() as cursor:
-        for kind in ("name", "text"):
-            cursor.adapters.register_loader(kind, _AnyEncoding)
-        return cursor.execute(query.encode(), params).fetchall()
+    for kind in ("name", "text"):
+        session.connection.adapters.register_loader(kind, _AnyEncoding)
 
 
 def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: float) -> bool:

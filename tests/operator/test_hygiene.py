@@ -118,6 +118,7 @@ def test_texts_that_are_not_utf8(operator: Operator) -> None:
     """Names and comments from a database of another encoding hinder no command."""
     create_database(operator.server, "latin", "template template0 encoding 'LATIN1'")
     operator.execute(r"comment on database latin is U&'Produ\00e7\00e3o'", "latin")
+    operator.execute(rf"comment on database {RPG_DB} is U&'Produ\00e7\00e3o'", "latin")
     operator.execute(r'create database U&"relat\00f3rio"', "latin")
     try:
         answer = operator.run("verify", "--json")
