@@ -28,9 +28,12 @@ _KEEPALIVE: Final = {
 }
 """A server that vanished without a word is noticed within 25 s (idle + interval x count)."""
 
+# Every name with its schema: we may be a superuser, and the database's own role may have put
+# functions and operators, and a search_path, before the server's.
 _STATE: Final = """
 select pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),
-       pg_catalog.current_setting('transaction_read_only') = 'on', pg_catalog.pg_backend_pid()
+       pg_catalog.current_setting('transaction_read_only') operator(pg_catalog.=) 'on',
+       pg_catalog.pg_backend_pid()
 """
 
 

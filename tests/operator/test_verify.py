@@ -386,7 +386,6 @@ def test_nobody_s_functions_are_run(operator: Operator, database: str) -> None:
     assert operator.run("create", "--service", RPG).code == 0
 
 
-@pytest.mark.xfail(reason="the first look of every session names no schema for its operator")
 @pytest.mark.parametrize("command", ["verify", "status"])
 def test_nobody_s_operators_are_run(operator: Operator, command: str) -> None:
     """A service's role that owns its database does not become what the operator is."""
