@@ -8,6 +8,7 @@ from .errors import EntrypointError, Terminated
 
 if TYPE_CHECKING:
     import argparse
+    from typing import TextIO
 
 BUG: Final = 1
 USAGE: Final = 2
@@ -74,9 +75,9 @@ def _operate(arguments: "argparse.Namespace") -> int:
         _write(script(parser(), arguments.shell))
         return 0
     while True:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        width = shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else None
         try:
-            answer = command.run(arguments, width, _ask if sys.stdin.isatty() else None)
+            answer = command.run(arguments, width, _ask if _is_terminal(sys.stdin) else None)
         except EntrypointError as error:
             error.step = arguments.command
             raise
@@ -85,6 +86,10 @@ def _operate(arguments: "argparse.Namespace") -> int:
         if not watch or not read:
             return answer.exit_code
         time.sleep(watch)
+
+
+def _is_terminal(stream: "TextIO | None") -> bool:
+    return stream is not None and stream.isatty()  # None where its descriptor is closed
 
 
 def _ask(question: str) -> bool:
@@ -101,6 +106,8 @@ def _write(text: str) -> bool:
     import os
     import sys
 
+    if sys.stdout is None:
+        return False
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

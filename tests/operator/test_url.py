@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -179,3 +180,17 @@ def test_the_password_stays_where_it_is(operator: Operator, words: list[str], ho
     said = answer.out + answer.err
     for form in (CANARY, quote(CANARY, safe=""), quote(CANARY), "canary p", "canary%20p"):
         assert form not in said
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_a_closed_descriptor(operator: Operator, closed: str) -> None:
+    """Who closes stdin or stdout gets no traceback."""
+    command = shlex.join([sys.executable, "-I", "-m", "entrypoint", "url", RPG])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {closed}"],
+        env={"DATABASE_URL": operator.url, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
