@@ -1,6 +1,6 @@
 """What the operators' commands answer; the models are the schema of ``--json``."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -158,6 +158,9 @@ class Obstacle(_Model):
     allowed: bool
 
 
+Result: TypeAlias = Literal["planned", "moved", "nothing to move", "undone", "dropped"]
+
+
 class Transferred(_Model):
     """The answer of `transfer`."""
 
@@ -165,7 +168,7 @@ class Transferred(_Model):
     service: str
     source: str
     target: str
-    result: Literal["planned", "moved", "nothing to move", "undone", "dropped"]
+    result: Result
     objects: list[MovedObject] = []
     along: list[str] = []
     """Types and functions that the target gets too."""

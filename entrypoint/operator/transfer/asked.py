@@ -1,9 +1,10 @@
 """What an operator asked for: from where, to where, and what."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...postgres.session import Session
 from ...services import Service
+from ..report import Result, Transferred
 from ..server import Server
 from .plan import Plan, make
 from .source import read
@@ -31,9 +32,15 @@ class Ends(NamedTuple):
     service: Service
     options: Options
 
-    def where(self) -> str:
-        """The source, for people."""
-        return f"{self.source.conninfo.where()}/{self.options.database}"
+    def answer(self, result: Result, **more: Any) -> Transferred:  # noqa: ANN401  its fields
+        """An answer, with what every one of them says."""
+        return Transferred(
+            service=self.service.name,
+            source=f"{self.source.conninfo.where()}/{self.options.database}",
+            target=f"{self.target.conninfo.where()}/{self.service.database}",
+            result=result,
+            **more,
+        )
 
     def plan(self, session: Session) -> Plan:
         """What moves, as the session's open transaction sees it."""

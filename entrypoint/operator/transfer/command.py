@@ -25,23 +25,24 @@ def run(
     database = arguments.database
     extra, allowed = tuple(arguments.extra), frozenset(arguments.allow)
     options = Options(database, extra, allowed, arguments.jobs, arguments.offline)
+    ends = Ends(server, server, service, options)
     if arguments.undo or arguments.drop_quarantine:
         with closing(locks.open_source(server, database)) as session:
             if arguments.undo:
                 _agree(arguments, ask, f"Put {service.name}'s objects back into {database!r}?")
-                return back.undo(session, server, service, database)
+                return back.undo(session, ends)
             _agree(arguments, ask, f"Remove what {service.name} left in {database!r} for ever?")
-            return back.drop(session, server, service, database)
-    target = server
+            return back.drop(session, ends)
     if arguments.to and arguments.offline:
         raise TransferError(
             "no server copies a database to another one", remedy="Leave out --offline or --to."
         )
     if arguments.to:
         target = servers.find(Environment.of_container(), arguments.to, [service.name], [])
+        ends = ends._replace(target=target)
     with shown(terminal=terminal) as progress:
         answer = transfer.transfer(
-            Ends(server, target, service, options),
+            ends,
             dry_run=arguments.dry_run,
             agree=lambda plan: _agree(arguments, ask, _question(plan)),
             progress=progress,

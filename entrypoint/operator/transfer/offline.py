@@ -24,15 +24,6 @@ TIMEOUT_S: Final = 10.0
 
 _STRATEGY_SINCE: Final = 150000
 
-_KINDS: Final = {
-    "r": "TABLE",
-    "p": "TABLE",
-    "f": "FOREIGN TABLE",
-    "v": "VIEW",
-    "m": "MATERIALIZED VIEW",
-    "S": "SEQUENCE",
-}
-
 _CONNECTED: Final = """
 select coalesce(string_agg(format('%%s (%%s, pid %%s)', coalesce(nullif(application_name, ''),
   'no name'), usename, pid), ', '), 'somebody')
@@ -89,11 +80,10 @@ def _busy(admin: Session, source: str) -> TransferError:
 
 def prune(session: Session, plan: Plan) -> None:
     """Remove from the copy what is not the service's: everything that stays in the source."""
-    shared = {edge.used for edge in plan.crossing if edge.kind == "sequence"}
     statements = [
-        f"DROP {_KINDS[each.kind]} IF EXISTS {each.quoted()} CASCADE"
-        for each in plan.staying
-        if not each.extension and each.oid not in shared and each.owner_table is None
+        f"DROP {each.sql_kind()} IF EXISTS {each.quoted()} CASCADE"
+        for each in plan.not_copied
+        if each.owner_table is None
     ]
     statements += [
         f"DROP {plan.source.others[key].kind} IF EXISTS {plan.source.others[key].identity} CASCADE"

@@ -41,6 +41,12 @@ class Plan(NamedTuple):
         return [each for each in self.source.relations.values() if each.oid not in self.moving]
 
     @property
+    def not_copied(self) -> list[Relation]:
+        """What of it the target does not get: a shared sequence it gets, an extension's it has."""
+        shared = {edge.used for edge in self.crossing if edge.kind == "sequence"}
+        return [each for each in self.staying if not each.extension and each.oid not in shared]
+
+    @property
     def size_bytes(self) -> int:
         """Of everything that moves, with indexes."""
         return sum(each.size_bytes for each in self.relations)

@@ -19,15 +19,6 @@ from .source import Relation, quoted
 
 MAX_NAME: Final = 63
 
-_ALTER: Final = {
-    "r": "TABLE",
-    "p": "TABLE",
-    "f": "FOREIGN TABLE",
-    "v": "VIEW",
-    "m": "MATERIALIZED VIEW",
-    "S": "SEQUENCE",
-}
-
 
 class Quarantine(NamedTuple):
     """One schema of moved objects."""
@@ -52,7 +43,7 @@ def fill(session: Session, plan: Plan) -> dict[str, str]:
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     schemas: dict[str, str] = {}
     connection = session.connection
-    moves = [(_ALTER[each.kind], each.quoted(), each.schema) for each in _in_order(plan)]
+    moves = [(each.sql_kind(), each.quoted(), each.schema) for each in _in_order(plan)]
     moves += [(each.kind, each.identity, each.schema) for each in plan.own]
     for kind, name, origin in moves:
         if origin not in schemas:

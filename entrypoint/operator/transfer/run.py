@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ... import log
@@ -115,16 +116,11 @@ class Transfer:
             configure(admin, self.target, self.plan)
 
     def _dump(self, runner: Runner, database: str, snapshot: str, folder: Path) -> None:
-        shared = {edge.used for edge in self.plan.crossing if edge.kind == "sequence"}
         argv = [self.tools.pg_dump, "--format=directory", f"--jobs={self.jobs}", "--compress=0"]
         argv += [f"--snapshot={snapshot}", "--lock-wait-timeout=10s", "--verbose", "--no-password"]
         argv += [f"--file={folder / 'dump'}", "--encoding=UTF8"]  # patterns are in it, too
         argv += [] if self.superuser else ["--no-blobs"]
-        argv += [
-            f"--exclude-table={relation.quoted()}"
-            for relation in self.plan.staying
-            if not relation.extension and relation.oid not in shared
-        ]
+        argv += [f"--exclude-table={each.quoted()}" for each in self.plan.not_copied]
         argv += [f"--exclude-schema={quoted(schema)}" for schema in self.without]
         runner.run("dump", argv, database)
 
@@ -145,8 +141,12 @@ class Transfer:
     def _hear(self, line: str) -> None:
         log.event("debug", "transfer.output", line=line)
         if match := _TABLE.search(line):
-            sizes = {f"{r.schema}.{r.name}": r.size_bytes for r in self.plan.relations}
-            self.progress.advance(sizes.get(match[1], 0))
+            self.progress.advance(self._sizes.get(match[1], 0))
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """As the tools name the tables."""
+        return {f"{each.schema}.{each.name}": each.size_bytes for each in self.plan.relations}
 
     def _compare(self, source: Session, snapshot: str, moved: Moved) -> None:
         plan, target = self.plan, self.target

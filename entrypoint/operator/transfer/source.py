@@ -13,6 +13,16 @@ Key = tuple[int, int]
 """An object's address in pg_depend: the OID of its catalog, and its own."""
 
 
+_KINDS: Final = {
+    "r": "TABLE",
+    "p": "TABLE",
+    "f": "FOREIGN TABLE",
+    "v": "VIEW",
+    "m": "MATERIALIZED VIEW",
+    "S": "SEQUENCE",
+}
+
+
 class Relation(NamedTuple):
     """A table, view, sequence or foreign table of a user."""
 
@@ -38,6 +48,10 @@ class Relation(NamedTuple):
     def label(self) -> str:
         """For people."""
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+    def sql_kind(self) -> str:
+        """As ALTER and DROP have it."""
+        return _KINDS[self.kind]
 
     def quoted(self) -> str:
         """As SQL, and as a pattern for pg_dump that has no wildcards."""

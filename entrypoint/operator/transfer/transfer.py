@@ -130,11 +130,8 @@ def _counted(each: MovedObject, counted: Counted | None) -> MovedObject:
 def describe(ends: Ends, prepared: Prepared) -> Transferred:
     """The plan as an answer."""
     plan = prepared.plan
-    return Transferred(
-        service=plan.service.name,
-        source=ends.where(),
-        target=f"{ends.target.conninfo.where()}/{prepared.target.name}",
-        result="planned",
+    return ends.answer(
+        "planned",
         objects=[
             MovedObject(
                 kind=_KINDS[each.kind],
@@ -185,12 +182,7 @@ def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> Tran
         _known(plan, ends.options.extra)
     if not dry_run:
         target_module.tidy(ends.target, ends.service.database)
-    return Transferred(
-        service=ends.service.name,
-        source=ends.where(),
-        target=f"{ends.target.conninfo.where()}/{ends.service.database}",
-        result="nothing to move",
-    )
+    return ends.answer("nothing to move")
 
 
 def transfer(
