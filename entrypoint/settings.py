@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from . import log, services
+from . import services
 from .environment import Environment
 from .errors import SettingsError
 from .fields import OUR_SECRETS, STEPS, shortened
-from .postgres import dialects
 from .postgres.conninfo import Conninfo
 from .sections import Push, Seed, Verify
 from .sources import Sources
@@ -74,7 +73,7 @@ class _Reading:
         self.sources = sources
         self.environ = sources.environ
         self.problems = sources.problems
-        self.corrected: dict[str, str] = {}
+        self.corrected = sources.corrected
         self.registry: Mapping[str, services.Service] = {}
 
     def settings(self) -> Settings:
@@ -82,12 +81,12 @@ class _Reading:
         skip: frozenset[str] = options.get("ENTRYPOINT_SKIP", frozenset())
         name, row = self._service()
         variable, url = self._database_url(required=skip != set(STEPS))
-        database = self._conninfo(variable, url)
+        database = self.sources.conninfo(variable, url)
         self._check_database(database, name)
         direct_url = self.sources.secret("ENTRYPOINT_DIRECT_URL")
         direct = self._direct(direct_url, database)
         admin_url = self.sources.secret("ENTRYPOINT_ADMIN_URL")
-        admin = self._conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
+        admin = self.sources.conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
         push, seed = self._push(), self._seed(row, skipped="seed" in skip)
         if self.problems:
             raise self._error()
@@ -150,19 +149,6 @@ class _Reading:
             self.corrected[empty or names[0]] = "postgresql://USER:****@HOST:5432/DATABASE"
         return names[0], ""
 
-    def _conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
-        if not url:
-            return None
-        log.hide([url])
-        try:
-            conninfo = dialects.parse(url, name, needs_database=needs_database)
-        except dialects.ConninfoError as error:
-            self.problems += [f"{name} {problem}" for problem in error.problems]
-            self.corrected[name] = error.corrected
-            return None
-        log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
-        return conninfo
-
     def _check_database(self, url: Conninfo | None, name: str | None) -> None:
         if url and (misfit := services.misfit(url.database, name, self.registry)):
             self.problems.append(f"{url.variable} names the database {misfit.why}")
@@ -170,7 +156,7 @@ class _Reading:
 
     def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
         name = "ENTRYPOINT_DIRECT_URL"
-        direct = self._conninfo(name, url)
+        direct = self.sources.conninfo(name, url)
         if direct and database and direct.database != database.database:
             names = f"{shortened(direct.database)}, the service's is {shortened(database.database)}"
             self.problems.append(f"{name} names the database {names}")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from . import log
 from .environment import Environment
 from .fields import (
     GATE_KEYS,
@@ -14,6 +15,8 @@ from .fields import (
     shortened,
     variable,
 )
+from .postgres import dialects
+from .postgres.conninfo import Conninfo
 
 DEFAULT_FILE: Final = "entrypoint.toml"
 
@@ -29,6 +32,8 @@ class Sources:
         self.environ = environ
         self.directory = directory
         self.problems: list[str] = []
+        self.corrected: dict[str, str] = {}
+        """By variable, what a refused connection string should look like."""
         self.from_environment: dict[str, Any] = {}
         self.from_file: dict[str, Any] = {}
         self.gates = 0
@@ -127,6 +132,20 @@ class Sources:
         if not content:
             self.problems.append(f"{name}_FILE names an empty file")
         return content
+
+    def conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
+        """Read a connection string that came from ``name``, and hide its secrets from the log."""
+        if not url:
+            return None
+        log.hide([url])
+        try:
+            conninfo = dialects.parse(url, name, needs_database=needs_database)
+        except dialects.ConninfoError as error:
+            self.problems += [f"{name} {problem}" for problem in error.problems]
+            self.corrected[name] = error.corrected
+            return None
+        log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
+        return conninfo
 
     def _gates(self, where: str, value: object) -> None:
         if not isinstance(value, list) or not all(isinstance(gate, dict) for gate in value):

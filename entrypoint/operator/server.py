@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .. import log, services
+from .. import services
 from ..environment import Environment, forget_libpq_variables
 from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
-from ..postgres import databases, dialects
+from ..postgres import databases
 from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session, open_session
@@ -44,6 +44,11 @@ class Server:
     """Databases that belong to no service and may be there."""
 
     bookkeeping: tuple[str, ...] | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nobody narrowed it to some services."""
+        return len(self.selected) == len(self.registry)
 
     def session(self, database: str) -> Session:
         """A session in a database that is there: no waiting.
@@ -101,16 +106,8 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     sources = Sources(environ, Path())
     options, problems = sources.from_environment, sources.problems
     variable, text = _url(sources, url)
-    conninfo = None
-    if text:
-        log.hide([text])
-        try:
-            conninfo = dialects.parse(text, variable, needs_database=False)
-        except dialects.ConninfoError as error:
-            problems += [f"{variable} {problem}" for problem in error.problems]
-        else:
-            log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
-    else:
+    conninfo = sources.conninfo(variable, text, needs_database=False)
+    if not text:
         problems.append("no server is named")
     registry = _registry(options.get("ENTRYPOINT_SERVICES"), problems)
     problems += _unknown(names, registry)

@@ -72,7 +72,7 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
             )
         else:
             yield from of_database(there[service.database], service)
-    if len(server.selected) < len(server.registry):
+    if not server.whole:
         return
     claimed = {service.database for service in server.registry.values()}
     known = {*claimed, *server.ignored, *server.maintenance, placement.DEFAULT}
@@ -93,18 +93,17 @@ def _inside(
 ) -> Iterator[Finding]:
     if own is None:
         strays = placement.in_default(seen.objects, server.registry)
-        if len(server.selected) < len(server.registry):
+        if not server.whole:
             strays = [stray for stray in strays if stray.service in server.selected]
     else:
         strays = placement.in_own(seen.objects, database.name, own, server.registry)
     for stray in strays:
         yield _finding(stray)
     names = {service.name for service in server.selected}
-    everybody = len(names) == len(server.registry)
     yield from (
         _quarantined(database.name, each)
         for each in seen.quarantines
-        if everybody or each.service in names
+        if server.whole or each.service in names
     )
     if own is not None:
         yield from of_schema(database, own, seen)
