@@ -2,32 +2,33 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from ..postgres.databases import Database
 from ..services import Service
 from .look import Look
 from .report import Finding
+from .transfer.source import quoted
 
 
 def of_database(database: Database, service: Service) -> Iterator[Finding]:
     """Notices about the database as the server's catalog has it."""
     name = database.name
 
-    def notice(finding: Any, message: str, remedy: str) -> Finding:  # noqa: ANN401  its literals
-        return _notice(name, service, finding, message, remedy)
+    notice = partial(_notice, name, service)
 
     if service.owner and database.owner != service.owner:
         yield notice(
             "owner",
             f"the database {name!r} is owned by {database.owner!r}, not by {service.owner!r}",
-            f"Run ALTER DATABASE {_quoted(name)} OWNER TO {_quoted(service.owner)}.",
+            f"Run ALTER DATABASE {quoted(name)} OWNER TO {quoted(service.owner)}.",
         )
     if database.public_may_connect:
         yield notice(
             "public_connect",
             f"every role may connect to {name!r}",
-            f"Run REVOKE CONNECT ON DATABASE {_quoted(name)} FROM PUBLIC.",
+            f"Run REVOKE CONNECT ON DATABASE {quoted(name)} FROM PUBLIC.",
         )
     if database.encoding != "UTF8":
         yield notice(
@@ -39,7 +40,7 @@ def of_database(database: Database, service: Service) -> Iterator[Finding]:
         yield notice(
             "collation_version",
             f"texts in {name!r} were sorted by another version of the collation library",
-            f"Run REINDEX DATABASE {_quoted(name)}, then ALTER DATABASE {_quoted(name)} "
+            f"Run REINDEX DATABASE {quoted(name)}, then ALTER DATABASE {quoted(name)} "
             "REFRESH COLLATION VERSION.",
         )
 
@@ -47,23 +48,20 @@ def of_database(database: Database, service: Service) -> Iterator[Finding]:
 def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Finding]:
     """Notices about what is in it: indexes, owners, and the schema against the ledger."""
     name = database.name
+    notice = partial(_notice, name, service)
     for index in seen.invalid_indexes:
-        yield _notice(
-            name,
-            service,
+        yield notice(
             "invalid_index",
             f"the index {index} in {name!r} is invalid and not used",
             f"Run REINDEX INDEX CONCURRENTLY {index}, or drop it.",
         )
     others = [owner for owner in seen.table_owners if owner != database.owner]
     if others and not service.owner:
-        yield _notice(
-            name,
-            service,
+        yield notice(
             "owner",
             f"the database {name!r} is owned by {database.owner!r}, tables in it by "
             f"{', '.join(map(repr, others))}: the ledger can only be written by the owner",
-            f"Run ALTER DATABASE {_quoted(name)} OWNER TO {_quoted(others[0])}.",
+            f"Run ALTER DATABASE {quoted(name)} OWNER TO {quoted(others[0])}.",
         )
     yield from _of_ledger(name, service, seen)
 
@@ -71,8 +69,7 @@ def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Find
 def _of_ledger(name: str, service: Service, seen: Look) -> Iterator[Finding]:
     book, last = seen.found.ledger, seen.found.ledger.last
 
-    def notice(finding: Any, message: str, remedy: str) -> Finding:  # noqa: ANN401  its literals
-        return _notice(name, service, finding, message, remedy)
+    notice = partial(_notice, name, service)
 
     if book.problem:
         yield notice(
@@ -117,7 +114,3 @@ def _notice(
         message=message,
         remedy=remedy,
     )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

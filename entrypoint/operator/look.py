@@ -63,12 +63,11 @@ def snapshot(session: Session) -> Iterator[Session]:
 
 def at(server: Server, database: str) -> Look:
     """Look at one database. Raises `RefusedError` and `UnreachableError`."""
-    names = objects.BOOKKEEPING if server.bookkeeping is None else server.bookkeeping
     with closing(server.session(database)) as session, snapshot(session):
         found = ledger.look(session)
         with translated("looking at indexes", remedy="Start again."):
             indexes, owners = session.connection.execute(_DETAILS).fetchone() or (None, None)
-        strangers = objects.find(session, names)
+        strangers = objects.find(session, server.bookkeeping)
         return Look(strangers, found, indexes or [], owners or [], quarantine.find(session))
 
 

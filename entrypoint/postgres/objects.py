@@ -128,8 +128,10 @@ order by 2, 3, 1, 4
 _SEARCH_PATH: Final = "set local search_path = pg_catalog, pg_temp; set local lock_timeout = '1s'"
 
 
-def find(session: Session, bookkeeping: Collection[str] = BOOKKEEPING) -> list[Object]:
+def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[Object]:
     """The applications' objects in the session's database, without those named in ``bookkeeping``.
+
+    By default those are the known tools' own.
 
     Within the session's open transaction, which keeps no lock of it; reads catalogs only. Sizes are
     unknown while somebody changes the schema; blocks for about a second then. Raises
@@ -144,9 +146,8 @@ def find(session: Session, bookkeeping: Collection[str] = BOOKKEEPING) -> list[O
             rows = _rows(session, sizes=False)
         connection.execute("rollback to objects; release objects")
     found = [Object(*row) for *row, comment in rows if note(comment) is None]
-    return [
-        each for each in found if not {each.name, f"{each.schema}.{each.name}"} & {*bookkeeping}
-    ]
+    tools = {*(BOOKKEEPING if bookkeeping is None else bookkeeping)}
+    return [each for each in found if not {each.name, f"{each.schema}.{each.name}"} & tools]
 
 
 def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:

@@ -28,12 +28,11 @@ def run(
     which is no finding. Raises `MisplacedError` where ``verify.at_start`` is "fail" and something
     is misplaced; what was pushed stays, and the next start looks again.
     """
-    names = objects.BOOKKEEPING if settings.bookkeeping is None else settings.bookkeeping
-    found = objects.find(session, names)
+    found = objects.find(session, settings.bookkeeping)
     strays = placement.in_own(found, session.database, own, registry)
     try:
         with closing(default()) as other, other.connection.transaction():
-            strays += placement.in_default(objects.find(other, names), registry)
+            strays += placement.in_default(objects.find(other, settings.bookkeeping), registry)
     except (RefusedError, UnreachableError) as error:
         log.event("debug", "verify.incomplete", database=placement.DEFAULT, error=error.message)
     for stray in strays[:MAX_EVENTS]:
