@@ -24,6 +24,7 @@ from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.refusal import REFUSES
 from entrypoint.postgres.session import Session, open_session
 from tests.conftest import Role
+from tests.support import guards
 from tests.support.program import until
 
 if TYPE_CHECKING:
@@ -141,15 +142,7 @@ class Database:
     def remains(self) -> list[str]:
         """What there is of guards."""
         with self.connect() as connection:
-            rows = connection.execute(
-                "select 'trigger on ' || tgrelid::regclass from pg_trigger"
-                " where tgname = 'entrypoint_guard'"
-                " union all select 'function ' || proname from pg_proc"
-                " where proname like 'entrypoint%'"
-                " union all select 'event trigger' from pg_event_trigger"
-                " where evtname = 'entrypoint_guard'"
-            ).fetchall()
-        return [row[0] for row in rows]
+            return guards.remains(connection)
 
     def contents(self) -> list[tuple[str, list[str], int]]:
         """All tables with their columns and the number of their rows."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import guards
 from tests.support.pooler import PROGRAM, Pooler
 from tests.support.program import Program, python, until
 
@@ -49,15 +50,7 @@ def doing(stage: Stage, *words: str) -> Program:
 def remains(stage: Stage) -> list[str]:
     """What there is of guards in the database."""
     with stage.connect() as connection:
-        rows = connection.execute(
-            "select 'trigger on ' || tgrelid::regclass from pg_trigger"
-            " where tgname = 'entrypoint_guard'"
-            " union all select 'function ' || proname from pg_proc"
-            " where proname like 'entrypoint%'"
-            " union all select 'event trigger' from pg_event_trigger"
-            " where evtname = 'entrypoint_guard'"
-        ).fetchall()
-    return [row[0] for row in rows]
+        return guards.remains(connection)
 
 
 def refused(program: Program) -> dict[str, Any]:
