@@ -17,20 +17,22 @@ class BadValueError(ValueError):
     """A value that cannot be used; the text continues a sentence that begins with its name."""
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A text that is not empty. Raises `BadValueError`."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise BadValueError("must be a text")
     return value
 
 
-def _seconds(value: object) -> float:
+def seconds(value: object) -> float:
+    """A duration. Raises `BadValueError`."""
     try:
-        seconds = float(value) if isinstance(value, str | int | float) else -1.0
+        number = float(value) if isinstance(value, str | int | float) else -1.0
     except (ValueError, OverflowError):
-        seconds = -1.0
-    if isinstance(value, bool) or not 0 <= seconds <= MAX_SECONDS:
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= MAX_SECONDS:
         raise BadValueError(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}")
-    return seconds
+    return number
 
 
 def _flag(value: object) -> bool:
@@ -53,7 +55,7 @@ def _names(value: object) -> tuple[str, ...]:
 
 def _labels(value: object) -> tuple[str, ...]:
     """Names with commas between them; unlike words, a table's may have spaces in it."""
-    names = tuple(filter(None, map(str.strip, _text(value).split(","))))
+    names = tuple(filter(None, map(str.strip, text(value).split(","))))
     if not names:
         raise BadValueError("must be names with commas between them")
     return names
@@ -82,9 +84,8 @@ def _command(value: object) -> tuple[str, ...]:
 
 def _pattern(value: object) -> re.Pattern[str]:
     """A regular expression that is looked for in every line."""
-    text = _text(value)
     try:
-        return re.compile(text)
+        return re.compile(text(value))
     except (re.error, RecursionError, OverflowError) as error:
         raise BadValueError(f"must be a regular expression of Python's ({error})") from None
 
@@ -105,28 +106,50 @@ def _steps(value: object) -> frozenset[str]:
     return frozenset(names)
 
 
+def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
+    """An inline table of the file's; a variable holds the same text."""
+
+    def read(value: object) -> dict[str, Any]:
+        if isinstance(value, str):
+            import tomllib
+
+            try:
+                value = tomllib.loads(f"value = {value}")["value"]
+            except (ValueError, RecursionError):
+                raise BadValueError("must be an inline table such as { url = '...' }") from None
+        if not isinstance(value, dict):
+            raise BadValueError("must be an inline table such as { url = '...' }")
+        if strange := sorted(value.keys() - {*keys}):
+            raise BadValueError(f"knows no key {strange[0]!r}, only {', '.join(keys)}")
+        return value
+
+    return read
+
+
 IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
-    "service": _text,
+    "service": text,
     "database_url": _variables,
     "database.isolate": _flag,
     "database.extensions": _names,
     "push.command": _command,
     "push.inputs": _names,
-    "push.timeout": _seconds,
-    "push.lock_timeout": _seconds,
+    "push.timeout": seconds,
+    "push.lock_timeout": seconds,
     "push.on_older": _one_of("skip", "push", "fail"),
     "push.on_loss": _one_of("refuse", "warn"),
     "push.success": _pattern,
     "push.failure": _pattern,
     "seed.command": _command,
     "seed.inputs": _names,
-    "seed.timeout": _seconds,
+    "seed.timeout": seconds,
     "seed.when": _one_of(*services.SEEDS),
-    "seed.check": _text,
+    "seed.check": text,
+    "seed.tenant_lookup": _table("url", "field", "database", "query", "timeout"),
     "verify.at_start": _one_of("warn", "fail", "off"),
     "verify.ignore": _names,
     "verify.bookkeeping": _names,
-    "health.url": _text,
+    "health.url": text,
+    "notify.url": text,
 }
 """Every key of the file but ``gates``; each in a section has its variable."""
 
@@ -137,32 +160,33 @@ def variable(key: str) -> str:
 
 
 IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
-    "ENTRYPOINT_CONFIG": _text,
-    "ENTRYPOINT_SERVICE": _text,
-    "ENTRYPOINT_MAINTENANCE_DATABASE": _text,
-    "ENTRYPOINT_RELEASE": _text,
-    "ENTRYPOINT_WAIT_TIMEOUT": _seconds,
-    "ENTRYPOINT_LOCK_TIMEOUT": _seconds,
+    "ENTRYPOINT_CONFIG": text,
+    "ENTRYPOINT_SERVICE": text,
+    "ENTRYPOINT_MAINTENANCE_DATABASE": text,
+    "ENTRYPOINT_RELEASE": text,
+    "ENTRYPOINT_WAIT_TIMEOUT": seconds,
+    "ENTRYPOINT_LOCK_TIMEOUT": seconds,
     "ENTRYPOINT_SKIP": _steps,
     "ENTRYPOINT_FORCE": _steps,
     "ENTRYPOINT_ALLOW_LOSS": _labels,
-    "ENTRYPOINT_SERVICES": _text,
+    "ENTRYPOINT_GATES": _names,
+    "ENTRYPOINT_SERVICES": text,
     "ENTRYPOINT_LOG_FORMAT": _one_of("json", "console"),
     "ENTRYPOINT_LOG_LEVEL": _one_of(*log.LEVELS),
     **{variable(key): read for key, read in IN_FILE.items() if "." in key},
 }
 
-OUR_SECRETS: Final = ("ENTRYPOINT_ADMIN_URL", "ENTRYPOINT_DIRECT_URL")
+OUR_SECRETS: Final = ("ENTRYPOINT_ADMIN_URL", "ENTRYPOINT_DIRECT_URL", variable("notify.url"))
+"""Each has its ``_FILE`` twin; neither is handed on. A webhook's URL is its password."""
 
-GATE_KEYS: Final = frozenset({"url", "timeout"})
+GATE_KEYS: Final = frozenset({"url", "timeout", "status"})
 
 
 def shortened(value: object) -> str:
     """A value for a message; of what may be a connection string, no more than its kind."""
     try:
-        text = repr(value)
+        shown = repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
         return "a very large number"
-    text = log.mask(text)
-    text = re.sub(r"(://|assword).*", r"\1...", text, flags=re.DOTALL)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004  fits a line
+    shown = re.sub(r"(://|assword).*", r"\1...", log.mask(shown), flags=re.DOTALL)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004  fits a line

@@ -24,16 +24,41 @@ class Push(NamedTuple):
     failure: re.Pattern[str] | None
 
 
+class Lookup(NamedTuple):
+    """Where a tenant is looked up: at a URL, by a field of its JSON, or in a database."""
+
+    url: str | None
+    field: str
+    database: str | None
+    query: str | None
+    timeout_s: float
+
+
 class Seed(NamedTuple):
-    """How the tenant's rows are made; ``argv`` has the ``{tenant_id}`` of ``command`` filled in."""
+    """How the tenant's rows are made."""
 
     command: tuple[str, ...]
-    argv: tuple[str, ...]
     inputs: tuple[str, ...]
     timeout_s: float
     when: str
     check: str | None
     tenant: str | None
+    lookup: Lookup | None = None
+    """Who knows the tenant where `tenant` is None."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command with its ``{tenant_id}`` filled in."""
+        return tuple(word.replace("{tenant_id}", self.tenant or "") for word in self.command)
+
+
+class Gate(NamedTuple):
+    """Something that must answer before the start goes on."""
+
+    url: str
+    timeout_s: float
+    status: frozenset[int]
+    """The HTTP statuses that open it; none named stands for 200-299."""
 
 
 class Verify(NamedTuple):

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from . import services
+from . import endpoints, services
 from .environment import Environment
 from .errors import SettingsError
 from .fields import OUR_SECRETS, STEPS, shortened
 from .postgres.conninfo import Conninfo
-from .sections import Push, Seed, Verify
+from .sections import Gate, Lookup, Push, Seed, Verify
 from .sources import Sources
 
 DEFAULT_PUSH: Final = ("node", "push-db.js")
@@ -46,7 +46,8 @@ class Settings(NamedTuple):
     push: Push
     seed: Seed
     verify: Verify
-    gates: int
+    gates: tuple[Gate, ...]
+    health_url: str | None
     wait_timeout_s: float
     lock_timeout_s: float
     skip: frozenset[str]
@@ -56,6 +57,24 @@ class Settings(NamedTuple):
 
     push_environment: Environment
     """The same, with the direct URL in the database's variable."""
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds after which a start is over at the latest, if each wait takes its whole time."""
+        budget_s = max((gate.timeout_s for gate in self.gates), default=0.0)
+        steps = {"push": self.push.timeout_s, "seed": self.seed.timeout_s}
+        if self.seed.lookup:
+            steps["seed"] += self.seed.lookup.timeout_s
+        commands = {"push": self.push.command, "seed": self.seed.command}
+        if self.seed.when == "never" or (
+            self.seed.when == "tenant" and not self.seed.tenant and not self.seed.lookup
+        ):
+            commands["seed"] = ()
+        if self.skip >= steps.keys():
+            return budget_s
+        budget_s += self.wait_timeout_s + self.lock_timeout_s
+        run = [step for step in STEPS if commands[step] and step not in self.skip]
+        return budget_s + sum(steps[step] for step in run)
 
 
 def load(environ: Environment, directory: Path) -> Settings:
@@ -87,7 +106,9 @@ class _Reading:
         direct = self._direct(direct_url, database)
         admin_url = self.sources.secret("ENTRYPOINT_ADMIN_URL")
         admin = self.sources.conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
-        push, seed = self._push(), self._seed(row, skipped="seed" in skip)
+        wait_timeout_s: float = options.get("ENTRYPOINT_WAIT_TIMEOUT", 300.0)
+        asked = endpoints.read(self.sources, wait_timeout_s)
+        push, seed = self._push(), self._seed(row, asked.lookup, skipped="seed" in skip)
         if self.problems:
             raise self._error()
         environment = self._service_environment(variable, url)
@@ -109,8 +130,9 @@ class _Reading:
                 at_start=get("verify.at_start", default="warn"),
                 bookkeeping=get("verify.bookkeeping", default=None),
             ),
-            gates=self.sources.gates,
-            wait_timeout_s=options.get("ENTRYPOINT_WAIT_TIMEOUT", 300.0),
+            gates=asked.gates,
+            health_url=asked.health_url,
+            wait_timeout_s=wait_timeout_s,
             lock_timeout_s=options.get("ENTRYPOINT_LOCK_TIMEOUT", 900.0),
             skip=skip,
             force=options.get("ENTRYPOINT_FORCE", frozenset()),
@@ -188,7 +210,9 @@ class _Reading:
             failure=get("push.failure", default=None),
         )
 
-    def _seed(self, registered: services.Service | None, *, skipped: bool) -> Seed:
+    def _seed(
+        self, registered: services.Service | None, lookup: Lookup | None, *, skipped: bool
+    ) -> Seed:
         get = self.sources.get
         command: tuple[str, ...] = get("seed.command", default=())
         when = get("seed.when", default=registered.seed if registered else "tenant")
@@ -196,19 +220,19 @@ class _Reading:
         if tenant and not _UUID.fullmatch(tenant):
             self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
         needs_tenant = when == "always" and any("{tenant_id}" in word for word in command)
-        if needs_tenant and not tenant and not skipped:
+        if needs_tenant and not tenant and not lookup and not skipped:
             self.problems.append(
                 "SEED_TENANT_ID is not set, and seed.command needs {tenant_id} "
                 'with seed.when = "always"'
             )
         return Seed(
             command=command,
-            argv=tuple(word.replace("{tenant_id}", tenant or "") for word in command),
             inputs=get("seed.inputs", default=()),
             timeout_s=get("seed.timeout", default=600.0),
             when=when,
             check=get("seed.check", default=None),
             tenant=tenant,
+            lookup=None if tenant else lookup,
         )
 
     def _service_environment(self, variable: str, url: str) -> Environment:

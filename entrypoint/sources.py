@@ -1,13 +1,13 @@
 """Reads both sources of settings, environment and ``entrypoint.toml``, noting every problem."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
 
 from . import log
 from .environment import Environment
 from .fields import (
-    GATE_KEYS,
     IN_ENVIRONMENT,
     IN_FILE,
     OUR_SECRETS,
@@ -36,7 +36,9 @@ class Sources:
         """By variable, what a refused connection string should look like."""
         self.from_environment: dict[str, Any] = {}
         self.from_file: dict[str, Any] = {}
-        self.gates = 0
+        self.file = DEFAULT_FILE
+        self.gates: object = []
+        """What the file says of gates, as it stands there."""
         self._read_environment()
         self._read_file()
 
@@ -46,13 +48,14 @@ class Sources:
             if not name.startswith("ENTRYPOINT_"):
                 continue
             if name not in known:
-                self._unknown(name, known)
+                self.unknown(name, known)
             elif value and (read := IN_ENVIRONMENT.get(name)):
                 self._keep(self.from_environment, name, read, value, name)
 
     def _read_file(self) -> None:
         named = self.from_environment.get("ENTRYPOINT_CONFIG")
         path = self.directory / (named or DEFAULT_FILE)
+        self.file = path.name
         if not named and not path.exists():
             return
         table = self._toml(path, shortened(named) if named else DEFAULT_FILE)
@@ -60,11 +63,11 @@ class Sources:
         for key, value in _flatten(table):
             where = f"{path.name}: {key}"
             if key == "gates":
-                self._gates(where, value)
+                self.gates = value
             elif key in IN_FILE:
                 self._keep(self.from_file, key, IN_FILE[key], value, where)
             else:
-                self._unknown(key, known, f"{path.name}: ")
+                self.unknown(key, known, f"{path.name}: ")
 
     def _toml(self, path: Path, name: str) -> dict[str, Any]:
         import tomllib
@@ -102,7 +105,8 @@ class Sources:
         except BadValueError as error:
             self.problems.append(f"{where} {error}, not {shortened(value)}")
 
-    def _unknown(self, name: str, known: set[str], prefix: str = "") -> None:
+    def unknown(self, name: str, known: AbstractSet[str], prefix: str = "") -> None:
+        """Note a name that nobody knows, with the nearest that somebody does."""
         import difflib
 
         longer = [known_name for known_name in sorted(known) if known_name.startswith(name)]
@@ -146,17 +150,6 @@ class Sources:
             return None
         log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
         return conninfo
-
-    def _gates(self, where: str, value: object) -> None:
-        if not isinstance(value, list) or not all(isinstance(gate, dict) for gate in value):
-            self.problems.append(f"{where} must be [[gates]] tables")
-            return
-        self.gates = len(value)
-        for number, gate in enumerate(value, 1):
-            for key in sorted(gate.keys() - GATE_KEYS):
-                self._unknown(key, set(GATE_KEYS), f"{where}[{number}]: ")
-            if not isinstance(gate.get("url"), str):
-                self.problems.append(f"{where}[{number}] has no url")
 
 
 def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -93,7 +93,8 @@ def _load(environ: Environment) -> Plan:
         version=__version__,
         release=config.release,
         database_url=config.database.safe() if config.database else None,
+        budget_s=config.budget_s,
     )
     if config.gates:
-        log.event("warning", "gates.skipped", count=config.gates, reason="not waited for yet")
+        log.event("warning", "gates.skipped", count=len(config.gates), reason="not waited for yet")
     return Plan.of(config)

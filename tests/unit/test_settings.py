@@ -13,7 +13,7 @@ from entrypoint import log, services, settings
 from entrypoint.environment import Environment
 from entrypoint.errors import SettingsError
 from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, MAX_SECONDS, shortened
-from entrypoint.sections import Push, Seed, Verify
+from entrypoint.sections import Gate, Push, Seed, Verify
 from entrypoint.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ def test_defaults(tmp_path: Path) -> None:
         isolate=True,
         extensions=(),
         push=Push((), (), 600.0, 30.0, "skip", "refuse", (), None, None),
-        seed=Seed((), (), (), 600.0, "tenant", None, None),
+        seed=Seed((), (), 600.0, "tenant", None, None),
         verify=Verify("warn", None),
-        gates=0,
+        gates=(),
+        health_url=None,
         wait_timeout_s=300.0,
         lock_timeout_s=900.0,
         skip=frozenset(),
@@ -116,6 +117,7 @@ inputs  = ["seed-categories.js"]
 timeout = 602.5
 when    = "tenant"       # "tenant": only if SEED_TENANT_ID is set
 check   = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
+tenant_lookup = { url = "http://sso-service:4001/v1/sso/tenants?name=gaqno", field = "id" }
 
 [verify]
 at_start = "fail"
@@ -128,6 +130,10 @@ url = "http://127.0.0.1:${PORT}/v1/health"
 [[gates]]
 url = "http://sso-service:4001/v1/health"    # http(s):// wants 2xx
 timeout = 120
+status = [200, 204]
+
+[notify]
+url = "https://hooks.example.com/${HOOK:-T0/B0}"
 """
 
 
@@ -139,13 +145,15 @@ def test_sample_file(tmp_path: Path) -> None:
         FINANCE_DATABASE_URL="postgres://u:pw@db/gaqno_finance_db",
         SEED_TENANT_ID=TENANT,
         ENTRYPOINT_ALLOW_LOSS="finance old, finance_new.note,",
+        PORT="4002",
     )
     check = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
     inputs = ("push-db.js", "drizzle.config.*", "src/database/schema/**")
-    seed = ("node", "seed-categories.js")
     assert found.service == FINANCE
     assert found.registered == services.load()[FINANCE]
-    assert (found.isolate, found.extensions, found.gates) == (False, ("pgcrypto",), 1)
+    assert (found.isolate, found.extensions) == (False, ("pgcrypto",))
+    assert found.gates == (Gate("http://sso-service:4001/v1/health", 120.0, frozenset({200, 204})),)
+    assert found.health_url == "http://127.0.0.1:4002/v1/health"
     assert found.push == Push(
         ("node", "push-db.js"),
         inputs,
@@ -159,14 +167,15 @@ def test_sample_file(tmp_path: Path) -> None:
     )
     assert found.verify == Verify("fail", ("drizzle.__drizzle_migrations",))
     assert found.seed == Seed(
-        (*seed, "{tenant_id}"),
-        (*seed, TENANT),
+        ("node", "seed-categories.js", "{tenant_id}"),
         ("seed-categories.js",),
         602.5,
         "tenant",
         check,
         TENANT,
     )
+    assert found.seed.argv == ("node", "seed-categories.js", TENANT)
+    assert found.budget_s == 120 + 300 + 900 + 601 + 602.5
 
 
 def test_sample_file_is_complete() -> None:
@@ -555,7 +564,7 @@ def test_misspelt_service(tmp_path: Path) -> None:
             "entrypoint.toml: 'helth' is unknown; the nearest is health.url",
         ),
         (
-            "[[gates]]\nurl = 'x'\ntime_out = 1",
+            "[[gates]]\nurl = 'http://x'\ntime_out = 1",
             {},
             "entrypoint.toml: gates[1]: 'time_out' is unknown; the nearest is timeout",
         ),
@@ -607,10 +616,10 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         "entrypoint.toml: push.timeout must be a number of seconds from 0 to 604800, not -1",
         "entrypoint.toml: push.command must be a list of words, the program first, not []",
         "entrypoint.toml: 'sed' is unknown; the nearest is seed.when",
-        "entrypoint.toml: gates[1] has no url",
         "DATABASE_URL has an unescaped '@' in the password; write %40",
         "DATABASE_URL has a port that is not a number from 1 to 65535",
         "ENTRYPOINT_ADMIN_URL has a scheme other than postgresql://",
+        "entrypoint.toml: gates[1] has no url",
         "SEED_TENANT_ID must be a UUID, not '7'",
     ]
     assert str(error) == "11 settings are missing or wrong"
@@ -678,7 +687,13 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     "verify.at_start": [("'loud'", "must be one of warn, fail, off")],
     "verify.ignore": [("1", LIST)],
     "verify.bookkeeping": [("''", LIST)],
+    "seed.tenant_lookup": [
+        ("1", "must be an inline table such as { url = '...' }"),
+        ("'url'", "must be an inline table"),
+        ("{ uri = 'x' }", "knows no key 'uri', only url, field, database, query, timeout"),
+    ],
     "health.url": [("8080", TEXT)],
+    "notify.url": [("8080", TEXT)],
     "gates": [("1", "must be [[gates]] tables"), ("['x']", "must be [[gates]] tables")],
 }
 

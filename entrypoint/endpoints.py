@@ -1,0 +1,119 @@
+"""What the settings say of others than PostgreSQL: gates, health, the tenant, the webhook."""
+
+from typing import Any, Final, NamedTuple
+
+from . import log, urls
+from .fields import GATE_KEYS, BadValueError, seconds, shortened, text
+from .sections import Gate, Lookup
+from .sources import Sources
+
+NOTIFY: Final = "ENTRYPOINT_NOTIFY_URL"
+
+
+class Endpoints(NamedTuple):
+    """Whom a start asks and tells."""
+
+    gates: tuple[Gate, ...]
+    health_url: str | None
+    lookup: Lookup | None
+
+
+def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
+    """Read them, noting every problem; ``wait_timeout_s`` is for those that have no timeout."""
+    notify_url(sources)
+    where = _where(sources, "health.url")
+    health = _url(sources, where, sources.get("health.url", default=None), urls.HTTP)
+    return Endpoints(_gates(sources, wait_timeout_s), health, _lookup(sources, wait_timeout_s))
+
+
+def notify_url(sources: Sources) -> str | None:
+    """The webhook that hears of failures; hidden from the log, since who knows it may use it."""
+    url = sources.secret(NOTIFY) or sources.from_file.get("notify.url", "")
+    log.hide([url] if url else [])
+    where = NOTIFY if sources.from_environment.get(NOTIFY) else _where(sources, "notify.url")
+    found = _url(sources, where, url or None, urls.HTTP)
+    log.hide([found] if found else [])
+    return found
+
+
+def _where(sources: Sources, key: str) -> str:
+    """The name of a setting, as problems begin."""
+    variable = f"ENTRYPOINT_{key.replace('.', '_').upper()}"
+    return variable if variable in sources.from_environment else f"{sources.file}: {key}"
+
+
+def _url(
+    sources: Sources, where: str, url: object, schemes: tuple[str, ...] = urls.HTTP
+) -> str | None:
+    """A URL with its variables filled in; None if there is none, or none that can be asked."""
+    if url is None:
+        return None
+    try:
+        filled = urls.filled_in(text(url), sources.environ)
+        urls.check(filled, schemes)
+    except (urls.BadUrlError, BadValueError) as problem:
+        sources.problems.append(f"{where} {problem}")
+        return None
+    return filled
+
+
+def _gates(sources: Sources, default_s: float) -> tuple[Gate, ...]:
+    named: tuple[str, ...] = sources.from_environment.get("ENTRYPOINT_GATES", ())
+    if named:
+        rows: list[Any] = [] if named == ("none",) else [{"url": url} for url in named]
+        where = "ENTRYPOINT_GATES"
+    else:
+        where = f"{sources.file}: gates"
+        if not isinstance(sources.gates, list) or not all(
+            isinstance(g, dict) for g in sources.gates
+        ):
+            sources.problems.append(f"{where} must be [[gates]] tables")
+            return ()
+        rows = sources.gates
+    numbered = ((f"{where}[{number}]", row) for number, row in enumerate(rows, 1))
+    gates = [_gate(sources, name, row, default_s) for name, row in numbered]
+    return tuple(gate for gate in gates if gate)
+
+
+def _gate(sources: Sources, where: str, row: dict[str, Any], default_s: float) -> Gate | None:
+    for key in sorted(row.keys() - GATE_KEYS):
+        sources.unknown(key, GATE_KEYS, f"{where}: ")
+    if not isinstance(row.get("url"), str):
+        sources.problems.append(f"{where} has no url")
+        return None
+    url = _url(sources, where, row["url"], urls.GATES)
+    timeout_s = _timeout(sources, f"{where}: timeout", row, default_s)
+    status = row.get("status", [])
+    statuses = status if isinstance(status, list) else [status]
+    if not all(type(each) is int and 100 <= each <= 599 for each in statuses):  # noqa: PLR2004  HTTP's
+        sources.problems.append(f"{where}: status must be HTTP statuses, not {shortened(status)}")
+        return None
+    return Gate(url, timeout_s, frozenset(statuses)) if url else None
+
+
+def _timeout(sources: Sources, where: str, row: dict[str, Any], default_s: float) -> float:
+    try:
+        return seconds(row.get("timeout", default_s))
+    except BadValueError as problem:
+        sources.problems.append(f"{where} {problem}, not {shortened(row['timeout'])}")
+        return default_s
+
+
+def _lookup(sources: Sources, default_s: float) -> Lookup | None:
+    row: dict[str, Any] | None = sources.get("seed.tenant_lookup", default=None)
+    if row is None:
+        return None
+    where = _where(sources, "seed.tenant_lookup")
+    timeout_s = _timeout(sources, f"{where}: timeout", row, default_s)
+    words = {key: value for key, value in row.items() if key != "timeout"}
+    if not all(isinstance(value, str) and value for value in words.values()):
+        sources.problems.append(f"{where} must have texts for url, field, database and query")
+        return None
+    if words.keys() not in ({"url"}, {"url", "field"}, {"database", "query"}):
+        sources.problems.append(f"{where} must have url and field, or database and query")
+        return None
+    url = _url(sources, f"{where}: url", words.get("url"), urls.HTTP)
+    if "url" in words and url is None:
+        return None
+    field = words.get("field", "id")
+    return Lookup(url, field, words.get("database"), words.get("query"), timeout_s)
