@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="prepare, then exec the service: run -- COMMAND [ARG...]")
     run.add_argument("argv", nargs="+", metavar="COMMAND", help="the service, after --")
     commands.add_parser("prepare", help="everything but the service, for init containers and jobs")
+    health = commands.add_parser("health", help="how the start or the service is, for probes")
+    health.add_argument("--url", metavar="URL", help="in place of health.url")
+    health.add_argument("--timeout", metavar="SECONDS", help="3 by default")
     create = _operators(commands, "create", "create every missing database", _CREATE)
     create.add_argument("--dry-run", action="store_true", help="only say what is missing")
     create.add_argument(

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING, Final
 
-from . import log
+from . import log, phase
 from .errors import EntrypointError, Terminated
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     except Exception as error:  # noqa: BLE001  the boundary: a bug must be seen, and masked
         log.crash(error)
+        phase.failed("entrypoint", BUG, f"a bug: {type(error).__name__}: {error}")
         return BUG
 
 
@@ -126,9 +127,11 @@ def _report(error: EntrypointError | Terminated) -> None:
     if isinstance(error, Terminated):
         import signal
 
-        name = signal.Signals(error.signum).name
-        log.event("warning", f"{error.step}.failed", error=f"ended by {name}", **fields)
+        message = f"ended by {signal.Signals(error.signum).name}"
+        phase.failed(error.step, error.exit_code, message)
+        log.event("warning", f"{error.step}.failed", error=message, **fields)
         return
+    phase.failed(error.step, error.exit_code, error.message)
     log.event(
         "error",
         f"{error.step}.failed",

@@ -170,6 +170,7 @@ IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     "ENTRYPOINT_FORCE": _steps,
     "ENTRYPOINT_ALLOW_LOSS": _labels,
     "ENTRYPOINT_GATES": _names,
+    "ENTRYPOINT_STATE_DIR": text,
     "ENTRYPOINT_SERVICES": text,
     "ENTRYPOINT_LOG_FORMAT": _one_of("json", "console"),
     "ENTRYPOINT_LOG_LEVEL": _one_of(*log.LEVELS),

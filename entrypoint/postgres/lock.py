@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import psycopg
 
-from .. import log
+from .. import log, phase
 from ..backoff import Reminder
 from ..errors import LockError
 from .session import Session
@@ -41,7 +41,9 @@ where l.locktype = 'advisory' and l.granted and l.objsubid = 1
 """Who has the lock of which database; for operators."""
 
 HOLDER: Final = f"""
-select pid, application_name, client_addr, state, since from ({HELD.strip()}) as held
+select pid, application_name, client_addr, state, since,
+       extract(epoch from clock_timestamp() - since::timestamptz)::float8 as for_s
+from ({HELD.strip()}) as held
 where datname = current_database()
 """  # noqa: S608  the query above
 """Who has the lock here."""
@@ -124,6 +126,8 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
                 session = reopen()
             waited_s = round(time.monotonic() - started, 2)
             holder = _holder(session)
+            held_s = holder.pop("holder_for_s", None)
+            phase.detail(f"lock held by {_who(holder)}", held_s)
             if waited_s >= timeout_s:
                 raise _busy(holder, timeout_s)  # noqa: TRY301  the session is closed below
             if reminder.due(time.monotonic()):
@@ -166,6 +170,12 @@ def _holder(session: Session) -> dict[str, Any]:
     row = cursor.fetchone()
     fields = zip(names, row or (), strict=False)
     return {name: value for name, value in fields if value is not None}
+
+
+def _who(holder: dict[str, Any]) -> str:
+    """The holder as people know it: the service and its host."""
+    name: str = holder.get("holder_application_name") or "somebody"
+    return name.removeprefix("entrypoint/")
 
 
 def _busy(holder: dict[str, Any], timeout_s: float) -> LockError:

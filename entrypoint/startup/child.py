@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from .. import log, process
+from .. import log, phase, process
 from ..environment import Environment
 from ..errors import PushError, RefusedError, SeedError, UnreachableError
 from ..postgres import blockers, sessions
@@ -112,6 +112,7 @@ class _Teller:
     def silence(self, silent_s: float, ports: set[int]) -> None:
         around = self.around
         found = blockers.find(around.held.session, self.name, () if around.pooled else ports)
+        phase.detail("it prints nothing", silent_s)
         log.event("warning", f"{self.step}.waiting", silent_s=round(silent_s, 1), **found)
 
     def end(self, ports: set[int]) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from .. import __version__, log, settings
+from .. import __version__, log, phase, settings, state
 from ..environment import Environment, forget_libpq_variables
 from ..fields import STEPS
 from ..postgres import ledger, sessions
@@ -21,12 +21,14 @@ def run(argv: tuple[str, ...]) -> NoReturn:
     Nothing runs after a failed step. Raises what `errors` lists; does not return.
     """
     started = time.monotonic()
+    phase.begin()
     with step("settings"):
         environ = Environment.of_container()
         service = handoff.find(argv, environ)
         plan = _load(environ)
     _prepare(plan)
     with step("handoff"):
+        phase.over(state.STARTED)
         log.event("info", "handoff.exec", argv=list(argv), elapsed_s=since(started))
         handoff.become(service, plan.config.service_environment)
 
@@ -34,9 +36,11 @@ def run(argv: tuple[str, ...]) -> NoReturn:
 def prepare() -> None:
     """Everything but the handoff, for an init container, a Job or a pre-deploy step."""
     started = time.monotonic()
+    phase.begin()
     with step("settings"):
         plan = _load(Environment.of_container())
     _prepare(plan)
+    phase.over(state.PREPARED)
     log.event("info", "prepare.finished", elapsed_s=since(started))
 
 
@@ -85,6 +89,7 @@ def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:
 
 def _load(environ: Environment) -> Plan:
     config = settings.load(environ, Path())
+    phase.url(config.health_url)
     if config.service:
         log.bind(service=config.service)
     log.event(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .. import log, signals
+from .. import log, phase, signals
 from ..errors import EntrypointError, Terminated
 
 
@@ -12,12 +12,14 @@ from ..errors import EntrypointError, Terminated
 def step(name: str, *, end: str = "finished", **begins_with: object) -> Iterator[dict[str, object]]:
     """Log ``<name>.started`` and ``<name>.<end>``, with the fields that the body put in.
 
-    A failure carries the step's name and its seconds to the one place that logs it.
+    `entrypoint health` is told too. A failure carries the step's name and its seconds to the one
+    place that logs it.
     """
     started = time.monotonic()
     fields: dict[str, object] = {}
     try:
         log.event("info", f"{name}.started", **begins_with)
+        phase.entered(name)
         yield fields
         signals.check()
     except (EntrypointError, Terminated) as error:

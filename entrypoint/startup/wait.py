@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from .. import log
+from .. import log, phase
 from ..backoff import Backoff, Reminder
 from ..errors import RefusedError, UnreachableError
 from ..postgres.cause import Cause, ConnectError, Kind
@@ -67,6 +67,7 @@ def _until(
                 remedy=remedy,
                 attempts=backoff.attempts,
             )
+        phase.detail(cause.text)
         if reminder.due(now):
             log.event(
                 "warning",

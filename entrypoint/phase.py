@@ -1,0 +1,100 @@
+"""How far the start is, told to ``entrypoint health``.
+
+Nothing here stops a start: where no folder can be written to, one warning says so. Only a start
+writes; an operator's command in the same container leaves its state alone.
+"""
+
+import os
+import time
+from contextlib import suppress
+from typing import Final
+
+from . import log, state
+
+_PHASES: Final = {"lock": "push", "extensions": "push"}
+"""Steps that are shown as a part of another one: what people wait for is the push."""
+
+_MAX_DETAIL: Final = 500
+"""Characters of a reason that are kept; a probe's output is cut at 4096 bytes."""
+
+
+class _Phase:
+    folder: str | None = None
+    """Where the state is; None before `begin` and where no folder can be written to."""
+
+    values: dict[str, str]
+
+
+_phase = _Phase()
+
+
+def begin() -> None:
+    """Write the first state, in the first folder that takes it; who wrote it is this process."""
+    pid = os.getpid()
+    _phase.values = {"pid": str(pid), "began": state.process(pid)[1]}
+    _phase.values |= {"phase": "settings", "since": _now()}
+    folders = state.folders()
+    for _phase.folder in folders:
+        try:
+            state.replace(_phase.folder, _phase.values)
+        except OSError:
+            continue
+        state.forget_former_lives(_phase.folder)
+        return
+    _phase.folder = None
+    log.event(
+        "warning",
+        "state.not_written",
+        folders=folders,
+        remedy="Mount a folder that can be written to and name it in ENTRYPOINT_STATE_DIR, or "
+        "`entrypoint health` cannot tell how far a start is.",
+    )
+
+
+def url(health_url: str | None) -> None:
+    """Say where the service answers when it is well."""
+    if health_url:
+        _write(url=health_url)
+
+
+def entered(step: str) -> None:
+    """Say that a step began. Its clock goes on where another step of the same phase was before."""
+    if _phase.folder is None:
+        return
+    name = _PHASES.get(step, step)
+    goes_on = name == _phase.values.get("phase")
+    _write(phase=name, detail="", detail_since="", **({} if goes_on else {"since": _now()}))
+
+
+def detail(text: str, since_s: float | None = None) -> None:
+    """Say what the step waits for, and for how many seconds that has been so."""
+    text = _shown(text)
+    if _phase.folder is None or text == _phase.values.get("detail"):
+        return
+    _write(detail=text, detail_since="" if since_s is None else f"{time.monotonic() - since_s:.1f}")
+
+
+def over(end: str) -> None:
+    """Say that the start is over: `state.STARTED`, just before the handoff, or `PREPARED`."""
+    _write(phase=end, since=_now(), detail="", detail_since="")
+
+
+def failed(step: str, exit_code: int, message: str) -> None:
+    """Say why the start failed."""
+    _write(phase=state.FAILED, since=_now(), step=step, code=str(exit_code), detail=_shown(message))
+
+
+def _shown(text: str) -> str:
+    return " ".join(log.mask(text).split())[:_MAX_DETAIL]
+
+
+def _now() -> str:
+    return f"{time.monotonic():.1f}"
+
+
+def _write(**values: str) -> None:
+    if _phase.folder is None:
+        return
+    _phase.values |= values
+    with suppress(OSError):  # a disk that is full now: the state before stays
+        state.replace(_phase.folder, _phase.values)

@@ -1,0 +1,135 @@
+"""The file in which a start leaves how far it is, for `entrypoint health`: its place and form.
+
+Read by every probe, so it imports little of the standard library and nothing of ours.
+"""
+
+import os
+from contextlib import suppress
+
+VERSION = "entrypoint 1"
+"""The first line of a state; the others are a key, a space and a value."""
+
+STARTED, PREPARED, FAILED = "started", "prepared", "failed"
+"""The phases in which the start is over; all others are its steps."""
+
+
+def folders() -> list[str]:
+    """Where a state may be; the first that can be written to has it."""
+    named = os.environ.get("ENTRYPOINT_STATE_DIR")
+    if named:
+        return [named]
+    return ["/run", "/dev/shm", os.environ.get("TMPDIR") or "/tmp"]  # noqa: S108  its owner is checked
+
+
+def name() -> str:
+    """The state's file name: one for each mount namespace.
+
+    That is what a container's processes and its probes have in common, and two containers that
+    share a network, a PID namespace or a folder do not.
+    """
+    try:
+        namespace = os.readlink("/proc/self/ns/mnt")
+    except OSError:
+        namespace = ""
+    return f"entrypoint-{''.join(filter(str.isdigit, namespace)) or 0}"
+
+
+def read() -> dict[str, str] | None:
+    """The state of the start that lives, else the latest; None if there is none to be trusted."""
+    found: list[tuple[bool, int, dict[str, str]]] = []
+    for folder in folders():
+        path = f"{folder}/{name()}"
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            about = os.fstat(file)
+            text = os.read(file, 1 << 14).decode("utf-8", "replace")
+        except OSError:
+            continue
+        finally:
+            os.close(file)
+        ours = os.geteuid()
+        if ours and about.st_uid not in (0, ours):
+            continue  # in a folder for all anybody may have put it there
+        first, *lines = text.split("\n")
+        if first == VERSION:
+            pairs = (line.partition(" ") for line in lines if line)
+            state = {key: value for key, _, value in pairs}
+            found.append((lives(state), about.st_mtime_ns, state))
+    return max(found, key=lambda each: each[:2])[2] if found else None
+
+
+def lives(state: dict[str, str]) -> bool:
+    """Whether the process that wrote the state, or became the service, is there and no zombie."""
+    pid = int(number(state, "pid"))
+    running, began = process(pid)
+    written = state.get("began")
+    return running and (not began or not written or began == written)
+
+
+def process(pid: int) -> tuple[bool, str]:
+    """Whether a process runs, and when it began in the kernel's ticks; empty if that is unknown.
+
+    A PID is used again, but not with the same beginning (proc_pid_stat(5), field 22).
+    """
+    if pid <= 0:
+        return False, ""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return fields[0] not in (b"Z", b"X"), fields[19].decode()
+    except (FileNotFoundError, ProcessLookupError):
+        if os.path.exists("/proc/self/stat"):
+            return False, ""
+    except (OSError, IndexError):
+        pass  # /proc hides others' processes
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False, ""
+    except PermissionError:
+        pass
+    return True, ""
+
+
+def number(values: dict[str, str], key: str) -> float:
+    """A value as a number, 0 where it is none."""
+    try:
+        return float(values.get(key, 0))
+    except ValueError:
+        return 0.0
+
+
+def replace(folder: str, values: dict[str, str]) -> None:
+    """Write a state as a whole; a reader finds the one before or this. Raises OSError."""
+    lines = [VERSION, *(f"{key} {' '.join(value.split())}" for key, value in values.items())]
+    path = f"{folder}/{name()}"
+    beside = f"{path}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(beside)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(beside, flags, 0o644)
+    try:
+        with open(file, "wb") as stream:
+            stream.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def forget_former_lives(folder: str) -> None:
+    """Remove the states that this container left before it was restarted.
+
+    Only from its own root: in a folder that others share they may be somebody's.
+    """
+    with suppress(OSError):
+        if os.stat(folder).st_dev != os.stat("/").st_dev:
+            return
+        for each in os.listdir(folder):
+            if each.startswith("entrypoint-") and not each.startswith(name()):
+                with suppress(OSError):
+                    os.unlink(f"{folder}/{each}")

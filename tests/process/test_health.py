@@ -1,0 +1,330 @@
+"""`entrypoint health`: right in every phase of a real start, and whatever the service answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from entrypoint import state
+from tests.support.answers import OK, answering, status
+from tests.support.program import python, until
+from tests.support.stage import Stage, service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CANARY = "c4n4ry-pass"
+
+
+class Health(NamedTuple):
+    """What one probe said."""
+
+    code: int
+    line: str
+
+
+def health(folder: Path, *words: str, environ: dict[str, str] | None = None) -> Health:
+    """Run one, as a platform does: a process of its own in the container."""
+    given = {"PATH": os.environ["PATH"], "ENTRYPOINT_STATE_DIR": str(folder), **(environ or {})}
+    argv = [sys.executable, "-I", "-m", "entrypoint", "health", *words]
+    done = subprocess.run(
+        argv, env=given, cwd="/", check=False, capture_output=True, text=True, timeout=30
+    )
+    assert done.stderr == ""
+    assert done.stdout.endswith("\n")
+    assert done.stdout.count("\n") == 1
+    return Health(done.returncode, done.stdout.strip())
+
+
+@pytest.fixture
+def watched(stage: Stage) -> Stage:
+    """A stage whose starts leave their state in the stage's folder."""
+    stage.environ["ENTRYPOINT_STATE_DIR"] = str(stage.directory)
+    return stage
+
+
+def started(folder: Path, url: str | None) -> None:
+    """Leave the state of a service that runs; this process stands for it."""
+    pid = os.getpid()
+    values = {"pid": str(pid), "began": state.process(pid)[1], "phase": state.STARTED}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENTRYPOINT_STATE_DIR", str(folder))
+        state.replace(str(folder), {**values, "since": "1", **({"url": url} if url else {})})
+
+
+# --- the start
+
+
+def test_a_container_that_was_never_started_says_so(tmp_path: Path) -> None:
+    """Where a platform's field has replaced our ENTRYPOINT, no state is found."""
+    found = health(tmp_path)
+    assert found.code == 1
+    assert found.line.startswith("not started: ")
+    assert "ENTRYPOINT" in found.line
+
+
+def test_while_it_waits_the_cause_is_shown(watched: Stage) -> None:
+    """A server that is not there yet, for how long, and why."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    watched.environ["DATABASE_URL"] = f"postgresql://u:{CANARY}@127.0.0.1:{port}/app"
+    program = watched.start()
+    program.until("wait.retry_scheduled")
+    found = health(watched.directory)
+    assert found.code == 1
+    assert re.fullmatch(r"starting: wait \d+ s \(.*refused.*\)", found.line), found
+    assert CANARY not in found.line
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 143
+    assert health(watched.directory) == Health(1, "failed: wait (exit code 143): ended by SIGTERM")
+
+
+def test_a_follower_names_the_holder_of_the_lock(watched: Stage, tmp_path: Path) -> None:
+    """Its clock is the push's, and the holder's beside it."""
+    watched.push = python("push", "ready", "wait-for", str(watched.gate))
+    leader = watched.start()
+    until(lambda: leader.all("push.output"), "it pushes")
+    assert re.fullmatch(r"starting: push \d+ s", health(watched.directory).line)
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    watched.environ["ENTRYPOINT_STATE_DIR"] = str(beside)
+    follower = watched.start()
+    follower.until("lock.contended")
+    host = re.escape(socket.gethostname())
+    line = rf"starting: push \d+ s \(lock held by demo/{host} since \d+ s\)"
+    until(lambda: re.fullmatch(line, health(beside).line), "the holder")
+    watched.gate.touch()
+    assert leader.wait() == follower.wait() == 0
+
+
+def test_seed_is_a_phase_of_its_own(watched: Stage) -> None:
+    """Once the push is done its line is the seed's."""
+    watched.seed = python("push", "ready", "wait-for", str(watched.gate))
+    program = watched.start()
+    until(lambda: program.all("seed.output"), "it seeds")
+    assert re.fullmatch(r"starting: seed \d+ s", health(watched.directory).line)
+    watched.gate.touch()
+    assert program.wait() == 0
+
+
+def test_a_failed_start_says_why(watched: Stage) -> None:
+    """The step, the exit code and the reason, with no secret in it."""
+    watched.environ["DATABASE_URL"] = f"postgresql://u:{CANARY}@127.0.0.1/postgres"
+    assert watched.start().wait() == 3
+    found = health(watched.directory)
+    assert found.code == 1
+    assert found.line.startswith("failed: settings (exit code 3): DATABASE_URL names the database")
+    assert CANARY not in found.line
+
+
+def test_a_start_that_was_killed_is_no_start(watched: Stage) -> None:
+    """Right after SIGKILL nothing is said to be starting."""
+    watched.push = python("push", "ready", "sleep", "60")
+    program = watched.start()
+    until(lambda: program.all("push.output"), "it pushes")
+    program.signal(signal.SIGKILL)
+    program.wait()
+    expected = "failed: the start ended in push without a word; was it killed?"
+    assert health(watched.directory) == Health(1, expected)
+
+
+def test_the_service_is_asked_after_the_handoff(watched: Stage) -> None:
+    """The state's URL has the variables filled in; what died is not asked any more."""
+    with answering(OK) as answers:
+        watched.sections["health"] = {"url": "http://127.0.0.1:${PORT}/v1/health?deep=1"}
+        watched.environ["PORT"] = str(answers.port)
+        program = watched.start(*service("serve-and-say"))
+        program.until("service.ready")
+        until(lambda: health(watched.directory).code == 0, "it is healthy")
+        found = health(watched.directory)
+        assert found.line == f"healthy: {answers.url()}: 200 OK"
+        assert answers.requests[-1].startswith("GET /v1/health?deep=1 HTTP/1.1\r\n")
+        program.signal(signal.SIGKILL)
+        program.wait()
+        found = health(watched.directory)
+    assert found == Health(1, f"unhealthy: the service (PID {program.process.pid}) has ended")
+
+
+def test_without_a_url_a_running_service_is_well(watched: Stage) -> None:
+    """All that can be known is that it runs."""
+    program = watched.start(*service("serve-and-say"))
+    program.until("service.ready")
+    until(lambda: health(watched.directory).code == 0, "it runs")
+    assert health(watched.directory).line.startswith("running: started ")
+    program.signal(signal.SIGKILL)
+    program.wait()
+
+
+def test_prepare_leaves_the_service_to_somebody_else(watched: Stage) -> None:
+    """After `prepare && exec service` the URL is asked, whoever the service is."""
+    with answering(OK) as answers:
+        watched.sections["health"] = {"url": answers.url()}
+        assert watched.start(command="prepare").wait() == 0
+        assert health(watched.directory).code == 0
+
+
+def test_a_recycled_pid_is_nobody(watched: Stage) -> None:
+    """A state whose PID is somebody else's by now does not speak for him."""
+    program = watched.start(*service("serve-and-say"))
+    program.until("service.ready")
+    [path] = watched.directory.glob("entrypoint-*[0-9]")
+    until(lambda: "phase started" in path.read_text(), "it runs")
+    path.write_text(re.sub(r"began \d+", "began 17", path.read_text()))
+    assert health(watched.directory).line.endswith("has ended")
+    path.write_text(re.sub(r"phase \w+", "phase push", path.read_text()))
+    assert health(watched.directory).line.startswith("failed: the start ended in push")
+    program.signal(signal.SIGKILL)
+    program.wait()
+
+
+def test_an_operator_s_command_says_nothing_of_the_service(watched: Stage) -> None:
+    """`docker exec ... entrypoint verify` in a container that runs leaves its state as it is."""
+    program = watched.start(*service("serve-and-say"))
+    program.until("service.ready")
+    until(lambda: health(watched.directory).code == 0, "it runs")
+    watched.environ["ENTRYPOINT_ADMIN_URL"] = "postgresql://u:p@127.0.0.1:1/x"
+    assert watched.start(command="verify").wait() in (3, 4, 5)
+    assert health(watched.directory).code == 0
+    program.signal(signal.SIGKILL)
+    program.wait()
+
+
+def test_a_start_with_nowhere_to_write_goes_on(watched: Stage) -> None:
+    """It warns, because the probe will know nothing, and starts the service."""
+    watched.environ["ENTRYPOINT_STATE_DIR"] = str(watched.directory / "missing")
+    program = watched.start()
+    assert program.wait() == 0
+    assert "ENTRYPOINT_STATE_DIR" in program.one("state.not_written")["remedy"]
+
+
+def test_a_start_forgets_no_other_s_state(watched: Stage) -> None:
+    """A state of its own name is replaced as a whole, and nothing else of its is left."""
+    (watched.directory / "entrypoint-0").write_text("somebody's")
+    assert watched.start().wait() == 0
+    left = {path.name for path in watched.directory.glob("entrypoint-*")}
+    assert left - {"entrypoint-0"} == {state.name()}
+
+
+# --- the service
+
+ANSWERS: dict[str, tuple[bytes, int, str]] = {
+    "200": (OK, 0, "200 OK"),
+    "204": (status("204 No Content"), 0, "204 No Content"),
+    "100 first": (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, 0, "200 OK"),
+    "no reason": (b"HTTP/1.1 200\r\n\r\n", 0, "200"),
+    "HTTP/1.0, closed": (b"HTTP/1.0 200 OK\r\n", 0, "200 OK"),
+    "10 MB": (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 10_000_000, 0, "200 OK"),
+    "301": (
+        status("301 Moved Permanently", "Location: https://sso/login?token=t"),
+        1,
+        "301 Moved Permanently to https://sso/login, which is not followed",
+    ),
+    "404": (status("404 Not Found"), 1, "404 Not Found"),
+    "500": (status("500 Internal Server Error"), 1, "500 Internal Server Error"),
+    "101": (status("101 Switching Protocols"), 1, "101 Switching Protocols"),
+    "nothing": (b"\r\n\r\n", 1, "answered with something that is not HTTP/1.1"),
+    "garbage": (b"\x00\xff\x16garbage", 1, "answered with something that is not HTTP/1.1"),
+    "HTTP/2": (b"HTTP/2 200\r\n\r\n", 1, "answered with something that is not HTTP/1.1"),
+    "no status": (b"HTTP/1.1 abc OK\r\n\r\n", 1, "answered with something that is not HTTP/1.1"),
+    "10 MB of header": (
+        b"HTTP/1.1 500 Oh\r\nX: " + b"x" * 10_000_000,
+        1,
+        "500 Oh",
+    ),
+    "control characters": (b"HTTP/1.1 500 \x1b[2J oh\r\n\r\n", 1, "500 oh"),
+}
+
+
+@pytest.mark.parametrize(("answer", "code", "said"), ANSWERS.values(), ids=ANSWERS)
+def test_what_the_service_answers(tmp_path: Path, answer: bytes, code: int, said: str) -> None:
+    """2xx is well, everything else is not, and the line says what came back."""
+    with answering(answer) as answers:
+        started(tmp_path, answers.url())
+        found = health(tmp_path)
+    assert found.code == code
+    if code == 0:
+        assert found.line == f"healthy: {answers.url()}: {said}"
+    else:
+        assert re.match(
+            re.escape(f"unhealthy: {answers.url()}: {said} (started ") + r"\d+ s ago\)$", found.line
+        ), found
+
+
+@pytest.mark.parametrize("byte_s", [0, 0.2], ids=["hangs", "one byte at a time"])
+def test_a_service_that_hangs_is_not_waited_for(tmp_path: Path, byte_s: float) -> None:
+    """The timeout is for the whole answer, whether nothing comes or a byte now and then."""
+    with answering(OK if byte_s else b"", byte_s=byte_s) as answers:
+        started(tmp_path, answers.url())
+        found = health(tmp_path, "--timeout", "0.5")
+    assert found.code == 1
+    assert "no answer within 0.5 s" in found.line
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    """The kernel's own word for it."""
+    with answering(OK) as answers:
+        pass
+    started(tmp_path, answers.url())
+    found = health(tmp_path)
+    assert found.code == 1
+    assert f"unhealthy: {answers.url()}: connection refused" in found.line
+
+
+@pytest.mark.parametrize(
+    ("listens", "host"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "localhost"), ("::1", "[::1]")]
+)
+def test_both_families_of_addresses(tmp_path: Path, listens: str, host: str) -> None:
+    """IPv4 and IPv6, by address and by name."""
+    with answering(OK, host=listens) as answers:
+        started(tmp_path, answers.url(host=host))
+        assert health(tmp_path).code == 0
+    assert answers.requests[0].split("\r\n")[1] == f"Host: {host}:{answers.port}"
+
+
+def test_a_name_that_is_not_known(tmp_path: Path) -> None:
+    """It is said, and not waited for."""
+    started(tmp_path, "http://no-such-host.invalid/")
+    found = health(tmp_path)
+    assert found.code == 1
+    assert "does not resolve" in found.line or "no answer within 3 s" in found.line
+
+
+def test_the_given_url_wins_over_the_state_s(tmp_path: Path) -> None:
+    """`--url` is asked in place of health.url, without a proxy of the environment's."""
+    with answering(OK) as answers, answering(status("502 Proxy")) as proxy:
+        started(tmp_path, "http://127.0.0.1:1/")
+        environ = {"http_proxy": proxy.url(""), "HTTP_PROXY": proxy.url("")}
+        found = health(tmp_path, "--url", answers.url("?x=1"), environ=environ)
+    assert found == Health(0, f"healthy: {answers.url('')}: 200 OK")
+    assert answers.requests[0].startswith("GET /?x=1 HTTP/1.1\r\n")
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("words", [["--url"], ["--uri", "x"], ["x"], ["--timeout", "soon"]])
+def test_wrong_usage(tmp_path: Path, words: list[str]) -> None:
+    """Exit code 2, with what is known."""
+    argv = [sys.executable, "-I", "-m", "entrypoint", "health", *words]
+    done = subprocess.run(argv, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "usage: entrypoint health" in done.stdout
+
+
+def test_a_probe_imports_nothing_of_the_rest(tmp_path: Path) -> None:
+    """The standard library's smallest part, and of ours only the probe and the state."""
+    with answering(OK) as answers:
+        started(tmp_path, answers.url())
+        environ = {"PATH": os.environ["PATH"], "ENTRYPOINT_STATE_DIR": str(tmp_path)}
+        argv = [sys.executable, "-I", "-X", "importtime", "-m", "entrypoint", "health"]
+        done = subprocess.run(argv, env=environ, check=True, capture_output=True, text=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    ours = {name for name in imported if name.startswith("entrypoint")}
+    assert ours == {"entrypoint", "entrypoint.health", "entrypoint.state"}
+    heavy = {"psycopg", "structlog", "httpx", "json", "argparse", "http.client", "urllib.parse"}
+    assert imported & heavy == set()
