@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import inside, operators, replicas, schema, starts, today, transfer
+from bench import health, inside, operators, replicas, schema, starts, today, transfer
 from bench.measure import BenchError, Row, SkippedError, markdown
 from bench.world import World
 
@@ -26,6 +26,7 @@ ROWS: dict[str, Callable[[World], list[Row]]] = {
     "catalog": schema.fingerprint,
     "ledger": starts.tenants,
     "replicas": replicas.replicas,
+    "health": health.probe,
     "operators": operators.operators,
     "transfer": transfer.transfer,
 }

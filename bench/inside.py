@@ -89,11 +89,8 @@ def memory(world: World) -> list[Row]:
     """The most memory that a warm start has had."""
     ours = world.warm
     runs = world.times(5)
-    peaks = []
-    for argv in ([*OURS], [PYTHON, "-I", "-c", FLOOR]):
-        command = replace(ours, argv=[PYTHON, "-I", "-S", "-c", MEMORY, *argv])
-        said = [command.output().splitlines()[-1] for _ in range(runs)]
-        peaks.append(statistics.median(int(kib) for kib in said) * 1024 / 1e6)
+    floor = replace(ours, argv=[PYTHON, "-I", "-c", FLOOR])
+    peaks = [peak_mb(command, runs) for command in (replace(ours, argv=OURS), floor)]
     return [
         Row(
             "peak memory of a warm start over the floor's",
@@ -105,6 +102,13 @@ def memory(world: World) -> list[Row]:
             peaks[0] <= MAX_MB,
         )
     ]
+
+
+def peak_mb(command: Command, runs: int) -> float:
+    """The most memory that a command has had, in MB: the median of some runs."""
+    observed = replace(command, argv=[PYTHON, "-I", "-S", "-c", MEMORY, *command.argv])
+    said = [observed.output().splitlines()[-1] for _ in range(runs)]
+    return statistics.median(int(kib) for kib in said) * 1024 / 1e6
 
 
 def imports(world: World) -> str:

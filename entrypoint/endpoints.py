@@ -15,15 +15,18 @@ class Endpoints(NamedTuple):
 
     gates: tuple[Gate, ...]
     health_url: str | None
+    health_problem: str | None
+    """Why a probe cannot know where to ask, although a URL is named."""
+
     lookup: Lookup | None
 
 
 def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
     """Read them, noting every problem; ``wait_timeout_s`` is for those that have no timeout."""
     notify_url(sources)
-    where = _where(sources, "health.url")
-    health = _url(sources, where, sources.get("health.url", default=None), urls.HTTP)
-    return Endpoints(_gates(sources, wait_timeout_s), health, _lookup(sources, wait_timeout_s))
+    url, problem = _health(sources)
+    gates, lookup = _gates(sources, wait_timeout_s), _lookup(sources, wait_timeout_s)
+    return Endpoints(gates, url, problem, lookup)
 
 
 def notify_url(sources: Sources) -> str | None:
@@ -34,6 +37,16 @@ def notify_url(sources: Sources) -> str | None:
     found = _url(sources, where, url or None, urls.HTTP)
     log.hide([found] if found else [])
     return found
+
+
+def _health(sources: Sources) -> tuple[str | None, str | None]:
+    """The URL for probes. A job that only prepares has no PORT, and no probe that misses it."""
+    where, url = _where(sources, "health.url"), sources.get("health.url", default=None)
+    try:
+        urls.filled_in(url or "", sources.environ)
+    except urls.UnsetError as problem:
+        return None, f"{where} {problem}"
+    return _url(sources, where, url), None
 
 
 def _where(sources: Sources, key: str) -> str:

@@ -102,35 +102,47 @@ def _look(url: str | None, timeout_s: float, asked: list[str]) -> str:
             "not started: entrypoint has left no word in this container. Does the platform replace "
             "the image's ENTRYPOINT (Dokploy's Command, compose's entrypoint, Kubernetes' command)?"
         )
-    phase, now = found.get("phase", ""), time.monotonic()
-    since = f"{max(0, int(now - state.number(found, 'since')))} s"
-    alive = state.lives(found)
-    if phase == state.FAILED:
-        code, step = found.get("code"), found.get("step")
-        raise Unwell(f"failed: {step} (exit code {code}): {found.get('detail')}")
-    if phase not in (state.STARTED, state.PREPARED):
-        if not alive:
-            raise Unwell(f"failed: the start ended in {phase} without a word; was it killed?")
-        raise Unwell(f"starting: {phase} {since}{_detail(found, now)}")
-    if phase == state.STARTED and not alive:
-        raise Unwell(f"unhealthy: the service (PID {found.get('pid')}) has ended")
+    now = time.monotonic()
+    _must_be_over(found, now)
+    since = f"{found['phase']} {_seconds(found, now)} ago"
+    if not url and (problem := found.get("url_problem")):
+        raise Unwell(f"unhealthy: {problem}")
     url = url or found.get("url")
     if not url:
-        return f"running: {phase} {since} ago; health.url is not set, so nothing was asked"
+        return f"running: {since}; health.url is not set, so nothing was asked"
     shown = url.partition("#")[0].partition("?")[0]
     asked.append(shown)
     try:
         return f"healthy: {shown}: {ask(url, timeout_s)}"
     except Unwell as reason:
-        raise Unwell(f"unhealthy: {shown}: {reason} ({phase} {since} ago)") from None
+        raise Unwell(f"unhealthy: {shown}: {reason} ({since})") from None
+
+
+def _must_be_over(found: dict[str, str], now: float) -> None:
+    """Raise `Unwell` unless the start has done its work, and what it became is still there."""
+    phase, alive = found.get("phase", ""), state.lives(found)
+    if phase == state.FAILED:
+        step, code = found.get("step"), found.get("code")
+        raise Unwell(f"failed: {step} (exit code {code}): {found.get('detail')}")
+    if phase == state.PREPARED or (phase == state.STARTED and alive):
+        return
+    if phase == state.STARTED:
+        raise Unwell(f"unhealthy: the service (PID {found.get('pid')}) has ended")
+    if alive:
+        raise Unwell(f"starting: {phase} {_seconds(found, now)}{_detail(found, now)}")
+    raise Unwell(f"failed: the start ended in {phase} without a word; was it killed?")
+
+
+def _seconds(found: dict[str, str], now: float, key: str = "since") -> str:
+    return f"{max(0, int(now - state.number(found, key)))} s"
 
 
 def _detail(found: dict[str, str], now: float) -> str:
     detail = found.get("detail")
     if not detail:
         return ""
-    since = state.number(found, "detail_since")
-    return f" ({detail} since {max(0, int(now - since))} s)" if since else f" ({detail})"
+    since = f" since {_seconds(found, now, 'detail_since')}" if found.get("detail_since") else ""
+    return f" ({detail}{since})"
 
 
 def ask(url: str, timeout_s: float) -> str:

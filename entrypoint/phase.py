@@ -51,10 +51,9 @@ def begin() -> None:
     )
 
 
-def url(health_url: str | None) -> None:
-    """Say where the service answers when it is well."""
-    if health_url:
-        _write(url=health_url)
+def service(url: str | None, problem: str | None) -> None:
+    """Say where the service answers when it is well, or why nobody knows."""
+    _write(url=url or "", url_problem=problem or "")
 
 
 def entered(step: str) -> None:

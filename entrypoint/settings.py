@@ -48,6 +48,9 @@ class Settings(NamedTuple):
     verify: Verify
     gates: tuple[Gate, ...]
     health_url: str | None
+    health_problem: str | None
+    """Why a probe cannot know where to ask, although a URL is named."""
+
     wait_timeout_s: float
     lock_timeout_s: float
     skip: frozenset[str]
@@ -132,6 +135,7 @@ class _Reading:
             ),
             gates=asked.gates,
             health_url=asked.health_url,
+            health_problem=asked.health_problem,
             wait_timeout_s=wait_timeout_s,
             lock_timeout_s=options.get("ENTRYPOINT_LOCK_TIMEOUT", 900.0),
             skip=skip,

@@ -20,16 +20,20 @@ class BadUrlError(ValueError):
     """Nobody can ask there; the text continues a sentence that begins with the setting's name."""
 
 
+class UnsetError(BadUrlError):
+    """A URL needs a variable that is not set."""
+
+
 def filled_in(text: str, environ: Mapping[str, str]) -> str:
     """Put variables in the place of ``${NAME}`` and ``${NAME:-default}``; empty counts as unset.
 
-    Raises `BadUrlError` for a variable that is not set and has no default.
+    Raises `UnsetError` for a variable that is not set and has no default.
     """
 
     def value(match: re.Match[str]) -> str:
         found = environ.get(match[1]) or match[2]
         if found is None:
-            raise BadUrlError(f"needs the variable {match[1]}, which is not set")
+            raise UnsetError(f"needs the variable {match[1]}, which is not set")
         return found
 
     return _VARIABLE.sub(value, text)

@@ -89,7 +89,7 @@ def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:
 
 def _load(environ: Environment) -> Plan:
     config = settings.load(environ, Path())
-    phase.url(config.health_url)
+    phase.service(config.health_url, config.health_problem)
     if config.service:
         log.bind(service=config.service)
     log.event(
@@ -100,6 +100,13 @@ def _load(environ: Environment) -> Plan:
         database_url=config.database.safe() if config.database else None,
         budget_s=config.budget_s,
     )
+    if config.health_problem:
+        log.event(
+            "warning",
+            "health.ignored",
+            reason=config.health_problem,
+            remedy="Set the variable, or give it a default as in ${PORT:-4001}.",
+        )
     if config.gates:
         log.event("warning", "gates.skipped", count=len(config.gates), reason="not waited for yet")
     return Plan.of(config)

@@ -162,6 +162,18 @@ def test_without_a_url_a_running_service_is_well(watched: Stage) -> None:
     program.wait()
 
 
+def test_a_url_with_an_unset_variable_is_no_url(watched: Stage) -> None:
+    """The start warns and goes on, and the probe says what is missing."""
+    watched.sections["health"] = {"url": "http://127.0.0.1:${PORT}/"}
+    program = watched.start(*service("serve-and-say"))
+    program.until("service.ready")
+    problem = "entrypoint.toml: health.url needs the variable PORT, which is not set"
+    assert program.one("health.ignored")["reason"] == problem
+    assert health(watched.directory) == Health(1, f"unhealthy: {problem}")
+    program.signal(signal.SIGTERM)
+    program.wait()
+
+
 def test_prepare_leaves_the_service_to_somebody_else(watched: Stage) -> None:
     """After `prepare && exec service` the URL is asked, whoever the service is."""
     with answering(OK) as answers:

@@ -69,7 +69,6 @@ def test_variables_are_filled_in(
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("http://127.0.0.1:${PORT}/", "needs the variable PORT, which is not set"),
         ("127.0.0.1:80", "must begin with http:// or https://"),
         ("ftp://host/", "must begin with http:// or https://"),
         ("http://", "has no host that is a valid name or address"),
@@ -88,10 +87,19 @@ def test_a_url_that_nobody_can_ask_is_refused(tmp_path: Path, url: str, problem:
     assert problems(tmp_path, "", ENTRYPOINT_HEALTH_URL=url) == [f"ENTRYPOINT_HEALTH_URL {problem}"]
 
 
+def test_a_health_url_whose_variable_is_not_set_stops_no_start(tmp_path: Path) -> None:
+    """A job that only prepares has no PORT; the probe will say what it misses."""
+    found = load(tmp_path, "[health]\nurl = 'http://127.0.0.1:${PORT}/'")
+    assert found.health_url is None
+    problem = "entrypoint.toml: health.url needs the variable PORT, which is not set"
+    assert found.health_problem == problem
+
+
 @pytest.mark.parametrize(
     ("gate", "problem"),
     [
         ("url = 'udp://h:1'", " must begin with http:// or https:// or http+unix:// or tcp://"),
+        ("url = 'http://${SSO}/'", " needs the variable SSO, which is not set"),
         ("url = 'tcp://h'", " must be tcp://HOST:PORT and no more"),
         ("url = 'tcp://h:1/x'", " must be tcp://HOST:PORT and no more"),
         (

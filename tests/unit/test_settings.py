@@ -74,6 +74,7 @@ def test_defaults(tmp_path: Path) -> None:
         verify=Verify("warn", None),
         gates=(),
         health_url=None,
+        health_problem=None,
         wait_timeout_s=300.0,
         lock_timeout_s=900.0,
         skip=frozenset(),
@@ -961,7 +962,7 @@ FREE_TEXT = {
     *("ENTRYPOINT_SEED_COMMAND", "ENTRYPOINT_SEED_INPUTS", "ENTRYPOINT_SEED_CHECK"),
     *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE", "ENTRYPOINT_ALLOW_LOSS"),
     *("ENTRYPOINT_VERIFY_IGNORE", "ENTRYPOINT_VERIFY_BOOKKEEPING"),
-    "ENTRYPOINT_HEALTH_URL",
+    *("ENTRYPOINT_HEALTH_URL", "ENTRYPOINT_STATE_DIR"),
 }
 
 
