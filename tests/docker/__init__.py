@@ -1,0 +1,1 @@
+"""What is built for a container engine, on a real one."""

@@ -1,0 +1,68 @@
+"""Service images on both bases, made from the payloads as README.md says."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.engine import PAYLOADS, built, docker, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LINES = """
+FROM {base}
+COPY --from={payload} /opt/entrypoint /opt/entrypoint
+ENTRYPOINT ["/opt/entrypoint/bin/entrypoint", "run", "--"]
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder needs an engine."""
+    for item in items:
+        if "tests/docker/" in item.path.as_posix():
+            item.add_marker(pytest.mark.docker)
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def service_images() -> Iterator[dict[str, str]]:
+    """An image by base: the base, and the two lines."""
+    with ExitStack() as stack:
+        yield {
+            base: stack.enter_context(
+                built(None, dockerfile=LINES.format(base=base, payload=payload))
+            )
+            for base, payload in PAYLOADS.items()
+        }
+
+
+@pytest.fixture(params=list(PAYLOADS))
+def base(request: pytest.FixtureRequest) -> str:
+    """Each public image that a service is built on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def image(base: str, service_images: dict[str, str]) -> str:
+    """A service's image on `base`."""
+    return service_images[base]
+
+
+@pytest.fixture(scope="session")
+def payload_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What each payload holds, unpacked here, by base."""
+    folders = {}
+    for base, payload in PAYLOADS.items():
+        folder = tmp_path_factory.mktemp("payload")
+        name = unique("payload")
+        docker("create", "--name", name, payload, "none")
+        try:
+            docker("cp", f"{name}:/opt/entrypoint", folder)
+        finally:
+            docker("rm", name)
+        folders[base] = folder / "entrypoint"
+    return folders
