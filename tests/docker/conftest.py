@@ -20,6 +20,7 @@ ENTRYPOINT ["/opt/entrypoint/bin/entrypoint", "run", "--"]
 """
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every test of this folder needs an engine."""
     for item in items:

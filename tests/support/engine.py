@@ -10,6 +10,8 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.support.program import until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -91,6 +93,10 @@ class Container:
         """What it wrote so far to stdout and stderr."""
         done = docker("logs", self.name)
         return done.stdout, done.stderr
+
+    def until(self, text: str, timeout: float = TIMEOUT_S) -> None:
+        """Block until it has written this."""
+        until(lambda: text in "".join(self.output()), f"{self.name} writes {text!r}", timeout)
 
     def execute(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program in it."""

@@ -1,0 +1,136 @@
+"""The payload's bill of materials as CycloneDX JSON: what is in it, from where, of what hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Component = dict[str, Any]
+
+
+def write(
+    file: Path, source: Path, packages: Path, report: Path, libraries: dict[Path, Path]
+) -> None:
+    """Write it to `file`.
+
+    `report` is what pip says that it installed, with the hashes that it compared to those of the
+    requirements, of which `packages` may have less by now; `libraries` are the copied shared
+    libraries, each with where it came from.
+    """
+    installed = [
+        each
+        for each in json.loads(report.read_text())["install"]
+        if list(packages.glob(f"{_normal(each['metadata']['name'], '_')}-*.dist-info"))
+    ]
+    components = [_interpreter(), *map(_package, installed)]
+    components += [_library(copy, origin) for copy, origin in sorted(libraries.items())]
+    ours = _ours(source)
+    moment = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), UTC)
+    bill: dict[str, Any] = {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"timestamp": moment.isoformat(), "component": ours},
+        "components": components,
+        "dependencies": [
+            {"ref": ours["bom-ref"], "dependsOn": [each["bom-ref"] for each in components]}
+        ],
+    }
+    # Its number follows from what it says: the same payload has the same bill.
+    serial = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(bill, sort_keys=True))
+    bill["serialNumber"] = serial.urn
+    file.write_text(json.dumps(bill, indent=1) + "\n")
+
+
+def _ours(source: Path) -> Component:
+    said = (source / "entrypoint" / "__init__.py").read_text()
+    found = re.search(r'^__version__ = "(.+)"$', said, re.MULTILINE)
+    if found is None:
+        raise SystemExit("entrypoint/__init__.py names no version")
+    return {
+        "type": "application",
+        "bom-ref": "entrypoint",
+        "name": "entrypoint",
+        "version": found[1],
+        "licenses": [{"expression": "MIT"}],
+    }
+
+
+def _interpreter() -> Component:
+    return {
+        "type": "platform",
+        "bom-ref": "cpython",
+        "name": "cpython",
+        "version": platform.python_version(),
+        "cpe": f"cpe:2.3:a:python:python:{platform.python_version()}:*:*:*:*:*:*:*",
+        "licenses": [{"expression": "Python-2.0"}],
+    }
+
+
+def _package(installed: dict[str, Any]) -> Component:
+    metadata = installed["metadata"]
+    purl = f"pkg:pypi/{_normal(metadata['name'], '-')}@{metadata['version']}"
+    hashes = installed["download_info"]["archive_info"]["hashes"]
+    component: Component = {
+        "type": "library",
+        "bom-ref": purl,
+        "name": metadata["name"],
+        "version": metadata["version"],
+        "purl": purl,
+        "hashes": [{"alg": "SHA-256", "content": hashes["sha256"]}],
+    }
+    expression, text = metadata.get("license_expression"), metadata.get("license", "")
+    if expression:
+        component["licenses"] = [{"expression": expression}]
+    elif text and "\n" not in text:
+        component["licenses"] = [{"license": {"name": text}}]
+    return component
+
+
+def _normal(name: str, joint: str) -> str:
+    """A package's name as its index has it, or its folder."""
+    return re.sub(r"[-_.]+", joint, name).lower()
+
+
+def _library(copy: Path, origin: Path) -> Component:
+    purl = _owner(origin)
+    component: Component = {
+        "type": "library",
+        "bom-ref": copy.name,
+        "name": copy.name,
+        # Of the image's own file: the copy also says where it looks for others.
+        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(origin.read_bytes()).hexdigest()}],
+    }
+    if purl:
+        component |= {"version": purl.rpartition("@")[2], "purl": purl}
+    return component
+
+
+def _owner(file: Path) -> str | None:
+    """The package of the distribution that a file is from; None for one that none claims."""
+    if shutil.which("dpkg-query"):
+        # Debian's packages name their files as they were before /usr was merged, or after.
+        for path in (file, Path("/", *file.parts[2:])):
+            name = _told("dpkg-query", "--search", str(path)).partition(": ")[0].strip()
+            if name:
+                version = _told("dpkg-query", "--show", "--showformat=${Version}", name)
+                return f"pkg:deb/debian/{name.partition(':')[0]}@{version}"
+    if shutil.which("apk"):
+        found = re.search(r" is owned by (\S+)-(\d\S*-r\d+)", _told("apk", "info", "-W", str(file)))
+        if found:
+            return f"pkg:apk/alpine/{found[1]}@{found[2]}"
+    return None
+
+
+def _told(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout

@@ -1,0 +1,108 @@
+"""Everything in the payload can be imported where it lands, and does its work there."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.engine import docker, once, running, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PYTHON = "/opt/entrypoint/python/bin/python3"
+PATH = "import sys; sys.path.insert(0, '/opt/entrypoint/python/lib/site-packages')\n"
+SNAKEOIL = "/etc/ssl/certs/ssl-cert-snakeoil.pem", "/etc/ssl/private/ssl-cert-snakeoil.key"
+
+EVERY_MODULE = """
+import importlib, pkgutil, json, entrypoint
+names = [name for _, name, _ in pkgutil.walk_packages(entrypoint.__path__, "entrypoint.")]
+for name in names:
+    if name != "entrypoint.__main__":
+        importlib.import_module(name)
+print(json.dumps(names))
+"""
+
+DEPENDENCIES = """
+import json, ssl, ctypes, hashlib, zlib, decimal, psycopg, psycopg.pq, pydantic, structlog, httpx
+import rich.console, rich.table, rich.progress, zoneinfo, concurrent.futures, encodings.idna
+class Model(pydantic.BaseModel):
+    number: int
+print(json.dumps({
+    "pq": psycopg.pq.__impl__,
+    "model": Model(number="7").number,
+    "client": type(httpx.Client()).__name__,
+    "ours": [name for name in (ssl.__file__, psycopg.__file__) if "/opt/entrypoint/" in name],
+    "path": sys.path,
+}))
+"""
+
+TLS = """
+import json, socket, ssl, psycopg
+connection = psycopg.connect(
+    host="database", user="postgres", password="secret", dbname="postgres", sslmode="require"
+)
+row = connection.execute("select version from pg_stat_ssl where pid = pg_backend_pid()").fetchone()
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+context.set_alpn_protocols(["postgresql"])
+with socket.create_connection(("database", 5432)) as plain:
+    plain.sendall(bytes([0, 0, 0, 8, 4, 210, 22, 47]))
+    assert plain.recv(1) == b"S"
+    with context.wrap_socket(plain) as secured:
+        print(json.dumps({"libpq": row[0], "python": secured.version()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[str]:
+    """A network with a PostgreSQL that speaks TLS, called `database`."""
+    name = unique("network")
+    certificate, key = SNAKEOIL
+    server = ["-c", "ssl=on", "-c", f"ssl_cert_file={certificate}", "-c", f"ssl_key_file={key}"]
+    options = ["--network", name, "--network-alias", "database"]
+    options += ["--env", "POSTGRES_PASSWORD=secret", "--group-add", "ssl-cert"]
+    with ExitStack() as stack:
+        docker("network", "create", name)
+        stack.callback(docker, "network", "rm", name, check=False)
+        stack.enter_context(running("postgres:17", "postgres", *server, options=options))
+        yield name
+
+
+def python(image: str, code: str, *options: str) -> str:
+    """What a program prints that the payload's interpreter runs."""
+    return once(image, "-IS", "-c", PATH + code, options=["--entrypoint", PYTHON, *options]).stdout
+
+
+def test_every_module_of_ours_imports(image: str) -> None:
+    """What was left out of the standard library is not missed."""
+    assert "entrypoint.operator.transfer.run" in json.loads(python(image, EVERY_MODULE))
+
+
+def test_every_dependency_works(image: str) -> None:
+    """The C implementation of psycopg, pydantic's core, httpx, rich and structlog, all from us."""
+    told = json.loads(python(image, DEPENDENCIES))
+
+    assert told["pq"] == "binary"
+    assert (told["model"], told["client"], len(told["ours"])) == (7, "Client", 2)
+    assert [path for path in told["path"] if not path.startswith("/opt/entrypoint/")] == []
+
+
+def test_tls_to_a_real_server(image: str, network: str) -> None:
+    """Both libpq's OpenSSL and Python's shake hands with PostgreSQL."""
+    options = [
+        "--network",
+        network,
+        "--env",
+        "DATABASE_URL=postgresql://postgres:secret@database/demo",
+    ]
+    options += ["--env", "SERVICE_NAME=demo"]
+    once(image, "true", options=options)  # waits for the server
+
+    told = json.loads(python(image, TLS, "--network", network))
+
+    assert told["libpq"].startswith("TLSv1.")
+    assert told["python"].startswith("TLSv1.")
