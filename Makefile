@@ -10,7 +10,7 @@ PYTHON_ALPINE ?= python:3.13-alpine
 OPERATOR_IMAGE ?= debian:trixie-slim
 # What else a build needs here, such as --network=host --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
 DOCKER_BUILD_ARGS ?=
-export DOCKER DOCKER_BUILD_ARGS
+export DOCKER DOCKER_BUILD_ARGS PYTHON_SLIM PYTHON_ALPINE
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 UV_VENV := .cache/uv
 
