@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..environment import Environment
-from . import create, server, show, status, url, verify
+from . import server
 
 Ask = Callable[[str], bool]
 """Shows a text that ends in a question, and says whether it was agreed to."""
@@ -28,10 +28,9 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> An
     ignored = getattr(arguments, "ignore", [])
     where = server.find(Environment.of_container(), arguments.server, named, ignored)
     if arguments.command == "transfer":
-        from .transfer import command as transfer
+        return _transfer(arguments, where, width, ask)
+    from . import create, show, status, url, verify
 
-        moved = transfer.run(arguments, where, ask, terminal=width is not None)
-        return Answer(show.as_json(moved) if arguments.json else show.transferred(moved, width), 0)
     if arguments.command == "url":
         shown = arguments.show_password
         text = url.url(where, where.selected[0], show_password=shown, env=arguments.env)
@@ -47,3 +46,14 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> An
     found = verify.verify(where)
     text = show.as_json(found) if arguments.json else show.verification(found, width)
     return Answer(text, verify.exit_code(found, strict=arguments.strict))
+
+
+def _transfer(
+    arguments: argparse.Namespace, where: server.Server, width: int | None, ask: Ask | None
+) -> Answer:
+    from .transfer import command as transfer
+
+    moved = transfer.run(arguments, where, ask, terminal=width is not None)
+    from . import show  # drawing tables is not what a transfer waits for
+
+    return Answer(show.as_json(moved) if arguments.json else show.transferred(moved, width), 0)

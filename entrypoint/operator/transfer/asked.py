@@ -1,13 +1,15 @@
 """What an operator asked for: from where, to where, and what."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...postgres.session import Session
 from ...services import Service
-from ..report import Result, Transferred
 from ..server import Server
 from .plan import Plan, make
 from .source import read
+
+if TYPE_CHECKING:
+    from ..report import Result, Transferred
 
 
 class Options(NamedTuple):
@@ -22,6 +24,8 @@ class Options(NamedTuple):
     allowed: frozenset[str]
     jobs: int
     offline: bool = False
+    checksum: bool = True
+    """Whether every row of a copy that the server made is summed as those of a dump are."""
 
 
 class Ends(NamedTuple):
@@ -32,8 +36,10 @@ class Ends(NamedTuple):
     service: Service
     options: Options
 
-    def answer(self, result: Result, **more: Any) -> Transferred:  # noqa: ANN401  its fields
+    def answer(self, result: "Result", **more: Any) -> "Transferred":  # noqa: ANN401  its fields
         """An answer, with what every one of them says."""
+        from ..report import Transferred  # pydantic: see `transfer.transfer`
+
         return Transferred(
             service=self.service.name,
             source=f"{self.source.conninfo.where()}/{self.options.database}",

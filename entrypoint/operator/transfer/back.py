@@ -1,17 +1,21 @@
 """After a transfer: put everything back, or remove what stayed behind."""
 
+from typing import TYPE_CHECKING
+
 from ...errors import TransferError
 from ...postgres.session import Session, translated
 from ...services import Service
-from ..report import Transferred
 from . import quarantine
 from .asked import Ends
 from .locks import TIMEOUT_S
 from .source import quoted
 from .target import free
 
+if TYPE_CHECKING:
+    from ..report import Transferred
 
-def undo(session: Session, ends: Ends) -> Transferred:
+
+def undo(session: Session, ends: Ends) -> "Transferred":
     """Put the quarantined objects back where they came from, in one transaction.
 
     The target keeps what it has under another name, because the service may have written there.
@@ -35,7 +39,7 @@ def undo(session: Session, ends: Ends) -> Transferred:
     return ends.answer("undone", quarantine=schemas, kept_database=aside if exists else None)
 
 
-def drop(session: Session, ends: Ends) -> Transferred:
+def drop(session: Session, ends: Ends) -> "Transferred":
     """Remove the quarantined objects for ever, in one transaction."""
     found = _quarantines(session, ends.service)
     connection = session.connection

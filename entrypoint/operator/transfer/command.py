@@ -4,27 +4,32 @@ import argparse
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...environment import Environment
 from ...errors import TransferError
 from .. import server as servers
-from ..report import Transferred
 from ..server import Server
-from . import back, locks, markdown, transfer
+from . import back, locks, transfer
 from .asked import Ends, Options
 from .progress import shown
+
+if TYPE_CHECKING:
+    from ..report import Transferred
 
 Ask = Callable[[str], bool]
 
 
 def run(
     arguments: argparse.Namespace, server: Server, ask: Ask | None, *, terminal: bool
-) -> Transferred:
+) -> "Transferred":
     """Plan, move, put back or remove, as the arguments say. Raises `TransferError` and others."""
     [service] = server.selected
     database = arguments.database
     extra, allowed = tuple(arguments.extra), frozenset(arguments.allow)
-    options = Options(database, extra, allowed, arguments.jobs, arguments.offline)
+    options = Options(
+        database, extra, allowed, arguments.jobs, arguments.offline, arguments.checksum
+    )
     ends = Ends(server, server, service, options)
     if arguments.undo or arguments.drop_quarantine:
         with closing(locks.open_source(server, database)) as session:
@@ -44,15 +49,19 @@ def run(
         answer = transfer.transfer(
             ends,
             dry_run=arguments.dry_run,
-            agree=lambda plan: _agree(arguments, ask, _question(plan)),
+            agree=None if arguments.yes else lambda plan: _agree(arguments, ask, _question(plan)),
             progress=progress,
         )
     if arguments.report:
+        from . import markdown
+
         Path(arguments.report).write_text(markdown.report(answer), encoding="utf-8")
     return answer
 
 
-def _question(plan: Transferred) -> str:
+def _question(plan: "Transferred") -> str:
+    from . import markdown
+
     return (
         f"{markdown.report(plan)}\nMove these {len(plan.objects)} objects, which takes about "
         f"{plan.estimate_s:.0f} s during which nobody can write to them?"

@@ -1,29 +1,17 @@
-"""Whether the target has what the source had: fact by fact, and row by row."""
+"""Whether the target has what the source had, fact by fact; `rows` compares its rows."""
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
-from threading import Event
-from typing import Final, NamedTuple
-
-import psycopg
-from psycopg import sql
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...postgres import catalog
 from ...postgres.session import Session, translated
 from .plan import Plan
-from .source import Other, Relation
+
+if TYPE_CHECKING:
+    from .source import Other, Relation
 
 PG_PROC: Final = 1255
 PG_TYPE: Final = 1247
-
-# How a row is written depends on these; the search_path stays the default, because functions of
-# indexes may need it.
-_SETTINGS: Final = """
-set local timezone = 'utc'; set local datestyle = 'iso, ymd'; set local intervalstyle = 'postgres';
-set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_monetary = 'C';
-set local row_security = off; set local statement_timeout = 0
-"""
 
 _COMMENTS: Final = """
 select row('comment', o.type, o.identity, description)::text from pg_description d
@@ -92,14 +80,6 @@ class Difference(NamedTuple):
     fact: str
 
 
-class Counted(NamedTuple):
-    """One table's rows and their order-free checksum."""
-
-    relation: Relation
-    rows: int
-    checksum: str
-
-
 class Scope(NamedTuple):
     """What is compared, as OIDs of one side."""
 
@@ -142,49 +122,6 @@ def differences(source: set[str], target: set[str]) -> list[Difference]:
         *(Difference("source", fact) for fact in sorted(source - target)),
         *(Difference("target", fact) for fact in sorted(target - source)),
     ]
-
-
-def count(
-    sessions: Sequence[Session], tables: Sequence[Relation], done: Callable[[Relation], None]
-) -> list[list[Counted]]:
-    """Count and sum every table in each session, the sessions beside each other."""
-    stop = Event()
-
-    def count_in(session: Session) -> list[Counted]:
-        return _count(session, tables, done if session is sessions[0] else lambda _: None, stop)
-
-    with ThreadPoolExecutor(len(sessions)) as pool:
-        counts = [pool.submit(count_in, session) for session in sessions]
-        try:
-            return [count.result() for count in counts]
-        except BaseException:
-            # A signal, or the other side: nobody waits for a count that takes hours.
-            stop.set()
-            while wait(counts, timeout=0.1).not_done:
-                for session in sessions:
-                    with suppress(psycopg.Error):
-                        session.connection.cancel_safe(timeout=1)
-            raise
-
-
-def _count(
-    session: Session, tables: Sequence[Relation], done: Callable[[Relation], None], stop: Event
-) -> list[Counted]:
-    counted = []
-    query = sql.SQL(
-        "select pg_catalog.count(*), coalesce(pg_catalog.sum("
-        "pg_catalog.hashtextextended((r.*)::text, 0)), 0)::text from only {} as r"
-    )
-    with translated("comparing rows", remedy="Run the transfer again."):
-        session.connection.execute(_SETTINGS)
-        for table in tables:
-            if stop.is_set():
-                break
-            name = sql.Identifier(table.schema, table.name)
-            rows, checksum = session.connection.execute(query.format(name)).fetchone() or (0, "")
-            counted.append(Counted(table, rows, checksum))
-            done(table)
-    return counted
 
 
 def scope_of(session: Session, plan: Plan, *, blobs: bool, rights: bool) -> Scope:

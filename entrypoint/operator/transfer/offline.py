@@ -1,7 +1,7 @@
 """A transfer while nobody is connected: the server copies the database, then the copy is pruned.
 
-Several times faster than a dump. What somebody writes to the source meanwhile is found by the
-comparison that follows.
+Several times faster than a dump. What somebody writes to the source between the copy and the locks
+is found by the comparison that follows: such rows are younger than the copy.
 """
 
 import time
@@ -24,6 +24,10 @@ TIMEOUT_S: Final = 10.0
 
 _STRATEGY_SINCE: Final = 150000
 
+_NEXT: Final = """
+select (pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) & 4294967295)::text
+"""
+
 _CONNECTED: Final = """
 select coalesce(string_agg(format('%%s (%%s, pid %%s)', coalesce(nullif(application_name, ''),
   'no name'), usename, pid), ', '), 'somebody')
@@ -31,11 +35,12 @@ from pg_catalog.pg_stat_activity where datname = %s and pid <> pg_backend_pid()
 """
 
 
-def copy(server: Server, source: str, target: Target) -> None:
+def copy(server: Server, source: str, target: Target) -> str:
     """Copy a database that nobody is connected to into the incoming one.
 
-    New connections to the source wait until it is done. Raises `TransferError` when somebody is
-    connected for `TIMEOUT_S` seconds.
+    Returns a transaction's number, as an xid: what has a lower one is in the copy. New connections
+    to the source wait until it is done. Raises `TransferError` when somebody is connected for
+    `TIMEOUT_S` seconds.
     """
     deadline = time.monotonic() + TIMEOUT_S
     with closing(_beside(server, source)) as admin:
@@ -48,12 +53,13 @@ def copy(server: Server, source: str, target: Target) -> None:
         with translated(f"copying {source!r}", remedy="Let the role copy it: it must own it."):
             while True:
                 try:
+                    row = admin.connection.execute(_NEXT).fetchone()
                     admin.connection.execute(statement)
                 except psycopg.errors.ObjectInUse:  # the server itself waited for 5 s
                     if time.monotonic() > deadline:
                         raise _busy(admin, source) from None
                     continue
-                return
+                return str(row[0] if row else 0)
 
 
 def _beside(server: Server, source: str) -> Session:

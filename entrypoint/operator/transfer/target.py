@@ -123,12 +123,8 @@ def _has_rows(session: Session, schema: str, table: str) -> bool:
     return bool(row and row[0])
 
 
-def create(admin: Session, target: Target, like: Session) -> None:
-    """Create the incoming database with encoding and locale of the one that ``like`` is in.
-
-    One that a dead transfer left is removed first.
-    """
-    drop(admin, target.incoming)
+def creation(target: Target, like: Session) -> sql.Composed:
+    """What creates the incoming database with encoding and locale of the one ``like`` is in."""
     row = _row(like, like.database)
     words = row[1]
     provider = {"i": "icu", "b": "builtin"}.get(words.get("datlocprovider", "c"))
@@ -144,9 +140,19 @@ def create(admin: Session, target: Target, like: Session) -> None:
         options.append(sql.SQL("locale_provider {}").format(sql.SQL(provider)))
         options.append(sql.SQL("{} {}").format(name, sql.Literal(locale)))
     incoming = sql.Identifier(target.incoming)
+    statement = sql.SQL("create database {} template template0 {}")
+    return statement.format(incoming, sql.SQL(" ").join(options))
+
+
+def create(admin: Session, target: Target, statement: sql.Composed) -> None:
+    """Create the incoming database; one that a dead transfer left is removed first."""
+    drop(admin, target.incoming)
     with translated(f"creating {target.incoming!r}", remedy="Let the role create databases."):
-        statement = sql.SQL("create database {} template template0 {}")
-        admin.connection.execute(statement.format(incoming, sql.SQL(" ").join(options)))
+        try:
+            admin.connection.execute(statement)
+        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+            drop(admin, target.incoming)  # the dead one's server session had not noticed yet
+            admin.connection.execute(statement)
     restrict(admin, target)
 
 
@@ -220,10 +226,27 @@ def _filled(server: Server, name: str) -> list[str]:
         return [table for schema, table in _tables(session) if _has_rows(session, schema, table)]
 
 
-def analyze(server: Server, target: Target) -> None:
-    """Let the planner know the new tables; nothing depends on it."""
-    with suppress(EntrypointError, psycopg.Error), closing(server.session(target.name)) as session:
-        session.connection.execute("analyze")
+# Restored statistics leave nothing to do but for extended ones, which no dump holds.
+_UNKNOWN: Final = """
+select nspname, relname from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = relnamespace
+where relkind in ('r', 'm') and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
+  and nspname <> 'information_schema' and (exists (
+    select from pg_catalog.pg_statistic_ext where stxrelid = c.oid)
+  or pg_relation_size(c.oid) > 0 and not exists (
+    select from pg_catalog.pg_stats where schemaname = nspname and tablename = relname))
+"""
+
+
+def analyze(target: Target) -> None:
+    """Let the planner know the tables that it does not know yet; nothing depends on it."""
+    with (
+        suppress(EntrypointError, psycopg.Error),
+        closing(target.server.session(target.name)) as session,
+    ):
+        for schema, table in session.connection.execute(_UNKNOWN).fetchall():
+            name = sql.Identifier(schema, table)
+            session.connection.execute(sql.SQL("analyze {}").format(name))
 
 
 def require_direct(session: Session) -> None:

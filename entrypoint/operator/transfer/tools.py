@@ -20,6 +20,8 @@ TIMEOUT_S: Final = 7 * 86400.0
 _TIMEOUT_SINCE: Final = 17
 """Since this version pg_restore sets transaction_timeout, unasked, and older servers refuse it."""
 
+_STATISTICS_SINCE: Final = 18
+
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -31,6 +33,9 @@ class Tools(NamedTuple):
     version: int
     ahead: bool
     """Whether they say what the target's server does not understand, but may leave out."""
+
+    statistics: bool
+    """Whether a dump can hold the planner's statistics, and the target's server take them."""
 
 
 def find(environ: Environment, server_version: int, target_version: int) -> Tools:
@@ -56,7 +61,8 @@ def find(environ: Environment, server_version: int, target_version: int) -> Tool
             remedy=remedy,
         )
     ahead = target_version // 10000 < _TIMEOUT_SINCE <= versions[0]
-    return Tools(programs[0], programs[1], versions[0], ahead)
+    statistics = min(target_version // 10000, versions[0]) >= _STATISTICS_SINCE
+    return Tools(programs[0], programs[1], versions[0], ahead, statistics)
 
 
 def _version(program: str, environ: Environment) -> int:

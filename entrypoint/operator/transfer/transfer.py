@@ -2,23 +2,27 @@
 
 from collections.abc import Callable, Collection
 from contextlib import closing
-from typing import Final, NamedTuple
+from importlib import import_module
+from threading import Thread
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
 
 from ...environment import Environment
 from ...errors import TransferError
 from ...postgres.session import Session, translated
-from ..report import MovedObject, Obstacle, Transferred
 from . import elsewhere, folder, locks, offline, preflight, quarantine, run
 from . import target as target_module
 from . import tools as tools_module
 from .asked import Ends
-from .compare import Counted
 from .plan import Plan
 from .preflight import Problem
 from .progress import Progress
+from .rows import Counted
 from .target import Target
+
+if TYPE_CHECKING:
+    from ..report import MovedObject, Transferred
 
 _KINDS: Final = {
     "r": "table",
@@ -74,8 +78,10 @@ def _owner(plan: Plan) -> str:
     return max(set(owners), key=owners.count) if owners else plan.source.owner
 
 
-def move(session: Session, ends: Ends, prepared: Prepared, progress: Progress) -> Transferred:
-    """Move everything that the plan says. Raises what `run.Transfer.go` raises."""
+def move(
+    session: Session, ends: Ends, prepared: Prepared, progress: Progress, since: str | None = None
+) -> "Transferred":
+    """Move everything that the plan says; ``since`` as `run.Transfer` has it, which raises."""
     with progress.of("lock"):
         locks.take(session, prepared.plan)
         plan = ends.plan(session)
@@ -95,7 +101,8 @@ def move(session: Session, ends: Ends, prepared: Prepared, progress: Progress) -
         prepared.superuser,
         progress,
         prepared.without,
-        ends.options.offline,
+        since,
+        ends.options.checksum,
     )
     moved = work.go(session)
     answer = describe(ends, prepared._replace(plan=plan))
@@ -121,14 +128,16 @@ def move(session: Session, ends: Ends, prepared: Prepared, progress: Progress) -
     )
 
 
-def _counted(each: MovedObject, counted: Counted | None) -> MovedObject:
+def _counted(each: "MovedObject", counted: Counted | None) -> "MovedObject":
     if counted is None:
         return each
     return each.model_copy(update={"rows": counted.rows, "checksum": counted.checksum})
 
 
-def describe(ends: Ends, prepared: Prepared) -> Transferred:
+def describe(ends: Ends, prepared: Prepared) -> "Transferred":
     """The plan as an answer."""
+    from ..report import MovedObject, Obstacle
+
     plan = prepared.plan
     return ends.answer(
         "planned",
@@ -176,7 +185,7 @@ def end(session: Session) -> None:
         session.close()
 
 
-def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> Transferred:
+def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> "Transferred":
     """The answer where nothing moves, because it did before or was never there."""
     if not quarantine.find(session, ends.service.name):
         _known(plan, ends.options.extra)
@@ -186,9 +195,13 @@ def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> Tran
 
 
 def transfer(
-    ends: Ends, *, dry_run: bool, agree: Callable[[Transferred], None], progress: Progress
-) -> Transferred:
-    """Plan, ask, and move. Raises `TransferError` for what was not agreed to."""
+    ends: Ends,
+    *,
+    dry_run: bool,
+    agree: "Callable[[Transferred], None] | None",
+    progress: Progress,
+) -> "Transferred":
+    """Plan, ask unless ``agree`` is None, and move. Raises `TransferError` for what was refused."""
     with closing(locks.open_source(ends.source, ends.options.database)) as session:
         if not dry_run:
             folder.remove_old()
@@ -199,9 +212,8 @@ def transfer(
         _known(plan, ends.options.extra)
         prepared = prepare(session, ends, plan)
         end(session)
-        answer = describe(ends, prepared)
         if dry_run:
-            return answer
+            return describe(ends, prepared)
         if refused := prepared.refused(ends.options.allowed):
             raise TransferError(
                 f"{len(refused)} things stand in the way: "
@@ -210,14 +222,17 @@ def transfer(
                 + " ".join(f"[{each.name}] {each.remedy}" for each in refused),
                 obstacles=[each.name for each in refused],
             )
-        agree(answer)
+        if agree is not None:
+            agree(describe(ends, prepared))
+        # What the answer needs (pydantic, rich) is loaded while the tools and the server work.
+        Thread(target=import_module, args=("entrypoint.operator.show",)).start()
         if not ends.options.offline:
             return move(session, ends, prepared, progress)
     try:
         with progress.of("copy"):
-            offline.copy(ends.source, ends.options.database, prepared.target)
+            since = offline.copy(ends.source, ends.options.database, prepared.target)
         with closing(locks.open_source(ends.source, ends.options.database)) as session:
-            return move(session, ends, prepared, progress)
+            return move(session, ends, prepared, progress, since)
     except BaseException:
         target_module.clean(ends.target, prepared.target.incoming)
         raise

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
-from tests.operator.transfer.conftest import PHASES, RPG_DB, SMALL, World, children
+from tests.operator.transfer.conftest import OFFLINE, PHASES, RPG_DB, SMALL, World, children
 from tests.support.program import until
 from tests.support.server import Server
 
@@ -97,32 +99,38 @@ def restart(_program: Program, world: World) -> None:
     world.server.restart()
 
 
-ENDS: list[tuple[Callable[[Program, World], None], set[int], tuple[str, ...]]] = [
-    (kill, {-signal.SIGKILL}, PHASES),
-    (stop, {143}, PHASES),
-    (disconnect, {4, 5, 10}, PHASES[1:5]),
-    (end_ours, {4, 5, 10}, ("lock", "restore")),
-    (restart, {4, 5, 10}, ("dump", "restore", "swap")),
+ENDS: list[tuple[Callable[[Program, World], None], set[int], tuple[str, ...], tuple[str, ...]]] = [
+    (kill, {-signal.SIGKILL}, PHASES, OFFLINE),
+    (stop, {143}, PHASES, OFFLINE),
+    (disconnect, {4, 5, 10}, PHASES[1:5], OFFLINE),
+    (end_ours, {4, 5, 10}, ("lock", "restore"), ()),
+    (restart, {4, 5, 10}, ("dump", "restore", "swap"), OFFLINE),
 ]
+"""What ends it, the codes that it ends with, and the phases, also with --offline."""
 
 
 @pytest.mark.parametrize(
-    ("end", "codes", "phase"),
+    ("end", "codes", "phase", "words"),
     [
-        pytest.param(end, codes, phase, id=f"{end.__name__}-{phase}")
-        for end, codes, phases in ENDS
+        pytest.param(end, codes, phase, words, id="-".join([end.__name__, *words, phase]))
+        for end, codes, online, offline in ENDS
+        for words, phases in (((), online), (("--offline",), offline))
         for phase in phases
     ],
 )
 def test_an_end_in_any_phase_loses_nothing(
-    busy: World, end: Callable[[Program, World], None], codes: set[int], phase: str
+    busy: World,
+    end: Callable[[Program, World], None],
+    codes: set[int],
+    phase: str,
+    words: tuple[str, ...],
 ) -> None:
     """All rows are in one of the two places, the source can be written to, and nothing is left."""
-    program = busy.start()
+    program = busy.start(*words)
     program.until("transfer.phase_started", phase=phase)
     end(program, busy)
     assert program.wait() in codes | {0}, program.output
-    check(busy)
+    check(busy, *words)
 
 
 def test_a_second_signal_ends_it_at_once(busy: World) -> None:
@@ -138,21 +146,37 @@ def test_a_second_signal_ends_it_at_once(busy: World) -> None:
 def test_a_signal_does_not_wait_for_a_long_count(busy: World) -> None:
     """SIGTERM while a table is compared cancels the server's work instead of waiting for it."""
     busy.sql(
-        "create function rpg_slow() returns text language sql volatile as"
-        " 'select pg_sleep(600)::text'; create table rpg_slow (a int);"
-        " insert into rpg_slow select 1"
+        "create table rpg_held (a text); alter table rpg_held alter a set storage external;"
+        " insert into rpg_held values (repeat('x', 5000));"
+        " insert into rpg_items (name) select md5(i::text) from generate_series(1, 200000) i"
     )
-    busy.sql("create function rpg_out(rpg_slow) returns text language sql as 'select rpg_slow()'")
-    busy.sql("create cast (rpg_slow as text) with function rpg_out(rpg_slow)")
     program = busy.start()
-    program.until("transfer.phase_started", phase="compare")
-    asleep = "select 1 from pg_stat_activity where wait_event = 'PgSleep'"
-    until(lambda: busy.sql(asleep), "a long count")
-    program.signal(signal.SIGTERM)
-    assert program.wait() == 143
-    until(lambda: not busy.sql(asleep), "nothing counts")
+    program.until("transfer.phase_started", phase="restore")
+    waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'count'"
+    # Indexes are built for so long after the rows that the lock is there before the count.
+    with held(busy, f"{RPG_DB}__incoming", "rpg_held"):
+        until(lambda: busy.sql(waits), "a long count")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 143
+        until(lambda: not busy.sql(waits), "nothing counts")
     assert busy.left() == []
     assert not children(busy.temp)
+
+
+@contextmanager
+def held(world: World, database: str, table: str) -> Iterator[None]:
+    """Keep everybody from a table's long values, as soon as they are there."""
+    query = (
+        "select i.indexrelid::regclass::text from pg_class c join pg_index i"  # noqa: S608  our own
+        f" on i.indrelid = c.reltoastrelid where c.relname = '{table}'"
+        " and pg_relation_size(c.reltoastrelid) > 0"
+    )
+    until(lambda: world.sql(query, database), "the values")
+    index = world.value(query, database)
+    with suppress(psycopg.errors.AdminShutdown), world.server.connect(database) as connection:
+        connection.execute("begin")
+        connection.execute(f"reindex index {index}".encode())
+        yield
 
 
 SMALL_DISK = (

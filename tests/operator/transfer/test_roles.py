@@ -77,12 +77,13 @@ class Spy:
                     self.argv.add(path.read_bytes())
                 except OSError:
                     continue
-            for path in self.world.temp.rglob("*"):
-                try:
-                    if path.is_file() and CANARY.encode() in path.read_bytes():
-                        self.found.append(str(path))
-                except OSError:
-                    continue
+            for folder, _, names in os.walk(self.world.temp):  # goes on where one is gone
+                for path in (Path(folder, name) for name in names):
+                    try:
+                        if CANARY.encode() in path.read_bytes():
+                            self.found.append(str(path))
+                    except OSError:
+                        continue
 
     def end(self) -> None:
         """Stop reading."""
