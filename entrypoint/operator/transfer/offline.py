@@ -35,6 +35,36 @@ from pg_catalog.pg_stat_activity where datname = %s and pid <> pg_backend_pid()
 """
 
 
+# A schema's owner may drop what others own in it.
+_OWNERS: Final = """
+select role from (
+  select pg_get_userbyid(datdba) from pg_database
+  where datname = current_database() and not datistemplate
+  union
+  select pg_get_userbyid(owner) from (
+    select relowner, relnamespace from pg_class where oid = any (%(relations)s)
+    union all select proowner, pronamespace from pg_proc where oid = any (%(others)s)
+    union all select typowner, typnamespace from pg_type where oid = any (%(others)s)
+  ) as each (owner, space) join pg_namespace n on n.oid = space
+  where not pg_has_role(nspowner, 'usage')
+  union
+  select pg_get_userbyid(nspowner) from pg_namespace where nspname = any (%(schemas)s)
+) as needed (role) where not pg_has_role(role, 'usage') order by 1
+"""
+
+
+def owners(session: Session, plan: Plan) -> list[str]:
+    """The roles that copying the source and pruning the copy needs, and this one does not have."""
+    params = {
+        "relations": [each.oid for each in plan.not_copied],
+        "others": [oid for _, oid in plan.left_out],
+        "schemas": [each.schema for each in quarantine.find(session)],
+    }
+    with translated("looking at the role's rights", remedy="Start again."):
+        rows = session.connection.execute(_OWNERS, params).fetchall()
+    return [name for (name,) in rows]
+
+
 def copy(server: Server, source: str, target: Target) -> str:
     """Copy a database that nobody is connected to into the incoming one.
 

@@ -51,9 +51,10 @@ class Prepared(NamedTuple):
 
 def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
     """Look for what stands in the plan's way, in the session's open transaction."""
-    superuser, bypass = preflight.rights(session, plan)
+    more = offline.owners(session, plan) if ends.options.offline else []
+    superuser, bypass = preflight.rights(session, plan, more)
     problems = preflight.problems(session, plan, bypass_rls=bypass)
-    place, more = target_module.look(ends.target, plan, _owner(plan))
+    place, others = target_module.look(ends.target, plan, _owner(plan))
     with closing(ends.target.open()) as there:
         if ends.target is not ends.source:
             problems += elsewhere.problems(session, there, plan)
@@ -61,7 +62,7 @@ def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
         versions = session.server_version, there.server_version
     found = tools_module.find(Environment.of_container(), *versions)
     without = [each.schema for each in quarantine.find(session)]
-    return Prepared(plan, place, found, problems + more, superuser, without)
+    return Prepared(plan, place, found, problems + others, superuser, without)
 
 
 def _known(plan: Plan, extra: Collection[str]) -> None:
