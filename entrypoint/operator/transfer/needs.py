@@ -50,6 +50,17 @@ where d.deptype in ('n', 'a') and d.objid >= 16384 and d.refobjid >= 16384
     where m.classid = d.classid and m.objid = d.objid and m.deptype = 'e')
 """
 
+# Publications with the tables that they name; the entries of tables and (since 15) of schemas.
+PUBLICATIONS: Final = """
+select json_agg(json_build_array('pg_publication'::regclass::int8, p.oid::int8, pubname, coalesce((
+    select json_agg(json_build_array('pg_publication_rel'::regclass::int8, oid::int8,
+      prrelid::int8)) from pg_publication_rel where prpubid = p.oid), '[]'), coalesce((
+    select json_agg(json_build_array(classid::int8, objid::int8)) from pg_depend
+    where refclassid = 'pg_publication'::regclass and refobjid = p.oid
+      and classid = to_regclass('pg_publication_namespace')), '[]')))
+from pg_publication p
+"""
+
 PARTS: Final = """
 select json_agg(json_build_array(relation::int8, classid::int8, objid::int8)) from (
   select ev_class, 'pg_rewrite'::regclass::oid, oid from pg_rewrite where ev_class >= 16384

@@ -125,6 +125,7 @@ def prune(session: Session, plan: Plan) -> None:
         f"DROP {plan.source.others[key].kind} IF EXISTS {plan.source.others[key].identity} CASCADE"
         for key in plan.left_out
     ]
+    statements += [f"DROP PUBLICATION {quoted(each.name)}" for each in plan.unpublished]
     statements += [
         f"DROP SCHEMA {quoted(each.schema)} CASCADE" for each in quarantine.find(session)
     ]

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from ...services import Service, claimant
 from .archive import PG_CLASS
-from .source import Edge, Key, Other, Relation, Source
+from .source import Edge, Key, Other, Publication, Relation, Source
 
 BYTES_PER_S: Final = 28e6
 """What 178 MB with indexes took on two cores, dump, restore and comparison together."""
@@ -28,6 +28,9 @@ class Plan(NamedTuple):
 
     crossing: tuple[Edge, ...]
     """Foreign keys, views and defaults between what moves and what stays."""
+
+    unpublished: tuple[Publication, ...]
+    """Publications of other services, or of nothing that moves; they stay."""
 
     @property
     def relations(self) -> list[Relation]:
@@ -65,6 +68,12 @@ class Plan(NamedTuple):
         """What of a dump is not restored, with schema and name: it would need what stays."""
         relations, others = self.source.relations, self.source.others
         gone = {key: (others[key].schema, others[key].name) for key in self.left_out}
+        for each in self.source.publications:
+            for key, oid in each.tables.items():
+                if oid not in self.moving and (table := relations.get(oid)):
+                    gone[key] = (table.schema, f"{each.name} {table.name}")
+            if each in self.unpublished:
+                gone |= dict.fromkeys([each.key, *each.schemas], ("-", each.name))
         for edge in self.crossing:
             if edge.kind == "fk" and edge.user in self.moving:
                 gone[edge.key] = (relations[edge.user].schema, edge.name)
@@ -113,7 +122,13 @@ def make(
         edge for edge in source.edges if (edge.user in moving) != (edge.used in moving)
     )
     left_out = _left_out(source, service, registry, set(moving))
-    return Plan(service, source, moving, own, left_out, crossing)
+    unpublished = tuple(
+        each
+        for each in source.publications
+        if moving.keys().isdisjoint(each.tables.values())
+        and (each.tables or claimant(each.name, registry) not in (None, service))
+    )
+    return Plan(service, source, moving, own, left_out, crossing, unpublished)
 
 
 def _add_children(source: Source, moving: dict[int, str]) -> None:

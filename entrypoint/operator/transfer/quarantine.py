@@ -5,7 +5,7 @@ on request.
 """
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -35,6 +35,27 @@ class Quarantine(NamedTuple):
     size_bytes: int
 
 
+# What does not go by itself with the table or the type that it belongs to: extended statistics,
+# multiranges, and the functions that make ranges.
+_PARTS: Final = """
+select 'STATISTICS', format('%%I.%%I', nspname, stxname), nspname::text
+from pg_statistic_ext s join pg_namespace n on n.oid = stxnamespace
+where stxrelid = any (%(relations)s)
+union all
+select 'TYPE', format('%%I.%%I', nspname, typname), nspname
+from pg_range join pg_type t on t.oid = rngmultitypid join pg_namespace n on n.oid = typnamespace
+where rngtypid = any (%(types)s)
+union all
+select distinct 'FUNCTION',
+  format('%%I.%%I(%%s)', nspname, proname, pg_get_function_identity_arguments(p.oid)), nspname::text
+from pg_range join pg_depend d on d.refclassid = 'pg_type'::regclass
+  and d.refobjid in (rngtypid, rngmultitypid)
+join pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid and d.deptype = 'i'
+join pg_namespace n on n.oid = pronamespace
+where rngtypid = any (%(types)s)
+"""
+
+
 def fill(session: Session, plan: Plan) -> dict[str, str]:
     """Move the plan's objects into quarantine, in the session's open transaction.
 
@@ -43,14 +64,24 @@ def fill(session: Session, plan: Plan) -> dict[str, str]:
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     schemas: dict[str, str] = {}
     connection = session.connection
-    moves = [(each.sql_kind(), each.quoted(), each.schema) for each in _in_order(plan)]
+    parts = {
+        "relations": [each.oid for each in plan.relations],
+        "types": [each.key[1] for each in plan.own if each.kind == "TYPE"],
+    }
+    moves = connection.execute(_PARTS, parts).fetchall()
+    moves += [(each.sql_kind(), each.quoted(), each.schema) for each in _in_order(plan)]
     moves += [(each.kind, each.identity, each.schema) for each in plan.own]
-    for kind, name, origin in moves:
+    for kind, name, origin in sorted(moves, key=_functions_first):
         if origin not in schemas:
             schemas[origin] = _create(session, plan, origin, at)
         statement = f"ALTER {kind} {name} SET SCHEMA {quoted(schemas[origin])}"
         connection.execute(statement.encode())
     return schemas
+
+
+def _functions_first(move: Sequence[str]) -> bool:
+    """A function is named with its arguments' types, which must be where they were."""
+    return move[0] not in ("FUNCTION", "PROCEDURE", "AGGREGATE")
 
 
 def _in_order(plan: Plan) -> Iterable[Relation]:
@@ -114,14 +145,16 @@ where nspname = %(schema)s and relkind in ('r', 'p', 'v', 'm', 'S', 'f') and not
 union all
 select case typtype when 'd' then 'DOMAIN' else 'TYPE' end, format('%%I.%%I', nspname, typname)
 from pg_type t join pg_namespace n on n.oid = typnamespace
-where nspname = %(schema)s and (typtype in ('e', 'd', 'r') or typtype = 'c' and exists (
+where nspname = %(schema)s and (typtype in ('e', 'd', 'r', 'm') or typtype = 'c' and exists (
   select from pg_class where oid = typrelid and relkind = 'c'))
+union all
+select 'STATISTICS', format('%%I.%%I', nspname, stxname)
+from pg_statistic_ext s join pg_namespace n on n.oid = stxnamespace where nspname = %(schema)s
 union all
 select case prokind when 'p' then 'PROCEDURE' when 'a' then 'AGGREGATE' else 'FUNCTION' end,
   format('%%I.%%I(%%s)', nspname, proname, pg_get_function_identity_arguments(p.oid))
 from pg_proc p join pg_namespace n on n.oid = pronamespace
-where nspname = %(schema)s and not exists (select from pg_depend d
-  where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'i')
+where nspname = %(schema)s
 """
 
 
@@ -132,7 +165,7 @@ def empty(session: Session, quarantine: Quarantine) -> int:
     """
     connection = session.connection
     rows = connection.execute(_CONTENT, {"schema": quarantine.schema}).fetchall()
-    for kind, name in rows:
+    for kind, name in sorted(rows, key=_functions_first):
         statement = f"ALTER {kind} {name} SET SCHEMA {quoted(quarantine.origin)}"
         connection.execute(statement.encode())
     connection.execute(f"DROP SCHEMA {quoted(quarantine.schema)}".encode())

@@ -7,7 +7,7 @@ from psycopg.rows import TupleRow
 
 from ...postgres.objects import QUARANTINE
 from ...postgres.session import Session, first_rows, translated
-from .needs import LINKS, PARTS, USES
+from .needs import LINKS, PARTS, PUBLICATIONS, USES
 
 Key = tuple[int, int]
 """An object's address in pg_depend: the OID of its catalog, and its own."""
@@ -73,6 +73,18 @@ class Other(NamedTuple):
     body: str
 
 
+class Publication(NamedTuple):
+    """What is published, to whom it may concern."""
+
+    key: Key
+    name: str
+    tables: Mapping[Key, int]
+    """Those that it names, by their entries; none when it is for all, or for schemas."""
+
+    schemas: tuple[Key, ...]
+    """The entries of those that it names."""
+
+
 class Edge(NamedTuple):
     """A foreign key, a view's or a default's use of a relation: ``user`` needs ``used``."""
 
@@ -100,6 +112,7 @@ class Source(NamedTuple):
     links: frozenset[tuple[Key, Key]]
     """What needs a type, a function or the rowtype of a relation, and is no part of a relation."""
 
+    publications: tuple[Publication, ...]
     extensions: tuple[str, ...]
     large_objects: int
     settings: tuple[tuple[str | None, str], ...]
@@ -194,9 +207,9 @@ def read(session: Session) -> Source:
     """
     with translated("looking at the source", remedy="Let the role read its catalogs."):
         path = "set local search_path = pg_catalog, pg_temp"
-        queries = (_RELATIONS, _OTHERS, _EDGES, PARTS, USES, LINKS, _REST)
+        queries = (_RELATIONS, _OTHERS, _EDGES, PARTS, USES, LINKS, PUBLICATIONS, _REST)
         session.connection.execute(f"savepoint source; {path}")
-        relations, others, edges, parts, uses, links, rest = (
+        relations, others, edges, parts, uses, links, published, rest = (
             session.connection.execute(query.encode()).fetchall() for query in queries
         )
         first_rows(session.connection, "rollback to source; release source")
@@ -213,6 +226,15 @@ def read(session: Session) -> Source:
         _pairs(parts),
         _pairs(uses),
         frozenset(((a, b), (c, d)) for a, b, c, d in links[0][0] or []),
+        tuple(
+            Publication(
+                (catalog, oid),
+                name,
+                {(entry, of): table for entry, of, table in tables},
+                tuple((entry, of) for entry, of in schemas),
+            )
+            for catalog, oid, name, tables, schemas in published[0][0] or []
+        ),
         tuple(extensions or ()),
         blobs,
         tuple((role, setting) for role, setting in settings or ()),

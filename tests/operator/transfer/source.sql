@@ -45,6 +45,7 @@ create function rpg_award_xp(hero text) returns text language sql as 'select her
 comment on function rpg_award_xp(int, int) is 'nothing depends on it';
 revoke execute on function rpg_award_xp(int, int) from public;
 grant execute on function rpg_award_xp(int, int) to rpg_reader;
+create function rpg_fits(rpg_class, rpg_level, rpg_span) returns bool language sql as 'select true';
 create procedure rpg_reset(inout done bool) language plpgsql as $$begin done := true; end$$;
 create function rpg_norm(text) returns text language sql immutable strict
   set search_path = public as 'select lower($1)';
@@ -277,6 +278,10 @@ alter table rpg_heroes disable trigger rpg_off;
 alter table rpg_heroes enable always trigger rpg_always;
 alter table rpg_heroes enable replica trigger rpg_replica;
 create publication rpg_pub for table rpg_guilds, rpg_prices with (publish = 'insert, update');
+create publication sso_pub for table sso_users;
+comment on publication sso_pub is 'of others';
+create publication sso_all for tables in schema public;
+alter publication rpg_pub add table sso_users;
 create publication everything for all tables;
 comment on publication rpg_pub is 'published';
 alter database postgres set search_path = "$user", public, "Odd schema.%", game;

@@ -23,7 +23,9 @@ OTHERS = (
     "party_summary",
     "rpgx_inventory",
     "sso_audit",
+    "sso_all",
     "sso_kind",
+    "sso_pub",
     "sso_secret()",
     "sso_tickets",
     "sso_users",
@@ -37,6 +39,7 @@ LEFT = {
     "rpg_v_users; Type: VIEW; Schema: public; Owner: postgres",
     "VIEW rpg_v_users; Type: COMMENT; Schema: public; Owner: postgres",
     "rpg_v_second; Type: VIEW; Schema: public; Owner: postgres",
+    "rpg_pub sso_users; Type: PUBLICATION TABLE; Schema: public; Owner: postgres",
 }
 """What the plan said that the target does not get."""
 
@@ -98,7 +101,8 @@ def move(
 
 def others(heading: str) -> bool:
     """Whether a heading in a dump is that of something that is not the service's."""
-    return heading.partition(";")[0].removeprefix("VIEW ").split(" ")[0] in OTHERS
+    name = heading.partition(";")[0].removeprefix("VIEW ").removeprefix("PUBLICATION ")
+    return name.split(" ")[0] in OTHERS
 
 
 def test_every_definition_arrives_word_for_word(move: Move) -> None:
@@ -107,7 +111,8 @@ def test_every_definition_arrives_word_for_word(move: Move) -> None:
     missing = move.entries - after
     assert {head for head, _ in missing if not others(head)} == LEFT
     assert {head.partition(";")[0].split(" ")[0] for head, _ in missing if others(head)} == {
-        *OTHERS
+        *OTHERS,
+        "PUBLICATION",  # its comment
     }
     assert after - move.entries == {}
 
@@ -198,12 +203,19 @@ def test_nothing_of_the_service_is_left_in_its_place(move: Move) -> None:
         "select count(*) from pg_class where starts_with(relname, 'rpg_') and relkind in ('r', 'p')"
     )
     assert move.world.value(f"{kept} and relnamespace = 'public'::regnamespace") == 0
+    for catalog, name in (("pg_type", "typ"), ("pg_proc", "pro"), ("pg_statistic_ext", "stx")):
+        left = (
+            f"select {name}name from {catalog} where {name}namespace = 'public'::regnamespace"  # noqa: S608  our own
+            f" and {name}name ~ '^_?(rpg|dnd)_'"
+        )
+        assert move.world.sql(left) == [], catalog
     assert move.world.left() == []
 
 
 def test_undo_brings_back_every_byte(move: Move) -> None:
     """After --undo the source is as before, the target is kept aside, and all can move again."""
     done = move.world.transfer("--undo", "--json")
+    assert not done.err, done.err
     assert (done.code, done.json["result"]) == (0, "undone")
     assert done.json["kept_database"] == f"{RPG_DB}__undone"
     assert move.world.databases() == {"postgres", f"{RPG_DB}__undone"}
