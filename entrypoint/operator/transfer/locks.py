@@ -1,5 +1,6 @@
 """The source's locks and its snapshot: what makes a transfer see every acknowledged row."""
 
+import zlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,9 @@ from .target import require_direct
 
 KEY: Final = 0x656E747279  # "entry"
 """Of the advisory lock in the source: one transfer at a time."""
+
+TARGET_KEY: Final = 0x656E74 << 32  # "ent"
+"""Of the advisory locks of targets, with the CRC of the target's name in its lower half."""
 
 TIMEOUT_S: Final = 10.0
 """Seconds to wait for the tables' locks; whoever comes later waits behind us meanwhile."""
@@ -95,7 +99,21 @@ def open_source(server: Server, database: str) -> Session:
         # We may be a superuser, and a database's own role may have put functions and a search_path
         # there that would be taken for the server's.
         session.connection.execute("set search_path = pg_catalog, pg_temp")
-        _lock(session)
+        _lock(session, KEY, f"from {database!r}")
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def open_target(server: Server, name: str) -> Session:
+    """A session that keeps others from moving anything to the target, from whatever source.
+
+    It is in the server's first maintenance database. Raises `TransferError` when somebody does.
+    """
+    session = server.open()
+    try:
+        _lock(session, TARGET_KEY | zlib.crc32(name.encode()), f"to {name!r}")
     except BaseException:
         session.close()
         raise
@@ -108,9 +126,10 @@ def patient(session: Session) -> None:
         session.connection.execute(_PATIENT)
 
 
-def _lock(session: Session) -> None:
+def _lock(session: Session, key: int, what: str) -> None:
     with translated("taking the transfer's lock", remedy="Start again."):
-        row = session.connection.execute("select pg_try_advisory_lock(%s)", [KEY]).fetchone()
+        query = "select pg_catalog.pg_try_advisory_lock(%s)"
+        row = session.connection.execute(query, [key]).fetchone()
         if row and row[0]:
             return
         holder = session.connection.execute(
@@ -119,11 +138,11 @@ def _lock(session: Session) -> None:
             " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s"
             " and l.database ="
             " (select oid from pg_catalog.pg_database where datname = current_database())",
-            [KEY >> 32, KEY & 0xFFFFFFFF],
+            [key >> 32, key & 0xFFFFFFFF],
         ).fetchone()
     pid, name, where, since = holder or ("unknown", "somebody", None, "an unknown time")
     raise TransferError(
-        f"another transfer from {session.database!r} is under way: pid {pid} ({name}, from "
+        f"another transfer {what} is under way: pid {pid} ({name}, from "
         f"{where or 'a local socket'}, since {since})",
         remedy="Wait until it is done.",
     )

@@ -1,52 +1,26 @@
 """The commands: plan, move, put back, remove."""
 
 from collections.abc import Callable, Collection
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import import_module
 from threading import Thread
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from ...environment import Environment
-from ...errors import TransferError
+from ...errors import EntrypointError, TransferError
 from ...postgres.session import Session, translated
 from . import elsewhere, folder, locks, offline, preflight, quarantine, run
 from . import target as target_module
 from . import tools as tools_module
 from .asked import Ends
+from .outcome import Prepared, describe, done
 from .plan import Plan
-from .preflight import Problem
 from .progress import Progress
-from .rows import Counted
-from .target import Target
 
 if TYPE_CHECKING:
-    from ..report import MovedObject, Transferred
-
-_KINDS: Final = {
-    "r": "table",
-    "p": "partitioned table",
-    "v": "view",
-    "m": "materialized view",
-    "S": "sequence",
-    "f": "foreign table",
-}
-
-
-class Prepared(NamedTuple):
-    """A plan, what stands in its way, and what it runs with."""
-
-    plan: Plan
-    target: Target
-    tools: tools_module.Tools
-    problems: list[Problem]
-    superuser: bool
-    without: list[str]
-
-    def refused(self, allowed: Collection[str]) -> list[Problem]:
-        """What was not agreed to."""
-        return [each for each in self.problems if not (each.allowable and each.name in allowed)]
+    from ..report import Transferred
 
 
 def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
@@ -106,70 +80,7 @@ def move(
         ends.options.checksum,
     )
     moved = work.go(session)
-    answer = describe(ends, prepared._replace(plan=plan))
-    counted = {each.relation.label(): each for each in moved.counted}
-    name, service = prepared.target.name, ends.service.name
-    return answer.model_copy(
-        update={
-            "result": "moved",
-            "objects": [_counted(each, counted.get(each.object)) for each in answer.objects],
-            "left_out": moved.left,
-            "facts": moved.facts,
-            "durations_s": progress.durations,
-            "quarantine": moved.quarantine,
-            "kept_database": moved.kept,
-            "url": prepared.target.server.conninfo.with_database(name).safe(),
-            "next": [
-                f"entrypoint url {service} --env --show-password",
-                f"entrypoint verify --service {service}",
-                f"entrypoint transfer {service} --undo",
-                f"entrypoint transfer {service} --drop-quarantine",
-            ],
-        }
-    )
-
-
-def _counted(each: "MovedObject", counted: Counted | None) -> "MovedObject":
-    if counted is None:
-        return each
-    return each.model_copy(update={"rows": counted.rows, "checksum": counted.checksum})
-
-
-def describe(ends: Ends, prepared: Prepared) -> "Transferred":
-    """The plan as an answer."""
-    from ..report import MovedObject, Obstacle
-
-    plan = prepared.plan
-    return ends.answer(
-        "planned",
-        objects=[
-            MovedObject(
-                kind=_KINDS[each.kind],
-                object=each.label(),
-                reason=plan.moving[each.oid],
-                rows=each.rows if each.kind in "rm" else None,
-                size_bytes=each.size_bytes,
-            )
-            for each in plan.relations
-        ],
-        along=[f"{each.kind.lower()} {each.identity}" for each in plan.carried],
-        extensions=list(plan.source.extensions),
-        settings=[setting for _, setting in plan.source.settings],
-        large_objects=plan.source.large_objects,
-        stays=sorted(each.label() for each in plan.staying),
-        obstacles=[
-            Obstacle(
-                name=each.name,
-                message=each.message,
-                remedy=each.remedy,
-                allowable=each.allowable,
-                allowed=each.allowable and each.name in ends.options.allowed,
-            )
-            for each in prepared.problems
-        ],
-        size_bytes=plan.size_bytes,
-        estimate_s=plan.estimate_s,
-    )
+    return done(ends, prepared._replace(plan=plan), moved, progress.durations)
 
 
 def begin(session: Session) -> None:
@@ -228,12 +139,31 @@ def transfer(
         # What the answer needs (pydantic, rich) is loaded while the tools and the server work.
         Thread(target=import_module, args=("entrypoint.operator.show",)).start()
         if not ends.options.offline:
-            return move(session, ends, prepared, progress)
+            with closing(locks.open_target(ends.target, ends.service.database)):
+                return move(session, ends, prepared, progress)
+    return _offline(ends, prepared, progress)
+
+
+def _offline(ends: Ends, prepared: Prepared, progress: Progress) -> "Transferred":
+    """Copy, and move from the copy.
+
+    The session that keeps others from the target may be in the source, where nobody may be while it
+    is copied, and nobody comes meanwhile. Whoever came first after that has the target.
+    """
+    source, database = ends.options.database, ends.service.database
+    with closing(locks.open_target(ends.target, database)):
+        pass
     try:
         with progress.of("copy"):
-            since = offline.copy(ends.source, ends.options.database, prepared.target)
-        with closing(locks.open_source(ends.source, ends.options.database)) as session:
-            return move(session, ends, prepared, progress, since)
+            since = offline.copy(ends.source, source, prepared.target)
     except BaseException:
-        target_module.clean(ends.target, prepared.target.incoming)
+        with suppress(EntrypointError), closing(locks.open_target(ends.target, database)):
+            target_module.clean(ends.target, prepared.target.incoming)
         raise
+    with closing(locks.open_target(ends.target, database)):
+        try:
+            with closing(locks.open_source(ends.source, source)) as session:
+                return move(session, ends, prepared, progress, since)
+        except BaseException:
+            target_module.clean(ends.target, prepared.target.incoming)
+            raise

@@ -134,6 +134,26 @@ def test_two_at_once_are_one_and_a_refusal(small: World) -> None:
     assert first.wait() == 0, first.output
 
 
+@pytest.mark.parametrize("words", [(), ("--offline",)], ids=["online", "offline"])
+def test_two_sources_at_once_are_one_and_a_refusal(small: World, words: tuple[str, ...]) -> None:
+    """Whoever moves to the same target from another database is told who, and harms nothing."""
+    small.sql("create database elsewhere")
+    small.sql("create table rpg_others (id int); insert into rpg_others values (1)", "elsewhere")
+    first = small.start()
+    first.until("transfer.phase_started", phase="restore")
+    first.signal(signal.SIGSTOP)
+    try:
+        second = small.transfer("--from", "elsewhere", *words)
+    finally:
+        first.signal(signal.SIGCONT)
+    assert second.code == 10
+    assert f"another transfer to {RPG_DB!r} is under way: pid" in second.err
+    assert first.wait() == 0, first.output
+    assert small.value("select count(*) from rpg_items", RPG_DB) == 500
+    assert small.value("select count(*) from rpg_others", "elsewhere") == 1
+    assert small.left() == []
+
+
 def test_nobody_agrees_without_a_terminal(small: World) -> None:
     """A move, an undo and a removal that nobody agreed to do nothing and end with 10."""
     words = ["transfer", RPG]
