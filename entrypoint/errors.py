@@ -58,7 +58,7 @@ class SettingsError(EntrypointError):
 
 
 class UnreachableError(EntrypointError):
-    """The server was not ready before the deadline; starting again later may help."""
+    """The server, or a gate, was not ready before the deadline; starting again later may help."""
 
     exit_code = 4
 

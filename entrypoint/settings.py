@@ -64,7 +64,6 @@ class Settings(NamedTuple):
     @property
     def budget_s(self) -> float:
         """Seconds after which a start is over at the latest, if each wait takes its whole time."""
-        budget_s = max((gate.timeout_s for gate in self.gates), default=0.0)
         steps = {"push": self.push.timeout_s, "seed": self.seed.timeout_s}
         if self.seed.lookup:
             steps["seed"] += self.seed.lookup.timeout_s
@@ -74,7 +73,8 @@ class Settings(NamedTuple):
         ):
             commands["seed"] = ()
         if self.skip >= steps.keys():
-            return budget_s
+            return 0.0
+        budget_s = max((gate.timeout_s for gate in self.gates), default=0.0)
         budget_s += self.wait_timeout_s + self.lock_timeout_s
         run = [step for step in STEPS if commands[step] and step not in self.skip]
         return budget_s + sum(steps[step] for step in run)

@@ -51,13 +51,15 @@ class Unanswered(Exception):  # noqa: N818  not a failure of the start: most are
     ``text`` says why, for people, without the URL's query, user or password. ``permanent`` is for
     what no waiting heals: a URL that no request can be sent to, and a certificate of a trusted
     issuer for another name. One of an unknown issuer, or past its time, may be what a reverse
-    proxy shows until it has its own.
+    proxy shows until it has its own. ``absent`` is for a server that does not listen, or not to
+    us: connections are refused, or nothing comes back in time.
     """
 
-    def __init__(self, text: str, *, permanent: bool = False) -> None:
+    def __init__(self, text: str, *, permanent: bool = False, absent: bool = False) -> None:
         super().__init__(text)
         self.text = text
         self.permanent = permanent
+        self.absent = absent
 
 
 def ask(url: str, timeout_s: float) -> Answer:
@@ -240,7 +242,7 @@ def _failed(error: Exception, timeout_s: float) -> Unanswered:
 def _unreached(error: OSError, timeout_s: float) -> Unanswered:
     """What an exception of the system or of TLS means."""
     if isinstance(error, TimeoutError):
-        return Unanswered(f"no answer within {timeout_s:.2g} s")
+        return Unanswered(f"no answer within {timeout_s:.2g} s", absent=True)
     code = getattr(error, "verify_code", None)
     if code is not None:
         text = f"TLS: certificate not trusted: {getattr(error, 'verify_message', '')}"
@@ -248,4 +250,5 @@ def _unreached(error: OSError, timeout_s: float) -> Unanswered:
     reason = getattr(error, "reason", None)  # an ssl.SSLError's, such as WRONG_VERSION_NUMBER
     if reason:
         return Unanswered(f"TLS: {reason.lower().replace('_', ' ')}")
-    return Unanswered((error.strerror or str(error)).lower())
+    absent = isinstance(error, ConnectionRefusedError | FileNotFoundError)
+    return Unanswered((error.strerror or str(error)).lower(), absent=absent)

@@ -1,4 +1,4 @@
-"""The container start, in order: settings, wait, database, push, seed, handoff."""
+"""The container start, in order: settings, gates, wait, database, push, seed, handoff."""
 
 import time
 from functools import partial
@@ -48,9 +48,14 @@ def _prepare(plan: Plan) -> None:
     config = plan.config
     target = config.direct or config.database
     if target is None or config.skip >= set(STEPS):
-        for name in ("wait", "database", *STEPS):
+        for name in (*(["gates"] if config.gates else []), "wait", "database", *STEPS):
             log.event("info", f"{name}.skipped", reason="ENTRYPOINT_SKIP")
         return
+    if config.gates:
+        from . import gates  # no start pays for what it does not name
+
+        with step("gates", count=len(config.gates)):
+            gates.wait(config.gates, config.service)
     forget_libpq_variables()
     name = sessions.application_name(config.service)
     connect = partial(open_session, application_name=name)
@@ -107,6 +112,4 @@ def _load(environ: Environment) -> Plan:
             reason=config.health_problem,
             remedy="Set the variable, or give it a default as in ${PORT:-4001}.",
         )
-    if config.gates:
-        log.event("warning", "gates.skipped", count=len(config.gates), reason="not waited for yet")
     return Plan.of(config)

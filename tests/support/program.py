@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 TIMEOUT_S = 30.0
 
@@ -176,12 +177,22 @@ def group(pid: int) -> list[int]:
     return members
 
 
-def toml(sections: Mapping[str, Mapping[str, object]], **top: object) -> str:
-    """A settings file; JSON's texts, numbers and lists are TOML's too."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]
+def toml(
+    sections: Mapping[str, Mapping[str, object] | Sequence[Mapping[str, object]]], **top: object
+) -> str:
+    """A settings file; JSON's texts, numbers and lists are TOML's too. A list is `[[tables]]`."""
+    lines = _keys(top)
     for name, section in sections.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+        if isinstance(section, Mapping):
+            lines += [f"[{name}]", *_keys(section)]
+            continue
+        for row in section:
+            lines += [f"[[{name}]]", *_keys(row)]
     return "\n".join(lines) + "\n"
+
+
+def _keys(section: Mapping[str, object]) -> list[str]:
+    return [f"{key} = {json.dumps(value)}" for key, value in section.items()]
 
 
 def words(argv: Sequence[str]) -> list[str]:

@@ -183,7 +183,7 @@ def test_a_webhook_s_url_is_a_secret(tmp_path: Path) -> None:
     ("toml", "variables", "budget_s"),
     [
         ("", {}, 300 + 900),
-        ("", {"ENTRYPOINT_SKIP": "push,seed"}, 0),
+        ("[[gates]]\nurl = 'tcp://a:1'", {"ENTRYPOINT_SKIP": "push,seed"}, 0),
         ("[push]\ncommand = 'x'\n[seed]\ncommand = 'x'", {}, 300 + 900 + 600),
         ("[push]\ncommand = 'x'", {"ENTRYPOINT_SKIP": "push"}, 300 + 900),
         (

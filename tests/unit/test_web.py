@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import time
+import warnings
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -214,8 +216,16 @@ def test_a_port_that_speaks_plain_http(site: Site) -> None:
     assert not failure.permanent
 
 
-# httpcore 1.0.9 leaves a socket whose connect fails to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.fixture
+def unclosed() -> Iterator[None]:
+    """Httpcore 1.0.9 leaves a Unix socket whose connect fails to the garbage collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
+@pytest.mark.usefixtures("unclosed")
 def test_a_socket(tmp_path: Path) -> None:
     """http+unix asks at a socket, for the path and the query."""
     path = tmp_path / "x.sock"
