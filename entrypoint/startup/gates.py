@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
-from .. import log, urls, web
+from .. import log, phase, urls, web
 from ..backoff import Backoff, Reminder
 from ..errors import RefusedError, UnreachableError
 from ..sections import Gate
@@ -141,6 +141,7 @@ class _Wait:
             )
 
     def _remind(self) -> None:
+        phase.detail(f"{self._url}: {self._shut.cause}")
         hint = self._hint()
         news = bool(hint) and not self._hinted
         if not self._reminder.due(time.monotonic()) and not news:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.process.test_health import health
 from tests.process.test_rails import imported
 from tests.support.program import python
 from tests.support.site import CA, HANG, Answer, Site, dripping, http
@@ -118,6 +120,18 @@ def test_a_gate_that_opens_late(stage: Stage, port: int) -> None:
     }
     assert len(program.all("gate.retry_scheduled")) == 1
     assert "canary" not in program.output
+
+
+def test_a_probe_shows_the_gate(stage: Stage, port: int) -> None:
+    """A platform's deployment log has the gate and its cause, less what is private."""
+    stage.environ["ENTRYPOINT_STATE_DIR"] = str(stage.directory)
+    program = start(stage, f"http://ada:canary@127.0.0.1:{port}/?canary")
+    program.until("gate.retry_scheduled")
+    found = health(stage.directory)
+
+    cause = rf"http://127\.0\.0\.1:{port}/: connection refused"
+    assert re.fullmatch(rf"starting: gates \d+ s \({cause}\)", found.line), found
+    assert found.code == 1
 
 
 def test_gates_are_waited_for_at_once(stage: Stage) -> None:
