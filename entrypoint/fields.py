@@ -9,6 +9,9 @@ from . import log, services
 
 MAX_SECONDS: Final = 7 * 86400.0
 
+UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""What a tenant looks like."""
+
 STEPS: Final = ("push", "seed")
 """What ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
 

@@ -5,7 +5,6 @@ environment); a variable wins over the file. All problems are found before any i
 no message quotes a secret.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,15 +12,13 @@ from typing import Final, NamedTuple
 from . import endpoints, services
 from .environment import Environment
 from .errors import SettingsError
-from .fields import OUR_SECRETS, STEPS, shortened
+from .fields import OUR_SECRETS, STEPS, UUID, shortened
 from .postgres.conninfo import Conninfo
 from .sections import Gate, Lookup, Push, Seed, Verify
 from .sources import Sources
 
 DEFAULT_PUSH: Final = ("node", "push-db.js")
 """The push where no file and no variable names one, if the second word is a file."""
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Settings(NamedTuple):
@@ -221,7 +218,7 @@ class _Reading:
         command: tuple[str, ...] = get("seed.command", default=())
         when = get("seed.when", default=registered.seed if registered else "tenant")
         tenant = self.environ.get("SEED_TENANT_ID") or None
-        if tenant and not _UUID.fullmatch(tenant):
+        if tenant and not UUID.fullmatch(tenant):
             self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
         needs_tenant = when == "always" and any("{tenant_id}" in word for word in command)
         if needs_tenant and not tenant and not lookup and not skipped:

@@ -100,6 +100,11 @@ class Ledger(NamedTuple):
         """With a tenant's seed."""
         return self._replace(seeds={**self.seeds, tenant: (fingerprint, at)})
 
+    def tenant(self, fingerprint: str) -> str | None:
+        """Who was seeded with this fingerprint; the latest, if several were."""
+        seeded = [(at, tenant) for tenant, (by, at) in self.seeds.items() if by == fingerprint]
+        return max(seeded)[1] if seeded else None
+
     def lost(self, losses: Losses) -> "Ledger":
         """With what one more push lost."""
         return self._replace(losses=(*self.losses, losses)[-MAX_LOSSES:])

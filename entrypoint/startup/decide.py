@@ -21,6 +21,8 @@ class Decision(NamedTuple):
 
     verdict: Verdict
     reason: str
+    tenant: str | None = None
+    """Whom a seed is for, as far as it is known without a lookup."""
 
     @property
     def runs(self) -> bool:
@@ -56,13 +58,16 @@ def push(
     return Decision(Verdict.RUN, "changed")
 
 
-def seed(ledger: Ledger, key: str, fingerprint: str | None, *, forced: bool) -> Decision:
-    """Whether to seed: skipped only if the ledger has this tenant with this seed's fingerprint."""
+def seed(ledger: Ledger, key: str | None, fingerprint: str | None, *, forced: bool) -> Decision:
+    """Whether to seed: skipped only if the ledger has this tenant with this seed's fingerprint.
+
+    ``key`` is None for a tenant that has to be looked up, because the ledger has none with it.
+    """
     if forced:
         return Decision(Verdict.RUN, "forced")
     if fingerprint is None:
         return Decision(Verdict.RUN, UNPROVABLE)
-    seeded = ledger.seeds.get(key)
+    seeded = ledger.seeds.get(key) if key else next(iter(ledger.seeds.values()), None)
     if seeded is None:
         return Decision(Verdict.RUN, "first")
     if seeded[0] != fingerprint:
@@ -73,7 +78,8 @@ def seed(ledger: Ledger, key: str, fingerprint: str | None, *, forced: bool) -> 
 def tell_skipped(step: str, decision: Decision, ledger: Ledger) -> None:
     """Log why a step is skipped; an older release is a warning that says what it is older than."""
     if decision.reason is not OLDER or ledger.last is None:
-        log.event("info", f"{step}.skipped", reason=decision.reason)
+        fields = {"tenant_id": decision.tenant} if decision.tenant else {}
+        log.event("info", f"{step}.skipped", reason=decision.reason, **fields)
         return
     last = ledger.last
     log.event(

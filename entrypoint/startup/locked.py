@@ -188,7 +188,7 @@ def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connec
     config, held = plan.config, record.held
     assert config.database is not None  # noqa: S101  there is a session in it
     with step("seed", reason=decision.reason) as fields:
-        fields["tenant_id"] = config.seed.tenant
+        tenant = fields["tenant_id"] = decision.tenant or _tenant(plan, held, connect)
         around = child.Surroundings(
             held,
             config.service_environment,
@@ -198,9 +198,22 @@ def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connec
             # With a direct URL beside it, this one is there for a pooler.
             pooled=held.session.pooled or config.direct is not None,
             lock_timeout_s=config.push.lock_timeout_s,
+            # Where it was not looked up, the variable is there already.
+            added={"SEED_TENANT_ID": tenant} if tenant and config.seed.lookup else {},
         )
-        fields.update(seed.run(config.seed, held.session, around))
-        record.ledger = record.ledger.seeded(plan.tenant, plan.seed_fingerprint or "", _now())
+        fields.update(seed.run(plan.seeds(tenant), held.session, around))
+        record.ledger = plan.seeded(record.ledger, tenant, _now())
+
+
+def _tenant(plan: Plan, held: lock.Held, connect: wait.Connect) -> str | None:
+    """Whom the lookup finds; None without one."""
+    config = plan.config
+    server = config.admin or config.direct or config.database
+    if not config.seed.lookup or server is None:
+        return None
+    from . import tenant  # no seed without a lookup pays for it
+
+    return tenant.find(config.seed.lookup, server, connect, held.check)
 
 
 def _session(conninfo: Conninfo, connect: wait.Connect, timeout_s: float) -> Session:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from .. import inputs
 from ..errors import SettingsError
 from ..fields import STEPS
-from ..postgres.ledger import Found
+from ..postgres.ledger import Found, Ledger
 from ..postgres.session import Session
+from ..sections import Seed
 from ..settings import Settings
 from . import decide
 from .decide import Decision, Verdict
@@ -62,21 +63,35 @@ class Plan(NamedTuple):
         """Whether to seed; asks the session for ``seed.check`` where the ledger has the tenant."""
         if reason := _not_at_all("seed", self.config):
             return Decision(Verdict.SKIP, reason)
-        seed = self.config.seed
+        seed, fingerprint = self.config.seed, self.seed_fingerprint
         forced = "seed" in self.config.force
-        decision = decide.seed(found.ledger, self.tenant, self.seed_fingerprint, forced=forced)
+        tenant = seed.tenant
+        if seed.lookup and fingerprint and not forced:
+            # Whom a lookup found is as true as that it was seeded: nobody is asked again.
+            tenant = found.ledger.tenant(fingerprint)
+        key = None if seed.lookup and tenant is None else _key(tenant)
+        decision = decide.seed(found.ledger, key, fingerprint, forced=forced)
+        decision = decision._replace(tenant=tenant)
         if decision.runs or seed.check is None:
             return decision
         from .check import is_there  # no start without one pays for it
 
-        if is_there(session, seed.check, seed.tenant):
+        if is_there(session, seed.check, tenant):
             return decision
-        return Decision(Verdict.RUN, "seed.check found no row")
+        return Decision(Verdict.RUN, "seed.check found no row", tenant)
 
-    @property
-    def tenant(self) -> str:
-        """The ledger's key for the seed: the tenant, or a dash where there is none."""
-        return (self.config.seed.tenant or "-").lower()  # a UUID's case says nothing
+    def seeds(self, tenant: str | None) -> Seed:
+        """The seed for the tenant that was found."""
+        return self.config.seed._replace(tenant=tenant)
+
+    def seeded(self, ledger: Ledger, tenant: str | None, at: str) -> Ledger:
+        """The ledger with this tenant's seed."""
+        return ledger.seeded(_key(tenant), self.seed_fingerprint or "", at)
+
+
+def _key(tenant: str | None) -> str:
+    """The ledger's key for a seed: the tenant, or a dash where there is none."""
+    return (tenant or "-").lower()  # a UUID's case says nothing
 
 
 def _not_at_all(step: str, config: Settings) -> str | None:
@@ -88,7 +103,8 @@ def _not_at_all(step: str, config: Settings) -> str | None:
         return "seed.when is never"
     if not command:
         return f"no {step}.command"
-    if step == "seed" and config.seed.when == "tenant" and config.seed.tenant is None:
+    seed = config.seed
+    if step == "seed" and seed.when == "tenant" and not seed.tenant and not seed.lookup:
         return "SEED_TENANT_ID is not set"
     return None
 
@@ -101,6 +117,9 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     words = [*part.command]
     if step == "push":  # a new extension is created where the push is, so it must not be skipped
         words += [f"extension {name}" for name in config.extensions]
+    elif lookup := config.seed.lookup:  # another question may find another tenant
+        asked = (lookup.url, lookup.field) if lookup.url else (lookup.database, lookup.query)
+        words += ["tenant_lookup", *map(str, asked)]
     if not part.inputs:
         return inputs.fingerprint([*words, config.release], (), ".") if config.release else None
     try:
