@@ -13,22 +13,31 @@ if TYPE_CHECKING:
 BUG: Final = 1
 USAGE: Final = 2
 
+STARTS: Final = ("run", "prepare")
+"""The commands of containers; the others are people's, who see for themselves."""
+
 CLEAR: Final = "\x1b[H\x1b[2J"
 """What empties a terminal."""
 
 
 def main(arguments: list[str]) -> int:
     """Run a command and return its exit code; does not return when a service was started."""
+    failure: EntrypointError | Terminated | Exception
     _configure_log()
     try:
         return _dispatch(arguments)
     except (EntrypointError, Terminated) as error:
         _report(error)
-        return error.exit_code
+        failure, code = error, error.exit_code
     except Exception as error:  # noqa: BLE001  the boundary: a bug must be seen, and masked
         log.crash(error)
         phase.failed("entrypoint", BUG, f"a bug: {type(error).__name__}: {error}")
-        return BUG
+        failure, code = error, BUG
+    if arguments[0] in STARTS:
+        from . import notify  # only a start that failed pays for it
+
+        notify.tell(failure, code)
+    return code
 
 
 def _configure_log() -> None:
@@ -50,7 +59,7 @@ def _dispatch(arguments: list[str]) -> int:
         except SystemExit as stop:  # argparse's own, after its message
             return USAGE if stop.code else 0
         command, argv = parsed.command, getattr(parsed, "argv", [])
-        if command not in ("run", "prepare"):
+        if command not in STARTS:
             return _operate(parsed)
     from .startup import start
 
@@ -125,11 +134,8 @@ def _report(error: EntrypointError | Terminated) -> None:
     if error.elapsed_s is not None:
         fields["elapsed_s"] = error.elapsed_s
     if isinstance(error, Terminated):
-        import signal
-
-        message = f"ended by {signal.Signals(error.signum).name}"
-        phase.failed(error.step, error.exit_code, message)
-        log.event("warning", f"{error.step}.failed", error=message, **fields)
+        phase.failed(error.step, error.exit_code, error.message)
+        log.event("warning", f"{error.step}.failed", error=error.message, **fields)
         return
     phase.failed(error.step, error.exit_code, error.message)
     log.event(

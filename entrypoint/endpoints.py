@@ -1,8 +1,10 @@
 """What the settings say of others than PostgreSQL: gates, health, the tenant, the webhook."""
 
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from . import log, urls
+from .environment import Environment
 from .fields import GATE_KEYS, BadValueError, seconds, shortened, text
 from .sections import Gate, Lookup
 from .sources import Sources
@@ -19,6 +21,14 @@ class Endpoints(NamedTuple):
     """Why a probe cannot know where to ask, although a URL is named."""
 
     lookup: Lookup | None
+
+
+class Webhook(NamedTuple):
+    """Who hears of a start that failed, and which start that was."""
+
+    url: str
+    service: str | None
+    release: str | None
 
 
 def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
@@ -47,6 +57,13 @@ def _health(sources: Sources) -> tuple[str | None, str | None]:
     except urls.UnsetError as problem:
         return None, f"{where} {problem}"
     return _url(sources, where, url), None
+
+
+def webhook(environ: Environment, directory: Path) -> Webhook | None:
+    """The webhook where one can be read, whatever is wrong with the other settings."""
+    sources = Sources(environ, directory)
+    url = notify_url(sources)
+    return Webhook(url, sources.service, sources.release) if url else None
 
 
 def _where(sources: Sources, key: str) -> str:

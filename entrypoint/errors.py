@@ -118,6 +118,13 @@ class Terminated(BaseException):
         self.signum = signum
 
     @property
+    def message(self) -> str:
+        """What happened, for people."""
+        import signal
+
+        return f"ended by {signal.Signals(self.signum).name}"
+
+    @property
     def exit_code(self) -> int:
         """128+n, as shells and container runtimes report it."""
         return 128 + self.signum

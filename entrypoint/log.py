@@ -7,6 +7,7 @@ stops a start.
 import os
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -29,6 +30,11 @@ _KEYWORD = re.compile(
     r"(?i)(password\s*=\s*)"
     r"('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|(?:[^\s&\"'`\\]|\\.)+)"
 )
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+_last: deque[str] = deque(maxlen=20)
+"""The last lines as they were written."""
 
 _secrets: set[str] = set()
 _pattern: re.Pattern[str] | None = None
@@ -98,13 +104,14 @@ def _without_password(match: re.Match[str]) -> str:
     return f"{url[: begin.end()]}{MASK}@{location}" if begin else match[0]
 
 
-def _masked(value: object) -> object:
+def masked(value: object) -> object:
+    """The same value, every text in it masked."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
-        return {key: _masked(item) for key, item in value.items()}
+        return {key: masked(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_masked(item) for item in value]
+        return [masked(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
     return mask(str(value))
@@ -114,7 +121,7 @@ def _mask_event(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for key in event:
-        event[key] = _masked(event[key])
+        event[key] = masked(event[key])
     return event
 
 
@@ -130,6 +137,7 @@ class _Stderr:
     """Writes whole lines to descriptor 2, and gives up silently: a start outlives its log."""
 
     def write(self, text: str) -> None:
+        _last.append(text)
         data = text.encode("utf-8", "backslashreplace")
         try:
             while data:
@@ -171,6 +179,11 @@ def configure(*, form: str | None, level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=_Stderr()),
         cache_logger_on_first_use=False,
     )
+
+
+def last_lines() -> list[str]:
+    """The last 20 lines of the log, masked as they were written, without a terminal's colours."""
+    return [_COLOURS.sub("", line.rstrip("\n")) for line in _last]
 
 
 def bind(**context: object) -> None:

@@ -117,7 +117,7 @@ class _Reading:
             service=name,
             registered=row,
             registry=self.registry,
-            release=self._release(),
+            release=self.sources.release,
             database=database,
             direct=direct,
             admin=admin,
@@ -142,10 +142,8 @@ class _Reading:
         )
 
     def _service(self) -> tuple[str | None, services.Service | None]:
-        options = self.sources.from_environment
-        named = options.get("ENTRYPOINT_SERVICE") or self.sources.from_file.get("service")
-        name = named or self.environ.get("SERVICE_NAME") or None
-        path = options.get("ENTRYPOINT_SERVICES")
+        name = self.sources.service
+        path = self.sources.from_environment.get("ENTRYPOINT_SERVICES")
         try:
             if path:
                 self.registry = services.load(self.sources.directory / path)
@@ -190,11 +188,6 @@ class _Reading:
         named = self.sources.from_environment.get("ENTRYPOINT_MAINTENANCE_DATABASE")
         name = named or (admin.database if admin else "")
         return (name,) if name else ("postgres", "defaultdb")
-
-    def _release(self) -> str | None:
-        commit = self.environ.get("SOURCE_COMMIT") or None
-        named: str | None = self.sources.from_environment.get("ENTRYPOINT_RELEASE")
-        return named or (commit if commit != "unknown" else None)
 
     def _push(self) -> Push:
         get = self.sources.get

@@ -117,6 +117,19 @@ class Sources:
         """What a key of the file was set to; its variable wins."""
         return self.from_environment.get(variable(key), self.from_file.get(key, default))
 
+    @property
+    def service(self) -> str | None:
+        """The service's name."""
+        named = self.from_environment.get("ENTRYPOINT_SERVICE") or self.from_file.get("service")
+        return named or self.environ.get("SERVICE_NAME") or None
+
+    @property
+    def release(self) -> str | None:
+        """The image's version."""
+        commit = self.environ.get("SOURCE_COMMIT") or None
+        named: str | None = self.from_environment.get("ENTRYPOINT_RELEASE")
+        return named or (commit if commit != "unknown" else None)
+
     def secret(self, name: str) -> str:
         """The value of a secret, or the content of the file that its ``_FILE`` twin names."""
         value, path = self.environ.get(name, ""), self.environ.get(f"{name}_FILE", "")
