@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         log.crash(error)
         phase.failed("entrypoint", BUG, f"a bug: {type(error).__name__}: {error}")
         failure, code = error, BUG
-    if arguments[0] in STARTS:
+    if arguments[:1] and arguments[0] in STARTS:
         from . import notify  # only a start that failed pays for it
 
         notify.tell(failure, code)
