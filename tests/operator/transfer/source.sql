@@ -177,7 +177,12 @@ create table rpg_doubles (a int, b text);
 insert into rpg_doubles values (1, 'x'), (1, 'x'), (null, null), (null, ''), (1, 'x');
 create unlogged table rpg_cache (k text primary key, v jsonb);
 insert into rpg_cache values ('a', '{"b": [1, 2.50, null]}');
+select :SERVER_VERSION_NUM >= 180000 as has_virtual \gset
+\if :has_virtual
 create table rpg_virtual (a int, b int generated always as (a * 2) virtual);
+\else
+create table rpg_virtual (a int, b int generated always as (a * 2) stored);
+\endif
 insert into rpg_virtual values (1), (2);
 create table rpg_granted (id int);
 grant select on rpg_granted to rpg_reader;
