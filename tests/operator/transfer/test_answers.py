@@ -134,6 +134,19 @@ def test_two_at_once_are_one_and_a_refusal(small: World) -> None:
     assert first.wait() == 0, first.output
 
 
+def test_tools_older_than_the_server_are_refused(small: World, tmp_path: Path) -> None:
+    """Both versions are told before anything is locked or made, and what to install."""
+    for name in ("pg_dump", "pg_restore"):
+        tool = tmp_path / name
+        tool.write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 9.6.24'\n")
+        tool.chmod(0o755)
+    refused = small.transfer(environ={"PG_BINDIR": str(tmp_path)})
+    assert refused.code == 10
+    assert "pg_dump is of version 9" in refused.failed()["error"]
+    assert "PG_BINDIR" in refused.failed()["remedy"]
+    assert (small.databases(), small.left()) == ({"postgres"}, [])
+
+
 @pytest.mark.parametrize("words", [(), ("--offline",)], ids=["online", "offline"])
 def test_two_sources_at_once_are_one_and_a_refusal(small: World, words: tuple[str, ...]) -> None:
     """Whoever moves to the same target from another database is told who, and harms nothing."""
