@@ -17,7 +17,7 @@ UV_VENV := .cache/uv
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test bench lint requirements clean
-.PHONY: image image-slim image-alpine image-operator wheels test-docker
+.PHONY: image image-slim image-alpine image-operator wheels test-docker bench-docker
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ BUILD_IMAGE = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) \
 
 test-docker: .venv/package image ## build the images and run the tests that need a container engine
 	$(BIN)/pytest -m docker tests/docker $(ARGS)
+
+bench-docker: .venv/package image ## what a start costs inside a container
+	$(BIN)/python bench/bench.py --docker $(ARGS)
 
 requirements: $(UV_VENV)/bin/uv ## pin requirements/*.txt again; ARGS=--upgrade takes newer versions
 	$(UV_VENV)/bin/uv pip compile $(COMPILE) -o requirements/runtime.txt pyproject.toml

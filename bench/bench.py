@@ -13,7 +13,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import health, inside, operators, replicas, schema, starts, today, transfer
+from bench import (
+    containers,
+    health,
+    inside,
+    operators,
+    replicas,
+    schema,
+    starts,
+    today,
+    transfer,
+)
 from bench.measure import BenchError, Row, SkippedError, markdown
 from bench.world import World
 
@@ -30,6 +40,10 @@ ROWS: dict[str, Callable[[World], list[Row]]] = {
     "operators": operators.operators,
     "transfer": transfer.transfer,
 }
+DOCKER_ROWS: dict[str, Callable[[World], list[Row]]] = {
+    "inside": containers.inside,
+    "run": containers.run,
+}
 IMPORTS = "imports"
 
 
@@ -41,7 +55,7 @@ def main() -> int:
     failed = False
     with World.open(options.runs) as world:
         say(world.description())
-        for name, measure in ROWS.items():
+        for name, measure in (DOCKER_ROWS if options.docker else ROWS).items():
             if chosen.search(name):
                 sys.stderr.write(f"measuring: {name}\n")
                 try:
@@ -55,7 +69,7 @@ def main() -> int:
         head = ["what", "ours", "other", "ratio", "runs", "bound"]
         if rows:
             say(markdown(head, [row.cells() for row in rows]))
-        if chosen.search(IMPORTS):
+        if chosen.search(IMPORTS) and not options.docker:
             say(inside.imports(world))
     missed = any(row.met is False for row in rows)
     return int(failed or (missed and options.strict))
@@ -76,6 +90,9 @@ def _options() -> argparse.Namespace:
         help="of each cheap row (default 15); the others get fewer in proportion",
     )
     parser.add_argument("--only", default="", metavar="PATTERN", help=f"of the rows {names}")
+    parser.add_argument(
+        "--docker", action="store_true", help="the rows that need an engine instead"
+    )
     parser.add_argument("--strict", action="store_true", help="exit 1 if a bound is missed")
     return parser.parse_args()
 

@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engine import PAYLOADS, built, docker, unique
+from tests.support.engine import PAYLOADS, built, docker, two_lines, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-LINES = """
-FROM {base}
-COPY --from={payload} /opt/entrypoint /opt/entrypoint
-ENTRYPOINT ["/opt/entrypoint/bin/entrypoint", "run", "--"]
-"""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
@@ -34,10 +28,7 @@ def service_images() -> Iterator[dict[str, str]]:
     """An image by base: the base, and the two lines."""
     with ExitStack() as stack:
         yield {
-            base: stack.enter_context(
-                built(None, dockerfile=LINES.format(base=base, payload=payload))
-            )
-            for base, payload in PAYLOADS.items()
+            base: stack.enter_context(built(None, dockerfile=two_lines(base))) for base in PAYLOADS
         }
 
 

@@ -31,6 +31,15 @@ PAYLOADS = {
 """Each base image of the services, and the payload for its libc."""
 
 
+def two_lines(base: str) -> str:
+    """The Dockerfile of a service on `base`, as README.md has it."""
+    return f"""
+FROM {base}
+COPY --from={PAYLOADS[base]} /opt/entrypoint /opt/entrypoint
+ENTRYPOINT ["/opt/entrypoint/bin/entrypoint", "run", "--"]
+"""
+
+
 def docker(
     *words: str | Path,
     check: bool = True,
