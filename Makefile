@@ -69,7 +69,7 @@ COMPILE = --quiet --universal --python-version 3.11 --generate-hashes --no-heade
   --no-emit-find-links $(ARGS)
 
 clean: ## remove .venv, caches and builds
-	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist wheels
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew whenever the pins change; an interrupted install leaves no stamp and starts over.
