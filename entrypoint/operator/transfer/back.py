@@ -7,9 +7,9 @@ from ...postgres.session import Session, translated
 from ...services import Service
 from . import quarantine
 from .asked import Ends
+from .destination import free
 from .locks import TIMEOUT_S
 from .source import quoted
-from .target import free
 
 if TYPE_CHECKING:
     from ..report import Transferred

@@ -6,9 +6,9 @@ from typing import Final
 from psycopg import sql
 
 from ...postgres.session import Session, translated
+from .destination import Target
 from .plan import Plan
 from .source import quoted
-from .target import Target
 
 _LISTS: Final = (
     "local_preload_libraries",

@@ -15,9 +15,10 @@ from ...errors import EntrypointError, TransferError
 from ...postgres.session import Session, translated
 from ..server import Server
 from . import quarantine
+from .destination import Target
 from .plan import Plan
 from .source import quoted
-from .target import Target, drop
+from .target import drop
 
 TIMEOUT_S: Final = 10.0
 """Seconds in which the source must be without sessions."""

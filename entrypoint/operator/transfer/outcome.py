@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .asked import Ends
+from .destination import Target
 from .plan import Plan
 from .preflight import Problem
 from .rows import Counted
 from .run import Moved
-from .target import Target
 from .tools import Tools
 
 if TYPE_CHECKING:

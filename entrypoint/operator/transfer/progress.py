@@ -19,6 +19,7 @@ class Progress:
     bars: Any = None
     """A `rich.progress.Progress` that is shown, on a terminal."""
 
+    every_s: float = EVERY_S
     total_bytes: int = 0
     durations: dict[str, float] = field(default_factory=dict)
     phase: str = ""
@@ -49,7 +50,7 @@ class Progress:
         if self.bars is not None:
             self.bars.update(self._bar, advance=size_bytes, table=table)
         now = time.monotonic()
-        if now - self._told >= EVERY_S:
+        if now - self._told >= self.every_s:
             self._told = now
             log.event(
                 "info",

@@ -18,12 +18,12 @@ from . import folder as folders
 from . import target as target_module
 from .archive import select
 from .configure import configure
+from .destination import Target
 from .plan import Plan
 from .progress import Progress
 from .rows import Counted
 from .source import Relation, quoted
 from .swap import Position, Sides, read, swap
-from .target import Target
 from .tools import Runner, Tools
 
 _TABLE = re.compile(r'(?:dumping contents of|processing data for) table "(.+)"')

@@ -13,10 +13,10 @@ from ...postgres.session import Session, translated
 from ..server import Server
 from . import quarantine
 from . import target as target_module
+from .destination import Target
 from .locks import TIMEOUT_S
 from .plan import Plan
 from .source import Relation
-from .target import Target
 
 ATTEMPT_S: Final = 2.0
 """Seconds that one attempt waits for its locks, while others wait behind it; longer than the

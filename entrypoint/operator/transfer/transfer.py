@@ -11,7 +11,7 @@ import psycopg
 from ...environment import Environment
 from ...errors import EntrypointError, TransferError
 from ...postgres.session import Session, translated
-from . import elsewhere, folder, locks, offline, preflight, quarantine, run
+from . import destination, elsewhere, folder, locks, offline, preflight, quarantine, run
 from . import target as target_module
 from . import tools as tools_module
 from .asked import Ends
@@ -28,7 +28,7 @@ def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
     more = offline.owners(session, plan) if ends.options.offline else []
     superuser, bypass = preflight.rights(session, plan, more)
     problems = preflight.problems(session, plan, bypass_rls=bypass)
-    place, others = target_module.look(ends.target, plan, _owner(plan))
+    place, others = destination.look(ends.target, session, plan, _owner(plan))
     with closing(ends.target.open()) as there:
         if ends.target is not ends.source:
             problems += elsewhere.problems(session, there, plan)

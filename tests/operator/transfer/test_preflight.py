@@ -1,0 +1,114 @@
+"""What a transfer tells of two databases that are not alike, of hidden rows, and of its course."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from entrypoint import log
+from entrypoint.operator.transfer.progress import Progress
+from tests.operator.conftest import create_role
+from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, World
+
+if TYPE_CHECKING:
+
+    import pytest
+
+ENCODING = "select pg_encoding_to_char(encoding), datcollate from pg_database where datname = '{}'"
+
+BIG = """
+create table rpg_big (id int primary key, v text, b bytea);
+insert into rpg_big select 1, string_agg(md5(i::text), E';\\n\\\\.\\n'), null
+from generate_series(1, 1400000) i;
+update rpg_big set b = convert_to(v, 'utf8')
+"""
+"""Two values of more than 50 MB, full of what ends a COPY and a statement."""
+
+
+def test_another_encoding_is_agreed_to_first(small: World) -> None:
+    """The empty database that is there has another one: it is told, and replaced if agreed."""
+    small.sql(
+        f"create database {RPG_DB} template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'"
+    )
+    refused = small.transfer()
+    assert refused.code == 10
+    assert refused.failed()["obstacles"] == ["encoding"]
+    assert "LATIN1" in refused.failed()["error"]
+    small.moved("--allow", "encoding")
+    assert small.sql(ENCODING.format(RPG_DB)) == small.sql(ENCODING.format("postgres"))
+
+
+def test_forced_row_security_needs_a_role_that_sees_all(small: World) -> None:
+    """Rows that a policy hides from their owner would be lost: refused, whatever is agreed to."""
+    small.sql("drop table rpg_items, dnd_rolls; create role rpg_owner")
+    url = create_role(small.server, "mover", "createdb")
+    small.sql("grant rpg_owner to mover; grant create on database postgres to mover")
+    small.sql(
+        "create table rpg_secret (id int); insert into rpg_secret values (1), (2);"
+        "alter table rpg_secret owner to rpg_owner;"
+        "alter table rpg_secret enable row level security, force row level security;"
+        "create policy rpg_p on rpg_secret using (id > 1)"
+    )
+    environ = {"DATABASE_URL": url}
+    refused = small.transfer("--allow", "rls:rpg_secret", environ=environ)
+    assert refused.code == 10
+    assert refused.failed()["obstacles"] == ["rls:rpg_secret"]
+    assert "BYPASSRLS" in refused.failed()["remedy"]
+    assert small.databases() == {"postgres"}
+    small.sql("alter role mover bypassrls")
+    assert small.transfer(environ=environ).code == 0
+    assert small.value("select count(*) from rpg_secret", RPG_DB) == 2
+
+
+def test_values_of_fifty_megabytes_arrive_as_they_are(small: World) -> None:
+    """Text and bytes, with the signs that end a COPY or a statement in them."""
+    small.sql(BIG)
+    assert small.value("select length(v) > 50e6 from rpg_big") is True
+    query = "select md5(v), md5(b), length(v), length(b) from rpg_big"
+    before = small.sql(query)
+    small.moved()
+    assert small.sql(query, RPG_DB) == before
+
+
+def test_a_terminal_sees_a_bar_for_each_phase(small: World) -> None:
+    """On a terminal each phase has its bar, and a table of the answer follows."""
+    ours, theirs = pty.openpty()
+    environ = {**small.environ(), "PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "120"}
+    environ["DATABASE_URL"] = small.server.url()
+    argv = [sys.executable, "-I", "-m", "entrypoint", "transfer", RPG, "--yes"]
+    actions = [(os.POSIX_SPAWN_DUP2, theirs, number) for number in (0, 1, 2)]
+    pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions)
+    os.close(theirs)
+    said = b""
+    while True:
+        try:
+            more = os.read(ours, 1 << 16)
+        except OSError:  # how a terminal whose other side is closed ends
+            break
+        said += more
+    os.close(ours)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, said.decode()
+    for phase in PHASES:
+        assert phase.encode() in said
+    assert "━".encode() in said
+    assert b"rpg_items" in said
+
+
+def test_an_event_tells_how_far_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal, now and then: phase, tables and bytes so far, and of how many."""
+    log.configure(form="json", level="info")
+    progress = Progress(every_s=0.2, total_bytes=100)
+    with progress.of("restore"):
+        progress.advance(10, "rpg_a")
+        time.sleep(0.25)
+        progress.advance(20, "rpg_b")
+        progress.advance(30, "rpg_c")
+    events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    told = [event for event in events if event["event"] == "transfer.progressed"]
+    expected = {"phase": "restore", "tables": 2, "size_bytes": 30, "total_bytes": 100}
+    assert [{key: event[key] for key in expected} for event in told] == [expected]
