@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ... import log
 from ...environment import Environment
 from ...errors import TransferError
 from .. import server as servers
@@ -45,6 +46,7 @@ def run(
     if arguments.to:
         target = servers.find(Environment.of_container(), arguments.to, [service.name], [])
         ends = ends._replace(target=target)
+    report = _report_file(arguments.report)
     with shown(terminal=terminal) as progress:
         answer = transfer.transfer(
             ends,
@@ -52,11 +54,39 @@ def run(
             agree=None if arguments.yes else lambda plan: _agree(arguments, ask, _question(plan)),
             progress=progress,
         )
-    if arguments.report:
-        from . import markdown
-
-        Path(arguments.report).write_text(markdown.report(answer), encoding="utf-8")
+    if report:
+        _write(report, answer)
     return answer
+
+
+def _report_file(name: str | None) -> Path | None:
+    """The report's file, which must be there before anything is moved."""
+    if name is None:
+        return None
+    path = Path(name)
+    try:
+        path.touch()
+    except OSError as error:
+        raise TransferError(
+            f"the report {name!r} cannot be written: {error.strerror}; nothing was changed",
+            remedy="Name a file in a folder that can be written to by --report.",
+        ) from None
+    return path
+
+
+def _write(path: Path, answer: "Transferred") -> None:
+    """Write the report; what was moved stays moved, so that it cannot be is only told."""
+    from . import markdown
+
+    try:
+        path.write_text(markdown.report(answer), encoding="utf-8")
+    except OSError as error:
+        log.event(
+            "warning",
+            "transfer.report_not_written",
+            reason=error.strerror,
+            remedy="Keep the answer on stdout: it says the same.",
+        )
 
 
 def _question(plan: "Transferred") -> str:

@@ -15,6 +15,7 @@ from tests.operator.conftest import create_role
 from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, World
 
 if TYPE_CHECKING:
+    from pathlib import Path
 
     import pytest
 
@@ -112,3 +113,19 @@ def test_an_event_tells_how_far_it_is(capfd: pytest.CaptureFixture[str]) -> None
     told = [event for event in events if event["event"] == "transfer.progressed"]
     expected = {"phase": "restore", "tables": 2, "size_bytes": 30, "total_bytes": 100}
     assert [{key: event[key] for key in expected} for event in told] == [expected]
+
+
+def test_a_report_that_cannot_be_written_stops_it_before(small: World, tmp_path: Path) -> None:
+    """A misspelt folder is told before anything is moved."""
+    refused = small.transfer("--report", str(tmp_path / "missing" / "report.md"))
+    assert refused.code == 10
+    assert "--report" in refused.failed()["remedy"]
+    assert (small.databases(), small.left()) == ({"postgres"}, [])
+
+
+def test_a_report_that_fails_later_undoes_nothing(small: World) -> None:
+    """A disk that is full at the end is told as a warning: what was moved is moved."""
+    done = small.transfer("--report", "/dev/full")
+    assert done.code == 0, done.err
+    assert done.events[-1]["event"] == "transfer.report_not_written"
+    assert small.value("select count(*) from rpg_items", RPG_DB) == 500
