@@ -117,7 +117,10 @@ class Transfer:
         with closing(self.target.server.open()) as admin, ThreadPoolExecutor(1) as beside:
             made = beside.submit(target_module.create, admin, self.target, statement)
             runner = Runner(self.environ, self.server.conninfo, [locks.Alive(source)], self._hear)
-            there = runner._replace(conninfo=self.target.server.conninfo)
+            # The commit that puts the target into place makes what was written before it durable.
+            there = runner._replace(
+                conninfo=self.target.server.conninfo, options="-c synchronous_commit=off"
+            )
             with self.progress.of("dump"):
                 self._dump(runner, source.database, snapshot, folder)
                 made.result()
@@ -129,6 +132,7 @@ class Transfer:
         argv = [self.tools.pg_dump, "--format=directory", f"--jobs={self.jobs}", "--compress=0"]
         argv += [f"--snapshot={snapshot}", "--lock-wait-timeout=10s", "--verbose", "--no-password"]
         argv += [f"--file={folder / 'dump'}", "--encoding=UTF8"]  # patterns are in it, too
+        argv.append("--no-sync")  # it does not outlive us
         argv += [] if self.superuser else ["--no-blobs"]
         # What is about a view that is not restored could not be told from the rest.
         known = self.tools.statistics and not self.plan.broken_views()

@@ -88,6 +88,9 @@ class Runner(NamedTuple):
     hear: Callable[[str], None]
     """Gets every line, masked."""
 
+    options: str = ""
+    """Settings of the tools' sessions, as PGOPTIONS has them."""
+
     def run(
         self, what: str, argv: Sequence[str], database: str, *, forgiving: bool = False
     ) -> None:
@@ -106,7 +109,8 @@ class Runner(NamedTuple):
 
     def _environ(self, database: str) -> Environment:
         """The container's without its PG* variables, and the connection as libpq's own."""
-        params = {**self.conninfo.params, "dbname": database}
+        options = f"{self.conninfo.params.get('options', '')} {self.options}".strip()
+        params = {**self.conninfo.params, "dbname": database, "options": options}
         added = {
             variable: params[name] for name, variable in _VARIABLES.items() if params.get(name)
         }
