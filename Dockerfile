@@ -8,16 +8,19 @@ ARG PYTHON_IMAGE=python:3.13-slim
 ARG OPERATOR_IMAGE=debian:trixie-slim
 
 
-# The wheels, from wheels/ (`make wheels`) if it is there, or else from the package index.
+# The wheels, from wheels/ (`make wheels`) if all are there, or else from the package index.
 FROM ${PYTHON_IMAGE} AS fetch
 # The secret is optional: a certificate authority for builds behind a TLS proxy.
 RUN --mount=type=bind,target=/source \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
-  set -eu; mkdir /wheels; index=; [ ! -d /source/wheels ] || index="--no-index --find-links=/source/wheels"; \
-  for list in runtime image; do \
+  set -eu; \
+  get() { \
     python3 -m pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps --only-binary=:all: \
-      --require-hashes --dest=/wheels $index --requirement=/source/requirements/$list.txt; \
-  done
+      --require-hashes --dest=/wheels "$@" \
+      --requirement=/source/requirements/runtime.txt --requirement=/source/requirements/image.txt; \
+  }; \
+  mkdir /wheels; \
+  get --no-index --find-links=/source/wheels 2>/dev/null || get
 
 FROM scratch AS wheels
 COPY --from=fetch /wheels /
