@@ -4,6 +4,10 @@ import os
 from typing import Any
 
 import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+
+PREFIX = os.environ.get("TABLE_PREFIX", "notes_")
+"""What the names of the service's tables begin with."""
 
 
 class NotConfiguredError(Exception):
@@ -16,6 +20,13 @@ def connect() -> psycopg.Connection[Any]:
     if not url:
         raise NotConfiguredError("DATABASE_URL is not set")
     return psycopg.connect(url, connect_timeout=3)
+
+
+def prefixed(statement: str) -> Composed:
+    """Fill in the names of the tables, `{authors}` and `{notes}`."""
+    return SQL(statement).format(
+        authors=Identifier(f"{PREFIX}authors"), notes=Identifier(f"{PREFIX}notes")
+    )
 
 
 def describe(error: Exception) -> str:

@@ -7,27 +7,27 @@ import sys
 from typing import Any
 
 import psycopg
-from database import NotConfiguredError, connect, describe
+from database import PREFIX, NotConfiguredError, connect, describe
 from psycopg.sql import SQL, Identifier
 
 TABLES = {
-    "notes_authors": {
+    f"{PREFIX}authors": {
         "id": "uuid primary key default gen_random_uuid()",
         "tenant_id": "uuid not null",
         "name": "text not null",
     },
-    "notes_notes": {
+    f"{PREFIX}notes": {
         "id": "uuid primary key default gen_random_uuid()",
         "tenant_id": "uuid not null",
-        "author_id": "uuid not null references notes_authors on delete cascade",
+        "author_id": f"uuid not null references {PREFIX}authors on delete cascade",
         "title": "text not null",
         "body": "text not null default ''",
         "created_at": "timestamptz not null default now()",
     },
 }
 UNIQUE_INDEXES = {
-    "notes_authors_tenant_name_key": "notes_authors (tenant_id, name)",
-    "notes_notes_author_title_key": "notes_notes (author_id, title)",
+    f"{PREFIX}authors_tenant_name_key": f"{PREFIX}authors (tenant_id, name)",
+    f"{PREFIX}notes_author_title_key": f"{PREFIX}notes (author_id, title)",
 }
 
 

@@ -5,7 +5,7 @@ import uuid
 from typing import Any
 
 import psycopg
-from database import NotConfiguredError, connect, describe
+from database import NotConfiguredError, connect, describe, prefixed
 
 AUTHORS = ["Ada", "Grace"]
 NOTES = [
@@ -20,14 +20,18 @@ def seed(connection: psycopg.Connection[Any], tenant: uuid.UUID) -> int:
     inserted = 0
     for name in AUTHORS:
         inserted += connection.execute(
-            "insert into notes_authors (tenant_id, name) values (%s, %s) on conflict do nothing",
+            prefixed(
+                "insert into {authors} (tenant_id, name) values (%s, %s) on conflict do nothing"
+            ),
             [tenant, name],
         ).rowcount
     for author, title, body in NOTES:
         inserted += connection.execute(
-            "insert into notes_notes (tenant_id, author_id, title, body)"
-            " select tenant_id, id, %s, %s from notes_authors where tenant_id = %s and name = %s"
-            " on conflict do nothing",
+            prefixed(
+                "insert into {notes} (tenant_id, author_id, title, body)"
+                " select tenant_id, id, %s, %s from {authors} where tenant_id = %s and name = %s"
+                " on conflict do nothing"
+            ),
             [title, body, tenant, author],
         ).rowcount
     return inserted

@@ -13,7 +13,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
-from database import connect, describe
+from database import connect, describe, prefixed
+
+NAME = os.environ.get("ENTRYPOINT_SERVICE", "demo-notes-service")
 
 Answer = tuple[HTTPStatus, dict[str, Any]]
 
@@ -37,8 +39,10 @@ def notes(query: str) -> Answer:
         return HTTPStatus.BAD_REQUEST, {"error": "tenant must be a UUID"}
     with connect() as connection:
         rows = connection.execute(
-            "select a.name, n.title, n.body from notes_notes n join notes_authors a"
-            " on a.id = n.author_id where n.tenant_id = %s order by a.name, n.title",
+            prefixed(
+                "select a.name, n.title, n.body from {notes} n join {authors} a"
+                " on a.id = n.author_id where n.tenant_id = %s order by a.name, n.title"
+            ),
             [tenant],
         ).fetchall()
     listed = [{"author": author, "title": title, "body": body} for author, title, body in rows]
@@ -106,9 +110,9 @@ def main() -> None:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     host, port = server.socket.getsockname()
-    print(f"demo-notes-service listening on {host}:{port} (pid {os.getpid()})", flush=True)
+    print(f"{NAME} listening on {host}:{port} (pid {os.getpid()})", flush=True)
     stop.wait()
-    print("demo-notes-service stopping", flush=True)
+    print(f"{NAME} stopping", flush=True)
     server.shutdown()
     server.server_close()
     thread.join()

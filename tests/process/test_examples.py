@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from psycopg import sql
 
 from tests.support.program import Program, alive, until
+from tests.support.server import rows
 from tests.support.stage import TENANT
 
 if TYPE_CHECKING:
@@ -243,17 +243,6 @@ def health(port: int) -> int | None:
 def lines(program: Program, step: str) -> list[str]:
     """What the step's program wrote."""
     return [event["line"] for event in program.all(f"{step}.output")]
-
-
-def rows(server: Endpoint, database: str) -> dict[str, int]:
-    """How many rows each table of a database has."""
-    with server.connect(database) as connection:
-        tables = connection.execute("select relname from pg_stat_user_tables order by 1").fetchall()
-        found = {}
-        for (name,) in tables:
-            query = sql.SQL("select count(*) from {}").format(sql.Identifier(name))
-            [(found[name],)] = connection.execute(query).fetchall()
-    return found
 
 
 def stop(program: Program) -> int:

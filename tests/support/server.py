@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
 import psycopg
+from psycopg import sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -470,3 +471,14 @@ def _template() -> Path:
         msg = f"initdb failed:\n{done.stdout.decode(errors='replace')}"
         raise ServerError(msg)
     return home / "data"
+
+
+def rows(server: Endpoint, database: str) -> dict[str, int]:
+    """How many rows each table of a database has."""
+    with server.connect(database) as connection:
+        tables = connection.execute("select relname from pg_stat_user_tables order by 1").fetchall()
+        found = {}
+        for (name,) in tables:
+            query = sql.SQL("select count(*) from {}").format(sql.Identifier(name))
+            [(found[name],)] = connection.execute(query).fetchall()
+    return found
