@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.engine import PAYLOADS, built, docker, two_lines, unique
+from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,3 +59,15 @@ def payload_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
             docker("rm", name)
         folders[base] = folder / "entrypoint"
     return folders
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The stack of docker-compose.test.yml, brought up from nothing by one command."""
+    made = Stack()
+    try:
+        made.use(1)
+        made.up()
+        yield made
+    finally:
+        made.close()

@@ -103,6 +103,11 @@ class Container:
         done = docker("logs", self.name)
         return done.stdout, done.stderr
 
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        """What entrypoint logged so far, or its events of one name."""
+        lines = [line for line in self.output()[1].splitlines() if line.startswith('{"timestamp"')]
+        return [event for event in map(json.loads, lines) if name in ("", event["event"])]
+
     def until(self, text: str, timeout: float = TIMEOUT_S) -> None:
         """Block until it has written this."""
         until(lambda: text in "".join(self.output()), f"{self.name} writes {text!r}", timeout)

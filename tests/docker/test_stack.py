@@ -1,0 +1,270 @@
+"""The stack of docker-compose.test.yml from nothing to a second release, asked from outside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from psycopg import sql
+
+from tests.support.engine import Container, docker, once, running
+from tests.support.program import until
+from tests.support.server import rows
+from tests.support.stack import PASSWORDS, ROOT, SECRETS, SERVICES, Stack, health, healthy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = {
+    "gaqno_sso_db": {"sso_tenants": 1},
+    "gaqno_ai_db": {"ai_authors": 0, "ai_notes": 0},
+    "gaqno_finance_db": {"finance_categories": 3, "finance_entries": 0},
+    "gaqno_pdv_db": {"pdv_authors": 0, "pdv_notes": 0},
+    "gaqno_rpg_db": {
+        "dnd_campaigns": 0,
+        "dnd_classes": 4,
+        "dnd_sessions": 0,
+        "rpg_hero_items": 5,
+        "rpg_heroes": 3,
+        "rpg_items": 5,
+        "rpg_quests": 0,
+    },
+    "gaqno_omnichannel_db": {"omni_categories": 3, "omni_entries": 0},
+}
+"""Every table of the stack, and its rows after one seed."""
+
+RELEASE_2 = {
+    "sso-service/src/database/schema.js": (
+        "name: text('name').notNull(),",
+        "name: text('name').notNull(),\n    plan: text('plan'),",
+    ),
+    "node-service/src/database/schema/rpg.js": (
+        "level: integer('level').notNull().default(1),",
+        "level: integer('level').notNull().default(1),\n    plan: text('plan'),",
+    ),
+    "tenant-service/src/database/schema.js": (
+        "name: text('name').notNull(),",
+        "name: text('name').notNull(),\n    plan: text('plan'),",
+    ),
+    "python-service/push_db.py": (
+        '"name": "text not null",',
+        '"name": "text not null", "plan": "text",',
+    ),
+}
+"""What the next release changes: a column `plan` in each service."""
+
+PLANS = {
+    "gaqno_sso_db": "sso_tenants",
+    "gaqno_ai_db": "ai_authors",
+    "gaqno_finance_db": "finance_categories",
+    "gaqno_pdv_db": "pdv_authors",
+    "gaqno_rpg_db": "rpg_heroes",
+    "gaqno_omnichannel_db": "omni_categories",
+}
+"""The table that gets it."""
+
+CLIENT = """
+const { Resolver } = require('node:dns/promises');
+const http = require('node:http');
+const ask = (host) => new Promise((resolve) => {
+  const options = { host, port: 4003, path: '/v1/health', agent: false, timeout: 10000 };
+  const request = http.get(options, (answer) => resolve(answer.resume().statusCode));
+  request.on('error', () => resolve(0)).on('timeout', () => request.destroy(new Error('late')));
+});
+(async () => {
+  for (;;) {
+    const dns = new Resolver(); // a new one each time: it keeps what it was told
+    const addresses = await dns.resolve4('rpg-service').catch(() => []);
+    const names = await Promise.all(addresses.map((a) => dns.reverse(a).catch(() => [a])));
+    const statuses = await Promise.all(addresses.map(ask));
+    console.log(JSON.stringify(Object.fromEntries(names.map(([name], i) => [name, statuses[i]]))));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+})();
+"""
+"""Asks every replica there is for its health, again and again: a line for each round.
+
+By name, since a new replica may get the address of one that left.
+"""
+
+
+@pytest.fixture(scope="module")
+def release_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples with a new schema in each service."""
+    examples = tmp_path_factory.mktemp("release") / "examples"
+    leftovers = shutil.ignore_patterns("node_modules", "__pycache__")
+    shutil.copytree(ROOT / "examples", examples, ignore=leftovers)
+    for name, (before, after) in RELEASE_2.items():
+        text = (examples / name).read_text()
+        assert before in text
+        (examples / name).write_text(text.replace(before, after, 1))
+    return examples
+
+
+def test_one_command_brings_six_services_up(stack: Stack, request: pytest.FixtureRequest) -> None:
+    """Eight healthy replicas of six services, none started twice, none with too large a budget."""
+    replicas = {service: stack.containers(service) for service in SERVICES}
+
+    assert {service: len(found) for service, found in replicas.items()} == {
+        **dict.fromkeys(SERVICES, 1),
+        "rpg-service": 3,
+    }
+    for container in stack.replicas():
+        assert health(container) == "healthy"
+        assert container.inspect()["RestartCount"] == 0
+        [started] = container.events("entrypoint.started")
+        patience_s = container.inspect()["Config"]["Healthcheck"]["StartPeriod"] / 1e9
+        assert started["budget_s"] < patience_s
+    seconds = f"\nfrom nothing to six healthy services: {stack.up_s:.1f} s"
+    request.config.get_terminal_writer().line(seconds)
+
+
+def test_every_table_and_row_is_where_it_belongs(stack: Stack) -> None:
+    """Six databases hold their services' tables, seeded once; `postgres` holds no table."""
+    with stack.server.connect() as connection:
+        query = "select datname from pg_database where not datistemplate"
+        names = {name for (name,) in connection.execute(query).fetchall()}
+
+    assert names == {"postgres", *SERVICES.values()}
+    assert {name: rows(stack.server, name) for name in ROWS} == ROWS
+    assert rows(stack.server, "postgres") == {}
+
+
+def test_finance_and_omnichannel_have_the_tenant_that_sso_made(stack: Stack) -> None:
+    """Found by HTTP in one and by SQL in the other, after SSO was healthy: no setting names it."""
+    with stack.server.connect("gaqno_sso_db") as connection:
+        [(tenant,)] = connection.execute("select id from sso_tenants").fetchall()
+    for database in ("gaqno_finance_db", "gaqno_omnichannel_db"):
+        with stack.server.connect(database) as connection:
+            query = sql.SQL("select distinct tenant_id from {}")
+            statement = query.format(sql.Identifier(PLANS[database]))
+            assert connection.execute(statement).fetchall() == [(tenant,)]
+    for container in stack.containers("finance-service", "omnichannel-service"):
+        names = [event["event"] for event in container.events()]
+        assert names.index("gates.finished") < names.index("wait.started")
+        assert names.index("push.finished") < names.index("seed.tenant_found")
+
+
+def test_every_service_is_pushed_and_seeded_once(stack: Stack) -> None:
+    """Also the one of three replicas: by their logs, and by the ledger."""
+    for service, database in SERVICES.items():
+        assert sum(len(c.events("push.finished")) for c in stack.containers(service)) == 1, service
+        assert len(stack.ledger(database)["pushes"]) == 1
+    for service in ("sso-service", "rpg-service", "finance-service", "omnichannel-service"):
+        assert sum(len(c.events("seed.finished")) for c in stack.containers(service)) == 1, service
+
+
+def test_verify_finds_nothing(stack: Stack) -> None:
+    """The operator's image on the stack's network: exit code 0, no finding."""
+    options = ["--network", stack.network, "--volume", f"{SECRETS}/admin_url:/run/admin_url:ro"]
+    options += ["--env", "ENTRYPOINT_ADMIN_URL_FILE=/run/admin_url"]
+
+    done = once("gaqno/entrypoint:1-operator", "verify", "--json", options=options)
+
+    answer = json.loads(done.stdout)
+    assert answer["findings"] == []
+    assert answer["failures"] == []
+    assert set(SERVICES.values()) <= set(answer["databases"])
+
+
+def test_pid_1_is_the_service(stack: Stack) -> None:
+    """In every replica the container's only process is the service, under the name it was given."""
+    for container in stack.replicas():
+        argv = container.execute("cat", "/proc/1/cmdline").stdout.split("\0")
+        assert argv in (["node", "server.js", ""], ["python3", "server.py", ""])
+        top = docker("top", container.name, "-eo", "pid,args").stdout.splitlines()[1:]
+        assert [line.split(None, 1)[1] for line in top if "entrypoint health" not in line] == [
+            " ".join(argv).strip()
+        ]
+
+
+def test_no_password_is_to_be_seen(stack: Stack) -> None:
+    """Not in a log, `docker inspect` or a process's arguments; the service has its own only."""
+    for container in stack.containers():
+        out, err = container.output()
+        seen = [out, err, json.dumps(container.inspect())]
+        if container.inspect()["State"]["Running"]:
+            seen.append(docker("top", container.name, "-eo", "pid,args").stdout)
+        assert [word for word in PASSWORDS if word in "".join(seen)] == [], container.name
+    for container in stack.replicas():
+        environ = container.execute("cat", "/proc/1/environ").stdout
+        assert len([word for word in PASSWORDS if word in environ]) == 1
+        assert "ENTRYPOINT_ADMIN_URL" not in environ
+
+
+def test_up_again_pushes_nothing(stack: Stack) -> None:
+    """Nothing has changed: no container is replaced; made anew, all skip push, seed and lock."""
+    before = {container.name for container in stack.replicas()}
+
+    stack.up()
+
+    assert {container.name for container in stack.replicas()} == before
+
+    stack.up("--force-recreate", "--no-deps", *SERVICES)
+
+    assert before.isdisjoint(container.name for container in stack.replicas())
+    for container in stack.replicas():
+        names = [event["event"] for event in container.events()]
+        assert "push.skipped" in names
+        assert "seed.skipped" in names
+        assert "lock.started" not in names
+    assert {name: rows(stack.server, name) for name in ROWS} == ROWS
+
+
+def test_a_new_release_leaves_no_gap(stack: Stack, release_2: Path) -> None:
+    """Replicas replaced one by one, with a schema change: no healthy one misses a request."""
+    old = stack.containers("rpg-service")
+    stack.use(2, release_2)
+    argv = ["--entrypoint", "node", "--no-healthcheck", "--network", stack.network]
+    with running(stack.image("rpg-service"), "-e", CLIENT, options=argv) as client:
+        client.until("200")
+        for leaving in old:
+            before = {container.name for container in stack.containers("rpg-service")}
+            extra = ["--no-deps", "--no-recreate", "--scale", "rpg-service=4", "rpg-service"]
+            stack.compose("up", "--detach", *extra)
+            [coming] = [c for c in stack.containers("rpg-service") if c.name not in before]
+            healthy(coming)
+            seen(client)
+            docker("stop", "--time", "60", leaving.name)
+            assert leaving.inspect()["State"]["ExitCode"] == 0
+            docker("rm", "--volumes", leaving.name)
+        seen(client)
+        rounds = [json.loads(line) for line in client.output()[0].splitlines()]
+
+    assert {len(each) for each in rounds} >= {3, 4}
+    assert min(list(each.values()).count(200) for each in rounds) >= 3
+    replicas = {name for each in rounds for name, status in each.items() if status == 200}
+    assert len(replicas) == 6
+    for name in replicas:
+        statuses = [each[name] for each in rounds if name in each]
+        first, last = statuses.index(200), len(statuses) - statuses[::-1].index(200)
+        assert set(statuses[first:last]) == {200}, name
+    assert pushes(stack, "rpg-service") == 1
+
+
+def test_up_with_a_new_release_pushes_once_per_service(stack: Stack, release_2: Path) -> None:
+    """The ledger has a second push for each, the tables the new column, and every row is there."""
+    assert release_2.exists()
+
+    stack.up()
+
+    for service, database in SERVICES.items():
+        assert pushes(stack, service) == 1
+        assert [push["release"] for push in stack.ledger(database)["pushes"]][1:] == [stack.release]
+        with stack.server.connect(database) as connection:
+            query = "select table_name from information_schema.columns where column_name = 'plan'"
+            assert connection.execute(query).fetchall() == [(PLANS[database],)]
+    assert {name: rows(stack.server, name) for name in ROWS} == ROWS
+
+
+def pushes(stack: Stack, service: str) -> int:
+    """How many pushes the replicas of a service have made."""
+    return sum(len(container.events("push.finished")) for container in stack.containers(service))
+
+
+def seen(client: Container) -> None:
+    """Block until the client has made some more rounds."""
+    count = client.output()[0].count("\n")
+    until(lambda: client.output()[0].count("\n") >= count + 5, "the client asks on", 120)

@@ -1,0 +1,156 @@
+"""The stack of docker-compose.test.yml, driven by compose as a user does, asked from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from tests.support.engine import BUILD_ARGS, BUILD_TIMEOUT_S, DOCKER, Container, docker
+from tests.support.program import until
+from tests.support.server import Endpoint
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.test.yml"
+SECRETS = ROOT / "tests" / "docker" / "stack"
+
+COMPOSE = shlex.split(os.environ.get("COMPOSE", "")) or (
+    ["docker-compose"] if shutil.which("docker-compose") else [DOCKER, "compose"]
+)
+"""docker-compose 1.29 or docker compose 2."""
+
+SERVICES = {
+    "sso-service": "gaqno_sso_db",
+    "ai-service": "gaqno_ai_db",
+    "finance-service": "gaqno_finance_db",
+    "pdv-service": "gaqno_pdv_db",
+    "rpg-service": "gaqno_rpg_db",
+    "omnichannel-service": "gaqno_omnichannel_db",
+}
+"""The six services of the registry, as compose calls them, and their databases."""
+
+HEALTHY_TIMEOUT_S = 300.0
+"""Far beyond what a start takes: this machine may be busy with other things."""
+
+_BUILD = re.compile(r"^    build:\n((?: {6,}.*\n)+)(?:    .*\n)*?    image: (.*)$", re.MULTILINE)
+_ARGUMENT = re.compile(r"^        (\w+): '?(.*?)'?$", re.MULTILINE)
+
+
+def secret(name: str) -> str:
+    """A secret of the stack, as its services read it."""
+    return (SECRETS / name).read_text().strip()
+
+
+PASSWORDS = sorted(
+    {
+        *re.findall(r"throw-away-\w+-\w+", "".join(p.read_text() for p in SECRETS.iterdir())),
+    }
+)
+"""Every password of the stack."""
+
+
+class Stack:
+    """A project of its own; `close` removes its containers, network, volume and images."""
+
+    def __init__(self) -> None:
+        self.project = f"entrypoint-test-{uuid.uuid4().hex[:12]}"
+        self.network = f"{self.project}_default"
+        self.release = ""
+        self.up_s = 0.0
+        """How long the last `up` took to healthy services, in seconds."""
+
+        self._examples = ROOT / "examples"
+        self._images: list[str] = []
+
+    def use(self, number: int, examples: Path = ROOT / "examples") -> None:
+        """Build the services' images from a folder; they are the release from now on."""
+        self.release, self._examples = f"{self.project[-12:]}-{number}", examples
+        for block, image in _BUILD.findall(self.compose("config").stdout):
+            context = re.findall(r"^      context: (.*)$", block, re.MULTILINE)[0]
+            arguments = [f"--build-arg={name}={value}" for name, value in _ARGUMENT.findall(block)]
+            words = ["build", "--quiet", "--tag", image, *BUILD_ARGS, *arguments, context]
+            self._images.append(image)
+            docker(*words, timeout=BUILD_TIMEOUT_S)
+
+    def image(self, service: str) -> str:
+        """The image of a service in the release."""
+        return f"gaqno/{service}:{self.release}"
+
+    def compose(
+        self, *words: str, check: bool = True, timeout: float = HEALTHY_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
+        """Run compose on the project. With `check`, a failure is the test's, with what was said."""
+        environ = {"EXAMPLES": str(self._examples), "RELEASE": self.release}
+        done = subprocess.run(
+            [*COMPOSE, "--project-name", self.project, "--file", str(FILE), *words],
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{shlex.join(words)}: {done.stdout}{done.stderr}"
+        return done
+
+    def up(self, *words: str) -> None:
+        """Bring it up, and block until every replica of every service is healthy."""
+        started = time.monotonic()
+        self.compose("up", "--detach", *words)
+        for container in self.replicas():
+            healthy(container)
+        self.up_s = time.monotonic() - started
+
+    def containers(self, *services: str) -> list[Container]:
+        """The containers of some services, else of all and their server; also stopped ones."""
+        label = "label=com.docker.compose"
+        options = ["--filter", f"{label}.project={self.project}", "--no-trunc"]
+        row = '{{.ID}} {{.Label "com.docker.compose.service"}}'
+        rows = docker("ps", "--all", *options, "--format", row).stdout.splitlines()
+        found = sorted(tuple(each.split()) for each in rows)
+        return [Container(name) for name, of in found if of in services or not services]
+
+    def replicas(self) -> list[Container]:
+        """The containers of the six services."""
+        return self.containers(*SERVICES)
+
+    @property
+    def server(self) -> Endpoint:
+        """Its PostgreSQL, past the pooler; the address is another after each start."""
+        [container] = self.containers("postgres")
+        address = container.inspect()["NetworkSettings"]["Networks"][self.network]["IPAddress"]
+        return Endpoint(address, 5432, "postgres", secret("admin_password"))
+
+    def ledger(self, database: str) -> dict[str, Any]:
+        """What the database's comment says of pushes and seeds."""
+        query = "select shobj_description(oid, 'pg_database') from pg_database where datname = %s"
+        with self.server.connect() as connection:
+            [(comment,)] = connection.execute(query, [database]).fetchall()
+        found = json.loads(comment.splitlines()[-1].removeprefix("entrypoint:"))
+        assert isinstance(found, dict)
+        return found
+
+    def close(self) -> None:
+        """Remove all of it, whatever state it is in."""
+        try:
+            if self.release:
+                self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        finally:
+            for image in self._images:
+                docker("image", "rm", "--force", image, check=False)
+
+
+def healthy(container: Container, timeout: float = HEALTHY_TIMEOUT_S) -> None:
+    """Block until the engine says so, by what `entrypoint health` answered."""
+    until(lambda: health(container) == "healthy", f"{container.name} is healthy", timeout)
+
+
+def health(container: Container) -> str:
+    """What the engine holds of it."""
+    return str(container.inspect()["State"]["Health"]["Status"])
