@@ -147,12 +147,14 @@ class Program:
         self.process.stdout.close()
 
 
-def until(true: Callable[[], object], what: str, timeout: float = TIMEOUT_S) -> None:
+def until(
+    true: Callable[[], object], what: str, timeout: float = TIMEOUT_S, *, every_s: float = 0.02
+) -> None:
     """Block until something is true that no event tells, looking every 20 ms."""
     deadline = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def alive(pid: int) -> bool:

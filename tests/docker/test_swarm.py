@@ -1,0 +1,145 @@
+"""deploy/swarm/stack.yml on a real Swarm: first deploy, updates, roll-backs, a kill in mid-push."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import swarm
+from tests.support.engine import built, docker, unique
+from tests.support.program import until
+from tests.support.stage import TENANT
+from tests.support.swarm import REPLICAS, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLE = Path(__file__).parents[2] / "examples/node-service"
+SCHEMA = "src/database/schema/rpg.js"
+LEVEL = "    level: integer('level').notNull().default(1),\n"
+SLEEP = "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 15000);\n"
+
+OLD, NEW, BAD, SLOW = "1.0.0", "1.1.0", "1.2.0", "1.3.0"
+CHANGES = {
+    OLD: {},
+    NEW: {SCHEMA: (LEVEL, f"{LEVEL}    title: text('title'),\n")},
+    # There are heroes already, so drizzle-kit asks, and nobody answers.
+    BAD: {SCHEMA: (LEVEL, f"{LEVEL}    guild: text('guild').notNull(),\n")},
+    SLOW: {"push-db.js": ("", SLEEP)},
+}
+"""The releases: the example, and in each of the others what is replaced in a file of a copy."""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The service's image, tagged with each release."""
+    name = unique("rpg-service")
+    with ExitStack() as images:
+        for release, changes in CHANGES.items():
+            folder = tmp_path_factory.mktemp("release") / "service"
+            shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("node_modules"))
+            for path, (old, new) in changes.items():
+                text = (folder / path).read_text()
+                assert old in text
+                (folder / path).write_text(text.replace(old, new, 1))
+            docker("tag", images.enter_context(built(folder)), f"{name}:{release}")
+            images.callback(docker, "image", "rm", "--force", f"{name}:{release}", check=False)
+        yield name
+
+
+@pytest.fixture(scope="module")
+def joined() -> Iterator[None]:
+    """A Swarm."""
+    with swarm.joined():
+        yield
+
+
+@pytest.fixture
+def stack(joined: None, image: str) -> Iterator[Stack]:
+    """A stack that is not deployed yet."""
+    del joined
+    with swarm.stack(image) as made:
+        yield made
+
+
+def test_a_release_goes_out_and_back_again(stack: Stack) -> None:
+    """Five replicas push once and seed once; a new column is pushed once, a bad schema not at all.
+
+    The bad release is rolled back by Swarm, and so is, by hand, the new one: to the older image, on
+    the newer schema. From the first healthy replica on a client is always answered.
+    """
+    stack.deploy(OLD)
+    stack.healthy(OLD)
+    assert stack.names(OLD, "push.finished", "seed.finished", "handoff.exec") == {
+        "push.finished": 1,
+        "seed.finished": 1,
+        "handoff.exec": REPLICAS,
+    }
+    first = stack.ledger()
+    assert [push.release for push in first.pushes] == [OLD]
+    assert list(first.seeds) == [TENANT]
+    old = stack.columns()
+
+    with stack.watched():
+        stack.deploy(NEW)
+        stack.updated("completed")
+    stack.healthy(NEW)
+    assert stack.names(NEW, "push.finished", "seed.finished", "handoff.exec") == {
+        "push.finished": 1,
+        "seed.finished": 0,
+        "handoff.exec": REPLICAS,
+    }
+    assert [push.release for push in stack.ledger().pushes] == [OLD, NEW]
+    new = stack.columns()
+    assert new - old == {"title"}
+
+    before = stack.ledger()
+    with stack.watched():
+        stack.deploy(BAD)
+        stack.updated("rollback_completed")
+    stack.healthy(NEW)
+    failures = stack.events(BAD)
+    assert [event["exit_code"] for event in failures if event["event"] == "push.failed"]
+    assert "handoff.exec" not in {event["event"] for event in failures}
+    assert stack.ledger() == before
+    assert stack.columns() == new
+
+    with stack.watched():
+        stack.deploy(OLD)
+        stack.updated("completed")
+    stack.healthy(OLD)
+    assert stack.ledger() == before
+    assert stack.columns() == new
+    skipped = [event for event in stack.events(OLD) if event["event"] == "push.skipped"]
+    warned = [event["pushed_release"] for event in skipped if event["level"] == "warning"]
+    assert set(warned) == {NEW}
+    assert len(warned) >= REPLICAS
+
+
+def test_a_replica_killed_in_mid_push_is_replaced(stack: Stack) -> None:
+    """Of five that start at once the one that pushes is killed: another pushes, all become healthy.
+
+    Nothing is left of the killed one's push, and the schema is pushed and seeded once.
+    """
+    stack.deploy(SLOW)
+    until(lambda: stack.names(SLOW, "push.started")["push.started"], "a push", 60, every_s=0.3)
+    [pushes] = [event for event in stack.events(SLOW) if event["event"] == "push.started"]
+    docker("kill", "--signal", "KILL", pushes["container"])
+
+    stack.healthy(SLOW)
+
+    assert stack.names(SLOW, "push.started", "push.finished", "seed.finished", "handoff.exec") == {
+        "push.started": 2,
+        "push.finished": 1,
+        "seed.finished": 1,
+        "handoff.exec": REPLICAS,
+    }
+    ledger = stack.ledger()
+    assert len(ledger.pushes) == 1
+    assert list(ledger.seeds) == [TENANT]
+    [killed] = [c for c in stack.containers(SLOW) if c.name == pushes["container"]]
+    assert killed.inspect()["State"]["ExitCode"] == 137
