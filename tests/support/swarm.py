@@ -27,7 +27,7 @@ ASK = """
 const dns = require('node:dns').promises;
 async function ask(address) {
   const answer = await fetch(`http://${address}:4003/v1/health`, {
-    signal: AbortSignal.timeout(2000),
+    signal: AbortSignal.timeout(20000),
   });
   if (!answer.ok) throw new Error(answer.status);
 }
@@ -136,8 +136,9 @@ class Stack:
             client.until("\n")
             yield
             told = client.output()[0].splitlines()
-            assert [line for line in told if line != "served"] == []
-            assert len(told) > 20
+            unserved = [line for line in told if line != "served"]
+            assert not unserved, unserved
+            assert len(told) > 20, told
 
     def remove(self) -> None:
         """Remove it with its database, and block until nothing of it is left."""

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from entrypoint import errors, settings
-from entrypoint.environment import Environment
-from tests.support.stage import TENANT
+from entrypoint import errors
+from tests.support.manifests import EXAMPLE, ROOT, loaded
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/kubernetes"
-EXAMPLE = ROOT / "examples/node-service"
 
 RELEASES = ["1.29", kubernetes_validate.latest_version()]
 """The oldest release of Kubernetes that the files are held to, and the latest known one."""
-
-SECRETS = {"DATABASE_URL": "postgresql://u:p@db/gaqno_rpg_db", "SEED_TENANT_ID": TENANT}
 
 
 def manifest(name: str) -> dict[str, Any]:
@@ -69,10 +63,7 @@ CONTAINERS = {
 def budget_s(container: dict[str, Any]) -> float:
     """The longest that its start can take, as it would say itself."""
     plain = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
-    plain.pop("DATABASE_URL_FILE")
-    variables = {**plain, **SECRETS, "PORT": "4003"}
-    block = {name.encode(): value.encode() for name, value in variables.items()}
-    return settings.load(Environment(block), EXAMPLE).budget_s
+    return loaded(plain).budget_s
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -126,8 +117,7 @@ def test_probes_ask_what_the_service_answers() -> None:
     """The start is asked of `entrypoint health`, the service at its health.url's port and path."""
     [container] = pod(DEPLOYMENT)["containers"]
     [port] = container["ports"]
-    block = {name.encode(): value.encode() for name, value in {**SECRETS, "PORT": "4003"}.items()}
-    url = settings.load(Environment(block), EXAMPLE).health_url
+    url = loaded({}).health_url
     ready = container["readinessProbe"]["httpGet"]
 
     dockerfile = (EXAMPLE / "Dockerfile").read_text()

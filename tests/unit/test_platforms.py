@@ -1,0 +1,129 @@
+"""What README.md tells people to fill in is what deploy/ has, and leaves a start its budget."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.support.manifests import ROOT, loaded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = (ROOT / "README.md").read_text()
+STACK = ROOT / "deploy/swarm/stack.yml"
+DEPLOYMENT = ROOT / "deploy/kubernetes/deployment.yml"
+CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+UNITS = {"s": 1, "m": 60}
+
+
+def seconds(duration: str) -> int:
+    """A duration of compose."""
+    return int(duration[:-1]) * UNITS[duration[-1]]
+
+
+def section(heading: str) -> str:
+    """A section of README.md."""
+    found = re.search(rf"^{heading}\n(.*?)^#", README, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+def block(heading: str, language: str) -> str:
+    """The first block of code of a section, in a language."""
+    found = re.search(rf"```{language}\n(.*?)```", section(heading), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def row(platform: str) -> str:
+    """What README.md says about how long a start may take there."""
+    [found] = re.findall(
+        rf"^\| {platform} \|.*$", section("### How long a start may take"), re.MULTILINE
+    )
+    assert isinstance(found, str)
+    return found
+
+
+def swarm_service() -> dict[str, Any]:
+    """The service of the stack, as it stands there."""
+    found = yaml.safe_load(STACK.read_text())["services"]["rpg-service"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_stack_leaves_a_start_its_budget() -> None:
+    """Swarm gives up on a replica only after its start has ended by itself."""
+    service = swarm_service()
+    budget_s = loaded(service["environment"]).budget_s
+    assert 0 < budget_s < seconds(service["healthcheck"]["start_period"])
+
+
+def test_the_stack_watches_an_update_for_long_enough() -> None:
+    """A replica that becomes unwell after its start is noticed while the update is watched."""
+    service = swarm_service()
+    check, update = service["healthcheck"], service["deploy"]["update_config"]
+    assert seconds(check["interval"]) * check["retries"] < seconds(update["monitor"])
+
+
+@pytest.mark.parametrize("name", ["the stack", "README.md's example"])
+def test_compose_accepts_it(name: str, tmp_path: Path) -> None:
+    """The file fits the schema of compose."""
+    path = tmp_path / "compose.yml"
+    path.write_text(STACK.read_text() if name == "the stack" else block("### compose", "yaml"))
+    done = subprocess.run([*CHECK, path], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_and_swarm_have_one_health_check() -> None:
+    """README.md's example for compose has the stack's, and looks more often during a start."""
+    example = yaml.safe_load(block("### compose", "yaml"))["services"]["rpg-service"]
+    check = dict(example["healthcheck"])
+
+    assert check.pop("start_interval") == "2s"
+    assert check == swarm_service()["healthcheck"]
+    assert example["stop_grace_period"] == swarm_service()["stop_grace_period"]
+
+
+def test_dokploy_has_the_same_health_check() -> None:
+    """In Swarm's own words, with its durations in nanoseconds."""
+    check = swarm_service()["healthcheck"]
+    times = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period"}
+    told = json.loads(block("### Dokploy", "json"))
+
+    assert told.pop("Test") == check["test"]
+    assert told.pop("Retries") == check["retries"]
+    assert told == {theirs: seconds(check[ours]) * 10**9 for theirs, ours in times.items()}
+
+
+def test_the_table_of_budgets_has_the_stacks_fields() -> None:
+    """What it gives for Swarm is what is deployed."""
+    service = swarm_service()
+    update = service["deploy"]["update_config"]
+    kept = {key: update[key] for key in ("order", "failure_action", "monitor")}
+    told = ", ".join(f"{key}: {value}" for key, value in kept.items())
+
+    assert f"`update_config: {{{told}}}`" in row("Swarm")
+    assert f"`start_period: {service['healthcheck']['start_period']}`" in row("Swarm")
+
+
+def test_the_table_of_budgets_has_the_deployments_fields() -> None:
+    """What it gives for Kubernetes is what is deployed."""
+    spec = yaml.safe_load(DEPLOYMENT.read_text())["spec"]
+    probe = spec["template"]["spec"]["containers"][0]["startupProbe"]
+    kept = ", ".join(f"{key}: {probe[key]}" for key in ("periodSeconds", "failureThreshold"))
+
+    assert f"`startupProbe: {{{kept}}}`" in row("Kubernetes")
+    assert f"`progressDeadlineSeconds: {spec['progressDeadlineSeconds']}`" in row("Kubernetes")
+
+
+def test_every_file_for_a_platform_is_linked() -> None:
+    """README.md leads to each file of deploy/, and every link into deploy/ leads to a file."""
+    linked = set(re.findall(r"\]\((deploy/[^)]+\.yml)\)", README))
+    assert linked == {str(path.relative_to(ROOT)) for path in (ROOT / "deploy").rglob("*.yml")}
