@@ -27,18 +27,22 @@ ASK = """
 const dns = require('node:dns').promises;
 async function ask(address) {
   const answer = await fetch(`http://${address}:4003/v1/health`, {
-    signal: AbortSignal.timeout(20000),
+    signal: AbortSignal.timeout(5000),
   });
   if (!answer.ok) throw new Error(answer.status);
 }
 async function main() {
   for (;;) {
+    const began = new Date().toISOString();
+    // Not resolve4, which keeps an answer for as long as it says: 600 s.
+    const found = await dns.lookup('rpg-service', { all: true }).catch(() => []);
+    const addresses = found.map(({ address }) => address);
     try {
-      await Promise.any((await dns.resolve4('rpg-service')).map(ask));
+      await Promise.any(addresses.map(ask));
       console.log('served');
     } catch (error) {
-      const reasons = (error.errors ?? [error]).map((each) => each.cause?.code ?? each.message);
-      console.log(`nobody: ${reasons}`);
+      const reasons = error.errors.map((each) => each.cause?.code ?? each.message);
+      console.log(`${began} nobody of ${addresses}: ${reasons}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -136,8 +140,8 @@ class Stack:
             client.until("\n")
             yield
             told = client.output()[0].splitlines()
-            unserved = [line for line in told if line != "served"]
-            assert not unserved, unserved
+            unserved = [each for each in enumerate(told, 1) if each[1] != "served"]
+            assert not unserved, f"of {len(told)}: {unserved}"
             assert len(told) > 20, told
 
     def remove(self) -> None:
