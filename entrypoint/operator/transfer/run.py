@@ -1,12 +1,15 @@
 """Moves what the plan says: dump, restore beside, compare, and put into place in one commit."""
 
 import re
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
+from typing import Final
 
 from ... import log
 from ...environment import Environment
@@ -25,6 +28,9 @@ from .rows import Counted
 from .source import Relation, quoted
 from .swap import Position, Sides, read, swap
 from .tools import Runner, Tools
+
+SMALL_BYTES: Final = 1 << 30
+"""Below it, workers for each index cost more to start than they bring beside the other jobs."""
 
 _TABLE = re.compile(r'(?:dumping contents of|processing data for) table "(.+)"')
 
@@ -101,8 +107,16 @@ class Transfer:
             moved.left = sorted({f"{schema} {name}" for schema, name in gone})
         else:
             self._copy(source, snapshot, folder, moved)
-        with self.progress.of("compare"):
-            self._compare(source, snapshot, moved)
+        # Beside the comparison, for which the dump is not needed: the tables are locked meanwhile.
+        remover = Thread(
+            target=shutil.rmtree, args=(folder / "dump",), kwargs={"ignore_errors": True}
+        )
+        remover.start()
+        try:
+            with self.progress.of("compare"):
+                self._compare(source, snapshot, moved)
+        finally:
+            remover.join()
 
     def _prune(self) -> None:
         server, target = self.target.server, self.target
@@ -117,9 +131,8 @@ class Transfer:
         with closing(self.target.server.open()) as admin, ThreadPoolExecutor(1) as beside:
             made = beside.submit(target_module.create, admin, self.target, statement)
             runner = Runner(self.environ, self.server.conninfo, [locks.Alive(source)], self._hear)
-            # The commit that puts the target into place makes what was written before it durable.
             there = runner._replace(
-                conninfo=self.target.server.conninfo, options="-c synchronous_commit=off"
+                conninfo=self.target.server.conninfo, options=self._restore_options()
             )
             with self.progress.of("dump"):
                 self._dump(runner, source.database, snapshot, folder)
@@ -127,6 +140,13 @@ class Transfer:
             with self.progress.of("restore"):
                 moved.left = self._restore(there, folder)
             configure(admin, self.target, self.plan)
+
+    def _restore_options(self) -> str:
+        # The commit that puts the target into place makes what was written before it durable.
+        options = "-c synchronous_commit=off"
+        if self.plan.size_bytes < SMALL_BYTES:
+            options += " -c max_parallel_maintenance_workers=0"
+        return options
 
     def _dump(self, runner: Runner, database: str, snapshot: str, folder: Path) -> None:
         argv = [self.tools.pg_dump, "--format=directory", f"--jobs={self.jobs}", "--compress=0"]
