@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engine import once
+from tests.support.engine import built, once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import RoleFactory
     from tests.support.server import Endpoint
 
@@ -41,3 +44,36 @@ def test_a_service_starts_whatever_is_taken_away(
     events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
     assert "database.created" in events
     assert events[-1] == "handoff.exec"
+
+
+@pytest.fixture(scope="session")
+def without_temp(service_images: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same images without any temp folder."""
+    gone = "FROM {}\nUSER 0\nRUN rm -rf /tmp /var/tmp\nUSER 1000650000:0\n"
+    with ExitStack() as stack:
+        yield {
+            base: stack.enter_context(built(None, dockerfile=gone.format(image)))
+            for base, image in service_images.items()
+        }
+
+
+def test_a_service_starts_without_a_temp_folder(base: str, without_temp: dict[str, str]) -> None:
+    """No /tmp and no /var/tmp: the state goes elsewhere, and nothing else needs them."""
+    options = ["--env", "ENTRYPOINT_SKIP=push,seed", "--read-only"]
+    options += ["--env", "DATABASE_URL=postgresql://u:p@h/d"]
+    done = once(without_temp[base], "sh", "-c", "test ! -e /tmp && ls /dev/shm", options=options)
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines() if line[0] == "{"]
+    assert events[-1] == "handoff.exec"
+    assert "state.not_written" not in events
+    assert done.stdout.startswith("entrypoint-")
+
+
+def test_a_service_starts_without_home_and_language(image: str) -> None:
+    """HOME, LANG and LC_* are not set at all, which the engine alone cannot bring about."""
+    options = ["--entrypoint", "env", "--env", "ENTRYPOINT_SKIP=push,seed"]
+    options += ["--env", "DATABASE_URL=postgresql://u:p@h/d"]
+    ours = ["/opt/entrypoint/bin/entrypoint", "run", "--", "env"]
+    done = once(image, "-u", "HOME", "-u", "LANG", *ours, options=options)
+    names = {line.partition("=")[0] for line in done.stdout.splitlines()}
+    assert "DATABASE_URL" in names
+    assert not {name for name in names if name in ("HOME", "LANG") or name.startswith("LC_")}
