@@ -11,7 +11,7 @@ from bench.inside import peak_mb
 from bench.measure import Command, Ratio, Row, interleaved, milliseconds
 from bench.world import PYTHON
 from entrypoint import state
-from tests.support.answers import OK, answering
+from tests.support.site import Site, http
 
 if TYPE_CHECKING:
     from bench.world import World
@@ -28,8 +28,8 @@ def probe(world: World) -> list[Row]:
     folder.mkdir()
     values = {"pid": str(os.getpid()), "phase": state.STARTED, "since": "0"}
     state.replace(str(folder), values)
-    with answering(OK) as answers:
-        url = answers.url()
+    with Site(http(body=b"ok")) as site:
+        url = site.url("/v1/health")
         others = {
             "curl -fsS": ["curl", "-fsS", "-o", "/dev/null", url],
             "wget -qO-": ["wget", "-q", "-O", "/dev/null", url],

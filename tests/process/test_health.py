@@ -13,14 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from entrypoint import state
-from tests.support.answers import OK, answering, status
 from tests.support.program import python, until
+from tests.support.site import HANG, Answer, Site, dripping, http
 from tests.support.stage import Stage, service
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CANARY = "c4n4ry-pass"
+
+OK = http(body=b"ok")
+
+PATH = "/v1/health"
 
 
 class Health(NamedTuple):
@@ -137,15 +141,15 @@ def test_a_start_that_was_killed_is_no_start(watched: Stage) -> None:
 
 def test_the_service_is_asked_after_the_handoff(watched: Stage) -> None:
     """The state's URL has the variables filled in; what died is not asked any more."""
-    with answering(OK) as answers:
+    with Site(OK) as site:
         watched.sections["health"] = {"url": "http://127.0.0.1:${PORT}/v1/health?deep=1"}
-        watched.environ["PORT"] = str(answers.port)
+        watched.environ["PORT"] = str(site.port)
         program = watched.start(*service("serve-and-say"))
         program.until("service.ready")
         until(lambda: health(watched.directory).code == 0, "it is healthy")
         found = health(watched.directory)
-        assert found.line == f"healthy: {answers.url()}: 200 OK"
-        assert answers.requests[-1].startswith("GET /v1/health?deep=1 HTTP/1.1\r\n")
+        assert found.line == f"healthy: {site.url(PATH)}: 200 OK"
+        assert site.requests[-1].startswith(b"GET /v1/health?deep=1 HTTP/1.1\r\n")
         program.signal(signal.SIGKILL)
         program.wait()
         found = health(watched.directory)
@@ -176,8 +180,8 @@ def test_a_url_with_an_unset_variable_is_no_url(watched: Stage) -> None:
 
 def test_prepare_leaves_the_service_to_somebody_else(watched: Stage) -> None:
     """After `prepare && exec service` the URL is asked, whoever the service is."""
-    with answering(OK) as answers:
-        watched.sections["health"] = {"url": answers.url()}
+    with Site(OK) as site:
+        watched.sections["health"] = {"url": site.url(PATH)}
         assert watched.start(command="prepare").wait() == 0
         assert health(watched.directory).code == 0
 
@@ -228,19 +232,19 @@ def test_a_start_forgets_no_other_s_state(watched: Stage) -> None:
 
 ANSWERS: dict[str, tuple[bytes, int, str]] = {
     "200": (OK, 0, "200 OK"),
-    "204": (status("204 No Content"), 0, "204 No Content"),
+    "204": (http("204 No Content"), 0, "204 No Content"),
     "100 first": (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, 0, "200 OK"),
     "no reason": (b"HTTP/1.1 200\r\n\r\n", 0, "200"),
     "HTTP/1.0, closed": (b"HTTP/1.0 200 OK\r\n", 0, "200 OK"),
     "10 MB": (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 10_000_000, 0, "200 OK"),
     "301": (
-        status("301 Moved Permanently", "Location: https://sso/login?token=t"),
+        http("301 Moved Permanently", location="https://sso/login?token=t"),
         1,
         "301 Moved Permanently to https://sso/login, which is not followed",
     ),
-    "404": (status("404 Not Found"), 1, "404 Not Found"),
-    "500": (status("500 Internal Server Error"), 1, "500 Internal Server Error"),
-    "101": (status("101 Switching Protocols"), 1, "101 Switching Protocols"),
+    "404": (http("404 Not Found"), 1, "404 Not Found"),
+    "500": (http("500 Internal Server Error"), 1, "500 Internal Server Error"),
+    "101": (http("101 Switching Protocols"), 1, "101 Switching Protocols"),
     "nothing": (b"\r\n\r\n", 1, "answered with something that is not HTTP/1.1"),
     "garbage": (b"\x00\xff\x16garbage", 1, "answered with something that is not HTTP/1.1"),
     "HTTP/2": (b"HTTP/2 200\r\n\r\n", 1, "answered with something that is not HTTP/1.1"),
@@ -257,23 +261,24 @@ ANSWERS: dict[str, tuple[bytes, int, str]] = {
 @pytest.mark.parametrize(("answer", "code", "said"), ANSWERS.values(), ids=ANSWERS)
 def test_what_the_service_answers(tmp_path: Path, answer: bytes, code: int, said: str) -> None:
     """2xx is well, everything else is not, and the line says what came back."""
-    with answering(answer) as answers:
-        started(tmp_path, answers.url())
+    with Site(answer) as site:
+        started(tmp_path, site.url(PATH))
         found = health(tmp_path)
     assert found.code == code
     if code == 0:
-        assert found.line == f"healthy: {answers.url()}: {said}"
+        assert found.line == f"healthy: {site.url(PATH)}: {said}"
     else:
         assert re.match(
-            re.escape(f"unhealthy: {answers.url()}: {said} (started ") + r"\d+ s ago\)$", found.line
+            re.escape(f"unhealthy: {site.url(PATH)}: {said} (started ") + r"\d+ s ago\)$",
+            found.line,
         ), found
 
 
-@pytest.mark.parametrize("byte_s", [0, 0.2], ids=["hangs", "one byte at a time"])
-def test_a_service_that_hangs_is_not_waited_for(tmp_path: Path, byte_s: float) -> None:
+@pytest.mark.parametrize("answer", [HANG, dripping(OK)], ids=["hangs", "one byte a second"])
+def test_a_service_that_hangs_is_not_waited_for(tmp_path: Path, answer: Answer | None) -> None:
     """The timeout is for the whole answer, whether nothing comes or a byte now and then."""
-    with answering(OK if byte_s else b"", byte_s=byte_s) as answers:
-        started(tmp_path, answers.url())
+    with Site(answer) as site:
+        started(tmp_path, site.url(PATH))
         found = health(tmp_path, "--timeout", "0.5")
     assert found.code == 1
     assert "no answer within 0.5 s" in found.line
@@ -281,12 +286,12 @@ def test_a_service_that_hangs_is_not_waited_for(tmp_path: Path, byte_s: float) -
 
 def test_nobody_listens(tmp_path: Path) -> None:
     """The kernel's own word for it."""
-    with answering(OK) as answers:
+    with Site(OK) as site:
         pass
-    started(tmp_path, answers.url())
+    started(tmp_path, site.url(PATH))
     found = health(tmp_path)
     assert found.code == 1
-    assert f"unhealthy: {answers.url()}: connection refused" in found.line
+    assert f"unhealthy: {site.url(PATH)}: connection refused" in found.line
 
 
 @pytest.mark.parametrize(
@@ -294,10 +299,10 @@ def test_nobody_listens(tmp_path: Path) -> None:
 )
 def test_both_families_of_addresses(tmp_path: Path, listens: str, host: str) -> None:
     """IPv4 and IPv6, by address and by name."""
-    with answering(OK, host=listens) as answers:
-        started(tmp_path, answers.url(host=host))
+    with Site(OK, address=listens) as site:
+        started(tmp_path, site.url(PATH, host=host))
         assert health(tmp_path).code == 0
-    assert answers.requests[0].split("\r\n")[1] == f"Host: {host}:{answers.port}"
+    assert site.requests[0].split(b"\r\n")[1] == f"Host: {host}:{site.port}".encode()
 
 
 def test_a_name_that_is_not_known(tmp_path: Path) -> None:
@@ -310,12 +315,12 @@ def test_a_name_that_is_not_known(tmp_path: Path) -> None:
 
 def test_the_given_url_wins_over_the_state_s(tmp_path: Path) -> None:
     """`--url` is asked in place of health.url, without a proxy of the environment's."""
-    with answering(OK) as answers, answering(status("502 Proxy")) as proxy:
+    with Site(OK) as site, Site(http("502 Proxy")) as proxy:
         started(tmp_path, "http://127.0.0.1:1/")
         environ = {"http_proxy": proxy.url(""), "HTTP_PROXY": proxy.url("")}
-        found = health(tmp_path, "--url", answers.url("?x=1"), environ=environ)
-    assert found == Health(0, f"healthy: {answers.url('')}: 200 OK")
-    assert answers.requests[0].startswith("GET /?x=1 HTTP/1.1\r\n")
+        found = health(tmp_path, "--url", site.url("?x=1"), environ=environ)
+    assert found == Health(0, f"healthy: {site.url('')}: 200 OK")
+    assert site.requests[0].startswith(b"GET /?x=1 HTTP/1.1\r\n")
     assert proxy.requests == []
 
 
@@ -330,8 +335,8 @@ def test_wrong_usage(tmp_path: Path, words: list[str]) -> None:
 
 def test_a_probe_imports_nothing_of_the_rest(tmp_path: Path) -> None:
     """The standard library's smallest part, and of ours only the probe and the state."""
-    with answering(OK) as answers:
-        started(tmp_path, answers.url())
+    with Site(OK) as site:
+        started(tmp_path, site.url(PATH))
         environ = {"PATH": os.environ["PATH"], "ENTRYPOINT_STATE_DIR": str(tmp_path)}
         argv = [sys.executable, "-I", "-X", "importtime", "-m", "entrypoint", "health"]
         done = subprocess.run(argv, env=environ, check=True, capture_output=True, text=True)
