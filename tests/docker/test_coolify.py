@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import coolify
 from tests.support.coolify import Deployment, Patience
-from tests.support.engine import docker, running, unique
+from tests.support.engine import built, docker, running, unique
 from tests.support.program import until
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 README = Path(__file__).parents[2] / "README.md"
 SLIM, ALPINE = "node:20-slim", "node:20-alpine"
+CURL = "node:20-slim with curl"
+WITH_CURL = "FROM {}\nUSER 0\nRUN apt-get update -qq && apt-get install -y -qq curl > /dev/null\n"
 SERVE = "require('http').createServer((_, r) => r.end('ok')).listen(4003, '0.0.0.0')"
 
 DEFAULTS = Patience()
@@ -46,11 +48,19 @@ CASES = [
     *(Case(ALPINE, start_s, HTTP, DEFAULTS) for start_s in (10, 50, 120)),
     Case(ALPINE, 120, HTTP, DOCUMENTED),
     Case(SLIM, 10, HTTP, DEFAULTS),
+    *(Case(CURL, start_s, HTTP, DEFAULTS) for start_s in (10, 120)),
 ]
 
 
 @pytest.fixture(scope="module")
-def outcomes(service_images: dict[str, str]) -> Iterator[dict[Case, Deployment]]:
+def images(service_images: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Those of all container tests, and one whose team has installed curl."""
+    with built(None, dockerfile=WITH_CURL.format(service_images[SLIM])) as curl:
+        yield {**service_images, CURL: curl}
+
+
+@pytest.fixture(scope="module")
+def outcomes(images: dict[str, str]) -> Iterator[dict[Case, Deployment]]:
     """All deployments, made at the same time: they take two minutes, whatever their number."""
     network, password = unique("network"), secrets.token_hex(6)
     docker("network", "create", network)
@@ -73,9 +83,7 @@ def outcomes(service_images: dict[str, str]) -> Iterator[dict[Case, Deployment]]
                 options += ["--env", f"DATABASE_URL={url}/coolify_{number}"]
                 options += ["--env", f"ENTRYPOINT_PUSH_COMMAND=sleep {case.start_s}"]
                 options += ["--env", "ENTRYPOINT_HEALTH_URL=http://localhost:4003/v1/health"]
-                with running(
-                    service_images[case.base], "node", "-e", SERVE, options=options
-                ) as container:
+                with running(images[case.base], "node", "-e", SERVE, options=options) as container:
                     return coolify.deploy(container, case.patience)
 
             with ThreadPoolExecutor(len(CASES)) as pool:
@@ -159,6 +167,16 @@ def test_coolifys_own_check_says_nothing_of_the_start(
     assert deployment.goes_on is goes_on, said(deployment)
     shown = [line for line in deployment.log if line.startswith("Healthcheck logs: ")]
     assert [line for line in shown if "push" in line] == []
+
+
+def test_with_curl_a_rollback_has_no_reason_at_all(outcomes: dict[Case, Deployment]) -> None:
+    """`curl -s` finds a quick start well, and is silent about a slow one while it rolls it back."""
+    assert outcomes[Case(CURL, 10, HTTP, DEFAULTS)].goes_on
+    deployment = outcomes[Case(CURL, 120, HTTP, DEFAULTS)]
+    assert not deployment.goes_on
+    shown = [line for line in deployment.log if line.startswith("Healthcheck logs: ")]
+    assert shown
+    assert [line for line in shown if "curl: not found" in line or "push" in line] == []
 
 
 def test_coolify_takes_our_check() -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from tests.operator.conftest import RPG, SERVICES
 
-COMMANDS = ["completion", "create", "prepare", "run", "status", "transfer", "url", "verify"]
+COMMANDS = [
+    *("completion", "create", "health", "prepare", "run", "status", "transfer", "url", "verify")
+]
 
 
 def script(shell: str) -> str:
