@@ -57,10 +57,15 @@ class Deployment:
 
 
 def deploy(container: Container, patience: Patience) -> Deployment:
-    """Wait for a container that was just started; one that is not healthy in time is removed."""
+    """Wait for a container that was just started; one that is not healthy in time is removed.
+
+    The looks are where they would be if none took any time, so that this machine's load moves none.
+    """
     deployment = Deployment()
-    time.sleep(patience.start_period_s)
+    started = time.monotonic()
     for attempt in range(1, patience.retries + 1):
+        look_s = patience.start_period_s + (attempt - 1) * patience.interval_s
+        time.sleep(max(0.0, started + look_s - time.monotonic()))
         health = container.inspect()["State"]["Health"]
         status = health["Status"]
         deployment.log.append(f"Attempt {attempt} of {patience.retries} | status: {status}")
@@ -71,6 +76,7 @@ def deploy(container: Container, patience: Patience) -> Deployment:
         if status != "starting":
             deployment.goes_on = status == "healthy"
             break
+    else:
         time.sleep(patience.interval_s)
     if not deployment.goes_on:
         deployment.log += docker("logs", "--tail", "100", container.name).stderr.splitlines()
