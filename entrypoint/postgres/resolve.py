@@ -1,8 +1,9 @@
 """Host names to addresses, within a time that the system's resolver does not know."""
 
 import socket
-import threading
+from functools import partial
 
+from .. import aside
 from .cause import Cause, ConnectError, Kind
 from .conninfo import Conninfo
 
@@ -10,21 +11,18 @@ from .conninfo import Conninfo
 def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
     """The parameters with every host name resolved.
 
-    In a thread, because the system's resolver knows no deadline and no signal interrupts it: with
-    a name server that is gone it takes 10 s whatever connect_timeout says.
+    The system's resolver knows no deadline and no signal interrupts it: with a name server that is
+    gone it takes 10 s whatever connect_timeout says.
     """
     servers = conninfo.addresses
     if conninfo.params.get("hostaddr") or all(_needs_no_resolver(host) for host, _ in servers):
         return dict(conninfo.params)
-    found: list[tuple[str, str, int]] = []
-    failed: list[str] = []
-    thread = threading.Thread(target=_resolve, args=(servers, found, failed), daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if thread.is_alive():
-        host = servers[0][0]
-        failed = [f"the name server gave no answer for {host!r} within {timeout_s:.0f} s"]
-    if thread.is_alive() or not found:
+    try:
+        found, failed = aside.run(partial(_resolve, servers), timeout_s)
+    except TimeoutError:
+        text = f"the name server gave no answer for {servers[0][0]!r} within {timeout_s:.0f} s"
+        found, failed = [], [text]
+    if not found:
         remedy = "Check the host name in {url} and the container's network."
         raise ConnectError(Cause(Kind.TRANSIENT, failed[0], remedy))
     hosts, hostaddrs, ports = zip(*found, strict=True)
@@ -36,9 +34,10 @@ def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
     }
 
 
-def _resolve(
-    servers: list[tuple[str, int]], found: list[tuple[str, str, int]], failed: list[str]
-) -> None:
+def _resolve(servers: list[tuple[str, int]]) -> tuple[list[tuple[str, str, int]], list[str]]:
+    """The addresses of the servers that have one, and why others have none."""
+    found: list[tuple[str, str, int]] = []
+    failed: list[str] = []
     for host, port in servers:
         if host.startswith("/"):
             found.append((host, "", port))
@@ -50,6 +49,7 @@ def _resolve(
             failed.append(f"the host name {host!r} does not resolve ({reason})")
         else:
             found.extend((host, str(answer[4][0]), port) for answer in answers)
+    return found, failed
 
 
 def _needs_no_resolver(host: str) -> bool:
