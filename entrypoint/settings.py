@@ -64,17 +64,24 @@ class Settings(NamedTuple):
         steps = {"push": self.push.timeout_s, "seed": self.seed.timeout_s}
         if self.seed.lookup:
             steps["seed"] += self.seed.lookup.timeout_s
-        commands = {"push": self.push.command, "seed": self.seed.command}
-        if self.seed.when == "never" or (
-            self.seed.when == "tenant" and not self.seed.tenant and not self.seed.lookup
-        ):
-            commands["seed"] = ()
         if self.skip >= steps.keys():
             return 0.0
         budget_s = max((gate.timeout_s for gate in self.gates), default=0.0)
         budget_s += self.wait_timeout_s + self.lock_timeout_s
-        run = [step for step in STEPS if commands[step] and step not in self.skip]
-        return budget_s + sum(steps[step] for step in run)
+        return budget_s + sum(steps[step] for step in STEPS if self.no_work(step) is None)
+
+    def no_work(self, step: str) -> str | None:
+        """Why push or seed has no work, whatever the ledger says."""
+        if step in self.skip:
+            return "ENTRYPOINT_SKIP"
+        seed, command = self.seed, self.push.command if step == "push" else self.seed.command
+        if step == "seed" and seed.when == "never":
+            return "seed.when is never"
+        if not command:
+            return f"no {step}.command"
+        if step == "seed" and seed.when == "tenant" and not seed.tenant and not seed.lookup:
+            return "SEED_TENANT_ID is not set"
+        return None
 
 
 def load(environ: Environment, directory: Path) -> Settings:

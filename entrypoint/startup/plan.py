@@ -44,12 +44,12 @@ class Plan(NamedTuple):
     @property
     def idle(self) -> bool:
         """Whether there is no work at all, whatever the ledger says."""
-        steps = all(_not_at_all(step, self.config) for step in STEPS)
+        steps = all(self.config.no_work(step) for step in STEPS)
         return steps and not self.config.extensions
 
     def push(self, found: Found) -> Decision:
         """Whether to push."""
-        if reason := _not_at_all("push", self.config):
+        if reason := self.config.no_work("push"):
             return Decision(Verdict.SKIP, reason)
         return decide.push(
             found.ledger,
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
 
     def seed(self, found: Found, session: Session) -> Decision:
         """Whether to seed; asks the session for ``seed.check`` where the ledger has the tenant."""
-        if reason := _not_at_all("seed", self.config):
+        if reason := self.config.no_work("seed"):
             return Decision(Verdict.SKIP, reason)
         seed, fingerprint = self.config.seed, self.seed_fingerprint
         forced = "seed" in self.config.force
@@ -92,21 +92,6 @@ class Plan(NamedTuple):
 def _key(tenant: str | None) -> str:
     """The ledger's key for a seed: the tenant, or a dash where there is none."""
     return (tenant or "-").lower()  # a UUID's case says nothing
-
-
-def _not_at_all(step: str, config: Settings) -> str | None:
-    """Why a step has no work, whatever the ledger says."""
-    if step in config.skip:
-        return "ENTRYPOINT_SKIP"
-    command = config.push.command if step == "push" else config.seed.command
-    if step == "seed" and config.seed.when == "never":
-        return "seed.when is never"
-    if not command:
-        return f"no {step}.command"
-    seed = config.seed
-    if step == "seed" and seed.when == "tenant" and not seed.tenant and not seed.lookup:
-        return "SEED_TENANT_ID is not set"
-    return None
 
 
 def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None:
