@@ -92,7 +92,7 @@ def _now() -> str:
 
 
 def _write(**values: str) -> None:
-    if _phase.folder is None:
+    if _phase.folder is None or all(_phase.values.get(k, "") == v for k, v in values.items()):
         return
     _phase.values |= values
     with suppress(OSError):  # a disk that is full now: the state before stays
