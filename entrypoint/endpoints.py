@@ -5,11 +5,11 @@ from typing import Any, Final, NamedTuple
 
 from . import log, urls
 from .environment import Environment
-from .fields import GATE_KEYS, BadValueError, seconds, shortened, text
+from .fields import GATE_KEYS, BadValueError, seconds, shortened, text, variable
 from .sections import Gate, Lookup
 from .sources import Sources
 
-NOTIFY: Final = "ENTRYPOINT_NOTIFY_URL"
+NOTIFY: Final = variable("notify.url")
 
 
 class Endpoints(NamedTuple):
@@ -43,8 +43,7 @@ def notify_url(sources: Sources) -> str | None:
     """The webhook that hears of failures; hidden from the log, since who knows it may use it."""
     url = sources.secret(NOTIFY) or sources.from_file.get("notify.url", "")
     log.hide([url] if url else [])
-    where = NOTIFY if sources.from_environment.get(NOTIFY) else _where(sources, "notify.url")
-    found = _url(sources, where, url or None, urls.HTTP)
+    found = _url(sources, _where(sources, "notify.url"), url or None, urls.HTTP)
     log.hide([found] if found else [])
     return found
 
@@ -68,8 +67,8 @@ def webhook(environ: Environment, directory: Path) -> Webhook | None:
 
 def _where(sources: Sources, key: str) -> str:
     """The name of a setting, as problems begin."""
-    variable = f"ENTRYPOINT_{key.replace('.', '_').upper()}"
-    return variable if variable in sources.from_environment else f"{sources.file}: {key}"
+    name = variable(key)
+    return name if name in sources.from_environment else f"{sources.file}: {key}"
 
 
 def _url(

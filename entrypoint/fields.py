@@ -119,7 +119,7 @@ def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
             try:
                 value = tomllib.loads(f"value = {value}")["value"]
             except (ValueError, RecursionError):
-                raise BadValueError("must be an inline table such as { url = '...' }") from None
+                value = None
         if not isinstance(value, dict):
             raise BadValueError("must be an inline table such as { url = '...' }")
         if strange := sorted(value.keys() - {*keys}):
