@@ -54,9 +54,9 @@ class Reminder:
         self.every_s = every_s
         self.last: float | None = None
 
-    def due(self, now: float) -> bool:
-        """Whether to speak now; a yes counts as spoken."""
-        if self.last is not None and now - self.last < self.every_s:
+    def due(self, now: float, *, news: bool = False) -> bool:
+        """Whether to speak now, news at once; a yes counts as spoken."""
+        if not news and self.last is not None and now - self.last < self.every_s:
             return False
         self.last = now
         return True

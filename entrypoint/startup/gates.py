@@ -144,7 +144,7 @@ class _Wait:
         phase.detail(f"{self._url}: {self._shut.cause}")
         hint = self._hint()
         news = bool(hint) and not self._hinted
-        if not self._reminder.due(time.monotonic()) and not news:
+        if not self._reminder.due(time.monotonic(), news=news):
             return
         self._hinted = self._hinted or news
         log.event(

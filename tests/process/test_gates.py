@@ -404,14 +404,14 @@ def test_two_services_that_wait_for_each_other(stage: Stage, tmp_path: Path) -> 
     stages = [stage, replace(stage, directory=tmp_path / "sso")]
     programs = []
     for each, argv, other in zip(stages, services, reversed(ports), strict=True):
-        each.gates = [{"url": f"http://localhost:{other}/", "timeout": 63}]
+        each.gates = [{"url": f"http://localhost:{other}/", "timeout": 66}]
         programs.append(each.start(*argv))
 
     for program in programs:
         assert program.wait(timeout=120) == 4, program.output
         *before, hinted = program.all("gate.retry_scheduled")
         assert [event for event in before if "hint" in event] == []
-        assert 60 <= hinted["waited_s"] < 63
+        assert 60 <= hinted["waited_s"] < 66
         assert hinted["hint"] == program.one("gates.failed")["hint"]
         assert hinted["hint"].startswith("Likely cause: localhost waits for demo in turn")
         waited = [event["waited_s"] for event in before]

@@ -86,6 +86,15 @@ def test_reminder(questions: list[float], answers: list[bool]) -> None:
     assert [reminder.due(now) for now in questions] == answers
 
 
+def test_news_is_told_at_once() -> None:
+    """And the silence is counted from it, so that nothing is told twice within it."""
+    reminder = Reminder()
+    assert reminder.due(0.0)
+    assert reminder.due(9.0, news=True)
+    assert not reminder.due(18.9)
+    assert reminder.due(19.0)
+
+
 @given(st.floats(0.1, 1e3), st.lists(st.floats(0.0, 1e4), max_size=50))
 def test_reminders_keep_their_distance(every: float, steps: list[float]) -> None:
     """No two yeses are closer than asked for."""
