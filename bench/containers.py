@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess  # noqa: TID251  the monopoly holds in the program
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.measure import BenchError, Command, Ratio, Row, SkippedError, interleaved, milliseconds
 from bench.world import WARM, verified
+from tests.support.compose import COMPOSES
 from tests.support.engine import DOCKER, PAYLOADS, built, docker, running, two_lines, unique
+from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from bench.world import World
 
 MAX_OVER_OUTSIDE = 1.15
+MAX_STACK_S = 90
 START = ("/opt/entrypoint/bin/entrypoint", "run", "--", "true")
 FOLDER = "/app"
 
@@ -98,6 +103,36 @@ def run(world: World) -> list[Row]:
             )
         )
     return rows
+
+
+def stack(world: World) -> list[Row]:
+    """`up` of docker-compose.test.yml, from nothing to healthy services, images built."""
+    rows = []
+    for name, installed in COMPOSES.items():
+        what = f"{name} up, from nothing to six healthy services"
+        with installed() as compose:
+            if compose is None:
+                rows.append(Row(what, "skipped: it is not installed"))
+                continue
+            made = Stack(compose)
+            try:
+                made.use(1)
+                times = [_up(made) for _ in range(world.times(5))]
+            finally:
+                made.close()
+        took = statistics.median(times)
+        bound, met = f"≤ {MAX_STACK_S} s", took <= MAX_STACK_S
+        spread = f"{took:.1f} s ({min(times):.1f}-{max(times):.1f})"
+        rows.append(Row(what, spread, runs=str(len(times)), bound=bound, met=met))
+    return rows
+
+
+def _up(made: Stack) -> float:
+    began = time.monotonic()
+    made.up()
+    took = time.monotonic() - began
+    made.down()
+    return took
 
 
 def _service(world: World) -> tuple[dict[str, str], Path]:

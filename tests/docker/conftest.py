@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.compose import COMPOSES
 from tests.support.engine import PAYLOADS, built, docker, two_lines, unique
 from tests.support.stack import Stack
 
@@ -61,13 +62,16 @@ def payload_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
     return folders
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+@pytest.fixture(scope="session", params=list(COMPOSES))
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The stack of docker-compose.test.yml, brought up from nothing by one command."""
-    made = Stack()
-    try:
-        made.use(1)
-        made.up()
-        yield made
-    finally:
-        made.close()
+    with COMPOSES[request.param]() as compose:
+        if compose is None:
+            pytest.skip(f"{request.param} is not installed")
+        made = Stack(compose)
+        try:
+            made.use(1)
+            made.up()
+            yield made
+        finally:
+            made.close()

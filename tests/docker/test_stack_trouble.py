@@ -16,6 +16,8 @@ from tests.support.stack import Stack, secret
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.parametrize("stack", ["docker compose"], indirect=True)
+
 PROBE = ("/opt/entrypoint/bin/entrypoint", "health")
 
 SLEEPS = """

@@ -6,25 +6,22 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
-import time
 import uuid
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tests.support.engine import BUILD_ARGS, BUILD_TIMEOUT_S, DOCKER, Container, docker
+import yaml
+
+from tests.support.compose import ROOT, Compose
+from tests.support.engine import BUILD_ARGS, BUILD_TIMEOUT_S, Container, docker
 from tests.support.program import until
 from tests.support.server import Endpoint
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FILE = ROOT / "docker-compose.test.yml"
 SECRETS = ROOT / "tests" / "docker" / "stack"
-
-COMPOSE = shlex.split(os.environ.get("COMPOSE", "")) or (
-    ["docker-compose"] if shutil.which("docker-compose") else [DOCKER, "compose"]
-)
-"""docker-compose 1.29 or docker compose 2."""
 
 SERVICES = {
     "sso-service": "gaqno_sso_db",
@@ -38,9 +35,6 @@ SERVICES = {
 
 HEALTHY_TIMEOUT_S = 300.0
 """Far beyond what a start takes: this machine may be busy with other things."""
-
-_BUILD = re.compile(r"^    build:\n((?: {6,}.*\n)+)(?:    .*\n)*?    image: (.*)$", re.MULTILINE)
-_ARGUMENT = re.compile(r"^        (\w+): '?(.*?)'?$", re.MULTILINE)
 
 
 def secret(name: str) -> str:
@@ -59,23 +53,21 @@ PASSWORDS = sorted(
 class Stack:
     """A project of its own; `close` removes its containers, network, volume and images."""
 
-    def __init__(self) -> None:
+    def __init__(self, compose: Compose) -> None:
         self.project = f"entrypoint-test-{uuid.uuid4().hex[:12]}"
         self.network = f"{self.project}_default"
         self.release = ""
-        self.up_s = 0.0
-        """How long the last `up` took to healthy services, in seconds."""
-
+        self._compose = compose
         self._examples = ROOT / "examples"
         self._images: list[str] = []
 
     def use(self, number: int, examples: Path = ROOT / "examples") -> None:
         """Build the services' images from a folder; they are the release from now on."""
         self.release, self._examples = f"{self.project[-12:]}-{number}", examples
-        for block, image in _BUILD.findall(self.compose("config").stdout):
-            context = re.findall(r"^      context: (.*)$", block, re.MULTILINE)[0]
-            arguments = [f"--build-arg={name}={value}" for name, value in _ARGUMENT.findall(block)]
-            words = ["build", "--quiet", "--tag", image, *BUILD_ARGS, *arguments, context]
+        services = yaml.safe_load(self.compose("config").stdout)["services"].values()
+        for image, build in [(s["image"], s["build"]) for s in services if "build" in s]:
+            arguments = [f"--build-arg={k}={v}" for k, v in build.get("args", {}).items()]
+            words = ["build", "--quiet", "--tag", image, *BUILD_ARGS, *arguments, build["context"]]
             self._images.append(image)
             docker(*words, timeout=BUILD_TIMEOUT_S)
 
@@ -88,8 +80,9 @@ class Stack:
     ) -> subprocess.CompletedProcess[str]:
         """Run compose on the project. With `check`, a failure is the test's, with what was said."""
         environ = {"EXAMPLES": str(self._examples), "RELEASE": self.release}
+        argv = self._compose.argv(ROOT, self._examples)
         done = subprocess.run(
-            [*COMPOSE, "--project-name", self.project, "--file", str(FILE), *words],
+            [*argv, "--project-name", self.project, "--file", FILE, *words],
             env={**os.environ, **environ},
             capture_output=True,
             text=True,
@@ -101,11 +94,13 @@ class Stack:
 
     def up(self, *words: str) -> None:
         """Bring it up, and block until every replica of every service is healthy."""
-        started = time.monotonic()
-        self.compose("up", "--detach", *words)
+        self.compose("up", *self._compose.up, *words)
         for container in self.replicas():
             healthy(container)
-        self.up_s = time.monotonic() - started
+
+    def down(self) -> None:
+        """Remove its containers, network and volume, whatever state it is in."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
     def containers(self, *services: str) -> list[Container]:
         """The containers of some services, else of all and their server; also stopped ones."""
@@ -137,10 +132,10 @@ class Stack:
         return found
 
     def close(self) -> None:
-        """Remove all of it, whatever state it is in."""
+        """Remove all of it."""
         try:
             if self.release:
-                self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+                self.down()
         finally:
             for image in self._images:
                 docker("image", "rm", "--force", image, check=False)
