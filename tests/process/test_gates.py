@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import signal
@@ -19,7 +18,7 @@ import pytest
 
 from tests.process.test_health import health
 from tests.process.test_rails import imported
-from tests.support.program import python
+from tests.support.program import deaf_names, namespaces
 from tests.support.site import CA, HANG, Answer, Site, dripping, http
 
 if TYPE_CHECKING:
@@ -301,11 +300,6 @@ def test_a_tcp_gate(stage: Stage, port: int) -> None:
     assert program.one("gate.opened")["url"] == url
 
 
-def namespaces(*kinds: str) -> list[str]:
-    """What gives a start namespaces of its own, of which it is root."""
-    return ["unshare", *(["--map-root-user"] if os.geteuid() else []), *kinds]
-
-
 def with_hosts(hosts: Path) -> list[str]:
     """What gives a start a file of host names that the test may change."""
     mount = f'mount --bind {shlex.quote(str(hosts))} /etc/hosts && exec "$0" "$@"'
@@ -346,17 +340,11 @@ def test_a_gate_that_only_ipv6_reaches(stage: Stage, tmp_path: Path, names: str)
     assert program.all("gate.retry_scheduled") == []
 
 
-def deaf_names(stage: Stage) -> list[str]:
-    """What gives a start a name server that never answers; the resolver waits 10 s for it."""
-    resolv = str(stage.directory / "resolv.conf")
-    return [*namespaces("--mount", "--net"), *python("deaf_names", resolv)]
-
-
 def test_a_deaf_name_server_does_not_stretch_a_deadline(stage: Stage) -> None:
     """Nor the exit: who asks is left behind."""
     started = time.monotonic()
     urls = ["http://sso-service.invalid/", "tcp://sso-service.invalid:80"]
-    program = start(stage, *urls, timeout=2, through=deaf_names(stage))
+    program = start(stage, *urls, timeout=2, through=deaf_names(stage.directory))
 
     assert "no answer within 2 s" in failure(program)
     assert time.monotonic() - started < 8
@@ -364,7 +352,7 @@ def test_a_deaf_name_server_does_not_stretch_a_deadline(stage: Stage) -> None:
 
 def test_a_deaf_name_server_is_told(stage: Stage) -> None:
     """It is the cause, though the resolver has not come back yet; SIGTERM ends it at once."""
-    program = start(stage, "http://sso-service.invalid/", through=deaf_names(stage))
+    program = start(stage, "http://sso-service.invalid/", through=deaf_names(stage.directory))
     told = program.until("gate.retry_scheduled")
     assert told["cause"] == "no answer from the name server for 'sso-service.invalid'"
     assert told["attempts"] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -12,7 +13,7 @@ from psycopg import sql
 
 from tests.process.test_rails import imported
 from tests.process.test_secrets import ADMIN_CANARY, CANARY, assert_hidden
-from tests.support.program import Program, alive, python, until
+from tests.support.program import Program, alive, deaf_names, python, until
 from tests.support.site import CA, HANG, Site, dripping, http
 
 if TYPE_CHECKING:
@@ -253,6 +254,19 @@ def test_a_receiver_that_cannot_be_reached_changes_nothing(
         assert cause in program.one("notify.failed")["cause"]
         assert other.requests == []
         assert "c4n4ry" not in program.output
+
+
+def test_a_deaf_name_server_changes_nothing(stage: Stage) -> None:
+    """The resolver would wait 10 s for it, whatever the last word's own deadline is."""
+    stage.environ["ENTRYPOINT_NOTIFY_URL"] = f"http://hooks.invalid{HOOK}"
+    unset(stage)
+    started = time.monotonic()
+    program = stage.start(through=deaf_names(stage.directory))
+
+    assert program.wait(timeout=20) == 3
+    assert time.monotonic() - started < 9
+    assert program.one("notify.failed")["cause"] == "no answer within 5 s"
+    assert "c4n4ry" not in program.output
 
 
 def test_the_webhook_may_be_the_image_s_or_a_file_s(stage: Stage, receiver: Site) -> None:

@@ -31,6 +31,17 @@ def python(name: str, *arguments: str) -> list[str]:
     return [sys.executable, str(PROGRAMS / f"{name}.py"), *arguments]
 
 
+def namespaces(*kinds: str) -> list[str]:
+    """What gives a program namespaces of its own, of which it is root."""
+    return ["unshare", *(["--map-root-user"] if os.geteuid() else []), *kinds]
+
+
+def deaf_names(directory: Path) -> list[str]:
+    """What gives a program a name server that never answers; the resolver waits 10 s for it."""
+    resolv = str(directory / "resolv.conf")
+    return [*namespaces("--mount", "--net"), *python("deaf_names", resolv)]
+
+
 @dataclass
 class Program:
     """A start that runs, or ran; `events` grows as it logs."""

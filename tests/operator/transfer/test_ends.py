@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.operator.transfer.conftest import OFFLINE, PHASES, RPG_DB, SMALL, World, children
-from tests.support.program import until
+from tests.support.program import namespaces, until
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -187,8 +186,7 @@ SMALL_DISK = (
 
 def test_a_full_disk_leaves_the_source_as_it_was(busy: World) -> None:
     """A dump that does not fit ends the transfer with the tool's words, and its folder is gone."""
-    namespace = ["unshare", "--map-root-user", "--mount"] if os.geteuid() else ["unshare", "-m"]
-    program = busy.start(through=[*namespace, "sh", "-c", SMALL_DISK])
+    program = busy.start(through=[*namespaces("--mount"), "sh", "-c", SMALL_DISK])
     assert program.wait() == 10, program.output
     assert "No space left on device" in program.output
     assert busy.temp.with_suffix(".left").read_text() == ""
