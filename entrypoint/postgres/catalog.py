@@ -26,6 +26,8 @@ tables under it, and must not wait there for as long as somebody else's DDL take
 # Every branch yields rows as text, which begin with the kind of object. `member` are the objects
 # that belong to an extension; `rel` the relations that count, `typ` the types.
 #
+# An option of a column that begins with `pg_` is the server's own: 17.12 counts changes in one.
+#
 # Two columns are newer than PostgreSQL 13, the oldest that is supported. Where `a.*` has no
 # `attcompression`, the name means that of `no_such_column`, one level out.
 #
@@ -75,7 +77,10 @@ with member as materialized (
   select row('columns', nspname, relname)::text || string_agg(row(
                attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated,
                attstorage, (select attcompression from (select a.*) as later_than_13),
-               nullif(attstattarget, -1), attoptions, attfdwoptions,
+               nullif(attstattarget, -1),
+               case when attoptions is not null then
+                 (select array_agg(o order by o) from unnest(attoptions) o where left(o, 3) <> 'pg_')
+               end, attfdwoptions,
                nullif(nullif(attcollation, 0), 'default'::regcollation)::regcollation,
                pg_get_expr(adbin, case attgenerated when '' then 0 else adrelid end))::text,
              '' order by attnum)
