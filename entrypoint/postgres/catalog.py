@@ -79,8 +79,8 @@ with member as materialized (
                attstorage, (select attcompression from (select a.*) as later_than_13),
                nullif(attstattarget, -1),
                case when attoptions is not null then
-                 (select array_agg(o order by o) from unnest(attoptions) o where left(o, 3) <> 'pg_')
-               end, attfdwoptions,
+                 (select array_agg(each order by each) from unnest(attoptions) each
+                  where left(each, 3) <> 'pg_') end, attfdwoptions,
                nullif(nullif(attcollation, 0), 'default'::regcollation)::regcollation,
                pg_get_expr(adbin, case attgenerated when '' then 0 else adrelid end))::text,
              '' order by attnum)

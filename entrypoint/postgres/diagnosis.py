@@ -20,6 +20,9 @@ from .cause import CHECK_SERVER, Cause, Kind, no_answer
 _CLOSED: Final = "connection refused or closed by the server"
 
 CHECK_TLS: Final = "Correct sslmode and the certificates it needs in {url}."
+CHECK_AUTHORITY: Final = (
+    "Correct sslmode in {url}, or name the server's authority in its sslrootcert or SSL_CERT_FILE."
+)
 CHECK_CREDENTIALS: Final = "Correct the user and the password in {url}."
 
 _REFUSED: Final = {
@@ -172,7 +175,9 @@ def _tls(trace: str, sslmode: str) -> Cause:
             )
         return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER)
     return Cause(
-        Kind.REFUSED, f"TLS with the server could not be agreed on (sslmode={sslmode})", CHECK_TLS
+        Kind.REFUSED,
+        f"TLS with the server could not be agreed on (sslmode={sslmode})",
+        CHECK_AUTHORITY if sslmode.startswith("verify") else CHECK_TLS,
     )
 
 

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ..errors import RefusedError, UnreachableError
-from . import resolve
+from . import authorities, resolve
 from .cause import CHECK_SERVER, Cause, ConnectError, Kind, no_answer
 from .conninfo import Conninfo
 
@@ -79,7 +79,7 @@ def open_session(
     timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
     params: dict[str, Any] = {
         **_KEEPALIVE,
-        **resolve.addresses(conninfo, timeout_s),
+        **authorities.trusted(resolve.addresses(conninfo, timeout_s)),
         "application_name": application_name,
         "client_encoding": "utf8",
         "connect_timeout": str(int(timeout_s)),

@@ -12,6 +12,7 @@ from ... import process
 from ...environment import Environment
 from ...errors import TransferError
 from ...postgres import sessions
+from ...postgres.authorities import trusted
 from ...postgres.conninfo import Conninfo
 
 TIMEOUT_S: Final = 7 * 86400.0
@@ -110,7 +111,7 @@ class Runner(NamedTuple):
     def _environ(self, database: str) -> Environment:
         """The container's without its PG* variables, and the connection as libpq's own."""
         options = f"{self.conninfo.params.get('options', '')} {self.options}".strip()
-        params = {**self.conninfo.params, "dbname": database, "options": options}
+        params = trusted({**self.conninfo.params, "dbname": database, "options": options})
         added = {
             variable: params[name] for name, variable in _VARIABLES.items() if params.get(name)
         }
