@@ -133,7 +133,7 @@ def _asked(url: str, field: str, timeout_s: float) -> object:
 def _at(field: str, value: Any) -> object:  # noqa: ANN401  whatever JSON holds
     """What a path with dots leads to; a list in its way that has one element stands for that."""
     for name in field.split("."):
-        if isinstance(value, list) and not _INDEX.fullmatch(name):
+        while isinstance(value, list) and not _INDEX.fullmatch(name):
             value = _only(value)
         if isinstance(value, list):
             value = value[int(name)] if int(name) < len(value) else None
@@ -141,9 +141,11 @@ def _at(field: str, value: Any) -> object:  # noqa: ANN401  whatever JSON holds
             value = value[name]
         elif value is not None:
             raise SeedError(f"the answer has no field {shortened(field)}", remedy=_CORRECT)
-        if value is None:
-            raise _NotYetError(f"there is nothing at {shortened(field)}")
-    return _only(value) if isinstance(value, list) else value
+    while isinstance(value, list):
+        value = _only(value)
+    if value is None:
+        raise _NotYetError(f"there is nothing at {shortened(field)}")
+    return value
 
 
 def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, timeout_s: float) -> str:
