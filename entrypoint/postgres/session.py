@@ -170,13 +170,14 @@ def translated(doing: str, *, remedy: str) -> Iterator[None]:
     """Turn psycopg's errors in the body into ours, with the SQLSTATE and the server's words.
 
     A lost connection or a server that is going down becomes `UnreachableError`, everything else
-    `RefusedError` with ``remedy``.
+    `RefusedError` with ``remedy``: also what psycopg cannot read, which has no SQLSTATE.
     """
     try:
         yield
     except psycopg.Error as error:
         code = error.sqlstate
-        said = error.diag.message_primary or "the connection was lost"
+        lost = code is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        said = error.diag.message_primary or ("the connection was lost" if lost else str(error))
         message = f"{doing}: {said}" + (f" ({code})" if code else "")
         fields = {
             "sqlstate": code,
@@ -184,6 +185,6 @@ def translated(doing: str, *, remedy: str) -> Iterator[None]:
             "hint": error.diag.message_hint,
         }
         fields = {key: value for key, value in fields.items() if value}
-        if code is None or code[:2] in ("08", "53", "57"):
+        if lost or (code or "")[:2] in ("08", "53", "57"):
             raise UnreachableError(message, remedy=CHECK_SERVER, **fields) from None
         raise RefusedError(message, remedy=remedy, **fields) from None

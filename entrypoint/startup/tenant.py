@@ -165,17 +165,19 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, timeout_s: fl
     except UnreachableError as error:
         raise _NotYetError(error.message) from None
     except RefusedError as error:
-        code = str(error.fields["sqlstate"])
+        code = str(error.fields.get("sqlstate", ""))
         if code in _NOT_YET or code[:2] in _PASSING:
             raise _NotYetError(error.message) from None
         if code == _NO_PRIVILEGE:
             error.remedy = _grant(conninfo)
             raise
         raise SeedError(error.message, remedy=_CORRECT, **error.fields) from None
-    value = _only(rows)[0]
-    if value is None:
+    row = _only(rows)
+    if not row:
+        raise SeedError("the query has no column", remedy=_CORRECT)
+    if row[0] is None:
         raise _NotYetError("the row has no value")
-    return str(value)
+    return str(row[0])
 
 
 def _rows(session: Session, query: str) -> list[tuple[Any, ...]]:

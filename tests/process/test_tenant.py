@@ -413,6 +413,8 @@ def test_a_role_that_may_not_look_is_told_what_to_grant(asking: Stage, sso: str)
         ("selekt", "42601"),
         ("delete from sso_tenants returning id", "42601"),
         ("select nextval('sso_seen')", "25006"),
+        ("select from sso_tenants limit 1", "the query has no column"),
+        ("select 'infinity'::date", "date too large"),
     ],
 )
 def test_a_wrong_query_ends_the_start_at_once(
