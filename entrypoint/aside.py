@@ -1,7 +1,10 @@
-"""Calls that heed neither a deadline nor a signal, such as the system's resolver."""
+"""Deadlines for what heeds none: the system's resolver, and who waits at a socket."""
 
+import os
+import socket
 from collections.abc import Callable
-from threading import Thread
+from contextlib import suppress
+from threading import Thread, Timer
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,3 +32,31 @@ def run(call: Callable[[], T], timeout_s: float) -> T:
     for found in answers:
         return found
     raise TimeoutError
+
+
+class Limit:
+    """Shuts a socket down after ``timeout_s`` seconds, unless `close` came first.
+
+    Who waits there is told that the other side has gone, by whatever library. ``fileno`` is the
+    socket's descriptor, of which a copy is made: TLS, and a library that gives up, take it away.
+    """
+
+    def __init__(self, fileno: int, timeout_s: float) -> None:
+        self.passed = False
+        """Whether it was shut down."""
+
+        self._socket = socket.socket(fileno=os.dup(fileno))
+        self._timer = Timer(max(0.0, timeout_s), self._shut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _shut(self) -> None:
+        self.passed = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the socket, as it is."""
+        self._timer.cancel()
+        self._timer.join()
+        self._socket.close()

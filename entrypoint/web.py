@@ -9,12 +9,11 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from threading import Timer
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from . import __version__
+from . import __version__, aside
 
 if TYPE_CHECKING:
     import ssl
@@ -172,8 +171,7 @@ class _Limit:
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        self._timer: Timer | None = None
-        self._connection: socket.socket | None = None
+        self._connection: aside.Limit | None = None
 
     def left_s(self) -> float:
         """Seconds that are left; raises TimeoutError when none are."""
@@ -192,22 +190,13 @@ class _Limit:
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
         """What httpx calls at each stage of a request (its ``trace`` extension)."""
         if event in ("connection.connect_tcp.complete", "connection.connect_unix_socket.complete"):
-            # A copy of the descriptor: TLS takes the first one away.
-            self._connection = info["return_value"].get_extra_info("socket").dup()
-            self._timer = Timer(max(0.0, self._deadline - time.monotonic()), self._shut)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _shut(self) -> None:
-        assert self._connection  # noqa: S101  watch made it
-        with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+            connection = info["return_value"].get_extra_info("socket")
+            left_s = self._deadline - time.monotonic()
+            self._connection = aside.Limit(connection.fileno(), left_s)
 
     def close(self) -> None:
         """Let go of the connection."""
-        if self._timer and self._connection:
-            self._timer.cancel()
-            self._timer.join()
+        if self._connection:
             self._connection.close()
 
 

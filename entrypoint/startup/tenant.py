@@ -47,9 +47,9 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
     """The tenant's UUID in lower case, as soon as the lookup's URL or database tells it.
 
     ``server`` says where the database is and who asks there. Blocks up to ``lookup.timeout_s``
-    seconds, and calls ``check`` before each attempt. Raises what that raises, `UnreachableError`
-    at the deadline, and at once `RefusedError` for a permission that is lacking and `SeedError` for
-    an answer that is not one tenant.
+    seconds and one short attempt, and calls ``check`` before each. Raises what that raises,
+    `UnreachableError` at the deadline, and at once `RefusedError` for a permission that is lacking
+    and `SeedError` for an answer that is not one tenant.
     """
     started = time.monotonic()
     deadline = started + lookup.timeout_s
@@ -57,9 +57,8 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
     source = safe(lookup.url) if lookup.url else str(lookup.database)
     while True:
         check()
-        timeout_s = min(ATTEMPT_TIMEOUT_S, max(SHORTEST_S, deadline - time.monotonic()))
         try:
-            found = _found(lookup, server, connect, timeout_s)
+            found = _found(lookup, server, connect, deadline)
         except _NotYetError as error:
             cause = str(error)
         except EntrypointError as error:
@@ -93,15 +92,20 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
         time.sleep(delay)
 
 
-def _found(lookup: Lookup, server: Conninfo, connect: Connect, timeout_s: float) -> str:
+def _found(lookup: Lookup, server: Conninfo, connect: Connect, deadline: float) -> str:
     """What one attempt finds. Raises `_NotYetError`, and what `find` raises at once."""
     if lookup.url:
-        found = _asked(lookup.url, lookup.field, timeout_s)
+        found = _asked(lookup.url, lookup.field, _left_s(deadline, ATTEMPT_TIMEOUT_S))
     else:
-        found = _queried(server.with_database(str(lookup.database)), lookup, connect, timeout_s)
+        found = _queried(server.with_database(str(lookup.database)), lookup, connect, deadline)
     if not isinstance(found, str) or not UUID.fullmatch(found):
         raise SeedError(f"{shortened(found)} is no UUID", remedy=_CORRECT)
     return found.lower()
+
+
+def _left_s(deadline: float, most_s: float) -> float:
+    """Seconds for a part of an attempt."""
+    return min(most_s, max(SHORTEST_S, deadline - time.monotonic()))
 
 
 def _asked(url: str, field: str, timeout_s: float) -> object:
@@ -148,22 +152,18 @@ def _at(field: str, value: Any) -> object:  # noqa: ANN401  whatever JSON holds
     return value
 
 
-def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, timeout_s: float) -> str:
+def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: float) -> str:
     """What a database answers, read in one transaction that cannot write."""
+    session = _opened(conninfo, connect, _left_s(deadline, ATTEMPT_TIMEOUT_S))
+    timeout_s = _left_s(deadline, QUERY_TIMEOUT_S)
+    # The server keeps the time by itself, so its word comes first, if one comes at all.
+    limit = aside.Limit(session.connection.fileno(), timeout_s + SHORTEST_S)
     try:
-        session = connect(conninfo, timeout_s)
-    except ConnectError as error:
-        cause = error.cause
-        if cause.kind is not Kind.REFUSED:
-            raise _NotYetError(cause.text) from None
-        right = cause.sqlstate == _NO_PRIVILEGE
-        remedy = _grant(conninfo) if right else cause.remedy.format(url=conninfo.variable)
-        raise RefusedError(cause.text, remedy=remedy) from None
-    try:
-        with closing(session), translated("the query failed", remedy=_CORRECT):
-            rows = _rows(session, str(lookup.query))
+        with closing(session), closing(limit), translated("the query failed", remedy=_CORRECT):
+            rows = _rows(session, str(lookup.query), timeout_s)
     except UnreachableError as error:
-        raise _NotYetError(error.message) from None
+        passed = f"no answer to the query within {timeout_s:.2g} s"
+        raise _NotYetError(passed if limit.passed else error.message) from None
     except RefusedError as error:
         code = str(error.fields.get("sqlstate", ""))
         if code in _NOT_YET or code[:2] in _PASSING:
@@ -180,12 +180,25 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, timeout_s: fl
     return str(row[0])
 
 
-def _rows(session: Session, query: str) -> list[tuple[Any, ...]]:
+def _opened(conninfo: Conninfo, connect: Connect, timeout_s: float) -> Session:
+    """A session to ask in."""
+    try:
+        return connect(conninfo, timeout_s)
+    except ConnectError as error:
+        cause = error.cause
+        if cause.kind is not Kind.REFUSED:
+            raise _NotYetError(cause.text) from None
+        right = cause.sqlstate == _NO_PRIVILEGE
+        remedy = _grant(conninfo) if right else cause.remedy.format(url=conninfo.variable)
+        raise RefusedError(cause.text, remedy=remedy) from None
+
+
+def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...]]:
     """At most two rows: whoever finds more found too many."""
     connection = session.connection
     connection.read_only = True
     with connection.transaction():
-        connection.execute(f"set local statement_timeout = {QUERY_TIMEOUT_S * 1000:.0f}")
+        connection.execute(f"set local statement_timeout = {timeout_s * 1000:.0f}")
         with connection.cursor("entrypoint_tenant") as cursor:
             return cursor.execute(query).fetchmany(2)
 

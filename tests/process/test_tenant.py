@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
+
+    from tests.support.server import Server
 
 OTHER = "00000000-0000-4000-8000-000000000001"
 QUERY = "select id from sso_tenants where name = 'gaqno-development'"
@@ -432,6 +435,59 @@ def test_a_wrong_query_ends_the_start_at_once(
     assert "seed.tenant_lookup" in failure["remedy"]
     with asking.server.connect(sso) as connection:
         assert connection.execute("select from sso_tenants").rowcount == 2
+
+
+def asked(connection: psycopg.Connection[Any]) -> int:
+    """The backend's pid, once the start's query is under way there."""
+    running = "select pid from pg_stat_activity where query like 'FETCH%' and state = 'active'"
+    until(lambda: connection.execute(running).rowcount, "the query")
+    [(pid,)] = connection.execute(running).fetchall()
+    return int(pid)
+
+
+def test_a_query_that_takes_too_long_is_given_up(asking: Stage, sso: str) -> None:
+    """The server ends it at the lookup's deadline, and says so."""
+    create_sso(asking, sso).close()
+    look_up(asking, database=sso, query="select pg_sleep(60)", timeout=2)
+    failure = failed(asking.start(), 4)
+
+    assert "(57014)" in failure["error"]
+    assert failure["elapsed_s"] < 8
+
+
+def test_a_server_that_freezes_under_the_query_holds_nobody_up(
+    asking: Stage, own_server: Server
+) -> None:
+    """Exit 4 soon after the deadline, though not a byte comes: the lock is for other replicas."""
+    with own_server.connect() as connection:
+        connection.execute("create role own login createdb password 'own'")
+        asking.server, asking.user, asking.password = own_server, "own", "own"
+        look_up(asking, database="postgres", query="select pg_sleep(60)", timeout=3)
+        program = asking.start()
+        pid = asked(connection)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            failure = failed(program, 4)
+            assert asking.locks() == 0
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    assert "no answer to the query within 3 s" in failure["error"]
+    assert failure["elapsed_s"] < 20
+
+
+def test_sigterm_while_the_query_runs(asking: Stage, own_server: Server) -> None:
+    """Ends at once, and leaves no session behind that still asks."""
+    with own_server.connect() as connection:
+        connection.execute("create role own login createdb password 'own'")
+        asking.server, asking.user, asking.password = own_server, "own", "own"
+        look_up(asking, database="postgres", query="select pg_sleep(60)", timeout=30)
+        program = asking.start()
+        asked(connection)
+        program.signal(signal.SIGTERM)
+
+        assert program.wait(timeout=2) == 143
+        assert program.one("seed.failed")["error"] == "ended by SIGTERM"
 
 
 def test_a_lock_that_is_lost_while_waiting_ends_the_start(asking: Stage, site: Site) -> None:
