@@ -51,7 +51,7 @@ class Unanswered(Exception):  # noqa: N818  not a failure of the start: most are
     what no waiting heals: a URL that no request can be sent to, and a certificate of a trusted
     issuer for another name. One of an unknown issuer, or past its time, may be what a reverse
     proxy shows until it has its own. ``absent`` is for a server that does not listen, or not to
-    us: connections are refused, or nothing comes back in time.
+    us: its name does not resolve, connections are refused, or nothing comes back in time.
     """
 
     def __init__(self, text: str, *, permanent: bool = False, absent: bool = False) -> None:
@@ -206,7 +206,7 @@ def _addresses(host: str, port: int) -> int:
         return len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except socket.gaierror as error:
         text = f"the host name {host!r} does not resolve ({error.strerror})"
-        raise Unanswered(text) from None
+        raise Unanswered(text, absent=True) from None
     except UnicodeError:
         raise Unanswered(f"{host!r} is no host name", permanent=True) from None
 

@@ -41,7 +41,7 @@ class _Shut(NamedTuple):
     cause: str
     permanent: bool = False
     absent: bool = False
-    """Whether nobody listens there, as before a service begins."""
+    """Whether nobody listens there, as before a service begins: some have no name until then."""
 
 
 _Queue = SimpleQueue["tuple[_Wait, _Shut | Exception | None]"]
@@ -122,7 +122,8 @@ class _Wait:
         now = time.monotonic()
         asked = self.asked
         if asked is not None and now > asked + ATTEMPT_TIMEOUT_S + LOOK_S:
-            self._shut = _Shut(f"no answer from the name server for {self._host!r}")
+            text = f"no answer from the name server for {self._host!r}"
+            self._shut = _Shut(text, absent=True)
             self._remind()
         if now >= self.deadline:
             remedy = (

@@ -381,7 +381,10 @@ def test_sigterm_while_waiting_for_a_gate(stage: Stage, site: Site, answer: Answ
 
 @pytest.mark.timeout(180)
 def test_two_services_that_wait_for_each_other(stage: Stage, tmp_path: Path) -> None:
-    """After 60 s each start says why that may be, and at its end again; what it advises helps."""
+    """After 60 s each start says why that may be, and at its end again; what it advises helps.
+
+    So do starts whose other service has no name before it is healthy, as with Swarm's dnsrr.
+    """
     ports = []
     with ExitStack() as stack:
         for _ in range(2):
@@ -394,7 +397,19 @@ def test_two_services_that_wait_for_each_other(stage: Stage, tmp_path: Path) -> 
     for each, argv, other in zip(stages, services, reversed(ports), strict=True):
         each.gates = [{"url": f"http://localhost:{other}/", "timeout": 66}]
         programs.append(each.start(*argv))
+    nameless = []
+    for name, through in (("unknown", []), ("deaf", deaf_names(tmp_path))):
+        (tmp_path / name).mkdir()
+        start_of = replace(stage, directory=tmp_path / name)
+        nameless.append(start(start_of, "tcp://sso.invalid:80", timeout=66, through=through))
 
+    for program in nameless:
+        assert program.wait(timeout=120) == 4, program.output
+        hint = program.one("gates.failed")["hint"]
+        assert hint.startswith("Likely cause: sso.invalid waits for demo in turn")
+        hints = [event.get("hint") for event in program.all("gate.retry_scheduled")]
+        assert hints[0] is None
+        assert hints[-1] == hint
     for program in programs:
         assert program.wait(timeout=120) == 4, program.output
         *before, hinted = program.all("gate.retry_scheduled")
