@@ -33,7 +33,12 @@ def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) 
     gc.enable()  # this takes as long as the children do
     config = plan.config
     with step("lock", end="acquired"):
-        reopen = partial(_session, target, connect, config.wait_timeout_s)
+        deadline = time.monotonic() + config.lock_timeout_s
+
+        def reopen() -> Session:
+            left_s = deadline - time.monotonic()
+            return _session(target, connect, min(left_s, config.wait_timeout_s))
+
         held = lock.acquire(session, reopen, timeout_s=config.lock_timeout_s)
     with held:
         try:
