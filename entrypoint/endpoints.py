@@ -21,6 +21,8 @@ class Endpoints(NamedTuple):
     """Why a probe cannot know where to ask, although a URL is named."""
 
     lookup: Lookup | None
+    notifies: bool
+    """Whether a webhook hears of a start that fails."""
 
 
 class Webhook(NamedTuple):
@@ -33,10 +35,10 @@ class Webhook(NamedTuple):
 
 def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
     """Read them, noting every problem; ``wait_timeout_s`` is for those that have no timeout."""
-    notify_url(sources)
+    notifies = notify_url(sources) is not None
     url, problem = _health(sources)
     gates, lookup = _gates(sources, wait_timeout_s), _lookup(sources, wait_timeout_s)
-    return Endpoints(gates, url, problem, lookup)
+    return Endpoints(gates, url, problem, lookup, notifies)
 
 
 def notify_url(sources: Sources) -> str | None:

@@ -22,9 +22,6 @@ from .timeline import since
 ATTEMPT_TIMEOUT_S: Final = 5.0
 """Seconds for one answer: a service that is well answers sooner."""
 
-SHORTEST_S: Final = 1.0
-"""Seconds for a gate whose timeout is shorter, so that it is asked at all."""
-
 HASTE_S: Final = 0.25
 """Seconds below which no attempt is begun at the end."""
 
@@ -84,7 +81,7 @@ class _Wait:
     def __init__(self, gate: Gate, service: str | None) -> None:
         self.gate = gate
         self.started = time.monotonic()
-        self.deadline = self.started + max(gate.timeout_s, SHORTEST_S)
+        self.deadline = self.started + gate.longest_s
         self.asked: float | None = None
         """When the thread began to ask; None while it rests."""
 

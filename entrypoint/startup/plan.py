@@ -5,11 +5,9 @@ from typing import NamedTuple
 
 from .. import inputs
 from ..errors import SettingsError
-from ..fields import STEPS
 from ..postgres.ledger import Found, Ledger
 from ..postgres.session import Session
-from ..sections import Seed
-from ..settings import Settings
+from ..sections import Seed, Settings
 from . import decide
 from .decide import Decision, Verdict
 
@@ -40,12 +38,6 @@ class Plan(NamedTuple):
     def provable(self) -> bool:
         """Whether the ledger can say anything at all."""
         return self.push_fingerprint is not None or self.seed_fingerprint is not None
-
-    @property
-    def idle(self) -> bool:
-        """Whether there is no work at all, whatever the ledger says."""
-        steps = all(self.config.no_work(step) for step in STEPS)
-        return steps and not self.config.extensions
 
     def push(self, found: Found) -> Decision:
         """Whether to push."""

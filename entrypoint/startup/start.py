@@ -71,7 +71,7 @@ def _prepare(plan: Plan) -> None:
         session, created = reach.database(target, reached, creation, connect, deadline)
         fields |= {"created": created, "database": session.database, "pooled": session.pooled}
     found = ledger.found(session.probed) if session.probed else None
-    if (found or plan.idle) and _proved(plan, found or ledger.UNKNOWN, session):
+    if (found or config.idle) and _proved(plan, found or ledger.UNKNOWN, session):
         session.close()
         return
     from . import locked  # no warm start pays for what it imports

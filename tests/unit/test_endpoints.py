@@ -14,7 +14,7 @@ from entrypoint.sections import Gate, Lookup
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from entrypoint.settings import Settings
+    from entrypoint.sections import Settings
 
 HOOK = "https://hooks.example.com/services/T0/c4n4ry-of-a-hook"
 TWO_XX: frozenset[int] = frozenset()
@@ -172,37 +172,12 @@ def test_a_webhook_s_url_is_a_secret(tmp_path: Path) -> None:
         {"ENTRYPOINT_NOTIFY_URL": HOOK},
         {"ENTRYPOINT_NOTIFY_URL_FILE": str(secret)},
     ):
-        environment = load(tmp_path, "", **variables).service_environment
-        assert list(environment) == ["DATABASE_URL"]
+        found = load(tmp_path, "", **variables)
+        assert found.notifies
+        assert list(found.service_environment) == ["DATABASE_URL"]
     assert log.mask(f"POST {HOOK}") == f"POST {log.MASK}"
     bad = problems(tmp_path, "", ENTRYPOINT_NOTIFY_URL=HOOK.replace("https", "ftp"))
     assert bad == ["ENTRYPOINT_NOTIFY_URL must begin with http:// or https://"]
-
-
-@pytest.mark.parametrize(
-    ("toml", "variables", "budget_s"),
-    [
-        ("", {}, 300 + 900),
-        ("[[gates]]\nurl = 'tcp://a:1'", {"ENTRYPOINT_SKIP": "push,seed"}, 0),
-        ("[push]\ncommand = 'x'\n[seed]\ncommand = 'x'", {}, 300 + 900 + 600),
-        ("[push]\ncommand = 'x'", {"ENTRYPOINT_SKIP": "push"}, 300 + 900),
-        (
-            "[seed]\ncommand = 'x'\ntenant_lookup = { url = 'http://s/', timeout = 8 }",
-            {"ENTRYPOINT_LOCK_TIMEOUT": "1"},
-            300 + 1 + 600 + 8,
-        ),
-        (
-            "[[gates]]\nurl = 'tcp://a:1'\ntimeout = 50\n[[gates]]\nurl = 'tcp://a:2'\ntimeout = 9",
-            {"ENTRYPOINT_WAIT_TIMEOUT": "1", "ENTRYPOINT_LOCK_TIMEOUT": "2"},
-            53,
-        ),
-    ],
-)
-def test_the_budget_is_the_sum_of_what_is_waited_for(
-    tmp_path: Path, toml: str, variables: dict[str, str], budget_s: float
-) -> None:
-    """Gates are waited for at once, the rest in turn; what does not run is not in it."""
-    assert load(tmp_path, toml, **variables).budget_s == budget_s
 
 
 def test_a_url_for_people_has_nothing_private() -> None:

@@ -13,8 +13,7 @@ from entrypoint import log, services, settings
 from entrypoint.environment import Environment
 from entrypoint.errors import SettingsError
 from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, MAX_SECONDS, shortened
-from entrypoint.sections import Gate, Push, Seed, Verify
-from entrypoint.settings import Settings
+from entrypoint.sections import Gate, Push, Seed, Settings, Verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +74,7 @@ def test_defaults(tmp_path: Path) -> None:
         gates=(),
         health_url=None,
         health_problem=None,
+        notifies=False,
         wait_timeout_s=300.0,
         lock_timeout_s=900.0,
         skip=frozenset(),
@@ -176,7 +176,15 @@ def test_sample_file(tmp_path: Path) -> None:
         TENANT,
     )
     assert found.seed.argv == ("node", "seed-categories.js", TENANT)
-    assert found.budget_s == 120 + 300 + 900 + 601 + 602.5
+    assert found.waits == {
+        "gates": 120,
+        "server": 345,
+        "lock": 907,
+        "extensions": 306,
+        "push": 601 + 38,
+        "seed": 602.5 + 32,
+        "last word": 5,
+    }
 
 
 def test_sample_file_is_complete() -> None:

@@ -1,0 +1,123 @@
+"""How long a start can take at most, as it says itself and as README.md says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from inspect import signature
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from entrypoint import notify, process, sections, services
+from entrypoint.postgres import databases, guard, lock, refusal, session, sessions
+from entrypoint.startup import locked, reach, tenant
+from tests.support.manifests import ROOT
+from tests.unit.test_endpoints import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = (ROOT / "README.md").read_text()
+PUSH, SEED = "[push]\ncommand = 'x'\n", "[seed]\nwhen = 'always'\ncommand = 'x'\n"
+LOOKUP = "tenant_lookup = { url = 'http://s/', timeout = 8 }\n"
+
+
+@pytest.mark.parametrize(
+    ("toml", "variables", "waits"),
+    [
+        ("", {}, {"server": 345}),
+        ("[database]\nextensions = ['x']", {}, {"server": 345, "lock": 907, "extensions": 306}),
+        (PUSH + SEED, {}, {"server": 345, "lock": 907, "push": 662, "seed": 632}),
+        (PUSH, {"ENTRYPOINT_SKIP": "push"}, {"server": 345}),
+        (PUSH + "on_loss = 'warn'", {}, {"server": 345, "lock": 907, "push": 638}),
+        (
+            PUSH,
+            {"ENTRYPOINT_ADMIN_URL": "postgresql://a:pw@db/postgres"},
+            {"server": 345, "lock": 907, "push": 686},
+        ),
+        (SEED + LOOKUP, {}, {"server": 345, "lock": 907, "tenant": 16, "seed": 632}),
+        (
+            "[[gates]]\nurl = 'tcp://a:1'\ntimeout = 50\n[[gates]]\nurl = 'tcp://a:2'\ntimeout = 9",
+            {"ENTRYPOINT_WAIT_TIMEOUT": "1", "ENTRYPOINT_NOTIFY_URL": "http://hook/"},
+            {"gates": 50, "server": 46, "last word": 5},
+        ),
+        ("[[gates]]\nurl = 'tcp://a:1'\ntimeout = 0", {}, {"gates": 1, "server": 345}),
+        ("[[gates]]\nurl = 'tcp://a:1'", {"ENTRYPOINT_SKIP": "push,seed"}, {}),
+    ],
+)
+def test_the_budget_is_the_sum_of_what_is_waited_for(
+    tmp_path: Path, toml: str, variables: dict[str, str], waits: dict[str, float]
+) -> None:
+    """Gates are waited for at once, the rest in turn; what cannot run is not in it."""
+    found = load(tmp_path, toml, **variables)
+
+    assert found.waits == waits
+    assert found.budget_s == sum(waits.values())
+
+
+def test_what_is_added_is_what_the_waits_take() -> None:
+    """The numbers that stand apart from the code that takes the time are its own, summed up."""
+    attempt_s = 3 * session.SHORTEST_TIMEOUT_S
+    opened_s = locked.CLEANUP_S + attempt_s
+    template_s = 5 + databases.RETRY_S
+    armed_s = guard.LEAVE_S + refusal.TRY_S + refusal.TRY_S + guard.ARM_S
+    disarmed_s = refusal.TRY_S + guard.DISARM_S + guard.LEAVE_S
+    sessions_s = signature(sessions.end).parameters["timeout_s"].default
+
+    assert attempt_s == sections.CONNECT_S
+    assert 4 * attempt_s + reach.AFTER_CREATE_S + template_s <= sections.DATABASE_S
+    assert attempt_s + lock.POLL_S[1] <= sections.LOCK_S
+    assert opened_s + armed_s + disarmed_s <= sections.GUARD_S
+    ended_s = process.GRACE_S + 2 * process.DRAIN_S
+    assert ended_s + sessions_s + opened_s + sessions_s <= sections.END_S
+    assert attempt_s + 2 * tenant.SHORTEST_S <= sections.LOOKUP_S
+    assert notify.TIMEOUT_S == sections.LAST_WORD_S
+
+
+def test_the_readme_has_the_same_parts(tmp_path: Path) -> None:
+    """Its table has each part with what it takes beyond its timeout; the defaults are summed."""
+    everything = (
+        f"{PUSH}{SEED}{LOOKUP}[[gates]]\nurl = 'tcp://a:1'\ntimeout = 0\n"
+        "[database]\nextensions = ['x']\n[notify]\nurl = 'http://hook/'"
+    )
+    zero = {f"ENTRYPOINT_{name}_TIMEOUT": "0" for name in ("WAIT", "LOCK", "PUSH", "SEED")}
+    waits = load(tmp_path, everything, **zero).waits | {"tenant": sections.LOOKUP_S}
+    rows = re.findall(r"^\| (\w[\w ]+), .*\| .*?(\d+)(?: for |;| \|)", section(), re.MULTILINE)
+
+    assert {name: float(seconds) for name, seconds in rows} == waits
+    defaults = load(tmp_path, PUSH + SEED).waits
+    told = re.search(r"^is (\d+(?: \+ \d+)*) = (\d+) s", section(), re.MULTILINE)
+    assert told
+    assert [float(number) for number in told[1].split(" + ")] == list(defaults.values())
+    assert float(told[2]) == sum(defaults.values())
+
+
+def test_the_whole_stack_leaves_its_starts_their_budget(tmp_path: Path) -> None:
+    """docker-compose.test.yml names the largest of its budgets, and is more patient than that."""
+    text = (ROOT / "docker-compose.test.yml").read_text()
+    stack = yaml.safe_load(text)
+    plain = {name: str(value) for name, value in stack["x-environment"].items()}
+    variables = {name: value for name, value in plain.items() if name.endswith("_TIMEOUT")}
+    variables["ENTRYPOINT_ADMIN_URL"] = "postgresql://a:pw@db/postgres"
+    variables["PORT"] = "4004"
+    (tmp_path / "push-db.js").touch()
+    registry, budgets = services.load(), []
+    for path in (ROOT / "examples").glob("*-service/**/*.toml"):
+        toml = path.read_text()
+        row = registry.get(tomllib.loads(toml)["service"])
+        if row:  # the other is a service of the demo, that waits for nobody
+            url = f"postgresql://u:pw@db/{row.database}"
+            budgets.append(load(tmp_path, toml, DATABASE_URL=url, **variables).budget_s)
+    [told] = re.findall(r"`budget_s` of entrypoint.started: (\d+) s", text)
+    patience = stack["x-service"]["healthcheck"]["start_period"]
+
+    assert max(budgets) == float(told) < 60 * float(patience.removesuffix("m"))
+
+
+def section() -> str:
+    """What README.md says about it."""
+    found = re.search(r"^### How long a start may take\n(.*?)^#", README, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
