@@ -21,7 +21,8 @@ LIBC: Final = re.compile(
 def complete(folder: Path, library: Path, patchelf: str) -> dict[Path, Path]:
     """Copy into `library` what the ELF files under `folder` need, and tell them where it is.
 
-    The places are relative to each file, and come before the service's LD_LIBRARY_PATH (glibc).
+    The places are relative to each file, and come before the service's LD_LIBRARY_PATH on glibc: as
+    an RPATH, since a RUNPATH comes after it. On musl nothing comes before it.
     Returns the copies, each with the file that it is one of.
     Raises `SystemExit` naming every file that would still lack something.
     """
@@ -70,9 +71,9 @@ def _place(file: Path, library: Path, patchelf: str) -> Iterator[str]:
     rpath = [place for line in _ask(patchelf, "--print-rpath", file) for place in line.split(":")]
     places = [Path(place.replace("$ORIGIN", str(file.parent))) for place in rpath]
     missing = [name for name in needed if not any((place / name).exists() for place in places)]
-    if missing:
+    if needed:
         ours = f"$ORIGIN/{os.path.relpath(library, file.parent)}"
-        changed = ":".join([*rpath, ours])
+        changed = ":".join([*rpath, *([ours] if missing else [])])
         _ask(patchelf, "--force-rpath", "--set-rpath", changed, file)
     return (name for name in missing if not (library / name).exists())
 

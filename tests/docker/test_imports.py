@@ -12,6 +12,7 @@ from tests.support.engine import docker, once, running, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PYTHON = "/opt/entrypoint/python/bin/python3"
 PATH = "import sys; sys.path.insert(0, '/opt/entrypoint/python/lib/site-packages')\n"
@@ -54,6 +55,12 @@ with socket.create_connection(("database", 5432)) as plain:
     assert plain.recv(1) == b"S"
     with context.wrap_socket(plain) as secured:
         print(json.dumps({"libpq": row[0], "python": secured.version()}))
+"""
+
+LOADED = """
+import json, ssl, ctypes, hashlib, zlib, psycopg, psycopg.pq, pydantic
+paths = {line.split()[-1] for line in open("/proc/self/maps")}
+print(json.dumps(sorted(path for path in paths if ".so" in path)))
 """
 
 
@@ -106,3 +113,22 @@ def test_tls_to_a_real_server(image: str, network: str) -> None:
 
     assert told["libpq"].startswith("TLSv1.")
     assert told["python"].startswith("TLSv1.")
+
+
+def test_no_library_of_the_service_is_taken_for_ours(
+    service_images: dict[str, str], payload_folders: dict[str, Path], network: str, tmp_path: Path
+) -> None:
+    """On glibc what LD_LIBRARY_PATH leads to under the names of our libraries is not looked at."""
+    base = "node:20-slim"
+    for file in payload_folders[base].rglob("*.so*"):
+        (tmp_path / file.name).write_text("not a library\n")
+    options = ["--volume", f"{tmp_path}:/foreign:ro", "--env", "LD_LIBRARY_PATH=/foreign"]
+    options += ["--network", network, "--env", "SERVICE_NAME=foreign"]
+    options += ["--env", "DATABASE_URL=postgresql://postgres:secret@database/foreign"]
+
+    loaded = json.loads(python(service_images[base], LOADED, *options))
+    started = once(service_images[base], "echo", "started", options=options)
+
+    for name in ("libpython", "libcrypto", "libpq"):
+        assert [path for path in loaded if f"/{name}" in path and path.startswith("/opt/")], name
+    assert (started.stdout, "handoff.exec" in started.stderr) == ("started\n", True)
