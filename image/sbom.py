@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -13,6 +12,9 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+import bundled
 
 Component = dict[str, Any]
 
@@ -31,7 +33,7 @@ def write(
         for each in json.loads(report.read_text())["install"]
         if list(packages.glob(f"{_normal(each['metadata']['name'], '_')}-*.dist-info"))
     ]
-    components = [_interpreter(), *map(_package, installed)]
+    components = [_interpreter(), *(_package(each, packages) for each in installed)]
     components += [_library(copy, origin) for copy, origin in sorted(libraries.items())]
     ours = _ours(source)
     moment = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), UTC)
@@ -77,9 +79,9 @@ def _interpreter() -> Component:
     }
 
 
-def _package(installed: dict[str, Any]) -> Component:
+def _package(installed: dict[str, Any], packages: Path) -> Component:
     metadata = installed["metadata"]
-    purl = f"pkg:pypi/{_normal(metadata['name'], '-')}@{metadata['version']}"
+    purl = f"pkg:pypi/{_normal(metadata['name'], '-')}@{_encoded(metadata['version'])}"
     hashes = installed["download_info"]["archive_info"]["hashes"]
     component: Component = {
         "type": "library",
@@ -94,7 +96,12 @@ def _package(installed: dict[str, Any]) -> Component:
         component["licenses"] = [{"expression": expression}]
     elif text and "\n" not in text:
         component["licenses"] = [{"license": {"name": text}}]
-    return component
+    folder = _normal(metadata["name"], "_")
+    inside = {
+        "components": bundled.libraries(packages / f"{folder}.libs"),
+        "externalReferences": bundled.bills(packages, folder),
+    }
+    return component | {key: found for key, found in inside.items() if found}
 
 
 def _normal(name: str, joint: str) -> str:
@@ -103,32 +110,41 @@ def _normal(name: str, joint: str) -> str:
 
 
 def _library(copy: Path, origin: Path) -> Component:
-    purl = _owner(origin)
+    owner = _owner(origin)
     component: Component = {
         "type": "library",
         "bom-ref": copy.name,
         "name": copy.name,
-        # Of the image's own file: the copy also says where it looks for others.
-        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(origin.read_bytes()).hexdigest()}],
+        "hashes": [bundled.digest(copy)],
+        # The copy says where the others are; this is the file that the distribution signed.
+        "properties": [
+            {"name": "entrypoint:original:SHA-256", "value": bundled.digest(origin)["content"]}
+        ],
     }
-    if purl:
-        component |= {"version": purl.rpartition("@")[2], "purl": purl}
+    if owner:
+        package, version = owner
+        component |= {"version": version, "purl": f"{package}@{_encoded(version)}"}
     return component
 
 
-def _owner(file: Path) -> str | None:
-    """The package of the distribution that a file is from; None for one that none claims."""
+def _encoded(version: str) -> str:
+    """A version as a package URL has it."""
+    return quote(version, safe=":")
+
+
+def _owner(file: Path) -> tuple[str, str] | None:
+    """The distribution's package that a file is from, and its version; None if none claims it."""
     if shutil.which("dpkg-query"):
         # Debian's packages name their files as they were before /usr was merged, or after.
         for path in (file, Path("/", *file.parts[2:])):
             name = _told("dpkg-query", "--search", str(path)).partition(": ")[0].strip()
             if name:
                 version = _told("dpkg-query", "--show", "--showformat=${Version}", name)
-                return f"pkg:deb/debian/{name.partition(':')[0]}@{version}"
+                return f"pkg:deb/debian/{_encoded(name.partition(':')[0])}", version
     if shutil.which("apk"):
         found = re.search(r" is owned by (\S+)-(\d\S*-r\d+)", _told("apk", "info", "-W", str(file)))
         if found:
-            return f"pkg:apk/alpine/{found[1]}@{found[2]}"
+            return f"pkg:apk/alpine/{_encoded(found[1])}", found[2]
     return None
 
 

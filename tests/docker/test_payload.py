@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tarfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -173,24 +174,73 @@ def test_the_bill_of_materials_is_valid(payload: Path) -> None:
     assert validator.validate_str('{"bomFormat": "CycloneDX", "nonsense": 1}') is not None
 
 
+def bill_of(payload: Path) -> list[dict[str, Any]]:
+    """The components that a payload's own bill of materials names."""
+    found = json.loads((payload / "sbom.cdx.json").read_text())["components"]
+    assert isinstance(found, list)
+    return found
+
+
+def has_hash(file: Path, said: dict[str, Any]) -> bool:
+    """Whether this is the file's."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return bool(said["hashes"] == [{"alg": "SHA-256", "content": digest}])
+
+
 def test_the_bill_of_materials_names_what_is_there(payload: Path) -> None:
-    """Each package with a hash that the requirements pin, and each shared library."""
-    bill = json.loads((payload / "sbom.cdx.json").read_text())
+    """Each package with a hash that the requirements pin, and each shared library with its own."""
     pinned = REQUIREMENTS.read_text()
     packages = {
         folder.name.rpartition("-")[0].removesuffix(".dist").replace("_", "-")
         for folder in payload.glob("python/lib/site-packages/*.dist-info")
     }
-    named = {each["name"]: each for each in bill["components"]}
+    named = {each["name"]: each for each in bill_of(payload)}
     by_index = [each for each in named.values() if each.get("purl", "").startswith("pkg:pypi/")]
-    libraries = {file.name for file in payload.glob("python/lib/*.so*")}
+    libraries = [
+        file
+        for file in payload.glob("python/lib/*.so*")
+        if not file.name.startswith("libpython")  # CPython's
+    ]
 
     assert {each["purl"][9:].partition("@")[0] for each in by_index} == {
         re.sub(r"-\d.*", "", name.lower()) for name in packages
     }
     assert all(f"sha256:{each['hashes'][0]['content']}" in pinned for each in by_index)
-    assert {name for name in libraries if not name.startswith("libpython")} <= set(named)
+    assert [file for file in libraries if not has_hash(file, named[file.name])] == []
     assert named["libssl.so.3"]["purl"].startswith("pkg:")
+    # The characters that a package URL may have as such.
+    purls = [each["purl"] for each in named.values() if "purl" in each]
+    assert [purl for purl in purls if not re.fullmatch(r"pkg:[\w.:/@%~-]+", purl)] == []
+
+
+def test_the_bill_of_materials_names_what_the_wheels_bring_along(base: str, payload: Path) -> None:
+    """Each library inside a wheel is part of it, with its hash, and OpenSSL with its version."""
+    packages = payload / "python/lib/site-packages"
+    there = {f"{file.parent.name}/{file.name}": file for file in packages.glob("*.libs/*.so*")}
+    inside = {
+        part["bom-ref"]: (part, whole["name"])
+        for whole in bill_of(payload)
+        for part in whole.get("components", [])
+    }
+    versions = {
+        f"{whole}: {part['name'].partition('-')[0]}": part["cpe"].split(":", 5)[3:5]
+        for part, whole in inside.values()
+        if "version" in part and part["cpe"].split(":")[5] == part["version"]
+    }
+    bills = [each for whole in bill_of(payload) for each in whole.get("externalReferences", [])]
+
+    assert set(inside) == set(there)
+    assert [name for name in there if not has_hash(there[name], inside[name][0])] == []
+    wheels = {whole for _, whole in inside.values()}
+    assert wheels == {"psycopg-binary", *(["pydantic_core"] if base == "node:20-alpine" else [])}
+    for library in ("libcrypto", "libssl"):
+        assert versions[f"psycopg-binary: {library}"] == ["openssl", "openssl"]
+    assert versions["psycopg-binary: libpq"] == ["postgresql", "postgresql"]
+    assert versions["psycopg-binary: libkrb5"] == ["mit", "kerberos_5"]
+    assert {each["url"] for each in bills} == {
+        file.relative_to(payload).as_posix() for file in packages.glob("*.dist-info/sboms/*")
+    }
+    assert [each["url"] for each in bills if not has_hash(payload / each["url"], each)] == []
 
 
 def test_a_base_gains_nothing_but_the_folder(base: str, image: str) -> None:
