@@ -51,7 +51,7 @@ wheels: ## fetch what both payloads are made of into wheels/; they are then buil
 
 BUILD_IMAGE = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) \
   --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' entrypoint/__init__.py) \
-  --build-arg REVISION=$$(git describe --always --dirty --abbrev=40 2>/dev/null)
+  --build-arg REVISION=$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 
 test-docker: .venv/package image ## build the images and run the tests that need a container engine
 	$(BIN)/pytest -m docker tests/docker $(ARGS)
