@@ -20,7 +20,10 @@ RUN --mount=type=bind,target=/source \
       --requirement=/source/requirements/runtime.txt --requirement=/source/requirements/image.txt; \
   }; \
   mkdir /wheels; \
-  get --no-index --find-links=/source/wheels 2>/dev/null || get
+  get --no-index --find-links=/source/wheels 2>/tmp/lacking || get || { \
+    [ ! -d /source/wheels ] || { echo "wheels/ is not complete; make wheels completes it:"; cat /tmp/lacking; } >&2; \
+    exit 1; \
+  }
 
 FROM scratch AS wheels
 COPY --from=fetch /wheels /

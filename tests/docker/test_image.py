@@ -51,10 +51,8 @@ def test_a_build_without_a_network_gives_the_same_layers(base: str, context: Pat
     secret = context.parent / "ca"
     secret.write_text(f"{MARK}\n{certificates()}")
     python = ("--build-arg", f"PYTHON_IMAGE={PYTHONS[base]}")
-    wheels = ("--target", "wheels", "--output", context / "wheels")
     for other in PYTHONS.values():  # as `make wheels`: one folder for both
-        argument = ("--build-arg", f"PYTHON_IMAGE={other}")
-        docker("build", *BUILD_ARGS, *argument, *wheels, context, timeout=BUILD_TIMEOUT_S)
+        fetch_wheels(context, other)
     sealed = ("--network=none", "--no-cache", "--secret", f"id=ca,src={secret}")
 
     with built(context, *python, *sealed, "--target", "payload") as image:
@@ -63,6 +61,28 @@ def test_a_build_without_a_network_gives_the_same_layers(base: str, context: Pat
         saved = context.parent / "image.tar"
         docker("save", "--output", saved, image)
         assert MARK.encode() not in saved.read_bytes()
+
+
+def test_a_build_without_a_network_says_which_wheel_is_missing(context: Path) -> None:
+    """Where wheels/ lacks one, that one is named, and not only what the index was asked first."""
+    fetch_wheels(context, PYTHONS["node:20-slim"])
+    [missing] = (context / "wheels").glob("structlog-*")
+    missing.unlink()
+    argument = ("--build-arg", f"PYTHON_IMAGE={PYTHONS['node:20-slim']}")
+    sealed = ("--network=none", "--progress=plain", "--target", "wheels")
+
+    done = docker("build", *argument, *sealed, context, check=False, timeout=BUILD_TIMEOUT_S)
+
+    _, _, said = done.stderr.partition("wheels/ is not complete; make wheels completes it:\n")
+    assert done.returncode != 0
+    assert "No matching distribution found for structlog==" in said
+
+
+def fetch_wheels(context: Path, python: str) -> None:
+    """Add what a payload on this image is made of to the context's wheels/."""
+    argument = ("--build-arg", f"PYTHON_IMAGE={python}")
+    wheels = ("--target", "wheels", "--output", context / "wheels")
+    docker("build", *BUILD_ARGS, *argument, *wheels, context, timeout=BUILD_TIMEOUT_S)
 
 
 def certificates() -> str:
