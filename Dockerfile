@@ -4,7 +4,7 @@
 
 # Its libc must be the one of the images that the payload goes into.
 ARG PYTHON_IMAGE=python:3.13-slim
-# Debian, for its PostgreSQL client; a slim PYTHON_IMAGE goes with it.
+# Debian, for its PostgreSQL client, or what has a newer one, such as postgres:18; a slim PYTHON_IMAGE goes with it.
 ARG OPERATOR_IMAGE=debian:trixie-slim
 
 
@@ -59,12 +59,17 @@ LABEL org.opencontainers.image.title="entrypoint" \
   org.opencontainers.image.licenses="MIT" \
   org.opencontainers.image.version="${VERSION}" \
   org.opencontainers.image.revision="${REVISION}"
-RUN apt-get update -qq \
-  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates postgresql-client \
-  && rm -rf /var/lib/apt/lists/*
+RUN set -eu; \
+  client=postgresql-client; \
+  ! command -v pg_dump || client=; \
+  apt-get update -qq; \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates $client; \
+  rm -rf /var/lib/apt/lists/*
 COPY --from=build /payload /
 # By number: runtimes that demand a user who is not root need not look it up.
 USER 10001:10001
 WORKDIR /tmp
+# Not that of an image of the server.
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/entrypoint/bin/entrypoint"]
 CMD ["--help"]

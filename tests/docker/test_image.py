@@ -121,6 +121,21 @@ def test_the_operators_image_is_not_root() -> None:
     assert once(OPERATOR, "-u", options=["--entrypoint", "id"]).stdout == "10001\n"
 
 
+def test_an_operators_image_may_bring_a_newer_client(context: Path) -> None:
+    """An image that has pg_dump, such as postgres:18, gets no other, and none of its own ways."""
+    bases = ("--build-arg", f"PYTHON_IMAGE={PYTHONS['node:20-slim']}")
+    bases += ("--build-arg", "OPERATOR_IMAGE=postgres:17")
+    look = ["-c", "pg_dump --version; dpkg-query --show 'postgresql*'"]
+    shell = ["--entrypoint", "sh"]
+
+    brought = once("postgres:17", *look, options=shell).stdout
+    with built(context, *bases, "--target", "operator") as image:
+        assert once(image, *look, options=shell).stdout == brought
+        assert once(image, "-u", options=["--entrypoint", "id"]).stdout == "10001\n"
+        assert "transfer" in once(image).stdout
+        assert config(image)["Config"]["StopSignal"] == "SIGTERM"
+
+
 def test_the_operators_image_has_its_commands(
     server: Endpoint, database: str, role: RoleFactory
 ) -> None:
