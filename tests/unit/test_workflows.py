@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from entrypoint import __version__
+
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
 CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
@@ -93,3 +95,20 @@ def test_every_image_of_the_makefile_is_published() -> None:
     assert {each["python"] for each in matrix["include"]} == {bases["ALPINE"], *tested}
     assert tested == [f"{bases['SLIM']}-bookworm"]
     assert (build["with"]["provenance"], build["with"]["sbom"]) == ("mode=max", True)
+
+
+def test_a_release_publishes_the_tags_that_are_copied_from() -> None:
+    """A tag is that of the code, and its major version is that of every image that is named."""
+    files = ["Makefile", "Dockerfile", "README.md", "docker-compose.test.yml"]
+    files += [str(path) for path in ROOT.glob("examples/*/Dockerfile")]
+    named = {
+        major
+        for file in files
+        for major in re.findall(r"gaqno/entrypoint:(\d+)-", (ROOT / file).read_text())
+    }
+    checks = [run for run in steps(IMAGE, "run") if "grep -Fx" in run]
+    published = [run for run in steps(IMAGE, "run") if "imagetools create" in run]
+
+    assert named == {__version__.partition(".")[0]}
+    assert len(checks) == len(published) == 1
+    assert "${version%%.*}" in published[0]
