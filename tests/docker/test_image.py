@@ -123,8 +123,8 @@ def test_the_operators_image_is_not_root() -> None:
 
 def test_an_operators_image_may_bring_a_newer_client(context: Path) -> None:
     """An image that has pg_dump, such as postgres:18, gets no other, and none of its own ways."""
-    bases = ("--build-arg", f"PYTHON_IMAGE={PYTHONS['node:20-slim']}")
-    bases += ("--build-arg", "OPERATOR_IMAGE=postgres:17")
+    bases = ["--build-arg", f"PYTHON_IMAGE={PYTHONS['node:20-slim']}"]
+    bases += ["--build-arg", "OPERATOR_IMAGE=postgres:17"]
     look = ["-c", "pg_dump --version; dpkg-query --show 'postgresql*'"]
     shell = ["--entrypoint", "sh"]
 
