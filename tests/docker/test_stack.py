@@ -246,11 +246,16 @@ def test_a_new_release_leaves_no_gap(stack: Stack, release_2: Path) -> None:
 
 
 def test_up_with_a_new_release_pushes_once_per_service(stack: Stack, release_2: Path) -> None:
-    """The ledger has a second push for each, the tables the new column, and every row is there."""
+    """The ledger has a second push for each, the tables the new column, and every row is there.
+
+    What is of no release, such as the pooler, stays as it is.
+    """
     assert release_2.exists()
+    pooler = [container.name for container in stack.containers("pgbouncer")]
 
     stack.up()
 
+    assert [container.name for container in stack.containers("pgbouncer")] == pooler
     for service, database in SERVICES.items():
         assert pushes(stack, service) == 1
         assert [push["release"] for push in stack.ledger(database)["pushes"]][1:] == [stack.release]

@@ -1,0 +1,42 @@
+"""docker-compose.test.yml, and the commands that bring it up, work on an engine of anybody's."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.engine import PAYLOADS
+from tests.support.manifests import ROOT
+
+STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.test.yml").read_text())["services"]
+BUILT = {name: service["build"] for name, service in STACK.items() if "build" in service}
+
+PUBLIC = {"debian", "node", "postgres", "python"}
+"""What every engine can pull: official images."""
+
+
+def folder(build: dict[str, Any]) -> str:
+    """Where a service of the stack is built from."""
+    return str(build["context"]).replace("${EXAMPLES:-./examples}", "examples")
+
+
+@pytest.mark.parametrize("service", BUILT)
+def test_what_is_built_is_built_from_public_images(service: str) -> None:
+    """A base is an official image, and what is copied from another one `make image` makes."""
+    dockerfile = (ROOT / folder(BUILT[service]) / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+
+    assert bases
+    assert {base.partition(":")[0] for base in bases} <= PUBLIC
+    assert set(re.findall(r"--from=(\S+)", dockerfile)) <= set(PAYLOADS.values())
+
+
+def test_what_is_not_built_can_be_pulled() -> None:
+    """Every other image of the stack is an official one."""
+    pulled = {service["image"] for name, service in STACK.items() if name not in BUILT}
+
+    assert pulled
+    assert {image.partition(":")[0] for image in pulled} <= PUBLIC
