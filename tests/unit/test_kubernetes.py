@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -188,3 +189,23 @@ def test_only_the_init_container_has_the_admin_url() -> None:
         if "ENTRYPOINT_ADMIN_URL" in {entry["name"] for entry in container["env"]}
     ]
     assert having == ["init-container/prepare"]
+
+
+def test_every_secret_is_made_by_a_command() -> None:
+    """Each key that a pod cannot start without is in a command that creates its Secret."""
+    needed = set()
+    for workload, container in CONTAINERS.values():
+        values = [
+            entry["valueFrom"]["secretKeyRef"] for entry in container["env"] if "valueFrom" in entry
+        ]
+        needed |= {(ref["name"], ref["key"]) for ref in values if not ref.get("optional")}
+        secrets = [volume["secret"] for volume in pod(workload)["volumes"] if "secret" in volume]
+        needed |= {(each["secretName"], item["key"]) for each in secrets for item in each["items"]}
+    text = "".join(path.read_text() for path in FOLDER.iterdir())
+    made = re.findall(r"kubectl create secret generic (\S+) --from-literal=([^=]+)=", text)
+
+    assert needed == {
+        ("gaqno-rpg-service", "database-url"),
+        ("gaqno-rpg-service-admin", "admin-url"),
+    }
+    assert needed <= set(made)
