@@ -86,14 +86,25 @@ def test_every_file_is_looked_at() -> None:
     assert {path.stem for path in FOLDER.iterdir()} == OBJECTS.keys()
 
 
-def test_the_startup_probe_outlasts_the_budget() -> None:
-    """The start ends by itself before the probe's patience does, and that before the rollout's."""
-    [container] = pod(DEPLOYMENT)["containers"]
+def patience_s(workload: dict[str, Any]) -> float:
+    """How long a pod's service may be not ready after its init containers."""
+    [container] = pod(workload)["containers"]
     probe = container["startupProbe"]
-    patience_s = probe["periodSeconds"] * probe["failureThreshold"]
+    return float(probe["periodSeconds"] * probe["failureThreshold"])
 
-    assert 0 < budget_s(container) < patience_s
-    assert patience_s < DEPLOYMENT["spec"]["progressDeadlineSeconds"]
+
+def test_the_startup_probe_outlasts_the_budget() -> None:
+    """The start ends by itself before the probe's patience does."""
+    [container] = pod(DEPLOYMENT)["containers"]
+    assert 0 < budget_s(container) < patience_s(DEPLOYMENT)
+
+
+@pytest.mark.parametrize("name", ["deployment", "init-container"])
+def test_the_rollout_outlasts_the_pod(name: str) -> None:
+    """Init containers run first and take their own time, which the rollout has to allow as well."""
+    workload = WORKLOADS[name]
+    before_s = sum(budget_s(container) for container in pod(workload).get("initContainers", []))
+    assert before_s + patience_s(workload) < workload["spec"]["progressDeadlineSeconds"]
 
 
 def test_a_job_outlasts_the_budget() -> None:
