@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
@@ -12,6 +13,9 @@ import yaml
 
 from entrypoint import errors
 from tests.support.manifests import EXAMPLE, ROOT, loaded
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER = ROOT / "deploy/kubernetes"
 
@@ -114,7 +118,7 @@ def test_a_job_outlasts_the_budget() -> None:
 
 
 def test_a_job_is_tried_again_only_where_that_may_help() -> None:
-    """It fails at once with every exit code but those of a server or a lock not ready in time."""
+    """Of our own exit codes only those of a server or a lock not ready in time get another try."""
     [rule] = JOB["spec"]["podFailurePolicy"]["rules"]
     kinds = errors.EntrypointError.__subclasses__()
     codes = {kind.exit_code for kind in kinds} | {1, 2, 126, 127}
@@ -220,3 +224,50 @@ def test_every_secret_is_made_by_a_command() -> None:
         ("gaqno-rpg-service-admin", "admin-url"),
     }
     assert needed <= set(made)
+
+
+def commands(name: str) -> str:
+    """The shell commands that a file begins with."""
+    return "".join(re.findall(r"^#   (.*\n)", (FOLDER / name).read_text(), re.MULTILINE))
+
+
+KUBECTL = """#!/bin/sh
+case "$*" in
+create*) echo job.batch/made ;;
+"wait --for=condition=$BECOMES "*"job.batch/made") ;;
+wait*--for=condition=*) exec sleep 600 ;;
+*) echo "$*" >>"$SAID" ;;
+esac
+"""
+"""Answers as kubectl does about a Job that became complete or failed; the other wait goes on."""
+
+
+@pytest.mark.parametrize("becomes", ["complete", "failed"])
+@pytest.mark.parametrize("options", ["-c", "-ec"])
+def test_a_pipeline_goes_on_only_after_a_job_that_is_complete(
+    becomes: str, options: str, tmp_path: Path
+) -> None:
+    """The commands end as soon as the Job has, either way, and leave nobody waiting."""
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    said = tmp_path / "said"
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "BECOMES": becomes, "SAID": str(said)}
+
+    # Its stdout is at its end only when nobody has it any more.
+    argv = ["bash", options, commands("job.yml")]
+    done = subprocess.run(argv, env=environ, capture_output=True, check=False, timeout=60)
+
+    if becomes == "complete":
+        assert done.returncode == 0
+        assert said.read_text() == "apply -f deploy/kubernetes/deployment.yml\n"
+    else:
+        assert done.returncode == 1
+        assert said.read_text() == "logs --tail=20 job.batch/made\n"
+
+
+def test_a_pipeline_waits_for_longer_than_a_job_may_take() -> None:
+    """Nobody gives up on a Job before its own deadline, and its pod's grace after it."""
+    waits = re.findall(r"--timeout=(\d+)m", commands("job.yml"))
+    longest_s = JOB["spec"]["activeDeadlineSeconds"] + pod(JOB)["terminationGracePeriodSeconds"]
+    assert len(waits) == 2
+    assert min(int(minutes) * 60 for minutes in waits) > longest_s
