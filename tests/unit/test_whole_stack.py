@@ -14,6 +14,9 @@ from tests.support.manifests import ROOT
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.test.yml").read_text())["services"]
 BUILT = {name: service["build"] for name, service in STACK.items() if "build" in service}
 
+README = (ROOT / "README.md").read_text()
+WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
+
 PUBLIC = {"debian", "node", "postgres", "python"}
 """What every engine can pull: official images."""
 
@@ -40,3 +43,21 @@ def test_what_is_not_built_can_be_pulled() -> None:
 
     assert pulled
     assert {image.partition(":")[0] for image in pulled} <= PUBLIC
+
+
+def block(heading: str) -> str:
+    """The first block of commands of a section of README.md."""
+    found = re.search(rf"^{heading}\n.*?^```\w*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("where", ["## A whole stack", "## Development", "docker-compose.test.yml"])
+def test_the_commands_make_a_payload_for_the_public_bases(where: str) -> None:
+    """Whoever copies them gets one on the Debian of the public `node:20-slim`, as CI has it."""
+    [public] = re.findall(r"PYTHON_SLIM=\S+", WORKFLOW)
+    commands = block(where) if where.startswith("#") else (ROOT / where).read_text()
+    first = re.search(r"make (image|test-docker|bench-docker)\b.*", commands)
+
+    assert first
+    assert public in commands[: first.end()]
