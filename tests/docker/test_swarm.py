@@ -1,4 +1,7 @@
-"""deploy/swarm/stack.yml on a real Swarm: first deploy, updates, roll-backs, a kill in mid-push."""
+"""deploy/swarm/stack.yml on a real Swarm: first deploy, updates, roll-backs, a kill in mid-push.
+
+And where its server may run.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ def joined() -> Iterator[None]:
 def stack(joined: None, image: str) -> Iterator[Stack]:
     """A stack that is not deployed yet."""
     del joined
-    with swarm.stack(image) as made:
+    with swarm.keeps_data(), swarm.stack(image) as made:
         yield made
 
 
@@ -143,3 +146,18 @@ def test_a_replica_killed_in_mid_push_is_replaced(stack: Stack) -> None:
     assert list(ledger.seeds) == [TENANT]
     [killed] = [c for c in stack.containers(SLOW) if c.name == pushes["container"]]
     assert killed.inspect()["State"]["ExitCode"] == 137
+
+
+def test_the_server_runs_only_where_its_data_is(joined: None, image: str) -> None:
+    """It has no place, and gets no empty volume, until a node is the one that keeps the data."""
+    del joined
+    with ExitStack() as placed, swarm.stack(image) as stack:
+        stack.deploy(OLD)
+        until(lambda: "no suitable node" in stack.server_errors(), "no place", 60, every_s=0.3)
+        assert stack.servers() == []
+        assert docker("volume", "ls", "--quiet", "--filter", f"name={stack.name}").stdout == ""
+
+        placed.enter_context(swarm.keeps_data())
+
+        stack.healthy(OLD)
+        assert len(stack.servers()) == 1

@@ -65,6 +65,17 @@ def joined() -> Iterator[None]:
         docker("swarm", "leave", "--force", check=False)
 
 
+@contextmanager
+def keeps_data() -> Iterator[None]:
+    """This engine's node is the one that keeps the server's data, as the stack wants it."""
+    node = docker("info", "--format", "{{.Swarm.NodeID}}").stdout.strip()
+    docker("node", "update", "--label-add", "rpg-data=true", node)
+    try:
+        yield
+    finally:
+        docker("node", "update", "--label-rm", "rpg-data", node, check=False)
+
+
 class Stack:
     """A deployed stack; `deploy` makes and updates it."""
 
@@ -72,12 +83,15 @@ class Stack:
         self.name, self._image, self._token = name, image, token
         self.service = f"{name}_rpg-service"
 
-    def deploy(self, release: str) -> None:
-        """Hand a release to Swarm, which answers before anything is done."""
+    def deploy(self, release: str, *more: Path) -> None:
+        """Hand a release to Swarm, which answers before anything is done.
+
+        More files are laid over that of the stack.
+        """
         environ = {"IMAGE": self._image, "RELEASE": release}
         environ |= {"SECRETS": self._token, "SEED_TENANT_ID": TENANT}
-        words = ["stack", "deploy", "--resolve-image", "never", "--compose-file", str(STACK)]
-        docker(*words, self.name, environ=environ)
+        files = [f"--compose-file={each}" for each in (STACK, *more)]
+        docker("stack", "deploy", "--resolve-image=never", *files, self.name, environ=environ)
 
     def updated(self, state: str) -> None:
         """Block until the update ended so."""
@@ -112,12 +126,20 @@ class Stack:
         logged = [event["event"] for event in self.events(release)]
         return {name: logged.count(name) for name in names}
 
+    def servers(self) -> list[Container]:
+        """The server's container, and those of it that ended."""
+        return [Container(name) for name in self._listed("--all", service=f"{self.name}_postgres")]
+
+    def server_errors(self) -> str:
+        """What Swarm says of the server's tasks, such as why one is nowhere."""
+        words = ["service", "ps", "--no-trunc", "--format", "{{.Error}}", f"{self.name}_postgres"]
+        return docker(*words).stdout
+
     def query(self, statement: str) -> str:
         """Ask the server, in its own container."""
-        server = self._listed("--all", service=f"{self.name}_postgres")
         psql = ["psql", "-h", "127.0.0.1", "-U", "postgres", "-d", DATABASE, "-Atc", statement]
         password = f"PGPASSWORD={self._token}"
-        return docker("exec", "--env", password, next(iter(server)), *psql).stdout.strip()
+        return docker("exec", "--env", password, self.servers()[0].name, *psql).stdout.strip()
 
     def ledger(self) -> Ledger:
         """What the service's database says of its pushes and seeds."""

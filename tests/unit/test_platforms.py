@@ -72,6 +72,17 @@ def test_the_stack_watches_an_update_for_long_enough() -> None:
     assert seconds(check["interval"]) * check["retries"] < seconds(update["monitor"])
 
 
+@pytest.mark.parametrize("where", ["the stack", "README.md"])
+def test_the_servers_node_is_labelled_as_the_stack_wants_it(where: str) -> None:
+    """The command that labels it is told, in the file and in its section of README.md."""
+    server = yaml.safe_load(STACK.read_text())["services"]["postgres"]
+    [constraint] = server["deploy"]["placement"]["constraints"]
+    text = STACK.read_text() if where == "the stack" else section("### Swarm")
+    label = constraint.removeprefix("node.labels.").replace(" == ", "=")
+
+    assert f"docker node update --label-add {label} NODE" in text
+
+
 @pytest.mark.parametrize("name", ["the stack", "README.md's example"])
 def test_compose_accepts_it(name: str, tmp_path: Path) -> None:
     """The file fits the schema of compose."""
