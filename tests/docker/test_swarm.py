@@ -1,6 +1,6 @@
 """deploy/swarm/stack.yml on a real Swarm: first deploy, updates, roll-backs, a kill in mid-push.
 
-And where its server may run.
+And its server: where it may run, and how long it may take.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support import swarm
-from tests.support.engine import built, docker, unique
+from tests.support.engine import Container, built, docker, unique
 from tests.support.program import until
 from tests.support.stage import TENANT
 from tests.support.swarm import REPLICAS, Stack
@@ -35,6 +35,15 @@ CHANGES = {
     SLOW: {"push-db.js": ("", SLEEP)},
 }
 """The releases: the example, and in each of the others what is replaced in a file of a copy."""
+
+
+LONG_RECOVERY = """
+version: "3.9"
+services:
+  postgres:
+    command: [sh, -c, "until [ -e /go ]; do sleep 0.1; done; exec docker-entrypoint.sh postgres"]
+"""
+"""A server that does not listen for as long as the test wants."""
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +170,26 @@ def test_the_server_runs_only_where_its_data_is(joined: None, image: str) -> Non
 
         stack.healthy(OLD)
         assert len(stack.servers()) == 1
+
+
+def test_a_server_that_takes_its_time_is_left_alone(stack: Stack, tmp_path: Path) -> None:
+    """A recovery that outlasts as many looks as the engine keeps is not begun again."""
+    more = tmp_path / "recovery.yml"
+    more.write_text(LONG_RECOVERY)
+    stack.deploy(OLD, more)
+    until(stack.servers, "a server", 60, every_s=0.3)
+    [server] = stack.servers()
+    until(lambda: len(looks(server)) == 5, "five looks", 120, every_s=0.3)
+    assert {look["ExitCode"] for look in looks(server)} == {2}
+
+    server.execute("touch", "/go")
+
+    stack.healthy(OLD)
+    assert [each.name for each in stack.servers()] == [server.name]
+
+
+def looks(container: Container) -> list[dict[str, Any]]:
+    """The last answers of its health check."""
+    found = container.inspect()["State"]["Health"]["Log"]
+    assert isinstance(found, list)
+    return found
