@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from tests.support.engine import Container, docker, running
+from tests.support.engine import Container, docker, once, running
 from tests.support.program import until
 from tests.support.server import Endpoint, rows
 from tests.support.stack import Stack, secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.parametrize("stack", ["docker compose"], indirect=True)
 
@@ -208,3 +210,19 @@ def test_a_killed_server_is_waited_for(stack: Stack) -> None:
             served(each)
     assert {c.name: c.inspect()["State"]["StartedAt"] for c in stack.replicas()} == before
     assert rows(stack.server, "gaqno_sso_db") == {"sso_tenants": 1}
+
+
+def test_an_operator_gets_a_report_into_a_folder_of_his(stack: Stack, tmp_path: Path) -> None:
+    """As README.md has it: the operator's image as the user whose folder it is given."""
+    with postgres(stack) as server:
+        with endpoint(server, stack.network).connect() as connection:
+            connection.execute("create sequence rpg_numbers")
+        url = f"postgresql://postgres:{secret('admin_password')}@{server.name}:5432/postgres"
+        options = ["--network", stack.network, "--env", f"ENTRYPOINT_ADMIN_URL={url}"]
+        options += ["--user", str(os.getuid()), "--volume", f"{tmp_path}:/reports"]
+        words = ["transfer", "gaqno-rpg-service", "--yes", "--report", "/reports/rpg.md"]
+
+        once("gaqno/entrypoint:1-operator", *words, options=options)
+
+    assert "rpg_numbers" in (tmp_path / "rpg.md").read_text()
+    assert (tmp_path / "rpg.md").stat().st_uid == os.getuid()
