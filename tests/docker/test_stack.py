@@ -78,16 +78,19 @@ const ask = (host) => new Promise((resolve) => {
   for (;;) {
     const dns = new Resolver(); // a new one each time: it keeps what it was told
     const addresses = await dns.resolve4('rpg-service').catch(() => []);
-    const names = await Promise.all(addresses.map((a) => dns.reverse(a).catch(() => [a])));
+    const whose = () => Promise.all(addresses.map((a) => dns.reverse(a).then(([n]) => n, () => a)));
+    const before = await whose();
     const statuses = await Promise.all(addresses.map(ask));
-    console.log(JSON.stringify(Object.fromEntries(names.map(([name], i) => [name, statuses[i]]))));
+    const after = await whose();
+    const told = before.map((name, i) => [name, statuses[i], after[i]]);
+    console.log(JSON.stringify(Object.fromEntries(told.filter(([b, , a]) => b === a))));
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 })();
 """
 """Asks every replica there is for its health, again and again: a line for each round.
 
-By name, since a new replica may get the address of one that left.
+By name, since a new replica may get the address of one that left, even while that one is asked.
 """
 
 

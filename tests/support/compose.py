@@ -26,9 +26,6 @@ class Compose(NamedTuple):
     up: Sequence[str] = ("--detach",)
     """What `up` is given, so that it returns; only compose 2 can wait for health."""
 
-    separator: str = "-"
-    """Between project and service, in the name of an image that the file gives none."""
-
     def argv(self, *folders: Path) -> list[str | Path]:
         """How to call it, so that it can read these folders, EXAMPLES and RELEASE."""
         if not self.image:
@@ -42,7 +39,7 @@ class Compose(NamedTuple):
 def compose_1() -> Iterator[Compose | None]:
     """docker-compose 1.29, if it is installed."""
     found = shutil.which("docker-compose")
-    yield Compose([found], separator="_") if found else None
+    yield Compose([found]) if found else None
 
 
 @contextmanager

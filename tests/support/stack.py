@@ -64,10 +64,8 @@ class Stack:
     def use(self, number: int, examples: Path = ROOT / "examples") -> None:
         """Build the services' images from a folder; they are the release from now on."""
         self.release, self._examples = f"{self.project[-12:]}-{number}", examples
-        services = yaml.safe_load(self.compose("config").stdout)["services"]
-        for name, build in [(n, s["build"]) for n, s in services.items() if "build" in s]:
-            unnamed = f"{self.project}{self._compose.separator}{name}"
-            image = services[name].get("image", unnamed)
+        services = yaml.safe_load(self.compose("config").stdout)["services"].values()
+        for image, build in [(s["image"], s["build"]) for s in services if "build" in s]:
             arguments = [f"--build-arg={k}={v}" for k, v in build.get("args", {}).items()]
             words = ["build", "--quiet", "--tag", image, *BUILD_ARGS, *arguments, build["context"]]
             self._images.append(image)
