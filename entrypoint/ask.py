@@ -1,0 +1,112 @@
+"""One GET, for ``entrypoint health``: whether the service in the probe's own container is well.
+
+Imported by every probe, so it imports little of the standard library and nothing of ours.
+"""
+
+import socket
+
+_HEAD_BYTES = 1 << 16
+"""What is read of an answer until its header ends."""
+
+
+class Unwell(Exception):  # noqa: N818  an answer, not an error
+    """Why it is not well."""
+
+
+def ask(url: str, timeout_s: float) -> str:
+    """GET a URL and return its status if that is 2xx; redirects are not followed, no proxy asked.
+
+    Raises `Unwell` with what came back.
+    """
+    scheme, _, rest = url.partition("#")[0].partition("://")
+    end = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
+    authority, path = rest[:end].rpartition("@")[2], rest[end:]
+    path = path if path.startswith("/") else f"/{path}"
+    host, port = _host_and_port(authority, 443 if scheme == "https" else 80)
+    if scheme not in ("http", "https") or not host:
+        raise Unwell("is no http:// or https:// URL")
+    request = f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: entrypoint-health\r\n"
+    request += "Accept: */*\r\nConnection: close\r\n\r\n"
+    try:
+        with _connect(host, port, timeout_s) as connection:
+            channel = _encrypted(connection, host) if scheme == "https" else connection
+            channel.sendall(request.encode("utf-8", "surrogateescape"))
+            return _status(channel)
+    except TimeoutError:
+        raise Unwell(f"no answer within {timeout_s:g} s") from None
+    except OSError as error:
+        raise Unwell((error.strerror or type(error).__name__).lower()) from None
+
+
+def _host_and_port(authority: str, default: int) -> tuple[str, int]:
+    host, colon, port = authority.rpartition(":")
+    if not colon or "]" in port:
+        host, port = authority, ""
+    try:
+        return host.strip("[]"), int(port or default)
+    except ValueError:
+        return "", 0
+
+
+def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
+    """Connect to any address of a name: localhost is ::1 first, and many listen on IPv4 only."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no name"
+        raise Unwell(f"{host!r} does not resolve ({reason})") from None
+    last: OSError = OSError("no address")
+    for family, kind, protocol, _, address in found:
+        connection = socket.socket(family, kind, protocol)
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            last = error
+        else:
+            return connection
+    raise last
+
+
+def _encrypted(connection: socket.socket, host: str) -> socket.socket:
+    """TLS without verification, as Kubernetes' own HTTPS probes: it is the container itself."""
+    import ssl
+
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection, server_hostname=host)
+
+
+def _status(connection: socket.socket) -> str:
+    """The first status that is not 1xx. Raises `Unwell` unless it is 2xx."""
+    head, rest = _head(connection, b"")
+    while head.startswith(b"1", 9) and not head.startswith(b"101", 9):
+        head, rest = _head(connection, rest)
+    line, *headers = head.decode("latin-1").split("\r\n")
+    said = " ".join(filter(str.isprintable, line[9:80].split()))
+    if line[9] == "2":
+        return said
+    leads = [header for header in headers if header.lower().startswith("location:")]
+    if line[9] == "3" and leads:
+        where = leads[0][9:109].strip().partition("?")[0]
+        said += f" to {where if where.isprintable() else '...'}, which is not followed"
+    raise Unwell(said)
+
+
+def _head(connection: socket.socket, data: bytes) -> tuple[bytes, bytes]:
+    """An answer's status line and headers, and what came after them."""
+    while b"\r\n\r\n" not in data and len(data) <= _HEAD_BYTES:
+        more = connection.recv(4096)
+        data += more
+        if not b"HTTP/1.".startswith(data[:7]):
+            raise Unwell("answered with something that is not HTTP/1.1")
+        if not more:
+            break
+    head, _, rest = data.partition(b"\r\n\r\n")
+    if not head:
+        raise Unwell("closed the connection without an answer")
+    if not head[9:12].isdigit():
+        raise Unwell("answered with something that is not HTTP/1.1")
+    return head, rest
