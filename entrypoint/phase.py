@@ -4,7 +4,6 @@ Nothing here stops a start: where no folder can be written to, one warning says 
 writes; an operator's command in the same container leaves its state alone.
 """
 
-import os
 import time
 from contextlib import suppress
 from typing import Final
@@ -20,7 +19,7 @@ _MAX_DETAIL: Final = 500
 
 class _Phase:
     folder: str | None = None
-    """Where the state is; None before `begin` and where no folder can be written to."""
+    """Where the state is; None before `begin` and where there is nothing for us to write."""
 
     values: dict[str, str]
 
@@ -29,10 +28,16 @@ _phase = _Phase()
 
 
 def begin() -> None:
-    """Write the first state, in the first folder that takes it; who wrote it is this process."""
-    pid = os.getpid()
-    _phase.values = {"pid": str(pid), "began": state.process(pid)[1]}
-    _phase.values |= {"phase": "settings", "since": _now()}
+    """Write the first state, in the first folder that takes it; who wrote it is this process.
+
+    Nothing is written, now or later, where the container's state is another start's: a `prepare`
+    exec'd in a container that serves says nothing of the service.
+    """
+    own = state.writer()
+    found = state.read()
+    if found and state.is_of_another(found, own):
+        return
+    _phase.values = {**own, "phase": "settings", "since": _now()}
     folders = state.folders()
     for _phase.folder in folders:
         try:

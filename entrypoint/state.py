@@ -4,6 +4,7 @@ Read by every probe, so it imports little of the standard library and nothing of
 """
 
 import os
+import stat
 from contextlib import suppress
 
 VERSION = "entrypoint 1"
@@ -11,6 +12,13 @@ VERSION = "entrypoint 1"
 
 STARTED, PREPARED, FAILED = "started", "prepared", "failed"
 """The phases in which the start is over; all others are its steps."""
+
+_PREFIX = "entrypoint-"
+
+_WHO = {"pid": "began", "main": "main_began"}
+"""The processes that a state tells of, and when they began."""
+
+_MAX_BYTES = 1 << 14
 
 
 def folders() -> list[str]:
@@ -31,41 +39,72 @@ def name() -> str:
         namespace = os.readlink("/proc/self/ns/mnt")
     except OSError:
         namespace = ""
-    return f"entrypoint-{''.join(filter(str.isdigit, namespace)) or 0}"
+    return f"{_PREFIX}{''.join(filter(str.isdigit, namespace)) or 0}"
+
+
+def writer() -> dict[str, str]:
+    """The part of a state that says who writes it: this process, and the oldest of its ancestors.
+
+    That is the container's main process, or what was exec'd beside it.
+    """
+    pid = oldest = os.getpid()
+    with suppress(OSError, IndexError):
+        while _stat(parent := int(_stat(oldest)[1])):
+            oldest = parent
+    return {
+        "pid": str(pid),
+        "began": process(pid)[1],
+        "main": str(oldest),
+        "main_began": process(oldest)[1],
+    }
+
+
+def is_of_another(state: dict[str, str], own: dict[str, str]) -> bool:
+    """Whether a state tells of another start than that of the `writer`, and still counts.
+
+    It does while that start goes on or its service runs. If the writer was only exec'd in the
+    container, it does as long as that lives: what was exec'd is not what the container is for.
+    """
+    return any(_lives(state, who) and state.get(who) != own[who] for who in _WHO)
 
 
 def read() -> dict[str, str] | None:
     """The state of the start that lives, else the latest; None if there is none to be trusted."""
     found: list[tuple[bool, int, dict[str, str]]] = []
     for folder in folders():
-        path = f"{folder}/{name()}"
         try:
-            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            about, state = _load(f"{folder}/{name()}")
         except OSError:
             continue
-        try:
-            about = os.fstat(file)
-            text = os.read(file, 1 << 14).decode("utf-8", "replace")
-        except OSError:
-            continue
-        finally:
-            os.close(file)
-        ours = os.geteuid()
-        if ours and about.st_uid not in (0, ours):
+        if state and os.geteuid() and about.st_uid not in (0, os.geteuid()):
             continue  # in a folder for all anybody may have put it there
-        first, *lines = text.split("\n")
-        if first == VERSION:
-            pairs = (line.partition(" ") for line in lines if line)
-            state = {key: value for key, _, value in pairs}
+        if state:
             found.append((lives(state), about.st_mtime_ns, state))
     return max(found, key=lambda each: each[:2])[2] if found else None
 
 
+def _load(path: str) -> tuple[os.stat_result, dict[str, str]]:
+    """What a file is, and the state in it; that is empty if it holds none. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        about = os.fstat(file)
+        data = os.read(file, _MAX_BYTES) if stat.S_ISREG(about.st_mode) else b""
+    finally:
+        os.close(file)
+    first, *lines = data.decode("utf-8", "replace").split("\n")
+    if first != VERSION:
+        return about, {}
+    return about, {key: value for key, _, value in (each.partition(" ") for each in lines if each)}
+
+
 def lives(state: dict[str, str]) -> bool:
     """Whether the process that wrote the state, or became the service, is there and no zombie."""
-    pid = int(number(state, "pid"))
-    running, began = process(pid)
-    written = state.get("began")
+    return _lives(state, "pid")
+
+
+def _lives(state: dict[str, str], who: str) -> bool:
+    running, began = process(int(number(state, who)))
+    written = state.get(_WHO[who])
     return running and (not began or not written or began == written)
 
 
@@ -77,8 +116,7 @@ def process(pid: int) -> tuple[bool, str]:
     if pid <= 0:
         return False, ""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = _stat(pid)
         return fields[0] not in (b"Z", b"X"), fields[19].decode()
     except (FileNotFoundError, ProcessLookupError):
         if os.path.exists("/proc/self/stat"):
@@ -92,6 +130,12 @@ def process(pid: int) -> tuple[bool, str]:
     except PermissionError:
         pass
     return True, ""
+
+
+def _stat(pid: int) -> list[bytes]:
+    """What the kernel knows of a process, from its third field on. Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
 
 
 def number(values: dict[str, str], key: str) -> float:

@@ -73,6 +73,16 @@ def test_a_container_that_we_did_not_start_says_so(image: str) -> None:
     assert said.startswith("not started: ")
 
 
+def test_what_is_tried_in_a_container_says_nothing_of_it(image: str) -> None:
+    """A `prepare` that fails in one that serves, whose own `prepare` is long over."""
+    argv = ["-c", "/opt/entrypoint/bin/entrypoint prepare && exec sleep 300"]
+    with running(image, *argv, options=["--entrypoint", "sh", *SKIPPED]) as container:
+        until(lambda: probed(container)[0] == 0, "it is prepared")
+        tried = "DATABASE_URL=postgresql://u:p@h/postgres /opt/entrypoint/bin/entrypoint prepare"
+        assert container.execute("sh", "-c", tried, check=False).returncode == 3
+        assert probed(container)[1].startswith("running: prepared ")
+
+
 def test_the_engine_s_init_changes_nothing(image: str) -> None:
     """Under `--init` the service is its child, is probed, and hears SIGTERM."""
     argv = ["sh", "-c", "trap 'exit 42' TERM; echo ready; while :; do sleep 0.05; done"]

@@ -212,6 +212,43 @@ def test_an_operator_s_command_says_nothing_of_the_service(watched: Stage) -> No
     program.wait()
 
 
+def test_another_start_says_nothing_of_the_service(watched: Stage) -> None:
+    """A pre-deploy step or a one-off command in a container that serves leaves its state alone."""
+    program = watched.start(*service("serve-and-say"))
+    program.until("service.ready")
+    until(lambda: health(watched.directory).code == 0, "it runs")
+    assert watched.start().wait() == 0
+    assert health(watched.directory).line.startswith("running: started ")
+    watched.push = ["false"]
+    watched.environ["ENTRYPOINT_FORCE"] = "push"
+    assert watched.start(command="prepare").wait() == 7
+    assert health(watched.directory).line.startswith("running: started ")
+    program.signal(signal.SIGKILL)
+    program.wait()
+
+
+def test_another_start_says_nothing_of_one_that_goes_on(watched: Stage) -> None:
+    """The container is still being started, whatever else was tried in it meanwhile."""
+    watched.push = python("push", "ready", "wait-for", str(watched.gate))
+    program = watched.start()
+    until(lambda: program.all("push.output"), "it pushes")
+    watched.environ["DATABASE_URL"] = "postgresql://u:p@127.0.0.1/postgres"
+    assert watched.start(command="prepare").wait() == 3
+    assert health(watched.directory).line.startswith("starting: push ")
+    watched.gate.touch()
+    assert program.wait() == 0
+
+
+def test_the_next_start_has_the_word(watched: Stage) -> None:
+    """What a start left that is over is nobody's any more: `prepare`, and then `run`."""
+    assert watched.start(command="prepare").wait() == 0
+    assert health(watched.directory).line.startswith("running: prepared ")
+    watched.push = ["false"]
+    watched.environ["ENTRYPOINT_FORCE"] = "push"
+    assert watched.start().wait() == 7
+    assert health(watched.directory).line.startswith("failed: push (exit code 7)")
+
+
 def test_a_start_with_nowhere_to_write_goes_on(watched: Stage) -> None:
     """It warns, because the probe will know nothing, and starts the service."""
     watched.environ["ENTRYPOINT_STATE_DIR"] = str(watched.directory / "missing")
