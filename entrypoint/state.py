@@ -168,12 +168,26 @@ def replace(folder: str, values: dict[str, str]) -> None:
 def forget_former_lives(folder: str) -> None:
     """Remove the states that this container left before it was restarted.
 
-    Only from its own root: in a folder that others share they may be somebody's.
+    Only from its own root, for in a folder that others share they may be somebody's; and only what
+    is ours beyond doubt: our name, our user, our first line, and nobody of those it names lives.
     """
     with suppress(OSError):
         if os.stat(folder).st_dev != os.stat("/").st_dev:
             return
         for each in os.listdir(folder):
-            if each.startswith("entrypoint-") and not each.startswith(name()):
+            if _is_name(each) and each != name():
                 with suppress(OSError):
-                    os.unlink(f"{folder}/{each}")
+                    _forget(f"{folder}/{each}")
+
+
+def _forget(path: str) -> None:
+    about, state = _load(path)
+    lost = state and about.st_uid == os.geteuid() and not any(_lives(state, who) for who in _WHO)
+    if lost:
+        os.unlink(path)
+
+
+def _is_name(text: str) -> bool:
+    """Whether `replace` may have called a file so."""
+    numbers = text.removeprefix(_PREFIX).split(".")
+    return text.startswith(_PREFIX) and len(numbers) <= 2 and all(map(str.isdecimal, numbers))  # noqa: PLR2004

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -16,9 +17,6 @@ from entrypoint import state
 from tests.support.program import python, until
 from tests.support.site import HANG, Answer, Site, dripping, http
 from tests.support.stage import Stage, service
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CANARY = "c4n4ry-pass"
 
@@ -257,12 +255,41 @@ def test_a_start_with_nowhere_to_write_goes_on(watched: Stage) -> None:
     assert "ENTRYPOINT_STATE_DIR" in program.one("state.not_written")["remedy"]
 
 
-def test_a_start_forgets_no_other_s_state(watched: Stage) -> None:
-    """A state of its own name is replaced as a whole, and nothing else of its is left."""
-    (watched.directory / "entrypoint-0").write_text("somebody's")
+def leave_former_life(folder: Path, number: int, **values: str) -> Path:
+    """The state of a start in a container that is gone; its PIDs may be somebody's by now."""
+    gone = {"pid": "1", "began": "17", "main": "1", "main_began": "17", "phase": state.STARTED}
+    path = folder / f"entrypoint-{number}"
+    pairs = {**gone, **values}.items()
+    path.write_text("\n".join([state.VERSION, *(f"{key} {value}" for key, value in pairs), ""]))
+    return path
+
+
+def test_a_start_forgets_its_former_lives_and_nothing_else(watched: Stage) -> None:
+    """Where the folder is the container's own, what else begins with `entrypoint-` is kept."""
+    folder = watched.directory
+    if folder.stat().st_dev != Path("/").stat().st_dev:
+        pytest.skip("the tests' folder is on a file system of its own, which others may share")
+    former = [
+        leave_former_life(folder, 1),
+        leave_former_life(folder, 2).rename(folder / "entrypoint-2.7"),
+    ]
+    lives = str(os.getpid())
+    kept = [leave_former_life(folder, 3, pid=lives, began="")]
+    kept.append(leave_former_life(folder, 4).rename(folder / "entrypoint-4.toml"))
+    kept += [folder / f"entrypoint-{each}" for each in ("prod.toml", "hook", "5", "6.7.8", "")]
+    for path in kept[2:]:
+        path.write_text("somebody's")
+    folder.joinpath("entrypoint-9").mkdir()
+    folder.joinpath("entrypoint-10").symlink_to(kept[0])
+    if not os.geteuid():
+        kept.append(leave_former_life(folder, 11))
+        os.chown(kept[-1], 65534, 65534)
     assert watched.start().wait() == 0
-    left = {path.name for path in watched.directory.glob("entrypoint-*")}
-    assert left - {"entrypoint-0"} == {state.name()}
+    assert [path.name for path in former if path.exists()] == []
+    assert [path.name for path in kept if not path.exists()] == []
+    assert folder.joinpath("entrypoint-9").is_dir()
+    assert folder.joinpath("entrypoint-10").is_symlink()
+    assert folder.joinpath(state.name()).exists()
 
 
 # --- the service
