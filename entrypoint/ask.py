@@ -8,24 +8,39 @@ import socket
 _HEAD_BYTES = 1 << 16
 """What is read of an answer until its header ends."""
 
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+
 
 class Unwell(Exception):  # noqa: N818  an answer, not an error
     """Why it is not well."""
 
 
+def shown(url: str) -> str:
+    """For people: without a user, a password, a query and a fragment, which may be private."""
+    head, slashes, rest = url.partition("#")[0].partition("?")[0].partition("//")
+    if slashes and (not head or head.endswith(":")):
+        authority, slash, path = rest.partition("/")
+        rest = f"{authority.rpartition('@')[2]}{slash}{path}"
+    return f"{head}{slashes}{rest}"
+
+
 def ask(url: str, timeout_s: float) -> str:
     """GET a URL and return its status if that is 2xx; redirects are not followed, no proxy asked.
 
-    Raises `Unwell` with what came back.
+    A user and password in it are sent, as Basic authentication. Raises `Unwell` with what came
+    back.
     """
     scheme, _, rest = url.partition("#")[0].partition("://")
     end = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
-    authority, path = rest[:end].rpartition("@")[2], rest[end:]
+    user, at, authority = rest[:end].rpartition("@")
+    path = rest[end:]
     path = path if path.startswith("/") else f"/{path}"
     host, port = _host_and_port(authority, 443 if scheme == "https" else 80)
     if scheme not in ("http", "https") or not host:
         raise Unwell("is no http:// or https:// URL")
     request = f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: entrypoint-health\r\n"
+    if at:
+        request += f"Authorization: Basic {_basic(user)}\r\n"
     request += "Accept: */*\r\nConnection: close\r\n\r\n"
     try:
         with _connect(host, port, timeout_s) as connection:
@@ -36,6 +51,24 @@ def ask(url: str, timeout_s: float) -> str:
         raise Unwell(f"no answer within {timeout_s:g} s") from None
     except OSError as error:
         raise Unwell((error.strerror or type(error).__name__).lower()) from None
+
+
+def _basic(user: str) -> str:
+    """What stands before a URL's host, as an Authorization header wants it."""
+    import binascii
+
+    name, _, password = user.partition(":")
+    data = b":".join(map(_unquoted, (name, password)))
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+def _unquoted(text: str) -> bytes:
+    first, *rest = text.encode("utf-8", "surrogateescape").split(b"%")
+    for each in rest:
+        code = each[:2]
+        known = len(code) == 2 and set(code) <= _HEX  # noqa: PLR2004
+        first += bytes.fromhex(code.decode("ascii")) + each[2:] if known else b"%" + each
+    return first
 
 
 def _host_and_port(authority: str, default: int) -> tuple[str, int]:
@@ -90,7 +123,7 @@ def _status(connection: socket.socket) -> str:
         return said
     leads = [header for header in headers if header.lower().startswith("location:")]
     if line[9] == "3" and leads:
-        where = leads[0][9:109].strip().partition("?")[0]
+        where = shown(leads[0][9:].strip())[:100]
         said += f" to {where if where.isprintable() else '...'}, which is not followed"
     raise Unwell(said)
 

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 from . import state
-from .ask import Unwell, ask
+from .ask import Unwell, ask, shown
 
 TIMEOUT_S = 3.0
 
@@ -90,7 +90,13 @@ def _within(timeout_s: float, url: str | None) -> str:
 
 
 def _look(url: str | None, timeout_s: float, asked: list[str]) -> str:
-    found = state.read()
+    try:
+        found = state.read()
+    except PermissionError as error:
+        raise Unwell(
+            f"unhealthy: another user's start keeps its state to itself ({error.filename}), "
+            "because health.url has a password or a query; probe as that user, or as root"
+        ) from None
     if found is None:
         raise Unwell(
             "not started: entrypoint has left no word in this container. Does the platform replace "
@@ -104,12 +110,12 @@ def _look(url: str | None, timeout_s: float, asked: list[str]) -> str:
     url = url or found.get("url")
     if not url:
         return f"running: {since}; health.url is not set, so nothing was asked"
-    shown = url.partition("#")[0].partition("?")[0]
-    asked.append(shown)
+    where = shown(url)
+    asked.append(where)
     try:
-        return f"healthy: {shown}: {ask(url, timeout_s)}"
+        return f"healthy: {where}: {ask(url, timeout_s)}"
     except Unwell as reason:
-        raise Unwell(f"unhealthy: {shown}: {reason} ({since})") from None
+        raise Unwell(f"unhealthy: {where}: {reason} ({since})") from None
 
 
 def _must_be_over(found: dict[str, str], now: float) -> None:

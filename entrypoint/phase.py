@@ -34,7 +34,9 @@ def begin() -> None:
     exec'd in a container that serves says nothing of the service.
     """
     own = state.writer()
-    found = state.read()
+    found = None
+    with suppress(PermissionError):  # another user's, of whom nothing is known
+        found = state.read()
     if found and state.is_of_another(found, own):
         return
     _phase.values = {**own, "phase": "settings", "since": _now()}

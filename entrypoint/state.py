@@ -69,17 +69,28 @@ def is_of_another(state: dict[str, str], own: dict[str, str]) -> bool:
 
 
 def read() -> dict[str, str] | None:
-    """The state of the start that lives, else the latest; None if there is none to be trusted."""
+    """The state of the start that lives, else the latest; None if there is none to be trusted.
+
+    Raises PermissionError if there is only one that another user keeps to himself.
+    """
     found: list[tuple[bool, int, dict[str, str]]] = []
+    kept: PermissionError | None = None
     for folder in folders():
+        path = f"{folder}/{name()}"
         try:
-            about, state = _load(f"{folder}/{name()}")
+            about, state = _load(path)
+        except PermissionError as error:
+            if os.path.lexists(path):  # it is not the folder that nobody may look into
+                kept = error
+            continue
         except OSError:
             continue
         if state and os.geteuid() and about.st_uid not in (0, os.geteuid()):
             continue  # in a folder for all anybody may have put it there
         if state:
             found.append((lives(state), about.st_mtime_ns, state))
+    if kept and not found:
+        raise kept
     return max(found, key=lambda each: each[:2])[2] if found else None
 
 
@@ -147,14 +158,18 @@ def number(values: dict[str, str], key: str) -> float:
 
 
 def replace(folder: str, values: dict[str, str]) -> None:
-    """Write a state as a whole; a reader finds the one before or this. Raises OSError."""
+    """Write a state as a whole; a reader finds the one before or this. Raises OSError.
+
+    Only our user and root may read it where its URL may have a secret in it.
+    """
     lines = [VERSION, *(f"{key} {' '.join(value.split())}" for key, value in values.items())]
     path = f"{folder}/{name()}"
     beside = f"{path}.{os.getpid()}"
     with suppress(FileNotFoundError):
         os.unlink(beside)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    file = os.open(beside, flags, 0o644)
+    secret = any(each in values.get("url", "") for each in "@?")
+    file = os.open(beside, flags, 0o600 if secret else 0o644)
     try:
         with open(file, "wb") as stream:
             stream.write(("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))

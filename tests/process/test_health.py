@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -17,6 +19,9 @@ from entrypoint import state
 from tests.support.program import python, until
 from tests.support.site import HANG, Answer, Site, dripping, http
 from tests.support.stage import Stage, service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 CANARY = "c4n4ry-pass"
 
@@ -32,10 +37,19 @@ class Health(NamedTuple):
     line: str
 
 
-def health(folder: Path, *words: str, environ: dict[str, str] | None = None) -> Health:
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+"""What makes a program another user's, if root runs it."""
+
+
+def health(
+    folder: Path,
+    *words: str,
+    environ: dict[str, str] | None = None,
+    through: Sequence[str] = (),
+) -> Health:
     """Run one, as a platform does: a process of its own in the container."""
     given = {"PATH": os.environ["PATH"], "ENTRYPOINT_STATE_DIR": str(folder), **(environ or {})}
-    argv = [sys.executable, "-I", "-m", "entrypoint", "health", *words]
+    argv = [*through, sys.executable, "-I", "-m", "entrypoint", "health", *words]
     done = subprocess.run(
         argv, env=given, cwd="/", check=False, capture_output=True, text=True, timeout=30
     )
@@ -50,6 +64,14 @@ def watched(stage: Stage) -> Stage:
     """A stage whose starts leave their state in the stage's folder."""
     stage.environ["ENTRYPOINT_STATE_DIR"] = str(stage.directory)
     return stage
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that every user may write to."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o1777)  # noqa: PTH101, S103  as /dev/shm is
+        yield Path(folder)
 
 
 def started(folder: Path, url: str | None) -> None:
@@ -306,6 +328,18 @@ ANSWERS: dict[str, tuple[bytes, int, str]] = {
         1,
         "301 Moved Permanently to https://sso/login, which is not followed",
     ),
+    "301 with a password": (
+        http(
+            "301 Moved Permanently", location=f"http://{'u' * 95}:{CANARY}@sso/login#token={CANARY}"
+        ),
+        1,
+        "301 Moved Permanently to http://sso/login, which is not followed",
+    ),
+    "301 in place": (
+        http("301 Moved Permanently", location=f"//u:{CANARY}@sso//a@b/c?d"),
+        1,
+        "301 Moved Permanently to //sso//a@b/c, which is not followed",
+    ),
     "404": (http("404 Not Found"), 1, "404 Not Found"),
     "500": (http("500 Internal Server Error"), 1, "500 Internal Server Error"),
     "101": (http("101 Switching Protocols"), 1, "101 Switching Protocols"),
@@ -386,6 +420,57 @@ def test_the_given_url_wins_over_the_state_s(tmp_path: Path) -> None:
     assert found == Health(0, f"healthy: {site.url('')}: 200 OK")
     assert site.requests[0].startswith(b"GET /?x=1 HTTP/1.1\r\n")
     assert proxy.requests == []
+
+
+@pytest.mark.parametrize(
+    ("user", "sent"),
+    [
+        (f"ada:{CANARY}@", f"ada:{CANARY}"),
+        ("ada@", "ada:"),
+        ("a%40b:p%C3%A4%3a%@", "a@b:p\u00e4:%"),
+        ("a@b:c@d@", "a@b:c@d"),
+    ],
+)
+def test_a_user_in_the_url_is_sent_and_not_told(tmp_path: Path, user: str, sent: str) -> None:
+    """As a gate sends it, and the line has neither a user nor a password."""
+    with Site(OK) as site:
+        started(tmp_path, site.url(PATH).replace("://", f"://{user}"))
+        found = health(tmp_path)
+        site.answer = http("401 Unauthorized")
+        refused = health(tmp_path)
+    assert found == Health(0, f"healthy: {site.url(PATH)}: 200 OK")
+    assert refused.line.startswith(f"unhealthy: {site.url(PATH)}: 401 Unauthorized (started ")
+    head = site.requests[0].decode().split("\r\n")
+    assert f"Host: 127.0.0.1:{site.port}" in head
+    assert f"Authorization: Basic {base64.b64encode(sent.encode()).decode()}" in head
+
+
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("http://127.0.0.1:1/v1/health", 0o644),
+        (f"http://127.0.0.1:1/v1/health?token={CANARY}", 0o600),
+        (f"http://ada:{CANARY}@127.0.0.1:1/", 0o600),
+    ],
+)
+def test_a_url_with_a_secret_is_its_user_s_alone(watched: Stage, url: str, mode: int) -> None:
+    """The state holds the whole URL, so others may not read it then."""
+    watched.sections["health"] = {"url": url}
+    assert watched.start().wait() == 0
+    [path] = watched.directory.glob("entrypoint-*[0-9]")
+    assert url in path.read_text()
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(bool(os.geteuid()), reason="only root can become another user")
+def test_a_state_that_another_user_keeps_to_himself(shared: Path) -> None:
+    """It is not taken for none."""
+    with Site(OK) as site:
+        started(shared, site.url("/?token=t"))
+        found = health(shared, through=NOBODY)
+        assert health(shared).code == 0
+    assert found.code == 1
+    assert found.line.startswith("unhealthy: another user's start keeps its state to itself")
 
 
 @pytest.mark.parametrize("words", [["--url"], ["--uri", "x"], ["x"], ["--timeout", "soon"]])
