@@ -85,9 +85,7 @@ def read() -> dict[str, str] | None:
             continue
         except OSError:
             continue
-        if state and os.geteuid() and about.st_uid not in (0, os.geteuid()):
-            continue  # in a folder for all anybody may have put it there
-        if state:
+        if state and _is_trusted(state, about.st_uid):
             found.append((lives(state), about.st_mtime_ns, state))
     if kept and not found:
         raise kept
@@ -108,6 +106,17 @@ def _load(path: str) -> tuple[os.stat_result, dict[str, str]]:
     return about, {key: value for key, _, value in (each.partition(" ") for each in lines if each)}
 
 
+def _is_trusted(state: dict[str, str], owner: int) -> bool:
+    """Whether the file's owner speaks for the container; in a folder for all it may be anybody.
+
+    Who speaks for root is root, or the user that the start, or what it became, runs as.
+    """
+    ours = os.geteuid()
+    if owner in (0, ours):
+        return True
+    return not ours and any(_lives(state, who) and owner == _user(state, who) for who in _WHO)
+
+
 def lives(state: dict[str, str]) -> bool:
     """Whether the process that wrote the state, or became the service, is there and no zombie."""
     return _lives(state, "pid")
@@ -117,6 +126,14 @@ def _lives(state: dict[str, str], who: str) -> bool:
     running, began = process(int(number(state, who)))
     written = state.get(_WHO[who])
     return running and (not began or not written or began == written)
+
+
+def _user(state: dict[str, str], who: str) -> int:
+    """As which user a process runs; -1 if that is unknown."""
+    try:
+        return os.stat(f"/proc/{int(number(state, who))}").st_uid
+    except OSError:
+        return -1
 
 
 def process(pid: int) -> tuple[bool, str]:

@@ -74,9 +74,9 @@ def shared() -> Iterator[Path]:
         yield Path(folder)
 
 
-def started(folder: Path, url: str | None) -> None:
-    """Leave the state of a service that runs; this process stands for it."""
-    pid = os.getpid()
+def started(folder: Path, url: str | None, pid: int | None = None) -> None:
+    """Leave the state of a service that runs; this process stands for it, or another."""
+    pid = pid or os.getpid()
     values = {"pid": str(pid), "began": state.process(pid)[1], "phase": state.STARTED}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENTRYPOINT_STATE_DIR", str(folder))
@@ -471,6 +471,22 @@ def test_a_state_that_another_user_keeps_to_himself(shared: Path) -> None:
         assert health(shared).code == 0
     assert found.code == 1
     assert found.line.startswith("unhealthy: another user's start keeps its state to itself")
+
+
+@pytest.mark.skipif(bool(os.geteuid()), reason="only root can become another user")
+def test_root_does_not_believe_just_anybody(shared: Path) -> None:
+    """Only root, and whom the service runs as; not who may write to the same folder."""
+    with subprocess.Popen([*NOBODY, "sleep", "60"]) as sleep:
+        until(lambda: Path(f"/proc/{sleep.pid}").stat().st_uid == 65534, "it is nobody's")
+        started(shared, None, sleep.pid)
+        os.chown(shared / state.name(), 65534, 65534)
+        believed = health(shared)
+        started(shared, None)
+        os.chown(shared / state.name(), 65534, 65534)
+        forged = health(shared)
+        sleep.kill()
+    assert believed.line.startswith("running: started ")
+    assert forged.line.startswith("not started: ")
 
 
 @pytest.mark.parametrize("words", [["--url"], ["--uri", "x"], ["x"], ["--timeout", "soon"]])
