@@ -33,7 +33,8 @@ def name() -> str:
     """The state's file name: one for each mount namespace.
 
     That is what a container's processes and its probes have in common, and two containers that
-    share a network, a PID namespace or a folder do not.
+    share a network, a PID namespace or a folder do not. When a container is gone, the next one may
+    get its number; `read` tells them apart by the main process.
     """
     try:
         namespace = os.readlink("/proc/self/ns/mnt")
@@ -85,7 +86,7 @@ def read() -> dict[str, str] | None:
             continue
         except OSError:
             continue
-        if state and _is_trusted(state, about.st_uid):
+        if state and _is_trusted(state, about.st_uid) and _is_of_this_container(state):
             found.append((lives(state), about.st_mtime_ns, state))
     if kept and not found:
         raise kept
@@ -115,6 +116,11 @@ def _is_trusted(state: dict[str, str], owner: int) -> bool:
     if owner in (0, ours):
         return True
     return not ours and any(_lives(state, who) and owner == _user(state, who) for who in _WHO)
+
+
+def _is_of_this_container(state: dict[str, str]) -> bool:
+    """Whether its main process lives, if that is known; else it was written in another."""
+    return not state.get("main_began") or any(_lives(state, who) for who in _WHO)
 
 
 def lives(state: dict[str, str]) -> bool:

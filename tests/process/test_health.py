@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from entrypoint import state
-from tests.support.program import python, until
+from tests.support.program import namespaces, python, until
 from tests.support.site import HANG, Answer, Site, dripping, http
 from tests.support.stage import Stage, service
 
@@ -230,6 +230,22 @@ def test_an_operator_s_command_says_nothing_of_the_service(watched: Stage) -> No
     assert health(watched.directory).code == 0
     program.signal(signal.SIGKILL)
     program.wait()
+
+
+CONTAINER = namespaces("--mount", "--pid", "--fork", "--mount-proc")
+"""What makes a program the main process of something like a container."""
+
+
+def test_a_container_that_is_gone_says_nothing_of_the_next(watched: Stage) -> None:
+    """In a folder that both write to, as of a pod's containers, the kernel's number comes again."""
+    assert watched.start(command="prepare", through=CONTAINER).wait() == 0
+    [left] = watched.directory.glob("entrypoint-*[0-9]")
+    again = (
+        'to="${1%/*}/entrypoint-$(readlink /proc/self/ns/mnt | tr -dc 0-9)" && '
+        '{ [ "$1" = "$to" ] || mv "$1" "$to"; } && shift && "$@"'
+    )
+    through = [*CONTAINER, "sh", "-c", again, "sh", str(left)]
+    assert health(watched.directory, through=through).line.startswith("not started: ")
 
 
 def test_another_start_says_nothing_of_the_service(watched: Stage) -> None:
