@@ -16,6 +16,9 @@ _PHASES: Final = {"lock": "push", "extensions": "push"}
 _MAX_DETAIL: Final = 500
 """Characters of a reason that are kept; a probe's output is cut at 4096 bytes."""
 
+_SAME_S: Final = 2.0
+"""Seconds by which two measurements of one instant may differ."""
+
 
 class _Phase:
     folder: str | None = None
@@ -73,11 +76,22 @@ def entered(step: str) -> None:
 
 
 def detail(text: str, since_s: float | None = None) -> None:
-    """Say what the step waits for, and for how many seconds that has been so."""
+    """Say what the step waits for, and for how many seconds that has been so; empty for nothing."""
     text = _shown(text)
-    if _phase.folder is None or text == _phase.values.get("detail"):
+    if _phase.folder is None:
         return
-    _write(detail=text, detail_since="" if since_s is None else f"{time.monotonic() - since_s:.1f}")
+    since = None if since_s is None else time.monotonic() - since_s
+    if text == _phase.values.get("detail") and _is_since(since):
+        return
+    _write(detail=text, detail_since="" if since is None else f"{since:.1f}")
+
+
+def _is_since(since: float | None) -> bool:
+    """Whether the state says that already: who asks again and again never measures it the same."""
+    written = _phase.values.get("detail_since")
+    if since is None or not written:
+        return since is None and not written
+    return abs(since - float(written)) < _SAME_S
 
 
 def over(end: str) -> None:

@@ -83,6 +83,7 @@ def run(
     program = process.Program(
         task.argv, _environ(around, name).block(), f"PGAPPNAME={name}".encode(), task.timeout_s
     )
+    phase.detail("")  # whatever was waited for before, it is there
     told = process.Told(teller.line, teller.silence, teller.end)
     try:
         return process.run(program, told, [around.held, *watches])
@@ -102,9 +103,13 @@ class _Teller:
     around: Surroundings
     hear: Callable[[str], object]
     lines: int = 0
+    silent: bool = False
 
     def line(self, stream: str, line: str) -> None:
         self.lines += 1
+        if self.silent:
+            self.silent = False
+            phase.detail("")
         if self.lines <= MAX_EVENTS:
             log.event("info", f"{self.step}.output", stream=stream, line=line)
         self.hear(line)
@@ -112,6 +117,7 @@ class _Teller:
     def silence(self, silent_s: float, ports: set[int]) -> None:
         around = self.around
         found = blockers.find(around.held.session, self.name, () if around.pooled else ports)
+        self.silent = True
         phase.detail("it prints nothing", silent_s)
         log.event("warning", f"{self.step}.waiting", silent_s=round(silent_s, 1), **found)
 

@@ -35,6 +35,15 @@ def until_ready(conninfo: Conninfo, connect: Connect, *, deadline: float) -> Ses
 def _until(
     conninfo: Conninfo, connect: Connect, deadline: float, stops: tuple[Kind, ...]
 ) -> Session | Cause:
+    try:
+        return _attempts(conninfo, connect, deadline, stops)
+    finally:
+        phase.detail("")  # what it was waited for; the step may go on to other things
+
+
+def _attempts(
+    conninfo: Conninfo, connect: Connect, deadline: float, stops: tuple[Kind, ...]
+) -> Session | Cause:
     started = time.monotonic()
     backoff, reminder = Backoff(deadline), Reminder()
     where = conninfo.where()

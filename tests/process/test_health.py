@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from entrypoint import state
+from tests.process.test_rails import QUICK
 from tests.support.program import namespaces, python, until
 from tests.support.site import HANG, Answer, Site, dripping, http
 from tests.support.stage import Stage, service
@@ -134,6 +135,66 @@ def test_seed_is_a_phase_of_its_own(watched: Stage) -> None:
     program = watched.start()
     until(lambda: program.all("seed.output"), "it seeds")
     assert re.fullmatch(r"starting: seed \d+ s", health(watched.directory).line)
+    watched.gate.touch()
+    assert program.wait() == 0
+
+
+CHATTY = 'for word; do echo "$word"; until test -e "$word"; do sleep 0.02; done; done'
+"""A push that says each of its words, and waits for the file of that name before the next."""
+
+
+def test_a_push_that_prints_again_is_not_silent(watched: Stage) -> None:
+    """Its silence is told as long as it lasts, and the next one has a clock of its own."""
+    words = [str(watched.directory / each) for each in ("a", "b", "c")]
+    talk = f"{CHATTY}; until test -e c; do echo more; sleep 0.02; done"
+    watched.push = ["sh", "-c", talk, "sh", *words[:2]]
+    program = watched.start(launcher=QUICK)
+    silent = r"starting: push \d+ s \(it prints nothing since {} s\)"
+
+    def until_shown(pattern: str) -> None:
+        until(lambda: re.fullmatch(pattern, health(watched.directory).line), pattern)
+
+    until_shown(silent.format("[3-9]"))
+    Path(words[0]).touch()
+    until_shown(silent.format("[01]"))
+    Path(words[1]).touch()
+    until_shown(r"starting: push \d+ s")
+    Path(words[2]).touch()
+    program.wait()
+
+
+TOLD = """
+import time
+from entrypoint import phase, state
+phase.begin()
+phase.entered("lock")
+for seconds in (30.0, 30.9, 0.5):
+    phase.detail("lock held by demo/host", seconds)
+    print(round(time.monotonic() - state.number(state.read(), "detail_since")))
+"""
+
+
+def test_a_holder_s_clock_is_not_its_predecessor_s(tmp_path: Path) -> None:
+    """Two of one name are told apart by since when; one that is measured twice is the same."""
+    environ = {"ENTRYPOINT_STATE_DIR": str(tmp_path)}
+    argv = [sys.executable, "-I", "-c", TOLD]
+    done = subprocess.run(argv, env=environ, check=True, capture_output=True, text=True)
+    assert [int(word) <= 1 for word in done.stdout.split()] == [False, False, True]
+    assert len(set(done.stdout.split()[:2])) == 1
+
+
+def test_a_push_waits_no_more_for_what_its_guard_did(watched: Stage) -> None:
+    """Whoever arms the guard is tried for five seconds, and the push goes on without."""
+    assert watched.start().wait() == 0
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    watched.environ["ENTRYPOINT_ADMIN_URL"] = f"postgresql://a:{CANARY}@127.0.0.1:{port}/postgres"
+    watched.environ["ENTRYPOINT_FORCE"] = "push"
+    watched.push = python("push", "ready", "wait-for", str(watched.gate))
+    program = watched.start()
+    until(lambda: "refused" in health(watched.directory).line, "the admin's is tried")
+    program.until("push.output")
+    assert re.fullmatch(r"starting: push \d+ s", health(watched.directory).line)
     watched.gate.touch()
     assert program.wait() == 0
 

@@ -156,15 +156,23 @@ def test_a_tenant_that_appears_late_is_waited_for(asking: Stage, site: Site) -> 
 
 
 def test_a_probe_shows_what_the_seed_waits_for(asking: Stage, site: Site) -> None:
-    """A platform's deployment log says where the tenant is awaited, and why."""
+    """A platform's deployment log says where the tenant is awaited, and why; then no more."""
     site.answer = http("404 Not Found")
+    asking.seed = python("seed", "{tenant_id}", "wait-for", str(asking.gate))
     asking.environ["ENTRYPOINT_STATE_DIR"] = str(asking.directory)
-    asking.start().until("seed.tenant_awaited")
+    program = asking.start()
+    program.until("seed.tenant_awaited")
     shown = health(asking.directory)
 
     cause = rf"the tenant at {re.escape(site.url())}v1/sso/tenants: answered 404"
     assert re.fullmatch(rf"starting: seed \d+ s \({cause}\)", shown.line), shown
     assert shown.code == 1
+
+    site.answer = found()
+    until(lambda: asking.runs("seed"), "it seeds")
+    assert re.fullmatch(r"starting: seed \d+ s", health(asking.directory).line)
+    asking.gate.touch()
+    done(program)
 
 
 def test_a_service_that_is_not_there_is_waited_for(asking: Stage, site: Site) -> None:
