@@ -25,6 +25,7 @@ class _Phase:
     """Where the state is; None before `begin` and where there is nothing for us to write."""
 
     values: dict[str, str]
+    warned = False
 
 
 _phase = _Phase()
@@ -43,22 +44,10 @@ def begin() -> None:
     if found and state.is_of_another(found, own):
         return
     _phase.values = {**own, "phase": "settings", "since": _now()}
-    folders = state.folders()
-    for _phase.folder in folders:
-        try:
-            state.replace(_phase.folder, _phase.values)
-        except OSError:
-            continue
-        state.forget_former_lives(_phase.folder)
-        return
-    _phase.folder = None
-    log.event(
-        "warning",
-        "state.not_written",
-        folders=folders,
-        remedy="Mount a folder that can be written to and name it in ENTRYPOINT_STATE_DIR, or "
-        "`entrypoint health` cannot tell how far a start is.",
-    )
+    if _save(state.folders()):
+        state.forget_former_lives(str(_phase.folder))
+    else:
+        _warn()
 
 
 def service(url: str | None, problem: str | None) -> None:
@@ -113,8 +102,38 @@ def _now() -> str:
 
 
 def _write(**values: str) -> None:
-    if _phase.folder is None or all(_phase.values.get(k, "") == v for k, v in values.items()):
+    """Change the state, wherever there still is room for it."""
+    before = _phase.folder
+    if before is None or all(_phase.values.get(k, "") == v for k, v in values.items()):
         return
     _phase.values |= values
-    with suppress(OSError):  # a disk that is full now: the state before stays
-        state.replace(_phase.folder, _phase.values)
+    others = [each for each in state.folders() if each != before]
+    if _save([before]):
+        return
+    moved = _save(others)
+    state.remove(before)  # it would tell for ever what is over
+    if not moved and not _save([before]):  # in the room that it had
+        _warn()
+
+
+def _save(folders: list[str]) -> bool:
+    """Write the state to the first folder that takes it, and go on there; whether one does."""
+    for folder in folders:
+        with suppress(OSError):
+            state.replace(folder, _phase.values)
+            _phase.folder = folder
+            return True
+    return False
+
+
+def _warn() -> None:
+    if _phase.warned:
+        return
+    _phase.warned = True
+    log.event(
+        "warning",
+        "state.not_written",
+        folders=state.folders(),
+        remedy="Mount a folder that can be written to and name it in ENTRYPOINT_STATE_DIR, or "
+        "`entrypoint health` cannot tell how far a start is.",
+    )

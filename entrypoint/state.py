@@ -203,6 +203,12 @@ def replace(folder: str, values: dict[str, str]) -> None:
         raise
 
 
+def remove(folder: str) -> None:
+    """Remove the state there, if there is one and that can be done."""
+    with suppress(OSError):
+        os.unlink(f"{folder}/{name()}")
+
+
 def forget_former_lives(folder: str) -> None:
     """Remove the states that this container left before it was restarted.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -352,6 +353,43 @@ def test_a_start_with_nowhere_to_write_goes_on(watched: Stage) -> None:
     program = watched.start()
     assert program.wait() == 0
     assert "ENTRYPOINT_STATE_DIR" in program.one("state.not_written")["remedy"]
+
+
+PROBE = [sys.executable, "-I", "-m", "entrypoint", "health"]
+"""A service that says what a probe in its container would say of it."""
+
+SMALL = 'for each in $FOLDERS; do mount -t tmpfs -o size=8k none "$each"; done; exec "$0" "$@"'
+"""What makes folders take one state and the next, and no more."""
+
+FILL = 'dd if=/dev/zero of="$FULL/full" bs=4k; exec "$0" "$@"'
+
+
+@pytest.mark.parametrize("folders", [["state"], ["/run", "/dev/shm"]], ids=["named", "another"])  # noqa: S108  mounts
+def test_a_disk_that_fills_up_does_not_keep_what_was(watched: Stage, folders: list[str]) -> None:
+    """The end of a start is told in another folder, or in the room of what was told before."""
+    places = [str(watched.directory / each) for each in folders]
+    watched.environ |= {"FOLDERS": " ".join(places), "FULL": places[0]}
+    if folders == ["state"]:
+        watched.directory.joinpath("state").mkdir()
+        watched.environ["ENTRYPOINT_STATE_DIR"] = places[0]
+    else:
+        del watched.environ["ENTRYPOINT_STATE_DIR"]
+    watched.push = ["sh", "-c", FILL, *watched.push]
+    program = watched.start(*PROBE, through=[*namespaces("--mount"), "sh", "-c", SMALL])
+    program.wait()
+    assert program.stdout.startswith(b"running: started "), program.output
+    assert program.all("state.not_written") == []
+
+
+def test_a_folder_that_goes_away_is_told_once(watched: Stage) -> None:
+    """The start goes on without its state."""
+    gone = watched.directory / "state"
+    gone.mkdir()
+    watched.environ["ENTRYPOINT_STATE_DIR"] = str(gone)
+    watched.push = ["sh", "-c", f'rm -r {shlex.quote(str(gone))}; exec "$0" "$@"', *watched.push]
+    program = watched.start()
+    assert program.wait() == 0
+    program.one("state.not_written")
 
 
 def leave_former_life(folder: Path, number: int, **values: str) -> Path:
