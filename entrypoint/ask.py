@@ -4,6 +4,7 @@ Imported by every probe, so it imports little of the standard library and nothin
 """
 
 import socket
+import time
 
 _HEAD_BYTES = 1 << 16
 """What is read of an answer until its header ends."""
@@ -82,24 +83,39 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
 
 
 def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
-    """Connect to any address of a name: localhost is ::1 first, and many listen on IPv4 only."""
+    """Connect to any address of a name: localhost is ::1 first, and many listen on IPv4 only.
+
+    Each has its share of the time, for the first may be one where nobody answers.
+    """
+    began = time.monotonic()
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no name"
         raise Unwell(f"{host!r} does not resolve ({reason})") from None
+    deadline = began + timeout_s
     last: OSError = OSError("no address")
-    for family, kind, protocol, _, address in found:
-        connection = socket.socket(family, kind, protocol)
-        connection.settimeout(timeout_s)
+    for tried, (family, kind, protocol, _, address) in enumerate(found):
         try:
+            connection = socket.socket(family, kind, protocol)
+        except OSError as error:  # such as a kernel without IPv6
+            last = error
+            continue
+        try:
+            connection.settimeout(_left_s(deadline) / (len(found) - tried))
             connection.connect(address)
+            connection.settimeout(_left_s(deadline))
         except OSError as error:
             connection.close()
             last = error
         else:
             return connection
     raise last
+
+
+def _left_s(deadline: float) -> float:
+    """Seconds until then; a little, where none are left, for 0 would not wait at all."""
+    return max(0.001, deadline - time.monotonic())
 
 
 def _encrypted(connection: socket.socket, host: str) -> socket.socket:

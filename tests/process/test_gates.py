@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 import socket
 import sys
@@ -18,7 +17,7 @@ import pytest
 
 from tests.process.test_health import health
 from tests.process.test_rails import imported
-from tests.support.program import deaf_names, namespaces
+from tests.support.program import deaf_names, with_hosts
 from tests.support.site import CA, HANG, Answer, Site, dripping, http
 
 if TYPE_CHECKING:
@@ -298,12 +297,6 @@ def test_a_tcp_gate(stage: Stage, port: int) -> None:
         assert b"".join(site.requests) == b""
 
     assert program.one("gate.opened")["url"] == url
-
-
-def with_hosts(hosts: Path) -> list[str]:
-    """What gives a start a file of host names that the test may change."""
-    mount = f'mount --bind {shlex.quote(str(hosts))} /etc/hosts && exec "$0" "$@"'
-    return [*namespaces("--mount"), "sh", "-c", mount]
 
 
 def test_a_name_that_appears_after_five_seconds(stage: Stage, site: Site, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,7 @@ import pytest
 
 from entrypoint import state
 from tests.process.test_rails import QUICK
-from tests.support.program import namespaces, python, until
+from tests.support.program import namespaces, python, until, with_hosts
 from tests.support.site import HANG, Answer, Site, dripping, http
 from tests.support.stage import Stage, service
 
@@ -39,8 +40,11 @@ class Health(NamedTuple):
     line: str
 
 
-NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-"""What makes a program another user's, if root runs it."""
+STRANGER = 61234
+"""A user who has nothing else on this machine."""
+
+AS_STRANGER = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+"""What makes a program his, if root runs it."""
 
 
 def health(
@@ -48,10 +52,11 @@ def health(
     *words: str,
     environ: dict[str, str] | None = None,
     through: Sequence[str] = (),
+    launcher: Sequence[str] = ("-m", "entrypoint"),
 ) -> Health:
     """Run one, as a platform does: a process of its own in the container."""
     given = {"PATH": os.environ["PATH"], "ENTRYPOINT_STATE_DIR": str(folder), **(environ or {})}
-    argv = [*through, sys.executable, "-I", "-m", "entrypoint", "health", *words]
+    argv = [*through, sys.executable, "-I", *launcher, "health", *words]
     done = subprocess.run(
         argv, env=given, cwd="/", check=False, capture_output=True, text=True, timeout=30
     )
@@ -274,7 +279,7 @@ def test_a_recycled_pid_is_nobody(watched: Stage) -> None:
     program.until("service.ready")
     [path] = watched.directory.glob("entrypoint-*[0-9]")
     until(lambda: "phase started" in path.read_text(), "it runs")
-    path.write_text(re.sub(r"began \d+", "began 17", path.read_text()))
+    path.write_text(re.sub(r"\nbegan \d+", "\nbegan 17", path.read_text()))
     assert health(watched.directory).line.endswith("has ended")
     path.write_text(re.sub(r"phase \w+", "phase push", path.read_text()))
     assert health(watched.directory).line.startswith("failed: the start ended in push")
@@ -420,7 +425,7 @@ def test_a_start_forgets_its_former_lives_and_nothing_else(watched: Stage) -> No
     folder.joinpath("entrypoint-10").symlink_to(kept[0])
     if not os.geteuid():
         kept.append(leave_former_life(folder, 11))
-        os.chown(kept[-1], 65534, 65534)
+        os.chown(kept[-1], STRANGER, STRANGER)
     assert watched.start().wait() == 0
     assert [path.name for path in former if path.exists()] == []
     assert [path.name for path in kept if not path.exists()] == []
@@ -507,15 +512,72 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert f"unhealthy: {site.url(PATH)}: connection refused" in found.line
 
 
+BOTH = "::1 {name}\n127.0.0.1 {name}\n"
+"""A name of two addresses, of which the resolver puts IPv6 first."""
+
+
+def seen_from_within(stage: Stage, url: str, *words: str) -> str:
+    """What a probe says in a container where `probe.invalid` and `localhost` are `BOTH`."""
+    hosts = stage.directory / "hosts"
+    hosts.write_text("".join(BOTH.format(name=name) for name in ("localhost", "probe.invalid")))
+    stage.sections["health"] = {"url": url}
+    program = stage.start(*PROBE, *words, through=with_hosts(hosts))
+    program.wait()
+    return program.stdout.decode().strip()
+
+
 @pytest.mark.parametrize(
-    ("listens", "host"), [("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "localhost"), ("::1", "[::1]")]
+    ("listens", "host"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "[::1]"),
+        ("127.0.0.1", "localhost"),
+        ("::1", "localhost"),
+    ],
 )
-def test_both_families_of_addresses(tmp_path: Path, listens: str, host: str) -> None:
-    """IPv4 and IPv6, by address and by name."""
+def test_both_families_of_addresses(watched: Stage, listens: str, host: str) -> None:
+    """IPv4 and IPv6, by address and by name, whichever of its addresses it is."""
     with Site(OK, address=listens) as site:
-        started(tmp_path, site.url(PATH, host=host))
-        assert health(tmp_path).code == 0
+        url = site.url(PATH, host=host)
+        assert seen_from_within(watched, url) == f"healthy: {url}: 200 OK"
     assert site.requests[0].split(b"\r\n")[1] == f"Host: {host}:{site.port}".encode()
+
+
+def test_an_address_where_nobody_answers_leaves_time_for_the_next(watched: Stage) -> None:
+    """Each has its share of it."""
+    with Site(OK) as site, ExitStack() as clients:
+        address = ("::1", site.port)
+        full = socket.create_server(address, family=socket.AF_INET6, backlog=0)
+        clients.enter_context(full)
+        with suppress(TimeoutError):
+            while True:  # what no queue takes gets no answer, as from an address that is gone
+                clients.enter_context(socket.create_connection(address, 0.2))
+        url = site.url(PATH, host="probe.invalid")
+        assert seen_from_within(watched, url, "--timeout", "4") == f"healthy: {url}: 200 OK"
+
+
+NO_IPV6 = """
+import socket
+class NoIPv6(socket.socket):
+    def __init__(self, family=-1, *rest, **named):
+        if family == socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        super().__init__(family, *rest, **named)
+both = [each for host in ("::1", "127.0.0.1") for each in socket.getaddrinfo(host, 0)]
+socket.socket = NoIPv6
+socket.getaddrinfo = lambda host, port, **_: [(*e[:4], (*e[4][:1], port, *e[4][2:])) for e in both]
+from entrypoint.__main__ import main
+main()
+"""
+"""The probe where the kernel knows no IPv6, and the resolver does."""
+
+
+def test_an_address_that_the_kernel_does_not_know_is_passed_over(tmp_path: Path) -> None:
+    """The next one is tried."""
+    with Site(OK) as site:
+        started(tmp_path, site.url(PATH, host="localhost"))
+        found = health(tmp_path, launcher=("-c", NO_IPV6))
+    assert found == Health(0, f"healthy: {site.url(PATH, host='localhost')}: 200 OK")
 
 
 def test_a_name_that_is_not_known(tmp_path: Path) -> None:
@@ -582,7 +644,7 @@ def test_a_state_that_another_user_keeps_to_himself(shared: Path) -> None:
     """It is not taken for none."""
     with Site(OK) as site:
         started(shared, site.url("/?token=t"))
-        found = health(shared, through=NOBODY)
+        found = health(shared, through=AS_STRANGER)
         assert health(shared).code == 0
     assert found.code == 1
     assert found.line.startswith("unhealthy: another user's start keeps its state to itself")
@@ -591,13 +653,13 @@ def test_a_state_that_another_user_keeps_to_himself(shared: Path) -> None:
 @pytest.mark.skipif(bool(os.geteuid()), reason="only root can become another user")
 def test_root_does_not_believe_just_anybody(shared: Path) -> None:
     """Only root, and whom the service runs as; not who may write to the same folder."""
-    with subprocess.Popen([*NOBODY, "sleep", "60"]) as sleep:
-        until(lambda: Path(f"/proc/{sleep.pid}").stat().st_uid == 65534, "it is nobody's")
+    with subprocess.Popen([*AS_STRANGER, "sleep", "60"]) as sleep:
+        until(lambda: Path(f"/proc/{sleep.pid}").stat().st_uid == STRANGER, "it is the stranger's")
         started(shared, None, sleep.pid)
-        os.chown(shared / state.name(), 65534, 65534)
+        os.chown(shared / state.name(), STRANGER, STRANGER)
         believed = health(shared)
         started(shared, None)
-        os.chown(shared / state.name(), 65534, 65534)
+        os.chown(shared / state.name(), STRANGER, STRANGER)
         forged = health(shared)
         sleep.kill()
     assert believed.line.startswith("running: started ")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -40,6 +41,12 @@ def deaf_names(directory: Path) -> list[str]:
     """What gives a program a name server that never answers; the resolver waits 10 s for it."""
     resolv = str(directory / "resolv.conf")
     return [*namespaces("--mount", "--net"), *python("deaf_names", resolv)]
+
+
+def with_hosts(hosts: Path) -> list[str]:
+    """What gives a program a file of host names that the test may change."""
+    mount = f'mount --bind {shlex.quote(str(hosts))} /etc/hosts && exec "$0" "$@"'
+    return [*namespaces("--mount"), "sh", "-c", mount]
 
 
 @dataclass
