@@ -32,6 +32,7 @@ def ask(url: str, timeout_s: float) -> str:
     back.
     """
     scheme, _, rest = url.partition("#")[0].partition("://")
+    scheme = scheme.lower()
     end = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
     user, at, authority = rest[:end].rpartition("@")
     path = rest[end:]

@@ -580,6 +580,14 @@ def test_an_address_that_the_kernel_does_not_know_is_passed_over(tmp_path: Path)
     assert found == Health(0, f"healthy: {site.url(PATH, host='localhost')}: 200 OK")
 
 
+@pytest.mark.parametrize("scheme", ["HTTP", "Http"])
+def test_a_scheme_in_capitals_is_the_same(watched: Stage, scheme: str) -> None:
+    """The settings take it, so the probe does too."""
+    with Site(OK) as site:
+        url = site.url(PATH, scheme=scheme)
+        assert seen_from_within(watched, url) == f"healthy: {url}: 200 OK"
+
+
 def test_a_name_that_is_not_known(tmp_path: Path) -> None:
     """It is said, and not waited for."""
     started(tmp_path, "http://no-such-host.invalid/")
