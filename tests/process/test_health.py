@@ -588,6 +588,18 @@ def test_a_scheme_in_capitals_is_the_same(watched: Stage, scheme: str) -> None:
         assert seen_from_within(watched, url) == f"healthy: {url}: 200 OK"
 
 
+@pytest.mark.parametrize("certificate", ["localhost", "elsewhere"])
+def test_a_certificate_is_not_verified(tmp_path: Path, certificate: str) -> None:
+    """Not its name nor its issuer; so no certificate of an authority is read, which takes time."""
+    unread = tmp_path / "ca.pem"
+    os.mkfifo(unread)
+    with Site(OK, certificate=certificate) as site:
+        url = site.url(PATH, scheme="https")
+        started(tmp_path, url)
+        found = health(tmp_path, environ={"SSL_CERT_FILE": str(unread)})
+    assert found == Health(0, f"healthy: {url}: 200 OK")
+
+
 def test_a_name_that_is_not_known(tmp_path: Path) -> None:
     """It is said, and not waited for."""
     started(tmp_path, "http://no-such-host.invalid/")
