@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from . import state
@@ -79,14 +80,32 @@ def _within(timeout_s: float, url: str | None) -> str:
             reasons.append(Unwell(f"unhealthy: the probe failed: {type(bug).__name__}: {bug}"))
 
     thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(timeout_s)
+    try:
+        thread.start()
+    except RuntimeError:  # a limit of processes, which count threads too
+        _interrupted(look, timeout_s)
+    else:
+        thread.join(timeout_s)
     if reasons:
         raise reasons[0]
     if not answers:
         where = asked[0] if asked else "the state of the start"
         raise Unwell(f"unhealthy: {where}: no answer within {timeout_s:g} s")
     return answers[0]
+
+
+def _interrupted(look: Callable[[], None], timeout_s: float) -> None:
+    """The same without a thread; a resolver is not interrupted, and bounds itself."""
+    import signal
+
+    def over(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    with suppress(TimeoutError):
+        look()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _look(url: str | None, timeout_s: float, asked: list[str]) -> str:

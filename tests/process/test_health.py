@@ -600,6 +600,19 @@ def test_a_certificate_is_not_verified(tmp_path: Path, certificate: str) -> None
     assert found == Health(0, f"healthy: {url}: 200 OK")
 
 
+@pytest.mark.parametrize("answer", [OK, HANG, dripping(OK)], ids=["well", "hangs", "drips"])
+def test_a_probe_that_gets_no_thread(shared: Path, answer: Answer | None) -> None:
+    """Where a limit of processes is reached it answers, and in time, as ever."""
+    through = ["prlimit", "--nproc=1", *([] if os.geteuid() else AS_STRANGER)]
+    with Site(answer) as site:
+        started(shared, site.url(PATH))
+        found = health(shared, "--timeout", "2", through=through)
+    if answer == OK:
+        assert found == Health(0, f"healthy: {site.url(PATH)}: 200 OK")
+    else:
+        assert "no answer within 2 s" in found.line
+
+
 def test_a_name_that_is_not_known(tmp_path: Path) -> None:
     """It is said, and not waited for."""
     started(tmp_path, "http://no-such-host.invalid/")
