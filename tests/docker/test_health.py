@@ -83,6 +83,20 @@ def test_what_is_tried_in_a_container_says_nothing_of_it(image: str) -> None:
         assert probed(container)[1].startswith("running: prepared ")
 
 
+def test_a_container_that_was_restarted_keeps_one_state(image: str) -> None:
+    """Its former lives' are gone with the next start, and what else is called so is not."""
+    theirs = "/run/entrypoint-prod.toml"
+    with running(image, "sleep", "300", options=SKIPPED) as container:
+        until(lambda: probed(container)[0] == 0, "it runs")
+        container.execute("touch", theirs)
+        for _ in range(2):
+            docker("restart", "--time", "0", container.name)
+            until(lambda: probed(container)[0] == 0, "it runs again")
+        left = container.execute("sh", "-c", "ls -d /run/entrypoint-*").stdout.split()
+    assert theirs in left
+    assert len(left) == 2
+
+
 def test_the_engine_s_init_changes_nothing(image: str) -> None:
     """Under `--init` the service is its child, is probed, and hears SIGTERM."""
     argv = ["sh", "-c", "trap 'exit 42' TERM; echo ready; while :; do sleep 0.05; done"]
