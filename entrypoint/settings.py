@@ -5,22 +5,79 @@ environment); a variable wins over the file. All problems are found before any i
 no message quotes a secret.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 from . import endpoints, services
 from .environment import Environment
 from .errors import SettingsError
 from .fields import OUR_SECRETS, STEPS, UUID, shortened
 from .postgres.conninfo import Conninfo
-from .sections import Lookup, Push, Seed, Settings, Verify
+from .sections import Gate, Lookup, Push, Seed, Verify
 from .sources import Sources
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 DEFAULT_PUSH: Final = ("node", "push-db.js")
 """The push where no file and no variable names one, if the second word is a file."""
+
+
+class Settings(NamedTuple):
+    """What one start was told. Neither conninfos nor environments show a secret in their repr."""
+
+    service: str | None
+    registered: services.Service | None
+    registry: Mapping[str, services.Service]
+    """All services, where one was named."""
+
+    release: str | None
+    database: Conninfo | None
+    """The service's database; None only where everything is skipped and no variable names one."""
+
+    direct: Conninfo | None
+    """The same past a pooler, for the lock and the push."""
+
+    admin: Conninfo | None
+    maintenance_databases: tuple[str, ...]
+    isolate: bool
+    extensions: tuple[str, ...]
+    push: Push
+    seed: Seed
+    verify: Verify
+    gates: tuple[Gate, ...]
+    health_url: str | None
+    health_problem: str | None
+    """Why a probe cannot know where to ask, although a URL is named."""
+
+    notifies: bool
+    """Whether a webhook hears of a start that fails."""
+
+    wait_timeout_s: float
+    lock_timeout_s: float
+    skip: frozenset[str]
+    force: frozenset[str]
+    service_environment: Environment
+    """The container's, less our secrets; what came from a ``_FILE`` is in its variable."""
+
+    push_environment: Environment
+    """The same, with the direct URL in the database's variable."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is no work at all, whatever the ledger says."""
+        return all(self.no_work(step) for step in STEPS) and not self.extensions
+
+    def no_work(self, step: str) -> str | None:
+        """Why push or seed has no work, whatever the ledger says."""
+        if step in self.skip:
+            return "ENTRYPOINT_SKIP"
+        seed, command = self.seed, self.push.command if step == "push" else self.seed.command
+        if step == "seed" and seed.when == "never":
+            return "seed.when is never"
+        if not command:
+            return f"no {step}.command"
+        if step == "seed" and seed.when == "tenant" and not seed.tenant and not seed.lookup:
+            return "SEED_TENANT_ID is not set"
+        return None
 
 
 def load(environ: Environment, directory: Path) -> Settings:

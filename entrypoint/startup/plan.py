@@ -7,7 +7,8 @@ from .. import inputs
 from ..errors import SettingsError
 from ..postgres.ledger import Found, Ledger
 from ..postgres.session import Session
-from ..sections import Seed, Settings
+from ..sections import Seed
+from ..settings import Settings
 from . import decide
 from .decide import Decision, Verdict
 

@@ -10,7 +10,7 @@ from ..environment import Environment, forget_libpq_variables
 from ..fields import STEPS
 from ..postgres import ledger, sessions
 from ..postgres.session import Session, open_session
-from . import decide, handoff, reach, wait
+from . import budget, decide, handoff, reach, wait
 from .plan import Plan
 from .timeline import since, step
 
@@ -103,7 +103,7 @@ def _load(environ: Environment) -> Plan:
         version=__version__,
         release=config.release,
         database_url=config.database.safe() if config.database else None,
-        budget_s=config.budget_s,
+        budget_s=budget.longest_s(config),
     )
     if config.health_problem:
         log.event(

@@ -12,7 +12,7 @@ from tests.support.stage import TENANT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from entrypoint.sections import Settings
+    from entrypoint.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/node-service"

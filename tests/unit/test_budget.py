@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from entrypoint import notify, process, sections, services
+from entrypoint import notify, process, services
 from entrypoint.postgres import databases, guard, lock, refusal, session, sessions
-from entrypoint.startup import locked, reach, tenant
+from entrypoint.startup import budget, locked, reach, tenant
 from tests.support.manifests import ROOT
 from tests.unit.test_endpoints import load
 
@@ -53,8 +53,8 @@ def test_the_budget_is_the_sum_of_what_is_waited_for(
     """Gates are waited for at once, the rest in turn; what cannot run is not in it."""
     found = load(tmp_path, toml, **variables)
 
-    assert found.waits == waits
-    assert found.budget_s == sum(waits.values())
+    assert budget.waits(found) == waits
+    assert budget.longest_s(found) == sum(waits.values())
 
 
 def test_what_is_added_is_what_the_waits_take() -> None:
@@ -66,14 +66,14 @@ def test_what_is_added_is_what_the_waits_take() -> None:
     disarmed_s = refusal.TRY_S + guard.DISARM_S + guard.LEAVE_S
     sessions_s = signature(sessions.end).parameters["timeout_s"].default
 
-    assert attempt_s == sections.CONNECT_S
-    assert 4 * attempt_s + reach.AFTER_CREATE_S + template_s <= sections.DATABASE_S
-    assert attempt_s + lock.POLL_S[1] <= sections.LOCK_S
-    assert opened_s + armed_s + disarmed_s <= sections.GUARD_S
+    assert attempt_s == budget.CONNECT_S
+    assert 4 * attempt_s + reach.AFTER_CREATE_S + template_s <= budget.DATABASE_S
+    assert attempt_s + lock.POLL_S[1] <= budget.LOCK_S
+    assert opened_s + armed_s + disarmed_s <= budget.GUARD_S
     ended_s = process.GRACE_S + 2 * process.DRAIN_S
-    assert ended_s + sessions_s + opened_s + sessions_s <= sections.END_S
-    assert attempt_s + 2 * tenant.SHORTEST_S <= sections.LOOKUP_S
-    assert notify.TIMEOUT_S == sections.LAST_WORD_S
+    assert ended_s + sessions_s + opened_s + sessions_s <= budget.END_S
+    assert attempt_s + 2 * tenant.SHORTEST_S <= budget.LOOKUP_S
+    assert notify.TIMEOUT_S == budget.LAST_WORD_S
 
 
 def test_the_readme_has_the_same_parts(tmp_path: Path) -> None:
@@ -83,11 +83,11 @@ def test_the_readme_has_the_same_parts(tmp_path: Path) -> None:
         "[database]\nextensions = ['x']\n[notify]\nurl = 'http://hook/'"
     )
     zero = {f"ENTRYPOINT_{name}_TIMEOUT": "0" for name in ("WAIT", "LOCK", "PUSH", "SEED")}
-    waits = load(tmp_path, everything, **zero).waits | {"tenant": sections.LOOKUP_S}
+    waits = budget.waits(load(tmp_path, everything, **zero)) | {"tenant": budget.LOOKUP_S}
     rows = re.findall(r"^\| (\w[\w ]+), .*\| .*?(\d+)(?: for |;| \|)", section(), re.MULTILINE)
 
     assert {name: float(seconds) for name, seconds in rows} == waits
-    defaults = load(tmp_path, PUSH + SEED).waits
+    defaults = budget.waits(load(tmp_path, PUSH + SEED))
     told = re.search(r"^is (\d+(?: \+ \d+)*) = (\d+) s", section(), re.MULTILINE)
     assert told
     assert [float(number) for number in told[1].split(" + ")] == list(defaults.values())
@@ -109,7 +109,8 @@ def test_the_whole_stack_leaves_its_starts_their_budget(tmp_path: Path) -> None:
         row = registry.get(tomllib.loads(toml)["service"])
         if row:  # the other is a service of the demo, that waits for nobody
             url = f"postgresql://u:pw@db/{row.database}"
-            budgets.append(load(tmp_path, toml, DATABASE_URL=url, **variables).budget_s)
+            found = load(tmp_path, toml, DATABASE_URL=url, **variables)
+            budgets.append(budget.longest_s(found))
     [told] = re.findall(r"`budget_s` of entrypoint.started: (\d+) s", text)
     patience = stack["x-service"]["healthcheck"]["start_period"]
 

@@ -14,7 +14,7 @@ from entrypoint.sections import Gate, Lookup
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from entrypoint.sections import Settings
+    from entrypoint.settings import Settings
 
 HOOK = "https://hooks.example.com/services/T0/c4n4ry-of-a-hook"
 TWO_XX: frozenset[int] = frozenset()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from entrypoint.startup.budget import longest_s
 from tests.support.manifests import ROOT, loaded
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def swarm_service() -> dict[str, Any]:
 def test_the_stack_leaves_a_start_its_budget() -> None:
     """Swarm gives up on a replica only after its start has ended by itself."""
     service = swarm_service()
-    budget_s = loaded(service["environment"]).budget_s
+    budget_s = longest_s(loaded(service["environment"]))
     assert 0 < budget_s < seconds(service["healthcheck"]["start_period"])
 
 

@@ -13,7 +13,9 @@ from entrypoint import log, services, settings
 from entrypoint.environment import Environment
 from entrypoint.errors import SettingsError
 from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, MAX_SECONDS, shortened
-from entrypoint.sections import Gate, Push, Seed, Settings, Verify
+from entrypoint.sections import Gate, Push, Seed, Verify
+from entrypoint.settings import Settings
+from entrypoint.startup.budget import waits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,7 +178,7 @@ def test_sample_file(tmp_path: Path) -> None:
         TENANT,
     )
     assert found.seed.argv == ("node", "seed-categories.js", TENANT)
-    assert found.waits == {
+    assert waits(found) == {
         "gates": 120,
         "server": 345,
         "lock": 907,

@@ -1,0 +1,65 @@
+"""The longest that a start can take, for those who say how long a platform waits for one."""
+
+from typing import Final
+
+from ..fields import STEPS
+from ..settings import Settings
+
+# What the parts of a start take beyond the timeouts that people set, at most. A warm start does not
+# import the modules that take it: tests hold the numbers to theirs.
+
+CONNECT_S: Final = 6.0
+"""Seconds of an attempt to connect that is begun at its deadline: 2 each to resolve the name, to
+connect, and to find out why that failed."""
+
+DATABASE_S: Final = 45.0
+"""Seconds past the wait for the server: four such attempts (at the database, at two to create it
+from, at it again), 15 for a new database to let us in, and a template that is in use."""
+
+LOCK_S: Final = 7.0
+"""Seconds past the wait for the lock: whose session breaks then opens another one."""
+
+GUARD_S: Final = 24.0
+"""Seconds in which a session to guard a push from is opened, armed and disarmed."""
+
+END_S: Final = 32.0
+"""Seconds until nothing is left of a child whose time is up: 10 from SIGTERM to SIGKILL, its pipes,
+its sessions on the server, and a session to end those from."""
+
+LOOKUP_S: Final = 8.0
+"""Seconds of an attempt to find the tenant that is begun at its deadline: to connect, to ask."""
+
+LAST_WORD_S: Final = 5.0
+"""Seconds for the webhook."""
+
+
+def longest_s(config: Settings) -> float:
+    """Seconds after which a start is over at the latest.
+
+    All of `waits`, in turn. What comes on top is small with a server that is well: how long it
+    takes for our own queries, CREATE EXTENSION and ``seed.check``. Of a server with several
+    addresses each that is silent adds up to 5 s whenever a session is opened.
+    """
+    return sum(waits(config).values())
+
+
+def waits(config: Settings) -> dict[str, float]:
+    """Seconds that each part of a start takes at most; what cannot run is left out."""
+    parts = {"last word": LAST_WORD_S} if config.notifies else {}
+    if config.skip >= set(STEPS):
+        return parts
+    if config.gates:
+        parts["gates"] = max(gate.longest_s for gate in config.gates)
+    parts["server"] = config.wait_timeout_s + DATABASE_S
+    if not config.idle:
+        parts["lock"] = config.lock_timeout_s + LOCK_S
+    if config.extensions:
+        parts["extensions"] = config.wait_timeout_s + CONNECT_S
+    if not config.no_work("push"):
+        guards = 0 if config.push.on_loss == "warn" else 2 if config.admin else 1
+        parts["push"] = config.push.timeout_s + END_S + guards * GUARD_S + CONNECT_S
+    if not config.no_work("seed"):
+        parts["seed"] = config.seed.timeout_s + END_S
+        if config.seed.lookup:
+            parts["tenant"] = config.seed.lookup.timeout_s + LOOKUP_S
+    return parts
