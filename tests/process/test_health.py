@@ -67,6 +67,15 @@ def health(
 
 
 @pytest.fixture
+def stranger() -> list[str]:
+    """What makes a program another user's; Python may be in root's home, where he cannot look."""
+    argv = [*AS_STRANGER, sys.executable, "-I", "-c", "import socket"]
+    if os.geteuid() or subprocess.run(argv, check=False, capture_output=True).returncode:
+        pytest.skip("another user cannot run this Python")
+    return AS_STRANGER
+
+
+@pytest.fixture
 def watched(stage: Stage) -> Stage:
     """A stage whose starts leave their state in the stage's folder."""
     stage.environ["ENTRYPOINT_STATE_DIR"] = str(stage.directory)
@@ -410,7 +419,7 @@ def test_a_start_forgets_its_former_lives_and_nothing_else(watched: Stage) -> No
     """Where the folder is the container's own, what else begins with `entrypoint-` is kept."""
     folder = watched.directory
     if folder.stat().st_dev != Path("/").stat().st_dev:
-        pytest.skip("the tests' folder is on a file system of its own, which others may share")
+        pytest.skip("the temp folder is a file system of its own")
     former = [
         leave_former_life(folder, 1),
         leave_former_life(folder, 2).rename(folder / "entrypoint-2.7"),
@@ -601,9 +610,12 @@ def test_a_certificate_is_not_verified(tmp_path: Path, certificate: str) -> None
 
 
 @pytest.mark.parametrize("answer", [OK, HANG, dripping(OK)], ids=["well", "hangs", "drips"])
-def test_a_probe_that_gets_no_thread(shared: Path, answer: Answer | None) -> None:
+def test_a_probe_that_gets_no_thread(
+    shared: Path, answer: Answer | None, request: pytest.FixtureRequest
+) -> None:
     """Where a limit of processes is reached it answers, and in time, as ever."""
-    through = ["prlimit", "--nproc=1", *([] if os.geteuid() else AS_STRANGER)]
+    whom = [] if os.geteuid() else request.getfixturevalue("stranger")
+    through = ["prlimit", "--nproc=1", *whom]
     with Site(answer) as site:
         started(shared, site.url(PATH))
         found = health(shared, "--timeout", "2", through=through)
@@ -672,21 +684,19 @@ def test_a_url_with_a_secret_is_its_user_s_alone(watched: Stage, url: str, mode:
     assert path.stat().st_mode & 0o777 == mode
 
 
-@pytest.mark.skipif(bool(os.geteuid()), reason="only root can become another user")
-def test_a_state_that_another_user_keeps_to_himself(shared: Path) -> None:
+def test_a_state_that_another_user_keeps_to_himself(shared: Path, stranger: list[str]) -> None:
     """It is not taken for none."""
     with Site(OK) as site:
         started(shared, site.url("/?token=t"))
-        found = health(shared, through=AS_STRANGER)
+        found = health(shared, through=stranger)
         assert health(shared).code == 0
     assert found.code == 1
     assert found.line.startswith("unhealthy: another user's start keeps its state to itself")
 
 
-@pytest.mark.skipif(bool(os.geteuid()), reason="only root can become another user")
-def test_root_does_not_believe_just_anybody(shared: Path) -> None:
+def test_root_does_not_believe_just_anybody(shared: Path, stranger: list[str]) -> None:
     """Only root, and whom the service runs as; not who may write to the same folder."""
-    with subprocess.Popen([*AS_STRANGER, "sleep", "60"]) as sleep:
+    with subprocess.Popen([*stranger, "sleep", "60"]) as sleep:
         until(lambda: Path(f"/proc/{sleep.pid}").stat().st_uid == STRANGER, "it is the stranger's")
         started(shared, None, sleep.pid)
         os.chown(shared / state.name(), STRANGER, STRANGER)
