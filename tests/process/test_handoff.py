@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.program import Program
+from tests.support.program import Program, namespaces
 from tests.support.stage import TENANT, Stage, service
 
 PROC = Path("/proc")
@@ -193,10 +193,8 @@ def test_no_zombie_is_left_to_the_service(stage: Stage) -> None:
     stage.seed = ["true"]
     stage.write_settings()
     script = "grep -c '^State:.Z' /proc/[0-9]*/status | grep -v ':0'; echo pid $$"
-    argv = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-I"]
-    argv += ["-m", "entrypoint", "run", "--", "sh", "-c", script]
-    if os.geteuid() != 0:
-        argv[1:1] = ["--user", "--map-root-user"]
+    argv = namespaces("--pid", "--fork", "--mount-proc", "--kill-child")
+    argv += [sys.executable, "-I", "-m", "entrypoint", "run", "--", "sh", "-c", script]
     finished = subprocess.run(
         argv,
         cwd=stage.directory,
@@ -212,12 +210,11 @@ def test_sigterm_reaches_us_as_pid_1(stage: Stage) -> None:
     """PID 1 without a handler would ignore it: `docker stop` would hang."""
     stage.push = ["sh", "-c", "echo ready; sleep 60"]
     stage.write_settings()
-    argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-I", "-m", "entrypoint"]
-    if os.geteuid() != 0:
-        argv[1:1] = ["--user", "--map-root-user"]
+    argv = namespaces("--pid", "--fork", "--mount-proc")
+    argv += [sys.executable, "-I", "-m", "entrypoint", "run", "--", "true"]
     program = Program(
         subprocess.Popen(
-            [*argv, "run", "--", "true"],
+            argv,
             cwd=stage.directory,
             env={"PATH": os.environ["PATH"], "DATABASE_URL": stage.url},
             stdin=subprocess.DEVNULL,
