@@ -94,6 +94,16 @@ def test_the_readme_has_the_same_parts(tmp_path: Path) -> None:
     assert float(told[2]) == sum(defaults.values())
 
 
+def test_the_readme_s_timeouts_fit_into_ten_minutes(tmp_path: Path) -> None:
+    """What it says to set gives what it says, whatever else a service of this kind has."""
+    variables = dict(re.findall(r"`(ENTRYPOINT_\w+)=(\d+)`", section()))
+    [told] = re.findall(r"it is (\d+) s, for the 10 minutes", section())
+    found = budget.longest_s(load(tmp_path, PUSH + SEED, **variables))
+
+    assert found == float(told)
+    assert found + budget.GUARD_S + budget.LAST_WORD_S < 600
+
+
 def test_the_whole_stack_leaves_its_starts_their_budget(tmp_path: Path) -> None:
     """docker-compose.test.yml names the largest of its budgets, and is more patient than that."""
     text = (ROOT / "docker-compose.test.yml").read_text()
