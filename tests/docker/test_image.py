@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from entrypoint import __version__
-from tests.support.engine import BUILD_ARGS, BUILD_TIMEOUT_S, PAYLOADS, built, docker, once
+from tests.support.engine import (
+    BUILD_ARGS,
+    BUILD_TIMEOUT_S,
+    OPERATOR,
+    PAYLOADS,
+    built,
+    docker,
+    once,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import RoleFactory
     from tests.support.server import Endpoint
 
 ROOT = Path(__file__).parents[2]
-OPERATOR = "gaqno/entrypoint:1-operator"
 PYTHONS = {
     "node:20-slim": os.environ.get("PYTHON_SLIM", "python:3.13-slim"),
     "node:20-alpine": os.environ.get("PYTHON_ALPINE", "python:3.13-alpine"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.engine import docker, once, running, unique
+from tests.support.engine import OPERATOR, docker, once, running, unique
 from tests.support.program import until
 
-OPERATOR = "gaqno/entrypoint:1-operator"
 PASSWORD = "throw-away-of-the-operators-server"
 TABLES = """
 create table rpg_heroes (id int generated always as identity primary key, name varchar(20));

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.compose import ROOT
-from tests.support.engine import Container, docker, once, running
+from tests.support.engine import OPERATOR, Container, docker, once, running
 from tests.support.program import until
 from tests.support.server import rows
 from tests.support.stack import PASSWORDS, SECRETS, SERVICES, Stack, health, healthy
@@ -165,7 +165,7 @@ def test_verify_finds_nothing(stack: Stack) -> None:
     options = ["--network", stack.network, "--volume", f"{SECRETS}/admin_url:/run/admin_url:ro"]
     options += ["--env", "ENTRYPOINT_ADMIN_URL_FILE=/run/admin_url"]
 
-    done = once("gaqno/entrypoint:1-operator", "verify", "--json", options=options)
+    done = once(OPERATOR, "verify", "--json", options=options)
 
     answer = json.loads(done.stdout)
     assert answer["findings"] == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.support.engine import Container, docker, once, running
+from tests.support.engine import OPERATOR, Container, docker, once, running
 from tests.support.program import until
 from tests.support.server import Endpoint, rows
 from tests.support.stack import Stack, secret
@@ -222,7 +222,7 @@ def test_an_operator_gets_a_report_into_a_folder_of_his(stack: Stack, tmp_path: 
         options += ["--user", str(os.getuid()), "--volume", f"{tmp_path}:/reports"]
         words = ["transfer", "gaqno-rpg-service", "--yes", "--report", "/reports/rpg.md"]
 
-        once("gaqno/entrypoint:1-operator", *words, options=options)
+        once(OPERATOR, *words, options=options)
 
     assert "rpg_numbers" in (tmp_path / "rpg.md").read_text()
     assert (tmp_path / "rpg.md").stat().st_uid == os.getuid()

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engine import docker, once, running, unique
+from tests.support.engine import OPERATOR, docker, once, running, unique
 from tests.support.program import until
 from tests.support.site import CA, TLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OPERATOR = "gaqno/entrypoint:1-operator"
 HOST = "elsewhere.invalid"
 SERVER = """
 cp /tls/elsewhere.pem /run/key && chown postgres /run/key && chmod 600 /run/key &&

@@ -30,6 +30,9 @@ PAYLOADS = {
 }
 """Each base image of the services, and the payload for its libc."""
 
+OPERATOR = "gaqno/entrypoint:1-operator"
+"""The image for people who look after the server."""
+
 
 def two_lines(base: str) -> str:
     """The Dockerfile of a service on `base`, as README.md has it."""
