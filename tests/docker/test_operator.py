@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.engine import OPERATOR, docker, once, running, unique
-from tests.support.program import until
+from tests.support.engine import OPERATOR, accepting, docker, once, running, unique
 
 PASSWORD = "throw-away-of-the-operators-server"
 TABLES = """
@@ -30,8 +29,7 @@ def test_tables_move_on_the_public_server(options: tuple[str, ...]) -> None:
             f"POSTGRES_PASSWORD={PASSWORD}",
         ]
         with running("postgres:17", options=words) as server:
-            ready = ("pg_isready", "--quiet", "--host=127.0.0.1")
-            until(lambda: not server.execute(*ready, check=False).returncode, "the server is up")
+            accepting(server)
             psql = ("env", f"PGPASSWORD={PASSWORD}", "psql", "-qXAt", "-h127.0.0.1", "-Upostgres")
             server.execute(*psql, "-c", TABLES)
             url = f"ENTRYPOINT_ADMIN_URL=postgresql://postgres:{PASSWORD}@db/postgres"

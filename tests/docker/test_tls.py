@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.engine import OPERATOR, docker, once, running, unique
-from tests.support.program import until
+from tests.support.engine import OPERATOR, accepting, docker, once, running, unique
 from tests.support.site import CA, TLS
 
 if TYPE_CHECKING:
@@ -33,8 +32,7 @@ def network() -> Iterator[str]:
         docker("network", "create", name)
         stack.callback(docker, "network", "rm", name, check=False)
         server = stack.enter_context(running("postgres:17", "-c", SERVER, options=options))
-        ready = ("pg_isready", "--quiet", "--host=127.0.0.1")
-        until(lambda: not server.execute(*ready, check=False).returncode, "the server is up")
+        accepting(server)
         yield name
 
 

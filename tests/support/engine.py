@@ -140,3 +140,9 @@ def once(
         out, err = container.output()
     assert not check or code == 0, f"{image} {shlex.join(argv)} exits {code}: {out}{err}"
     return subprocess.CompletedProcess(argv, code, out, err)
+
+
+def accepting(server: Container) -> None:
+    """Block until a container's PostgreSQL accepts connections over TCP."""
+    ready = ("pg_isready", "--quiet", "--host=127.0.0.1")
+    until(lambda: not server.execute(*ready, check=False).returncode, "the server is up")
