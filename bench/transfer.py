@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_ONLINE = 1.15
 MAX_COMPARED = 0.25
-MAX_OFFLINE = 0.25
 MAX_MB = 120.0
 
 SERVICE = "bench-rpg"
@@ -65,15 +64,15 @@ class Bench:
         (world.home / f"{made.target}.toml").write_text(registry)
         return made
 
-    def ours(self, *words: str) -> Command:
+    def ours(self) -> Command:
         """A transfer, that what it moved is put back before."""
         registry = str(self.world.home / f"{self.target}.toml")
         environ = self.world.environ(
             self.source, ENTRYPOINT_SERVICES=registry, PG_BINDIR=str(self.world.tools())
         )
         argv = [sys.executable, "-I", "-m", "entrypoint", "transfer", SERVICE]
-        argv += ["--from", self.source, "--yes", "--json", *words]
-        home = self.world.home / f"answers{''.join(words)}"
+        argv += ["--from", self.source, "--yes", "--json"]
+        home = self.world.home / "answers"
         home.mkdir(exist_ok=True)
         return Command(["sh", "-c", OURS, home, *argv], environ, self.world.home, self.back)
 
@@ -110,9 +109,9 @@ class Bench:
         self.world.drop(self.target)
         self.world.execute(sql.SQL("checkpoint"))
 
-    def compared(self, *words: str) -> list[float]:
+    def compared(self) -> list[float]:
         """Seconds of comparison in each run so far, the oldest first."""
-        home = self.world.home / f"answers{''.join(words)}"
+        home = self.world.home / "answers"
         files = sorted(home.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         return [json.loads(path.read_text())["durations_s"]["compare"] for path in files]
 
@@ -132,7 +131,7 @@ KINDS: Final = {
 
 
 def transfer(shared: World) -> list[Row]:
-    """Online and offline over the tools, the recipe and pgcopydb, on a durable server."""
+    """A transfer over the tools, the recipe and pgcopydb, on a durable server."""
     with durable(shared.runs) as world:
         return [*_times(Bench.of(world)), _memory(world)]
 
@@ -148,15 +147,13 @@ def _times(bench: Bench) -> list[Row]:
         ways["pgcopydb clone, 2 jobs"] = _pgcopydb(bench)
     except SkippedError as reason:
         skipped = [Row("transfer over pgcopydb", f"skipped: {reason}")]
-    ours = [bench.ours(), bench.ours("--offline")]
-    *theirs, online, offline = interleaved([*ways.values(), *ours], runs)
+    *theirs, online = interleaved([*ways.values(), bench.ours()], runs)
     compared = bench.compared()[-runs:]
     aside = [whole - each for whole, each in zip(online, compared, strict=True)]
     tools, *others = theirs
     first, *names = ways
     rows = [
         _row(f"transfer, comparison aside, over {first}", aside, tools, MAX_ONLINE),
-        _row(f"transfer --offline over {first}", offline, tools, MAX_OFFLINE),
     ]
     for name, took in zip(names, others, strict=True):
         rows.append(_row(f"transfer over {name}", online, took, 1.0))
@@ -200,8 +197,7 @@ def _pgcopydb(bench: Bench) -> Command:
 
 def _memory(world: World) -> Row:
     """The most memory that our own process has had, by the size of what it moves."""
-    peaks = [max(_peak(bench, words) for words in ((), ("--offline",))) for bench in _sizes(world)]
-    small, large = peaks
+    small, large = (_peak(bench) for bench in _sizes(world))
     return Row(
         "peak memory of a transfer of 800 MB, over one of 200 MB",
         f"{large:.1f} MB",
@@ -217,11 +213,11 @@ def _sizes(world: World) -> list[Bench]:
     return [Bench.of(world), Bench.of(world, 4)]
 
 
-def _peak(bench: Bench, words: tuple[str, ...]) -> float:
+def _peak(bench: Bench) -> float:
     """In MB; read while it runs, because the kernel's sum at the end has the tools' in it."""
     import subprocess  # noqa: TID251  the monopoly holds in the program
 
-    command = bench.ours(*words)
+    command = bench.ours()
     command.before()
     process = subprocess.Popen(  # noqa: S603  of the benchmark's own
         command.argv, cwd=command.directory, env=command.environ, stderr=subprocess.DEVNULL

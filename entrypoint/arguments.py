@@ -126,12 +126,6 @@ def _transfer(commands: "_Commands") -> None:
         metavar="NAME",
         help="an obstacle that is agreed to; may be repeated",
     )
-    transfer.add_argument(
-        "--offline", action="store_true", help="copy the database while nobody is connected; faster"
-    )
-    transfer.add_argument(
-        "--checksum", action="store_true", help="with --offline, compare every row's content too"
-    )
     transfer.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="2 by default")
     transfer.add_argument("--yes", action="store_true", help="do not ask")
     transfer.add_argument("--json", action="store_true", help="for machines")

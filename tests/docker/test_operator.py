@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.engine import OPERATOR, accepting, docker, once, running, unique
 
 PASSWORD = "throw-away-of-the-operators-server"
@@ -15,8 +13,7 @@ insert into rpg_items select i, i, array['a', 'b'] from generate_series(1, 50) a
 """
 
 
-@pytest.mark.parametrize("options", [(), ("--offline",)], ids=["online", "offline"])
-def test_tables_move_on_the_public_server(options: tuple[str, ...]) -> None:
+def test_tables_move_on_the_public_server() -> None:
     """Every fact and row is found equal, also what this release of the server notes of its own."""
     network = unique("network")
     docker("network", "create", network)
@@ -35,7 +32,7 @@ def test_tables_move_on_the_public_server(options: tuple[str, ...]) -> None:
             url = f"ENTRYPOINT_ADMIN_URL=postgresql://postgres:{PASSWORD}@db/postgres"
             beside = ["--network", network, "--env", url]
 
-            once(OPERATOR, "transfer", "gaqno-rpg-service", "--yes", *options, options=beside)
+            once(OPERATOR, "transfer", "gaqno-rpg-service", "--yes", options=beside)
 
             count = "select (select count(*) from rpg_heroes), (select count(*) from rpg_items)"
             assert server.execute(*psql, "gaqno_rpg_db", "-c", count).stdout == "100|50\n"

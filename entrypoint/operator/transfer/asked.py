@@ -23,9 +23,6 @@ class Options(NamedTuple):
 
     allowed: frozenset[str]
     jobs: int
-    offline: bool = False
-    checksum: bool = True
-    """Whether every row of a copy that the server made is summed as those of a dump are."""
 
 
 class Ends(NamedTuple):

@@ -28,9 +28,7 @@ def run(
     [service] = server.selected
     database = arguments.database
     extra, allowed = tuple(arguments.extra), frozenset(arguments.allow)
-    options = Options(
-        database, extra, allowed, arguments.jobs, arguments.offline, arguments.checksum
-    )
+    options = Options(database, extra, allowed, arguments.jobs)
     ends = Ends(server, server, service, options)
     if arguments.undo or arguments.drop_quarantine:
         with closing(locks.open_source(server, database)) as session:
@@ -39,10 +37,6 @@ def run(
                 return back.undo(session, ends)
             _agree(arguments, ask, f"Remove what {service.name} left in {database!r} for ever?")
             return back.drop(session, ends)
-    if arguments.to and arguments.offline:
-        raise TransferError(
-            "no server copies a database to another one", remedy="Leave out --offline or --to."
-        )
     if arguments.to:
         target = servers.find(Environment.of_container(), arguments.to, [service.name], [])
         ends = ends._replace(target=target)

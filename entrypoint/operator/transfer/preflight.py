@@ -1,6 +1,6 @@
 """What stands in the way of a transfer; each is agreed to by its name, or mended. Reads only."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from psycopg import errors, sql
@@ -55,10 +55,10 @@ where attrelid = any (%(oids)s) and attgenerated <> ''
 """
 
 
-def rights(session: Session, plan: Plan, more: Iterable[str] = ()) -> tuple[bool, bool]:
+def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     """Whether the role is a superuser, and sees every row.
 
-    Raises `RefusedError` with all that it lacks, such as the membership in ``more`` roles.
+    Raises `RefusedError` with all that it lacks.
     """
     owners = sorted({relation.owner for relation in plan.relations})
     with translated("looking at the role's rights", remedy="Start again."):
@@ -70,10 +70,7 @@ def rights(session: Session, plan: Plan, more: Iterable[str] = ()) -> tuple[bool
         ).fetchall()
     superuser, createdb, bypass, create = row
     user = quoted(session.connection.info.user)
-    lacking = [
-        f"GRANT {quoted(owner)} TO {user}"
-        for owner in sorted({*more, *(owner for (owner,) in member)})
-    ]
+    lacking = [f"GRANT {quoted(owner)} TO {user}" for (owner,) in member]
     if not createdb:
         lacking.append(f"ALTER ROLE {user} CREATEDB")
     if not create:

@@ -1,14 +1,10 @@
-"""Whether every row arrived: counted, and summed in a way that no order changes.
-
-A server that copies a database copies its blocks, so of such a copy it is enough to know that no
-row of the source is younger and that nothing is missing; what leaves a doubt is summed after all.
-"""
+"""Whether every row arrived: counted, and summed in a way that no order changes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from threading import Event
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -44,7 +40,6 @@ MAX_PLAIN: Final = 50
 _NULL: Final = "\x01null"
 
 _Done = Callable[[Relation], None]
-_Result = TypeVar("_Result")
 
 
 class Counted(NamedTuple):
@@ -52,22 +47,13 @@ class Counted(NamedTuple):
 
     relation: Relation
     rows: int
-    checksum: str | None
-    """Order-free; None where the server's own copy was trusted."""
+    checksum: str
+    """Order-free."""
 
 
-class Seen(NamedTuple):
-    """One table as it is seen at a glance."""
-
-    rows: int
-    young: int
-    """Rows that were written since some moment."""
-
-    size_bytes: int
-    """With indexes and all."""
-
-
-def count(sessions: Sequence[Session], tables: Sequence[Relation], done: _Done) -> list[Any]:
+def count(
+    sessions: Sequence[Session], tables: Sequence[Relation], done: _Done
+) -> list[list[Counted]]:
     """Count and sum every table in each session, the sessions beside each other.
 
     Returns a list of `Counted` for each session.
@@ -80,24 +66,6 @@ def count(sessions: Sequence[Session], tables: Sequence[Relation], done: _Done) 
         ).format(expressions[table.oid], sql.Identifier(table.schema, table.name))
         rows, checksum = session.connection.execute(query).fetchone() or (0, "")
         return Counted(table, rows, checksum)
-
-    return _beside(sessions, tables, look, done)
-
-
-def glance(
-    sessions: Sequence[Session], tables: Sequence[Relation], since: str, done: _Done
-) -> list[list[Seen]]:
-    """Count every table in each session, and what was written since the transaction ``since``."""
-
-    def look(session: Session, table: Relation) -> Seen:
-        name = sql.Identifier(table.schema, table.name)
-        # No index knows who wrote a row, so it is the rows themselves that are counted.
-        query = sql.SQL(
-            "select pg_catalog.count(*), pg_catalog.count(*) filter (where"
-            " pg_catalog.age(r.xmin) <= pg_catalog.age({}::pg_catalog.xid)),"
-            " pg_catalog.pg_total_relation_size({}::pg_catalog.regclass) from only {} as r"
-        ).format(sql.Literal(since), sql.Literal(table.quoted()), name)
-        return Seen(*(session.connection.execute(query).fetchone() or (0, 0, 0)))
 
     return _beside(sessions, tables, look, done)
 
@@ -139,12 +107,12 @@ def _hash(text: sql.Composable, seed: sql.Composable) -> sql.Composable:
 def _beside(
     sessions: Sequence[Session],
     tables: Sequence[Relation],
-    look: Callable[[Session, Relation], _Result],
+    look: Callable[[Session, Relation], Counted],
     done: _Done,
-) -> list[list[_Result]]:
+) -> list[list[Counted]]:
     stop = Event()
 
-    def work(session: Session) -> list[_Result]:
+    def work(session: Session) -> list[Counted]:
         found = []
         with translated("comparing rows", remedy="Run the transfer again."):
             session.connection.execute(_SETTINGS)

@@ -16,7 +16,7 @@ from ...environment import Environment
 from ...errors import EntrypointError, Terminated, TransferError
 from ...postgres.session import Session
 from ..server import Server
-from . import compare, locks, offline, rows
+from . import compare, locks, rows
 from . import folder as folders
 from . import target as target_module
 from .archive import select
@@ -42,7 +42,7 @@ class Moved:
     counted: list[Counted] = field(default_factory=list)
     facts: int = 0
     left: list[str] = field(default_factory=list)
-    """What was not restored: lines of the dump, or schema and name of what was pruned."""
+    """What was not restored: lines of the dump."""
 
     positions: dict[str, Position] = field(default_factory=dict)
     """Where the target's sequences are, by label."""
@@ -67,13 +67,6 @@ class Transfer:
     without: Sequence[str]
     """Schemas that are no application's, such as quarantines."""
 
-    since: str | None = None
-    """The incoming database is there already, as the server's copy of the source: it was made after
-    this transaction."""
-
-    checksum: bool = True
-    """Whether every row of such a copy is summed; those of a dump are."""
-
     def go(self, source: Session) -> Moved:
         """Move everything, or nothing.
 
@@ -92,21 +85,15 @@ class Transfer:
             source.close()
             self._undo(error)
             raise
-        if not self.since:  # a copy has the source's statistics
-            with self.progress.of("analyze"):
-                target_module.analyze(self.target)
+        with self.progress.of("analyze"):
+            target_module.analyze(self.target)
         if self.target.exists:
             moved.kept = target_module.settle(self.target.server, self.target)
         return moved
 
     def _fill(self, source: Session, folder: Path, moved: Moved) -> None:
         snapshot = locks.export(source)
-        if self.since:
-            self._prune()
-            gone = self.plan.unrestorable().values()
-            moved.left = sorted({f"{schema} {name}" for schema, name in gone})
-        else:
-            self._copy(source, snapshot, folder, moved)
+        self._copy(source, snapshot, folder, moved)
         # Beside the comparison, for which the dump is not needed: the tables are locked meanwhile.
         remover = Thread(
             target=shutil.rmtree, args=(folder / "dump",), kwargs={"ignore_errors": True}
@@ -117,14 +104,6 @@ class Transfer:
                 self._compare(source, snapshot, moved)
         finally:
             remover.join()
-
-    def _prune(self) -> None:
-        server, target = self.target.server, self.target
-        with self.progress.of("prune"), closing(server.session(target.incoming)) as session:
-            offline.prune(session, self.plan)
-        with closing(server.open()) as admin:
-            target_module.restrict(admin, target)
-            configure(admin, target, self.plan)
 
     def _copy(self, source: Session, snapshot: str, folder: Path, moved: Moved) -> None:
         statement = target_module.creation(self.target, source)
@@ -213,19 +192,9 @@ class Transfer:
         def done(table: Relation) -> None:
             self.progress.advance(table.size_bytes)
 
-        seen: list[Counted] = []
-        if self.since and not self.checksum:
-            both = zip(tables, *rows.glance(sides, tables, self.since, done), strict=True)
-            seen = [
-                Counted(table, ours.rows, None)
-                for table, ours, theirs in both
-                if not ours.young and ours == theirs._replace(young=0)
-            ]
-        sure = {each.relation.oid for each in seen}
-        doubtful = [table for table in tables if table.oid not in sure]
-        ours, theirs = rows.count(sides, doubtful, done)
+        ours, theirs = rows.count(sides, tables, done)
         _refuse_rows(ours, theirs)
-        return [*seen, *ours]
+        return ours
 
     def _undo(self, error: BaseException) -> None:
         """Remove the incoming database; what cannot be removed is named."""

@@ -1,7 +1,7 @@
 """The commands: plan, move, put back, remove."""
 
 from collections.abc import Callable, Collection
-from contextlib import closing, suppress
+from contextlib import closing
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ...environment import Environment
-from ...errors import EntrypointError, TransferError
+from ...errors import TransferError
 from ...postgres.session import Session, translated
-from . import destination, elsewhere, folder, locks, offline, preflight, quarantine, run
+from . import destination, elsewhere, folder, locks, preflight, quarantine, run
 from . import target as target_module
 from . import tools as tools_module
 from .asked import Ends
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
     """Look for what stands in the plan's way, in the session's open transaction."""
-    more = offline.owners(session, plan) if ends.options.offline else []
-    superuser, bypass = preflight.rights(session, plan, more)
+    superuser, bypass = preflight.rights(session, plan)
     problems = preflight.problems(session, plan, bypass_rls=bypass)
     place, others = destination.look(ends.target, session, plan, _owner(plan))
     with closing(ends.target.open()) as there:
@@ -53,10 +52,8 @@ def _owner(plan: Plan) -> str:
     return max(set(owners), key=owners.count) if owners else plan.source.owner
 
 
-def move(
-    session: Session, ends: Ends, prepared: Prepared, progress: Progress, since: str | None = None
-) -> "Transferred":
-    """Move everything that the plan says; ``since`` as `run.Transfer` has it, which raises."""
+def move(session: Session, ends: Ends, prepared: Prepared, progress: Progress) -> "Transferred":
+    """Move everything that the plan says; raises what `run.Transfer` does."""
     with progress.of("lock"):
         locks.take(session, prepared.plan)
         plan = ends.plan(session)
@@ -76,8 +73,6 @@ def move(
         prepared.superuser,
         progress,
         prepared.without,
-        since,
-        ends.options.checksum,
     )
     moved = work.go(session)
     return done(ends, prepared._replace(plan=plan), moved, progress.durations)
@@ -138,32 +133,5 @@ def transfer(
             agree(describe(ends, prepared))
         # What the answer needs (pydantic, rich) is loaded while the tools and the server work.
         Thread(target=import_module, args=("entrypoint.operator.show",)).start()
-        if not ends.options.offline:
-            with closing(locks.open_target(ends.target, ends.service.database)):
-                return move(session, ends, prepared, progress)
-    return _offline(ends, prepared, progress)
-
-
-def _offline(ends: Ends, prepared: Prepared, progress: Progress) -> "Transferred":
-    """Copy, and move from the copy.
-
-    The session that keeps others from the target may be in the source, where nobody may be while it
-    is copied, and nobody comes meanwhile. Whoever came first after that has the target.
-    """
-    source, database = ends.options.database, ends.service.database
-    with closing(locks.open_target(ends.target, database)):
-        pass
-    try:
-        with progress.of("copy"):
-            since = offline.copy(ends.source, source, prepared.target)
-    except BaseException:
-        with suppress(EntrypointError), closing(locks.open_target(ends.target, database)):
-            target_module.clean(ends.target, prepared.target.incoming)
-        raise
-    with closing(locks.open_target(ends.target, database)):
-        try:
-            with closing(locks.open_source(ends.source, source)) as session:
-                return move(session, ends, prepared, progress, since)
-        except BaseException:
-            target_module.clean(ends.target, prepared.target.incoming)
-            raise
+        with closing(locks.open_target(ends.target, ends.service.database)):
+            return move(session, ends, prepared, progress)

@@ -51,8 +51,6 @@ insert into sso_users values (1)
 """Two services in one database, with nothing in the way."""
 
 PHASES = ("lock", "dump", "restore", "compare", "swap", "analyze")
-OFFLINE = ("copy", "lock", "prune", "compare", "swap")
-"""The phases with --offline."""
 
 _ENTRY = re.compile(r"^-- (?:Data for )?Name: (.*)\n--\n", re.MULTILINE)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.operator.transfer.conftest import OFFLINE, PHASES, RPG_DB, SMALL, World, children
+from tests.operator.transfer.conftest import PHASES, RPG_DB, SMALL, World, children
 from tests.support.program import namespaces, until
 from tests.support.server import Server
 
@@ -54,7 +54,7 @@ def count(world: World, database: str) -> int:
     return int(world.value(query, database))
 
 
-def check(world: World, *words: str) -> None:
+def check(world: World) -> None:
     """What holds after any end, and after the second run that it calls for."""
     there = "select 1 from pg_tables where schemaname = 'public' and tablename = 'dnd_rolls'"
     if moved := not world.sql(there):
@@ -62,7 +62,7 @@ def check(world: World, *words: str) -> None:
     else:
         world.sql("insert into rpg_items (name) values ('it is writable')")
         assert not world.sql(there, RPG_DB)
-    again = world.transfer("--json", *words)
+    again = world.transfer("--json")
     assert again.code == 0, again.err
     assert again.json["result"] == ("nothing to move" if moved else "moved")
     assert count(world, RPG_DB) == 5_600 + (not moved)
@@ -98,22 +98,21 @@ def restart(_program: Program, world: World) -> None:
     world.server.restart()
 
 
-ENDS: list[tuple[Callable[[Program, World], None], set[int], tuple[str, ...], tuple[str, ...]]] = [
-    (kill, {-signal.SIGKILL}, PHASES, OFFLINE),
-    (stop, {143}, PHASES, OFFLINE),
-    (disconnect, {4, 5, 10}, PHASES[1:5], OFFLINE),
-    (end_ours, {4, 5, 10}, ("lock", "restore"), ()),
-    (restart, {4, 5, 10}, ("dump", "restore", "swap"), OFFLINE),
+ENDS: list[tuple[Callable[[Program, World], None], set[int], tuple[str, ...]]] = [
+    (kill, {-signal.SIGKILL}, PHASES),
+    (stop, {143}, PHASES),
+    (disconnect, {4, 5, 10}, PHASES[1:5]),
+    (end_ours, {4, 5, 10}, ("lock", "restore")),
+    (restart, {4, 5, 10}, ("dump", "restore", "swap")),
 ]
-"""What ends it, the codes that it ends with, and the phases, also with --offline."""
+"""What ends it, the codes that it ends with, and the phases."""
 
 
 @pytest.mark.parametrize(
-    ("end", "codes", "phase", "words"),
+    ("end", "codes", "phase"),
     [
-        pytest.param(end, codes, phase, words, id="-".join([end.__name__, *words, phase]))
-        for end, codes, online, offline in ENDS
-        for words, phases in (((), online), (("--offline",), offline))
+        pytest.param(end, codes, phase, id=f"{end.__name__}-{phase}")
+        for end, codes, phases in ENDS
         for phase in phases
     ],
 )
@@ -122,14 +121,13 @@ def test_an_end_in_any_phase_loses_nothing(
     end: Callable[[Program, World], None],
     codes: set[int],
     phase: str,
-    words: tuple[str, ...],
 ) -> None:
     """All rows are in one of the two places, the source can be written to, and nothing is left."""
-    program = busy.start(*words)
+    program = busy.start()
     program.until("transfer.phase_started", phase=phase)
     end(program, busy)
     assert program.wait() in codes | {0}, program.output
-    check(busy, *words)
+    check(busy)
 
 
 def test_a_second_signal_ends_it_at_once(busy: World) -> None:
