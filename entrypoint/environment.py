@@ -6,6 +6,7 @@ so the block that the kernel keeps is read instead.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 
@@ -16,8 +17,13 @@ class Environment(Mapping[str, str]):
         self._block = dict(block)
 
     @classmethod
+    @cache
     def of_container(cls) -> "Environment":
-        """What this process was started with; the first wins where a name stands twice."""
+        """What this process was started with; the first wins where a name stands twice.
+
+        The kernel's block is read once, because `process` takes our secrets out of it and closes it
+        before the first child runs, and a start that fails later still needs its webhook's URL.
+        """
         try:
             entries = Path("/proc/self/environ").read_bytes().split(b"\0")
         except OSError:

@@ -1,8 +1,10 @@
 """Children: started in a group of their own, read line by line, ended with all they started.
 
-The only user of subprocess.
+The only user of subprocess. A child runs somebody's dependencies as our user, so it finds nothing
+of ours in /proc: neither the environment nor the memory nor the descriptors of this process.
 """
 
+import ctypes
 import os
 import selectors
 import signal
@@ -12,9 +14,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final, Protocol
 
-from . import processes, signals, sockets
+from . import log, processes, signals, sockets
+from .fields import OUR_SECRETS
 from .lines import Lines
 
 GRACE_S: Final = 10.0
@@ -28,11 +33,17 @@ TICK_S: Final = 0.1
 
 TAIL_LINES: Final = 50
 
+_PR_SET_DUMPABLE: Final = 4
+"""The number of prctl(2)'s option."""
+
 SILENT_S: Final = 60.0
 """Seconds without a line after which `run` tells that the child says nothing."""
 
 SILENT_AGAIN_S: Final = 30.0
 """Seconds until it tells so again."""
+
+
+_OURS: Final = frozenset(name.encode() for name in OUR_SECRETS)
 
 
 class Watch(Protocol):
@@ -90,8 +101,10 @@ def run(program: Program, told: Told, watches: Sequence[Watch]) -> Finished:
     process group; SIGTERM first and SIGKILL after `GRACE_S` seconds or at our second signal, but
     SIGKILL at once when a watch is lost, because somebody else may be at work by then. With the
     group go those who left it. Raises what ``watch.check`` raises, `Terminated`, and OSError when
-    the program cannot be started.
+    the program cannot be started. From the first call on, until exec, no process of our user can
+    read this one, and the kernel writes no core of it.
     """
+    _shield()
     ports: set[int] = set()
     with signals.deferred() as signalled:
         try:
@@ -250,6 +263,47 @@ class _Child:
                 pipe.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
+
+
+@cache
+def _shield() -> None:
+    """Close this process to others of its user; exec opens it again, so the service is as usual.
+
+    Afterwards /proc/self/environ is root's, and what else we read of /proc is everybody's. The
+    kernel still lets in who has CAP_SYS_PTRACE, and seccomp may refuse to close anything, so the
+    secrets that no child gets are first taken out of the block that /proc shows.
+    """
+    with suppress(OSError):  # where there is no /proc, nobody can look there either
+        _wipe(*_environ_block())
+    try:
+        closed = not ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    except AttributeError:  # not Linux
+        return
+    if not closed:
+        log.event(
+            "warning",
+            "process.left_readable",
+            reason="the kernel refused prctl(PR_SET_DUMPABLE)",
+            remedy="Allow prctl in the container's seccomp profile, or push and seed can read this "
+            "program's memory and with it ENTRYPOINT_ADMIN_URL.",
+        )
+
+
+def _environ_block() -> tuple[int, int]:
+    """Where the kernel finds what /proc/self/environ shows. Raises OSError."""
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    return int(fields[47]), int(fields[48])  # proc_pid_stat(5) counts these as 50 and 51
+
+
+def _wipe(start: int, end: int) -> None:
+    """Overwrite the values of our secrets between two addresses, the names stay."""
+    block = (ctypes.c_char * (end - start)).from_address(start)
+    at = 0
+    for entry in block.raw.split(b"\0"):
+        name, _, value = entry.partition(b"=")
+        if name in _OURS:
+            ctypes.memset(start + at + len(name) + 1, 0, len(value))
+        at += len(entry) + 1
 
 
 def reap() -> None:
