@@ -15,10 +15,18 @@ from entrypoint import __version__
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
-CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+DEPENDABOT = ROOT / ".github/dependabot.yml"
+CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+
+READ = {"contents": "read"}
+MORE = {"publish": {"id-token": "write", "attestations": "write"}}
+"""The permissions of the jobs that need more: here, to sign what they publish."""
+
+OTHERS = ("pull_request_target", "workflow_run", "issue_comment", "issues")
+"""Triggers that run with the repository's rights on what somebody else wrote."""
 
 
-def workflow(name: str) -> dict[str, Any]:
+def workflow(name: str) -> dict[Any, Any]:
     """A workflow; YAML 1.1 reads its `on` as true."""
     found = yaml.safe_load((ROOT / ".github/workflows" / name).read_text())
     assert isinstance(found, dict)
@@ -28,6 +36,30 @@ def workflow(name: str) -> dict[str, Any]:
 CI, IMAGE = workflow("ci.yml"), workflow("image.yml")
 
 
+def complaints(text: str) -> set[str]:
+    """How a workflow would let somebody else's code, or somebody else, do more than it must."""
+    found = yaml.safe_load(text)
+    jobs = found["jobs"]
+    every = [step for job in jobs.values() for step in job.get("steps", [])]
+    checkouts = [step for step in every if "actions/checkout@" in step.get("uses", "")]
+    uses = [line for line in text.splitlines() if re.match(r"\s*(- )?[\"']?uses\b", line)]
+    pinned = r"\s*(- )?uses: (\./\S+|[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)"
+    faults = {
+        "permissions of the workflow": found.get("permissions") != READ,
+        "permissions of a job": any(
+            job.get("permissions", MORE.get(name)) != MORE.get(name) for name, job in jobs.items()
+        ),
+        "secrets of a job": any("secrets" in job for job in jobs.values()),
+        "trigger": not set(OTHERS).isdisjoint(found[True]),
+        "expression in a shell": any("${{" in step.get("run", "") for step in every),
+        "credentials": any(
+            step.get("with", {}).get("persist-credentials", True) for step in checkouts
+        ),
+        "pin": not all(re.fullmatch(pinned, line) for line in uses),
+    }
+    return {fault for fault, there in faults.items() if there}
+
+
 def steps(jobs: dict[str, Any], key: str) -> list[str]:
     """What all steps of a workflow's jobs have under a key."""
     every = [step for job in jobs["jobs"].values() for step in job.get("steps", [])]
@@ -35,9 +67,10 @@ def steps(jobs: dict[str, Any], key: str) -> list[str]:
 
 
 def test_github_accepts_them() -> None:
-    """Both fit the schema of workflows."""
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "image.yml"]
-    done = subprocess.run([*CHECK, *WORKFLOWS], check=False, capture_output=True, text=True)
+    """All fit the schema of workflows."""
+    assert [path.name for path in WORKFLOWS] == ["audit.yml", "ci.yml", "image.yml"]
+    words: list[str | Path] = [*CHECK, "vendor.github-workflows", *WORKFLOWS]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -45,16 +78,89 @@ def test_the_check_refuses_what_github_does_not_know(tmp_path: Path) -> None:
     """A misspelt key of a job does not pass."""
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(WORKFLOWS[0].read_text().replace("runs-on:", "run-on:", 1))
-    done = subprocess.run([*CHECK, wrong], check=False, capture_output=True, text=True)
+    words: list[str | Path] = [*CHECK, "vendor.github-workflows", wrong]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("found", [CI, IMAGE], ids=["ci", "image"])
-def test_a_workflow_may_only_read_the_repository(found: dict[str, Any]) -> None:
-    """No job has another permission, and every action is pinned to a major version."""
-    assert found["permissions"] == {"contents": "read"}
-    assert [job for job in found["jobs"].values() if "permissions" in job] == []
-    assert [name for name in steps(found, "uses") if not re.fullmatch(r"[\w./-]+@v\d+", name)] == []
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_gives_nothing_away(path: Path) -> None:
+    """It may read, its actions are pinned by commit, no token is left, no shell runs others' words.
+
+    One job may sign, and nothing else.
+    """
+    assert complaints(path.read_text()) == set()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "complaint"),
+    [
+        (r"@[0-9a-f]{40} # v", "@v", "pin"),
+        (r"@[0-9a-f]{40} # v", "@main # v", "pin"),
+        (r"(@[0-9a-f]{40}) # v\S+", r"\1", "pin"),
+        (r"(@[0-9a-f]{39})[0-9a-f] # v", r"\1 # v", "pin"),
+        (
+            r"permissions:\n  contents: read",
+            "permissions: write-all",
+            "permissions of the workflow",
+        ),
+        (r"permissions:\n  contents: read\n", "", "permissions of the workflow"),
+        (r"contents: read", "contents: write", "permissions of the workflow"),
+        (
+            r"    runs-on: ubuntu-24.04\n",
+            r"\g<0>    permissions: {packages: write}\n",
+            "permissions of a job",
+        ),
+        (r"jobs:\n  \w+:\n", r"\g<0>    secrets: inherit\n", "secrets of a job"),
+        (r"on:\n", r"on:\n  pull_request_target:\n", "trigger"),
+        (r"        with:\n          persist-credentials: false\n", "", "credentials"),
+        (r"persist-credentials: false", "persist-credentials: true", "credentials"),
+        (r"run: make", "run: echo ${{ github.head_ref }}; make", "expression in a shell"),
+    ],
+)
+def test_a_workflow_that_gives_something_away_is_found(
+    right: str, wrong: str, complaint: str
+) -> None:
+    """Each of these changes to a workflow that is well makes the same check complain of it."""
+    for name in ("audit.yml", "ci.yml"):
+        text = (ROOT / ".github/workflows" / name).read_text()
+        changed, count = re.subn(right, wrong, text, count=1)
+        assert count == 1
+        assert complaints(changed) == {complaint}
+
+
+def test_only_what_is_published_is_signed() -> None:
+    """The job that may sign runs no code of the repository, and signs the digest that it made."""
+    [signed] = [job for job in IMAGE["jobs"].values() if "permissions" in job]
+    [last] = [step for step in signed["steps"] if "actions/attest@" in step.get("uses", "")]
+
+    assert signed is IMAGE["jobs"]["publish"]
+    assert [step for step in signed["steps"] if "actions/checkout@" in step.get("uses", "")] == []
+    assert signed["steps"][-1] is last
+    assert last["with"]["subject-name"] == "${{ env.IMAGE }}"
+    assert last["with"]["subject-digest"] == "${{ steps.tags.outputs.digest }}"
+    [tags] = [step["run"] for step in signed["steps"] if step.get("id") == "tags"]
+    assert '"containerimage.descriptor".digest' in tags
+
+
+def test_what_is_pinned_does_not_rot() -> None:
+    """Newer actions and packages are proposed, and GitHub accepts how that is asked for."""
+    words: list[str | Path] = [*CHECK, "vendor.dependabot", DEPENDABOT]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    asked = yaml.safe_load(DEPENDABOT.read_text())["updates"]
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {(each["package-ecosystem"], each["directory"]) for each in asked} == {
+        ("github-actions", "/"),
+        ("pip", "/requirements"),
+    }
+
+
+def test_the_network_is_asked_every_week() -> None:
+    """A vulnerability that the repository's list does not know yet is found without a commit."""
+    audit = workflow("audit.yml")
+    assert audit[True]["schedule"] == [{"cron": "17 5 * * 1"}]
+    assert steps(audit, "run") == ["make audit PYTHON=python"]
 
 
 def test_ci_runs_what_a_person_runs() -> None:
