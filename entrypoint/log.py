@@ -4,13 +4,13 @@ stdout belongs to the service. A log that cannot be written (closed or broken st
 stops a start.
 """
 
+import binascii
 import os
 import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
 
 MASK: Final = "****"
 
@@ -31,62 +31,160 @@ _KEYWORD = re.compile(
     r"('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|(?:[^\s&\"'`\\]|\\.)+)"
 )
 
+# What HTTP clients print of a request; of `Basic` alone, what decodes to a user and a password.
+_AUTHORIZATION = re.compile(
+    r"(?i)(authorization[\"']{0,2}\s*[:=,]\s*[\"']?(?:(?:basic|bearer|token|digest)\s+)?)[^\s\"',;]+"
+)
+_BASIC = re.compile(r"(?i)(\bbasic\s+)([A-Za-z0-9+/_-]{4,})={0,2}")
+
+_ESCAPE = re.compile(r"[%\\&]|''|\"\"|'\"")
+"""What every quoted or escaped text has in it."""
+
+_ALPHABET: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
+_URL_SAFE: Final = {ord("+"): "-", ord("/"): "_"}
+_USUAL: Final = {ord("-"): "+", ord("_"): "/"}
+
+_SHORTEST_CODE: Final = 6
+"""Characters of base64 that are taken for a secret's; fewer would be found in any word."""
+
+_LONGEST_ESCAPE: Final = 24
+"""Characters that one may become when it is quoted twice, such as ``%25F0%259F%2598%2580``."""
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _last: deque[str] = deque(maxlen=20)
 """The last lines as they were written."""
 
 _secrets: set[str] = set()
+_codes: set[str] = set()
+"""What the secrets are within a word of base64 or hexadecimal."""
+
 _pattern: re.Pattern[str] | None = None
 
 
 def hide(secrets: Iterable[str], *, shown: Iterable[str] = ()) -> None:
     """Mask these strings in every later event and in everything given to `mask`.
 
-    Each is hidden as it is and in the forms that programs print: percent-encoded, JSON-escaped,
-    repr. ``shown`` are names that are printed anyway, such as the user's and the database's.
+    Each is hidden as it is and in the forms that programs print: quoted or escaped up to twice
+    (URLs, JSON, repr, shells, SQL, conninfo, HTML), and in base64 and hexadecimal, where the whole
+    word goes. ``shown`` are names that are printed anyway, such as the user's and the database's.
     """
     global _pattern  # noqa: PLW0603  the whole point is that no later line can forget it
     _pattern = None
     names = set(shown)
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET and secret not in names:
-            _secrets.update(_forms(secret))
+            _secrets.update((secret, secret.replace(" ", "+")))  # a form's blank
+            _codes.update(_encoded(secret))
 
 
-def _forms(secret: str) -> set[str]:
-    import json
+def _encoded(secret: str) -> set[str]:
+    """What base64 and hexadecimal make of a secret, wherever it stands in what was encoded.
 
-    encoded = quote(secret, safe="", errors="surrogateescape")
-    return {
-        secret,
-        encoded,
-        re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), encoded),
-        # encodeURIComponent and encodeURI leave these alone
-        quote(secret, safe="!'()*~", errors="surrogateescape"),
-        quote(secret, safe=";,/?:@&=+$-_.!~*'()#", errors="surrogateescape"),
-        quote_plus(secret, errors="surrogateescape"),
-        secret.replace("'", "''"),
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        repr(secret)[1:-1],
-    }
+    Base64 has four characters for three bytes, so one text has three forms, one for each place of
+    its first byte; the characters at both ends, which depend on the neighbours, are left out.
+    """
+    data = secret.encode("utf-8", "surrogateescape" if _is_bytes(secret) else "surrogatepass")
+    found = {data.hex(), data.hex().upper(), data.hex(" ")}
+    for before in range(3):
+        words = binascii.b2a_base64(bytes(before) + data, newline=False).decode()
+        known = (before + len(data)) * 8 // 6
+        inner = words[-(-before * 8 // 6) : known if before or known * 6 % 8 else None]
+        inner = inner.rstrip("=")
+        if len(inner) >= _SHORTEST_CODE:
+            found |= {inner, inner.translate(_URL_SAFE)}
+    return found
+
+
+def _is_bytes(text: str) -> bool:
+    """Whether its surrogates stand for bytes that are no UTF-8, or are lone ones."""
+    return not any("\ud800" <= each < "\udc80" or "\udd00" <= each <= "\udfff" for each in text)
 
 
 def longest_secret() -> int:
     """Characters in the longest hidden form: how far a cut through a line must look ahead."""
-    return max(map(len, _secrets), default=0)
+    return _LONGEST_ESCAPE * max(map(len, _secrets), default=0)
 
 
 def mask(text: str) -> str:
     """``text`` without any hidden secret, any URL's password, any ``password=``."""
     if _secrets:
-        text = _secrets_pattern().sub(MASK, text)
+        text = _without_secrets(text)
     if "://" in text and "@" in text:
         text = _WORD.sub(_without_password, text)
-    if "assword" in text.lower():
+    lower = text.lower()
+    if "assword" in lower:
         text = _KEYWORD.sub(rf"\1{MASK}", text)
+    if "authorization" in lower:
+        text = _AUTHORIZATION.sub(rf"\1{MASK}", text)
+    if "basic " in lower:
+        text = _BASIC.sub(_without_credentials, text)
     return text
+
+
+def _without_secrets(text: str) -> str:
+    """``text`` without what was hidden, in any form."""
+    text = _secrets_pattern().sub(MASK, text)
+    if _ESCAPE.search(text):
+        text = _without_quoted(text)
+    for code in _codes:
+        if code in text:
+            text = _without_code(text, code)
+    return text
+
+
+def _without_quoted(text: str) -> str:
+    """``text`` without the secrets that stand in it with escapes."""
+    from . import escapes
+
+    hidden: list[tuple[int, int]] = []
+    for reading in escapes.readings(text):
+        spans = [match.span() for match in _secrets_pattern().finditer(reading.text)]
+        if spans:
+            starts, ends = escapes.sources(text, reading.kinds)
+            hidden += [(starts[start], ends[end - 1]) for start, end in spans]
+    for start, end in sorted(_merged(hidden), reverse=True):
+        text = f"{text[:start]}{MASK}{text[end:]}"
+    return text
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same spans, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _without_code(text: str, code: str) -> str:
+    """``text`` without the words of base64 or hexadecimal that have this in them.
+
+    Whole, for what stands beside it was encoded with it, and its ends hold bits of the secret.
+    """
+    words: list[str] = []
+    at = 0
+    while (found := text.find(code, at)) >= 0:
+        start, end = found, found + len(code)
+        while start > at and text[start - 1] in _ALPHABET and text[start - 1] != "=":
+            start -= 1
+        while end < len(text) and text[end] in _ALPHABET:
+            end += 1
+        words += text[at:start], MASK
+        at = end
+    return "".join([*words, text[at:]])
+
+
+def _without_credentials(match: re.Match[str]) -> str:
+    """Somebody's ``Basic`` credentials, masked; other words may follow that one, too."""
+    word = match[2].translate(_USUAL)
+    try:
+        plain = binascii.a2b_base64(word + "=" * (-len(word) % 4))
+    except ValueError:
+        return match[0]
+    return f"{match[1]}{MASK}" if b":" in plain else match[0]
 
 
 def _secrets_pattern() -> re.Pattern[str]:

@@ -22,6 +22,7 @@ settings.load_profile("unit")
 def forgetful_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No secret, bound field or form of one test's log reaches the next."""
     monkeypatch.setattr(log, "_secrets", set())
+    monkeypatch.setattr(log, "_codes", set())
     monkeypatch.setattr(log, "_pattern", None)
     yield
     structlog.reset_defaults()
