@@ -14,13 +14,19 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
+from . import files
+
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 _NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 _BELOW: Final = "**"
 
-_CHUNK: Final = 1 << 18
+MAX_BYTES: Final = 1 << 30
+"""Bytes of all inputs together: they are read at every start."""
+
+MAX_FILES: Final = 100_000
+"""Files that the patterns may match."""
 
 
 class NoMatchError(ValueError):
@@ -38,7 +44,8 @@ def fingerprint(command: Sequence[str], patterns: Sequence[str], root: str) -> s
     Names that begin with a dot match too. What is no regular file, such as a socket, is left out.
     A symbolic link is followed as long as it stays below ``root``; of any other, and of one to a
     folder, the target's name counts. Raises `NoMatchError`, also for a pattern that leaves
-    ``root``, and OSError for what cannot be read.
+    ``root``, and OSError for what cannot be read, for more than `MAX_FILES` files and for more than
+    `MAX_BYTES` in them.
     """
     tree = os.path.realpath(root)
     found: dict[str, str | None] = {}
@@ -48,13 +55,17 @@ def fingerprint(command: Sequence[str], patterns: Sequence[str], root: str) -> s
         if not search.found:
             raise NoMatchError(pattern)
         found |= search.found
-    digest = hashlib.sha256()
+    digest, left = hashlib.sha256(), MAX_BYTES
     for word in (str(len(command)), *command):
         _add(digest, os.fsencode(word))
     for name in sorted(found, key=os.fsencode):
         _add(digest, os.fsencode(name))
         target = found[name]
-        content = _content(os.path.join(tree, name)) if target is None else os.fsencode(target)
+        if target is None:
+            content, size = _content(os.path.join(tree, name), left)
+            left -= size
+        else:
+            content = os.fsencode(target)
         _add(digest, content)
     return digest.hexdigest()
 
@@ -99,6 +110,9 @@ class _Search:
                 self.descend(name, path, parts)
         elif parts in ([], [_BELOW]) and (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
             self.found[name] = target
+            if len(self.found) > MAX_FILES:
+                text = f"the inputs are more than {MAX_FILES} files; name fewer"
+                raise OSError(errno.EFBIG, text, path)
 
     def follow(self, path: str) -> tuple[int, str | None]:
         """The mode of a link's target, and its name where that counts.
@@ -140,12 +154,18 @@ class _Search:
             self.match(os.path.join(name, entry), parts)
 
 
-def _content(path: str) -> bytes:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
+def _content(path: str, most: int) -> tuple[bytes, int]:
+    """A file's digest, and how many bytes it has. Raises OSError."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        for chunk in files.chunks(path, most):
             digest.update(chunk)
-    return digest.digest()
+            size += len(chunk)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            error.strerror = f"with it the inputs are larger than {MAX_BYTES} bytes; name fewer"
+        raise
+    return digest.digest(), size
 
 
 def _add(digest: "hashlib._Hash", data: bytes) -> None:

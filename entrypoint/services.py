@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from . import files
+
 SHIPPED: Final = Path(__file__).with_name("services.toml")
 
 SEEDS: Final = ("tenant", "always", "never")
+
+MAX_BYTES: Final = 1 << 20
 
 MAX_SHOWN: Final = 100
 """Characters of a stranger's name that are looked at and shown."""
@@ -38,7 +42,7 @@ class RegistryError(Exception):
 def load(path: Path = SHIPPED) -> Mapping[str, Service]:
     """Read a registry file. Raises `RegistryError` with every problem, among them I/O errors."""
     try:
-        rows = tomllib.loads(path.read_bytes().decode())
+        rows = tomllib.loads(files.read(path, MAX_BYTES).decode())
     except OSError as error:
         raise RegistryError([error.strerror or "cannot be read"]) from None
     except ValueError as error:  # TOML and UTF-8 errors both

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
 
-from . import log
+from . import files, log
 from .environment import Environment
 from .fields import (
     IN_ENVIRONMENT,
@@ -56,9 +56,16 @@ class Sources:
         named = self.from_environment.get("ENTRYPOINT_CONFIG")
         path = self.directory / (named or DEFAULT_FILE)
         self.file = path.name
-        if not named and not path.exists():
+        name = shortened(named) if named else DEFAULT_FILE
+        try:
+            data = files.read(path, MAX_FILE_BYTES)
+        except OSError as error:
+            # A link that leads nowhere was to lead somewhere.
+            absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
+            if named or not absent:
+                self.problems.append(f"{name} cannot be read ({error.strerror})")
             return
-        table = self._toml(path, shortened(named) if named else DEFAULT_FILE)
+        table = self._toml(data, name)
         known = {*IN_FILE, "gates"}
         for key, value in _flatten(table):
             where = f"{path.name}: {key}"
@@ -69,18 +76,9 @@ class Sources:
             else:
                 self.unknown(key, known, f"{path.name}: ")
 
-    def _toml(self, path: Path, name: str) -> dict[str, Any]:
+    def _toml(self, data: bytes, name: str) -> dict[str, Any]:
         import tomllib
 
-        try:
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            self.problems.append(f"{name} cannot be read ({error.strerror})")
-            return {}
-        if len(data) > MAX_FILE_BYTES:
-            self.problems.append(f"{name} is larger than {MAX_FILE_BYTES} bytes")
-            return {}
         try:
             return tomllib.loads(data.decode())
         except UnicodeDecodeError as error:
@@ -138,8 +136,7 @@ class Sources:
         if value or not path:
             return value
         try:
-            with (self.directory / path).open("rb") as file:
-                data = file.read(MAX_SECRET_BYTES)
+            data = files.read(self.directory / path, MAX_SECRET_BYTES)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a path"
             self.problems.append(f"{name}_FILE names a file that cannot be read ({reason})")

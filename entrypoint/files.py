@@ -1,0 +1,63 @@
+"""Reads files that somebody else names: regular ones only, in bounded memory, never blocking.
+
+A name in the settings may be a FIFO that nobody writes to, a device without an end, a file of /proc
+that waits, or a sparse one of a terabyte. Each of them would hold up a start for ever.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+_CHUNK: Final = 1 << 18
+
+
+def read(path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a regular file of ``most`` bytes at most. Blocks on no more than a disk.
+
+    Raises OSError, with a text for people: for what is larger, for what is no regular file, for
+    what cannot be opened or read. ValueError for a path that has a NUL in it.
+    """
+    return b"".join(chunks(path, most))
+
+
+def chunks(path: str | os.PathLike[str], most: int) -> Iterator[bytes]:
+    """The same, piece by piece. A file that grows meanwhile is larger than it said, no more."""
+    file, size = _opened(path)
+    try:
+        if size > most:
+            raise _too_large(path, most)
+        while chunk := os.read(file, min(max(size, 1 << 12), _CHUNK) + 1):
+            most -= len(chunk)
+            if most < 0:
+                raise _too_large(path, most + len(chunk))
+            yield chunk
+    finally:
+        os.close(file)
+
+
+def _opened(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """A descriptor of a regular file, and its size."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket; or a device that is not there
+            raise _not_regular(path) from None
+        raise
+    about = os.fstat(file)
+    if stat.S_ISREG(about.st_mode):
+        return file, about.st_size
+    os.close(file)
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise _not_regular(path)
+
+
+def _not_regular(path: str | os.PathLike[str]) -> OSError:
+    text = "it is a FIFO, a device or a socket, not a regular file"
+    return OSError(errno.EINVAL, text, os.fspath(path))
+
+
+def _too_large(path: str | os.PathLike[str], most: int) -> OSError:
+    return OSError(errno.EFBIG, f"it is larger than {most} bytes", os.fspath(path))
