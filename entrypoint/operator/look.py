@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from ..errors import RefusedError, UnreachableError
 from ..postgres import ledger, objects
-from ..postgres.session import Session, translated
+from ..postgres.session import LOCALLY, Session, translated
 from .server import MAX_SESSIONS, Server
 from .transfer import quarantine
 from .transfer.quarantine import Quarantine
@@ -42,13 +42,11 @@ class Look(NamedTuple):
 _Result = TypeVar("_Result")
 
 
-_BEGIN: Final = """
+_BEGIN: Final = f"""
 begin isolation level repeatable read read only;
-set local search_path = pg_catalog, pg_temp;
+{LOCALLY};
 set local lock_timeout = '1s'
 """
-"""An operator may be a superuser, and a database's own role may have put functions and a
-search_path there that would be taken for the server's."""
 
 
 @contextmanager

@@ -21,7 +21,9 @@ with child as (
 )
 select
   (select json_agg(json_build_object('pid', pid, 'state', state,
-     'waits_for', coalesce((select l.mode || ' on ' || coalesce(l.relation::regclass::text,
+     'waits_for', coalesce((select l.mode || ' on ' || coalesce((
+          select case nspname when 'public' then '' else nspname || '.' end || relname
+          from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = l.relation),
         l.locktype) from pg_catalog.pg_locks l where l.pid = child.pid and not l.granted limit 1),
         wait_event_type || ': ' || wait_event),
      'since', to_char(state_change at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))

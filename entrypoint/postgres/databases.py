@@ -90,7 +90,10 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
         "set ENTRYPOINT_ADMIN_URL to a role that may create databases."
     )
     with translated(f"creating the database {name!r} as role {user!r}", remedy=remedy):
-        found = connection.execute("select from pg_catalog.pg_database where datname = %s", [name])
+        # Outside of a transaction, so perhaps a pooler's session with somebody's path.
+        found = connection.execute(
+            "select from pg_catalog.pg_database where datname operator(pg_catalog.=) %s", [name]
+        )
         if found.fetchone() is not None or not _create(admin, name, owner, deadline):
             return False
         if isolate:

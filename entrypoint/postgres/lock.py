@@ -20,7 +20,7 @@ import psycopg
 from .. import log, phase
 from ..backoff import Reminder
 from ..errors import LockError
-from .session import Session
+from .session import LOCALLY, Session
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
 """One key for all: advisory locks are per database, and a database is one service's."""
@@ -51,8 +51,9 @@ where datname = current_database()
 # Neither a timeout of the server nor a client that vanished may decide how long the lock lives.
 # Keepalives alone do not free it when the server's last answer was never acknowledged;
 # tcp_user_timeout does. Local to the transaction, or a pooler would hand them to the next client.
-_BEGIN: Final = """
+_BEGIN: Final = f"""
 begin isolation level read committed;
+{LOCALLY};
 set local statement_timeout = 0;
 set local idle_in_transaction_session_timeout = 0;
 set local tcp_keepalives_idle = 10;
@@ -163,7 +164,8 @@ def _try(session: Session) -> bool | None:
 def _holder(session: Session) -> dict[str, Any]:
     """The holder as fields of an event; empty when it has just let go or cannot be seen."""
     try:
-        cursor = session.connection.execute(HOLDER)
+        with session.transaction():
+            cursor = session.connection.execute(HOLDER)
     except psycopg.Error:  # a connection that broke is the next try's to notice
         return {}
     names = [f"holder_{column.name}" for column in cursor.description or []]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
-from .session import Session, translated
+from .session import LOCALLY, Session, translated
 
 BOOKKEEPING: Final = (
     "drizzle.__drizzle_migrations",
@@ -125,8 +125,6 @@ where ('pg_proc'::regclass::oid, p.oid) not in (select classid, objid from membe
 order by 2, 3, 1, 4
 """
 
-_SEARCH_PATH: Final = "set local search_path = pg_catalog, pg_temp; set local lock_timeout = '1s'"
-
 
 def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[Object]:
     """The applications' objects in the session's database, without those named in ``bookkeeping``.
@@ -152,5 +150,5 @@ def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[O
 
 def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:
     connection = session.connection
-    connection.execute(f"savepoint objects; {_SEARCH_PATH}")
+    connection.execute(f"savepoint objects; {LOCALLY}; set local lock_timeout = '1s'")
     return connection.execute(_QUERY, {"sizes": sizes}).fetchall()

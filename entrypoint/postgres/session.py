@@ -28,12 +28,24 @@ _KEEPALIVE: Final = {
 }
 """A server that vanished without a word is noticed within 25 s (idle + interval x count)."""
 
-# Every name with its schema: we may be a superuser, and the database's own role may have put
-# functions and operators, and a search_path, before the server's.
-_STATE: Final = """
+SEARCH_PATH: Final = "pg_catalog, pg_temp"
+"""Where every session of ours looks for names. We may be a superuser, and the database's own role
+may have put functions, operators and types, and a search_path, before the server's. Temporary
+relations and types are searched first unless pg_temp is named, so it is, last."""
+
+LOCALLY: Final = f"set local search_path = {SEARCH_PATH}"
+"""Goes first in each transaction of a session that may be a pooler's: there `open_session` can set
+the path only for its own look, because the next transaction may meet another server connection, and
+this one is somebody else's next."""
+
+# Whether a pooler stands between is known by the backend's pid, which a pooler invents. Only in a
+# session of our own the path stays. Until it is set, every name has its schema.
+_BEGIN: Final = """
+select pg_catalog.set_config('search_path', '{}',
+  pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {});
 select pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),
-       pg_catalog.current_setting('transaction_read_only') operator(pg_catalog.=) 'on',
-       pg_catalog.pg_backend_pid()
+  pg_catalog.current_setting('transaction_read_only') operator(pg_catalog.=) 'on',
+  pg_catalog.pg_backend_pid()
 """
 
 
@@ -52,6 +64,17 @@ class Session(NamedTuple):
     def server_version(self) -> int:
         """The server's version as an integer, 150018 for 15.18."""
         return self.connection.info.server_version
+
+    @contextmanager
+    def transaction(self, *, names: str = SEARCH_PATH, undone: bool = False) -> Iterator[None]:
+        """A transaction, or a savepoint of the open one, that looks for names in this path.
+
+        ``default`` is the role's own, for queries that are not ours. With ``undone`` nothing that
+        happens in it stays, whatever it was. Raises `psycopg.Error`.
+        """
+        with self.connection.transaction(force_rollback=undone):
+            self.connection.execute(f"set local search_path = {names}".encode())
+            yield
 
     def gone(self) -> bool:
         """Whether the server ended it, as far as its socket has told. Never blocks."""
@@ -102,7 +125,7 @@ def open_session(
 
 def _checked(connection: psycopg.Connection[TupleRow], probe: str) -> Session:
     try:
-        row, *probed = _look(connection, probe)
+        (_, row, *probed) = _look(connection, probe)
     except psycopg.Error as error:
         text = f"the connection broke ({error.sqlstate or type(error).__name__})"
         raise ConnectError(Cause(Kind.TRANSIENT, text, CHECK_SERVER, error.sqlstate)) from None
@@ -128,13 +151,14 @@ def _checked(connection: psycopg.Connection[TupleRow], probe: str) -> Session:
 
 
 def _look(connection: psycopg.Connection[TupleRow], probe: str) -> list[TupleRow]:
+    begin = _BEGIN.format(SEARCH_PATH, connection.info.backend_pid)
     try:
-        return first_rows(connection, f"{_STATE};{probe}" if probe else _STATE)
+        return first_rows(connection, f"{begin};{probe}" if probe else begin)
     except psycopg.Error:
         if connection.broken or not probe:
             raise
         # The probe met somebody who is changing the schema: then it has nothing to say.
-        return first_rows(connection, _STATE)
+        return first_rows(connection, begin)
 
 
 def first_rows(connection: psycopg.Connection[TupleRow], statements: str) -> list[TupleRow]:

@@ -50,9 +50,10 @@ def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: 
     remedy = f"End the sessions with application_name {name!r} by pg_terminate_backend."
     with translated("ending the child's sessions", remedy=remedy):
         while True:
-            # A transaction keeps the list of sessions that it saw first.
-            session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
-            row = session.connection.execute(_END, [name, list(ports)]).fetchone()
+            with session.transaction():
+                # A transaction keeps the list of sessions that it saw first.
+                session.connection.execute("select pg_stat_clear_snapshot()")
+                row = session.connection.execute(_END, [name, list(ports)]).fetchone()
             there, signalled = row or (0, 0)
             ended = max(ended, signalled)
             if not there:

@@ -8,11 +8,11 @@ import math
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from psycopg import Error, errors, sql
 
-from .session import Session, first_rows, translated
+from .session import LOCALLY, Session, first_rows, translated
 
 MAX_ROWS: Final = 10_000
 """Rows of a table that are counted; of a larger one the planner's estimate is told."""
@@ -88,10 +88,10 @@ class Snapshot(NamedTuple):
 
 # Local to a savepoint, like all that is locked: an AccessShareLock kept until the end of the lock's
 # transaction would stop the push.
-_BEGIN: Final = """
+_BEGIN: Final = f"""
 savepoint snapshot;
-set local search_path = pg_catalog, pg_temp;
-set local lock_timeout = {};
+{LOCALLY};
+set local lock_timeout = {{}};
 set local statement_timeout = '10s'
 """
 _END: Final = "rollback to snapshot; release snapshot"
@@ -191,22 +191,37 @@ _PASSING: Final = (
     errors.InternalError_,
     errors.UndefinedTable,
     errors.InsufficientPrivilege,
+    errors.WrongObjectType,
 )
 """What one table may answer and the others not: locked, slow, dropped meanwhile, in a schema that
 is not ours to use."""
 
 
+_LOCKED: Final = """
+select c.oid::int8, nspname, relname from pg_class c join pg_namespace n on n.oid = relnamespace
+where c.oid = any (%s) and relkind = 'r'
+"""
+
+
 def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int, int]:
+    """Rows of those that are still what they were: an owner may put a view in a table's place."""
+    names = {table.oid: sql.Identifier(table.schema, table.name) for table in tables}
+    lock = sql.SQL("{}; set local row_security = off; lock table {} in access share mode")
+    locked = sql.SQL(", ").join(sql.SQL("only {}").format(name) for name in names.values())
     count = sql.SQL("select {}::int8, count(*) from (select from only {} limit {}) as taken")
-    parts = [
-        count.format(table.oid, sql.Identifier(table.schema, table.name), MAX_ROWS)
-        for table in tables
-    ]
     connection = session.connection
-    query: Any = sql.SQL(" union all ").join(parts).as_string(connection)
     try:
-        connection.execute(_begin(deadline))
-        rows = connection.execute(query).fetchall()
+        connection.execute(lock.format(sql.SQL(_begin(deadline)), locked).as_bytes(connection))
+        now = connection.execute(_LOCKED, [list(names)]).fetchall()
+        same = {(oid, schema, name) for oid, schema, name in now}
+        parts = [
+            count.format(table.oid, names[table.oid], MAX_ROWS)
+            for table in tables
+            if (table.oid, table.schema, table.name) in same
+        ]
+        if not parts:
+            return {}
+        rows = connection.execute(sql.SQL(" union all ").join(parts)).fetchall()
     finally:
         if not connection.broken:
             connection.execute(_END)

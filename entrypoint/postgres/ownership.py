@@ -1,0 +1,90 @@
+"""Whose a database is, and who else may put something into it that we would evaluate."""
+
+from typing import Any, Final
+
+from psycopg import sql
+
+from .session import Session, first_rows, translated
+
+# A role that is not ours may have made the database before us, with functions in it that shadow the
+# server's. Ours is what our role owns, or one that it is a member of, or a superuser, who needs no
+# database of his own to harm us. Being a member of everything is not what makes a superuser safe.
+# Up to PostgreSQL 15 a role may grant itself to others, so that such a grant proves nothing.
+_MINE: Final = """
+with recursive mine (oid) as (
+  select oid from pg_roles where rolname in (current_user, session_user)
+  union
+  select roleid from mine join pg_auth_members on member = mine.oid and grantor <> roleid
+)
+"""
+
+STRANGER: Final = f"""
+case when exists (
+    select from pg_roles r where r.oid = datdba
+      and (rolsuper or rolname in (current_user, session_user)))
+  or exists ({_MINE} select from mine where oid = datdba)
+  or exists ({_MINE} select from mine join pg_class on relowner = mine.oid
+    where relkind in ('r', 'p', 'v', 'm', 'S') and relpersistence <> 't' and pg_class.oid >= 16384)
+then null else pg_get_userbyid(datdba) end
+"""  # noqa: S608  a text of our own
+"""Of a row of pg_database, the owner's name if it is a stranger's and nothing in it is ours."""
+
+_EXPOSED: Final = """
+select has_database_privilege('public', current_database(), 'connect'),
+  exists (select from pg_namespace n where nspname = 'public'
+          and has_schema_privilege('public', n.oid, 'create'))
+"""
+
+# Everything that has an owner is in pg_shdepend, but for what belongs to the first superuser.
+_LESSER: Final = """
+with lesser as (
+  select oid from pg_roles where not rolsuper and oid >= 16384
+), here as (
+  select oid, datdba, datacl from pg_database where datname = current_database()
+)
+select (select rolsuper from pg_roles where rolname = session_user) and (
+  exists (select from here where datdba in (select oid from lesser))
+  or exists (select from pg_shdepend d join here on d.dbid = here.oid where d.deptype = 'o'
+    and d.refclassid = 'pg_authid'::regclass and d.refobjid in (select oid from lesser))
+  or exists (select from pg_namespace cross join lateral aclexplode(nspacl) a
+    where nspname not in ('pg_toast', 'information_schema') and a.privilege_type = 'CREATE'
+      and (a.grantee = 0 or a.grantee in (select oid from lesser)))
+  or exists (select from here cross join lateral aclexplode(datacl) a
+    where a.privilege_type = 'CREATE' and (a.grantee = 0 or a.grantee in (select oid from lesser))))
+"""
+
+
+def exposed(session: Session) -> dict[str, str]:
+    """What every role may do in the session's database, with the statement that forbids it.
+
+    In the session's open transaction. Raises `RefusedError` and `UnreachableError`.
+    """
+    with translated("looking at PUBLIC's rights", remedy="Start again."):
+        [(connects, creates)] = first_rows(session.connection, _EXPOSED)
+    found = {}
+    if connects:
+        name = sql.Identifier(session.database).as_string()
+        found["connect"] = f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"
+    if creates:
+        found["create"] = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+    return found
+
+
+def lesser_content(session: Session) -> bool:
+    """Whether we are a superuser, and a role that is none has made something here, or may.
+
+    Such a session must not evaluate a query over the database's objects. In the session's open
+    transaction; raises `psycopg.Error`.
+    """
+    row: Any = session.connection.execute(_LESSER).fetchone()
+    return bool(row and row[0])
+
+
+def close_public(session: Session) -> None:
+    """Let PUBLIC create nothing in schema public, as PostgreSQL has it since 15.
+
+    Raises `RefusedError`, which is harmless as long as PUBLIC may not connect, and
+    `UnreachableError`.
+    """
+    with translated("closing schema public", remedy="Let a superuser do it."):
+        session.connection.execute("revoke create on schema public from public")
