@@ -25,7 +25,7 @@ from psycopg import sql
 
 from ..errors import PushError
 from . import lock
-from .refusal import COUNTER, ON_DROP, ON_TRUNCATE, TRY_S, Refusal
+from .refusal import ON_DROP, ON_TRUNCATE, TRY_S, Refusal
 from .session import Session, translated
 from .snapshot import Table
 
@@ -38,7 +38,6 @@ DISARM_S: Final = 5.0
 # A notice to a client that is gone would end its session in the middle of a watch.
 _BEGIN: Final = """
 set client_min_messages = error;
-set search_path = pg_catalog;
 set statement_timeout = 0;
 set tcp_keepalives_idle = 10;
 set tcp_keepalives_interval = 5;
@@ -70,6 +69,12 @@ select p.oid::regprocedure::text from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = pronamespace
 where proname = any (%s) and nspname like 'pg\\_temp\\_%%'
 """
+
+
+_HOLDER: Final = f"""
+select held.pid, a.usesysid::int8 from ({lock.HOLDER.strip()}) as held
+cross join lateral pg_stat_get_activity(held.pid) a
+"""  # noqa: S608  the query of `lock`
 
 
 @dataclass
@@ -194,8 +199,8 @@ def arm(session: Session, tables: Sequence[Table], allowed: Collection[str]) -> 
             guard = Guard(session, Refusal(session, tables, allowed))
             _guard_drops(guard)
             _guard_truncates(guard, tables)
-            if holder := session.connection.execute(lock.HOLDER).fetchone():
-                guard.refusal.watch(holder[0])
+            if holder := session.connection.execute(_HOLDER).fetchone():
+                guard.refusal.watch(*holder)
     except BaseException:
         session.close()
         raise
@@ -211,10 +216,13 @@ def _begin(session: Session) -> None:
     connection.execute(_BEGIN)
     if session.server_version >= _SINCE_14:
         connection.execute(_BEGIN_14)
+    # What event triggers of others call may be anybody's. A role that may not turn them off has no
+    # more rights than whoever made them.
+    _run(session, "set session_replication_role = replica")
     soon = time.monotonic() + LEAVE_S
     _run(session, f"drop event trigger if exists {NAME}", soon)
     _remove_triggers(session, soon)
-    names = [[ON_DROP, ON_TRUNCATE, COUNTER]]
+    names = [[ON_DROP, ON_TRUNCATE]]
     for (function,) in connection.execute(_FUNCTIONS, names).fetchall():
         _run(session, f"drop function {function}", soon)
 

@@ -1,8 +1,12 @@
-"""The functions by which a guard refuses, in the ``pg_temp`` of its session."""
+"""The functions by which a guard refuses, in the ``pg_temp`` of its session.
+
+They run with the rights of who drops or truncates (SECURITY INVOKER), whom they cannot harm more
+than he could himself. They read a table's rows only for its owner; of anybody else's table they ask
+how large it is, which evaluates nothing.
+"""
 
 import secrets
 import select
-import time
 from collections.abc import Collection, Sequence
 from typing import Final, LiteralString
 
@@ -10,29 +14,47 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from .session import Session, first_rows
+from .session import SEARCH_PATH, Session, first_rows
 from .snapshot import Table
 
 ON_DROP: Final = "entrypoint_guard"
 ON_TRUNCATE: Final = "entrypoint_guard_truncate"
-COUNTER: Final = "entrypoint_guard_refused"
 
 REFUSES: Final = "entrypoint refuses to lose the rows of"
 """How the server's error begins; after it come labels, up to a semicolon."""
 
+# Locks have a session and, unlike their key, its role cannot be invented.
+_LOCKED: Final = """exists (
+    select from pg_locks l cross join lateral pg_stat_get_activity(l.pid) a
+    where l.locktype = 'advisory' and l.classid = {high} and l.objid = {key} and l.objsubid = 2
+      and l.granted and l.mode = {mode} and a.usesysid = any ({roles}::oid[])
+      and l.database = (select oid from pg_database where datname = current_database()))"""
+
 _ASLEEP: Final = """
-  if pg_try_advisory_xact_lock_shared({high}, {low}) or (
-    select coalesce(backend_start < {since}::timestamptz, pid = any ({there}::int[]))
-    from pg_stat_get_activity(pg_backend_pid())
-  ) then
+  if (select coalesce(backend_start < {since}::timestamptz, pid = any ({there}::int[]))
+      from pg_stat_get_activity(pg_backend_pid())) or not {awake} then
     return {nothing};
   end if;
+"""
+
+# A push may hide the error that it got. A lock of the session outlives the transaction that ends
+# with the error, and is held until the guard's session has seen it.
+_TELL: Final = """
+    if pg_try_advisory_lock_shared({high}, {told}) then
+      for i in 1 .. {patience} loop
+        exit when {heard};
+        perform pg_sleep(0.05);
+      end loop;
+      perform pg_advisory_unlock_shared({high}, {told});
+    end if;
 """
 
 _ON_DROP: Final = """
 declare
   gone record;
   filled bool;
+  owner oid;
+  me oid := (select oid from pg_roles where rolname = current_user);
   lost text[];
 begin
   {asleep}
@@ -43,10 +65,16 @@ begin
   loop
     filled := gone.objid = any ({tables}::oid[]);
     if filled and gone.objsubid <> 0 then
-      filled := exists (select from pg_class where oid = gone.objid);  -- or it went with it
-      if filled then
-        execute format('select exists (select from only %I.%I)', gone.name[1], gone.name[2])
-          into filled;
+      select relowner into owner from pg_class where oid = gone.objid and relkind = 'r';
+      filled := found;  -- or it went with it
+      if filled and has_table_privilege(gone.objid, 'select')
+        and not row_security_active(gone.objid) then
+        if owner = me then
+          execute format('select exists (select from only %I.%I)', gone.name[1], gone.name[2])
+            into filled;
+        else
+          filled := pg_relation_size(gone.objid) > 0;
+        end if;
       end if;
     end if;
     if filled and not array[
@@ -58,7 +86,7 @@ begin
     end if;
   end loop;
   if lost is not null then
-    {count}
+    {tell}
     raise exception '% %; allow it once with ENTRYPOINT_ALLOW_LOSS=%', {refuses},
       array_to_string(lost, ', '), array_to_string(lost, ',');
   end if;
@@ -70,30 +98,34 @@ declare
   here text := tg_table_schema;
   name text := tg_table_name;
   label text := array_to_string(array_remove(array[here], 'public') || name, '.');
-  filled bool;
+  filled bool := true;
+  me oid := (select oid from pg_roles where rolname = current_user);
 begin
   {asleep}
-  filled := row_security_active(tg_relid) or not has_table_privilege(tg_relid, 'select');
-  if not filled then
-    execute format('select exists (select from only %I.%I)', here, name) into filled;
+  if has_table_privilege(tg_relid, 'select') and not row_security_active(tg_relid) then
+    if exists (select from pg_class where oid = tg_relid and relowner = me) then
+      execute format('select exists (select from only %I.%I)', here, name) into filled;
+    else
+      filled := pg_relation_size(tg_relid) > 0;
+    end if;
   end if;
   if filled and not array[name, here || '.' || name] && {allowed}::text[] then
-    {count}
+    {tell}
     raise exception '% %; allow it once with ENTRYPOINT_ALLOW_LOSS=%', {refuses}, label, label;
   end if;
   return null;
 end
 """
 
-# Of other roles' sessions a plain role sees no more than that they are there.
+# Of other roles' sessions a plain role sees no more than that they are there, and as whom. The last
+# column is our role, and then that of the start which holds the lock: the push is one of theirs.
 _BEFORE: Final = """
-select clock_timestamp()::text, array (select pid from pg_stat_activity where pid is not null)
+select clock_timestamp()::text, array (select pid from pg_stat_activity where pid is not null),
+  array (select usesysid::int8 from pg_stat_get_activity(pg_backend_pid()))
 """
 
-_COUNTER: Final = f"""
-create function pg_temp.{COUNTER}() returns void language plpgsql as 'begin end';
-select 'pg_temp.{COUNTER}'::regproc::oid::int8, pg_my_temp_schema()::regnamespace::text
-"""
+PATIENCE_S: Final = 2.0
+"""Seconds that a refused statement waits at most for its refusal to be seen."""
 
 TRY_S: Final = 0.2
 """Seconds that a removal waits for a table, and with it all who come after."""
@@ -101,13 +133,19 @@ TRY_S: Final = 0.2
 _BRIEFLY: Final = f"set lock_timeout = {int(TRY_S * 1000)}"
 
 _DROP: Final = f"""
-drop function if exists pg_temp.{ON_DROP}(), pg_temp.{ON_TRUNCATE}(), pg_temp.{COUNTER}() cascade
+drop function if exists pg_temp.{ON_DROP}(), pg_temp.{ON_TRUNCATE}() cascade
 """
+
+_HEARD: Final = "entrypoint.heard"
+"""A setting of the guard's session, which nobody else can change."""
 
 # Every transaction of it is short: CREATE INDEX CONCURRENTLY waits for older ones.
 _WATCH: Final = f"""
 do $$ begin
-  while exists (select from pg_stat_get_activity(%d)) loop
+  while exists (select from pg_stat_get_activity({{pid}})) loop
+    if {{told}} then
+      perform set_config('{_HEARD}', 'on', false), pg_try_advisory_lock({{high}}, {{heard}});
+    end if;
     commit;
     begin
       perform pg_sleep(0.25);
@@ -128,49 +166,47 @@ do $$ begin
 end $$
 """
 
-_SHARED_SINCE: Final = 150000
-"""The first server version whose statistics are in shared memory, not in a file."""
-
 WAKE_S: Final = 5.0
 """Seconds in which the server must end a watch."""
-
-STALE_S: Final = 0.6
-"""Seconds that the file may be old, and a little more."""
 
 
 class Refusal:
     """The functions of one guard in its session, which they do not outlive.
 
-    They are asleep unless that session holds an advisory lock of a random key, so that what a
-    crashed server left refuses nothing.
+    They are asleep unless a session of that one's role holds an advisory lock of a random key, so
+    that what a crashed server left refuses nothing, whoever takes the lock.
     """
 
     def __init__(self, session: Session, tables: Sequence[Table], allowed: Collection[str]) -> None:
         """Take the lock and prepare; ``tables`` are those with rows, ``allowed`` names may go."""
         self.session = session
-        self.counter: int | None = None
         connection = session.connection
-        high, low = (secrets.randbits(31) for _ in range(2))
-        connection.execute("select pg_catalog.pg_advisory_lock(%s, %s)", [high, low])
-        [(since, there)] = first_rows(connection, _BEFORE)
-        count: sql.Composable = sql.SQL("")
-        try:
-            connection.execute("set track_functions = 'pl'")
-            *_, (self.counter, schema) = first_rows(connection, _COUNTER)
-            count = sql.SQL("perform {}();").format(sql.Identifier(schema, COUNTER))
-        except psycopg.Error:
-            if connection.broken:
-                raise
+        high, key, told, heard = (secrets.randbits(31) for _ in range(4))
+        connection.execute("select pg_advisory_lock(%s, %s)", [high, key])
+        [(since, there, roles)] = first_rows(connection, _BEFORE)
+        self._roles: list[int] = roles
+        self._high, self._told, self._heard = map(sql.Literal, (high, told, heard))
         self._words: dict[str, sql.Composable] = {
-            "high": sql.Literal(high),
-            "low": sql.Literal(low),
             "since": sql.Literal(since),
             "there": sql.Literal(there),
             "tables": sql.Literal([str(table.oid) for table in tables]),
             "allowed": sql.Literal(list(allowed)),
             "refuses": sql.Literal(REFUSES),
-            "count": count,
+            "awake": self._locked(sql.Literal(key), "ExclusiveLock", roles),
         }
+        tell = {
+            "high": self._high,
+            "told": self._told,
+            "heard": self._locked(self._heard, "ExclusiveLock", roles),
+            "patience": sql.Literal(int(PATIENCE_S / 0.05)),
+        }
+        self._words["tell"] = sql.SQL(_TELL).format(**tell)
+
+    def _locked(self, key: sql.Literal, mode: str, roles: Collection[int]) -> sql.Composed:
+        """Whether a session of one of these roles holds the lock of this key."""
+        oids = sql.Literal([str(role) for role in roles])
+        words = {"high": self._high, "key": key, "mode": sql.Literal(mode), "roles": oids}
+        return sql.SQL(_LOCKED).format(**words)
 
     def on_drop(self) -> str:
         """The statement that creates the event trigger's function, `ON_DROP`."""
@@ -186,36 +222,27 @@ class Refusal:
         asleep = sql.SQL(_ASLEEP).format(nothing=sql.SQL(nothing), **self._words)
         text = body.format(asleep=asleep, **self._words).as_string(self.session.connection)
         statement = sql.SQL(
-            "create function pg_temp.{} () returns {} language plpgsql security definer "
-            "set search_path = pg_catalog {} as {}"
+            "create function pg_temp.{} () returns {} language plpgsql security invoker "
+            "set search_path = {} as {}"
         )
-        tracked = sql.SQL("" if self.counter is None else "set track_functions = 'pl'")
-        names = sql.Identifier(name), sql.SQL(returns), tracked, sql.Literal(text)
+        names = sql.Identifier(name), sql.SQL(returns), sql.SQL(SEARCH_PATH), sql.Literal(text)
         return statement.format(*names).as_string(self.session.connection)
 
     def happened(self) -> bool:
         """Whether anything was refused, even if the push hides the server's error.
 
-        The server counts calls of a function whether or not their transaction is rolled back
-        (https://www.postgresql.org/docs/current/monitoring-stats.html, pg_stat_user_functions).
-        False where the role may not have it count.
+        The start's own session must be watched until then, see `watch`.
         """
         self.wake()
-        if self.counter is None:
-            return False
-        if not self._calls() and self.session.server_version < _SHARED_SINCE:
-            time.sleep(STALE_S)
-        return self._calls() > 0
-
-    def _calls(self) -> int:
-        query = "select coalesce(pg_catalog.pg_stat_get_function_calls(%s), 0)"
-        row = self.session.connection.execute(query, [self.counter]).fetchone()
-        return int(row[0]) if row else 0
+        told = self._locked(self._told, "ShareLock", self._roles)
+        query = sql.SQL("select coalesce(current_setting({}, true), '') = 'on' or {}")
+        row = self.session.connection.execute(query.format(sql.Literal(_HEARD), told)).fetchone()
+        return bool(row and row[0])
 
     def sleep(self) -> None:
         """Refuse nothing any more."""
         self.wake()
-        self.session.connection.execute("select pg_catalog.pg_advisory_unlock_all()")
+        self.session.connection.execute("select pg_advisory_unlock_all()")
 
     def drop(self) -> bool:
         """Remove the functions with all triggers that call them; whether nobody was in the way."""
@@ -227,16 +254,22 @@ class Refusal:
             return False
         return True
 
-    def watch(self, pid: int | None) -> None:
+    def watch(self, pid: int | None, role: int | None = None) -> None:
         """Have the server itself remove them when the session with this pid is gone, or at once.
 
-        It does so even if we are gone too: a backend notices that when it is done with what it was
-        sent. Until `wake` the session can do nothing else.
+        Until then it takes down what is refused to sessions of ``role``, that session's, or of our
+        own. It goes on even if we are gone too: a backend notices that when it is done with what it
+        was sent. Until `wake` the session can do nothing else.
         """
-        self.session.connection.execute(_BRIEFLY)
-        pgconn = self.session.connection.pgconn
-        pgconn.send_query((_WATCH % (pid or 0)).encode())
-        pgconn.flush()
+        if role is not None:
+            self._roles.append(role)
+        connection = self.session.connection
+        connection.execute(_BRIEFLY)
+        told = self._locked(self._told, "ShareLock", self._roles)
+        words = {"told": told, "high": self._high, "heard": self._heard, "pid": pid or 0}
+        watch = sql.SQL(_WATCH).format(**words).as_bytes(connection)
+        connection.pgconn.send_query(watch)
+        connection.pgconn.flush()
 
     def wake(self) -> None:
         """End the watch, if there is one. Raises `psycopg.Error` when the server does not."""

@@ -114,9 +114,12 @@ class Server(Endpoint):
     unless asked to.
     """
 
-    def __init__(self, directory: Path | None, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path | None, settings: Mapping[str, str], prefix: Path | None = None
+    ) -> None:
         super().__init__("127.0.0.1", 0, "postgres", _PASSWORD)
-        self.pg_bin = _install() / "bin"
+        self.prefix = prefix or _install()
+        self.pg_bin = self.prefix / "bin"
         self.socket_dir = _new_home()
         directory = directory or self.socket_dir
         self.data = directory / "data"
@@ -132,21 +135,23 @@ class Server(Endpoint):
         *,
         settings: Mapping[str, str] | None = None,
         hba: str | None = None,
+        prefix: Path | None = None,
     ) -> Self:
         """Start a server on a free loopback port and block until it accepts connections.
 
         Data and log lie in `directory` when given, and stay there; the server's user must be able
         to reach it (root's `tmp_path` is closed to others). Data that is already in it, such as a
         base backup, is used as it is. `settings` come on top of ours; `hba` replaces the lines of
-        `pg_hba.conf`, but for the superuser on the socket.
+        `pg_hba.conf`, but for the superuser on the socket. `prefix` is where another version's
+        `bin` is (`tests.support.versions`).
 
         Raises:
             ServerError: It did not start. Nothing is left behind but `directory`.
         """
-        server = cls(directory, settings or {})
+        server = cls(directory, settings or {}, prefix)
         try:
             if not server.data.exists():
-                shutil.copytree(_template(), server.data)
+                shutil.copytree(_template(server.prefix), server.data)
                 give(server.data)
                 server._write("pg_hba.conf", _hba(hba))
             server._start_on_free_port()
@@ -439,15 +444,15 @@ def _copy_for_all(site: Path, target: Path) -> None:
 
 
 @functools.cache
-def _template() -> Path:
-    """Run initdb, once per process: servers start from copies of its result, removed at exit."""
+def _template(prefix: Path) -> Path:
+    """Run initdb, once per process and version: servers start from copies, removed at exit."""
     home = _new_home()
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     password = home / "password"
     password.write_text(_PASSWORD)
     give(password)
     command: list[str | Path] = [
-        _install() / "bin" / "initdb",
+        prefix / "bin" / "initdb",
         *("--pgdata", home / "data"),
         *("--username", "postgres"),
         *("--pwfile", password),

@@ -1,0 +1,230 @@
+"""X1: who may connect while a guarded push runs makes the guard evaluate what he defined."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.errors import RaiseException
+
+from entrypoint.postgres import guard, lock, snapshot
+from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.postgres.session import Session, open_session
+from tests.support.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.attacks.conftest import World
+    from tests.support.server import Endpoint
+
+TYPES = ("bool", "text", "timestamptz", "int4", "oid", "name", "regclass", "_int4", "_text", "_oid")
+
+# Whoever does not name pg_temp searches it first.
+SHADOWS = """
+create function pg_temp.f(anyelement) returns bool language plpgsql as
+  'begin return evil.run(); end';
+"""
+RELATIONS = """
+create temp table pg_roles (oid pg_catalog.oid, rolname pg_catalog.name);
+create temp table pg_class (oid pg_catalog.oid, relowner pg_catalog.oid, relkind "char");
+create temp table pg_locks (pid int);
+"""
+FIRE = (
+    "create temp table fuse (id int, more int); alter table fuse drop column more; drop table fuse"
+)
+
+
+def session(endpoint: Endpoint, database: str) -> Session:
+    """A superuser's, as the program has it."""
+    params = {
+        "host": endpoint.host,
+        "port": str(endpoint.port),
+        "user": endpoint.superuser,
+        "password": endpoint.password,
+        "dbname": database,
+    }
+    return open_session(Conninfo(params, "DATABASE_URL"), 5.0, application_name="test/guard")
+
+
+@contextmanager
+def pushing(world: World) -> Iterator[guard.Guard]:
+    """A guarded push of a superuser's, under the lock."""
+    with closing(session(world.server, world.name)) as held:
+        held.connection.execute("begin")
+        held.connection.execute(f"select pg_advisory_xact_lock({lock.KEY})")
+        tables = snapshot.take(held).filled
+        armed = guard.arm(session(world.server, world.name), tables, ())
+        try:
+            yield armed
+        finally:
+            armed.disarm()
+
+
+def shadow(world: World, more: str = RELATIONS) -> None:
+    """Define everything by which a careless function could be caught, then fire the guard."""
+    with world.connect(world.mallory) as mallory:
+        mallory.execute(SHADOWS + more)
+        for name in TYPES:
+            mallory.execute(
+                f"create domain pg_temp.{name} as pg_catalog.{name} check (pg_temp.f(value))"
+            )
+        with suppress(psycopg.Error):
+            mallory.execute(FIRE)
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    """One table with rows, which a guard guards."""
+    world.sql("create table kept (id int, more int); insert into kept values (1, 1)")
+    world.load()
+    return world
+
+
+def test_shadows_in_pg_temp(filled: World) -> None:
+    """A role that may connect and make temporary objects fires the guard, which evaluates none."""
+    with pushing(filled) as armed:
+        assert armed.drops is None
+        shadow(filled)
+        assert not armed.refused()
+    assert not filled.won()
+
+
+def test_shadows_without_the_defence(filled: World) -> None:
+    """The same attack wins where the function is a superuser's and pg_temp comes first."""
+    with pushing(filled):
+        [(name,)] = filled.sql(
+            "select oid::regprocedure from pg_proc where proname = 'entrypoint_guard'"
+        )
+        filled.sql(
+            f"alter function {name} security definer;"
+            f"alter function {name} set search_path = pg_catalog"
+        )
+        shadow(filled, "")
+    assert filled.won()
+
+
+def test_no_function_has_the_rights_of_its_owner(filled: World) -> None:
+    """Nothing that a guard makes is SECURITY DEFINER, and each names pg_temp last."""
+    with pushing(filled):
+        rows = filled.sql(
+            "select prosecdef, proconfig from pg_proc where proname like 'entrypoint%'"
+        )
+    assert rows == [(False, ["search_path=pg_catalog, pg_temp"])] * 2
+
+
+def own(world: World) -> None:
+    """Give him a guarded table with a policy that calls his code, even for its owner."""
+    world.sql("create table his (id int, more int); insert into his values (1, 1)")
+    world.sql(f"alter table his owner to {world.mallory.name}")
+    with world.connect(world.mallory) as mallory:
+        mallory.execute(
+            "alter table his enable row level security; alter table his force row level security;"
+            "create policy p on his using (evil.run())"
+        )
+
+
+@pytest.mark.parametrize("statement", ["alter table his drop column more", "truncate his"])
+def test_a_superuser_who_drops(filled: World, statement: str) -> None:
+    """A superuser who drops a part of somebody's table meanwhile does not evaluate its policy."""
+    own(filled)
+    with pushing(filled) as armed:
+        with pytest.raises(RaiseException, match="ENTRYPOINT_ALLOW_LOSS=his"):
+            filled.sql(statement)
+        assert armed.refused()
+    assert not filled.won()
+
+
+def test_event_triggers_of_others(filled: World) -> None:
+    """The guard's session runs no event trigger, whose function may be anybody's."""
+    make(filled)
+    with pushing(filled) as armed:
+        assert armed.drops is None
+    assert not filled.won()
+
+
+def make(world: World) -> None:
+    """A superuser was careless once: an event trigger calls a function that is not his."""
+    with world.connect(world.mallory) as mallory:
+        mallory.execute(
+            "create function evil.ddl() returns event_trigger language plpgsql as"
+            " 'begin perform evil.run(); end'"
+        )
+    world.sql("create event trigger careless on ddl_command_start execute function evil.ddl()")
+
+
+def test_event_triggers_without_the_defence(filled: World) -> None:
+    """The same event trigger is run by any other DDL of the superuser."""
+    make(filled)
+    filled.sql("create table another ()")
+    assert filled.won()
+
+
+def keys(world: World, body: str = "entrypoint_guard") -> tuple[int, int, int]:
+    """What everybody who may connect can read: the locks' keys in the function's body."""
+    with world.connect(world.mallory) as mallory:
+        [(high, awake, told)] = mallory.execute(
+            "select (m1)[1]::int, (m1)[2]::int, (m2)[1]::int from pg_proc,"
+            " regexp_match(prosrc, 'classid = (\\d+) and l.objid = (\\d+)') m1,"
+            " regexp_match(prosrc, 'pg_try_advisory_lock_shared\\(\\d+, (\\d+)\\)') m2"
+            " where proname = %s",
+            [body],
+        ).fetchall()
+    return high, awake, told
+
+
+def test_a_refusal_that_was_none(filled: World) -> None:
+    """He takes the lock by which a refusal is told: the push is not blamed for it."""
+    with pushing(filled) as armed:
+        high, _, told = keys(filled)
+        with filled.connect(filled.mallory) as mallory:
+            mallory.execute("select pg_advisory_lock_shared(%s, %s)", [high, told])
+            mallory.execute("select pg_sleep(0.6)")
+            assert not armed.refused()
+
+
+def test_a_refusal_that_he_hides(filled: World) -> None:
+    """He keeps the locks for himself: a refused statement is refused all the same, and seen."""
+    with pushing(filled) as armed:
+        high, _, told = keys(filled)
+        with filled.connect(filled.mallory) as mallory:
+            mallory.execute("select pg_advisory_lock(%s, %s)", [high, told])
+            with pytest.raises(RaiseException, match="ENTRYPOINT_ALLOW_LOSS=kept"):
+                filled.sql("truncate kept")
+        assert not armed.refused()  # the error is all there is, and the push's output has it
+    assert filled.sql("select count(*) from kept") == [(1,)]
+
+
+def test_what_a_crash_leaves_stays_asleep(old_and_new: Server) -> None:
+    """After a crash of the server he wakes the leftovers by their lock: nobody is refused."""
+    with Server.start(prefix=old_and_new.prefix) as server:
+        with server.connect() as connection:
+            connection.execute("create role mallory login password 'x'")
+            connection.execute("create table kept (id int); insert into kept values (1)")
+        with closing(session(server, "postgres")) as held:
+            held.connection.execute(f"begin; select pg_advisory_xact_lock({lock.KEY})")
+            tables = snapshot.take(held).filled
+            armed = guard.arm(session(server, "postgres"), tables, ())
+            with server.connect() as connection:
+                connection.execute("checkpoint")  # the tests' servers write nothing before it
+            server.kill()
+            armed.session.close()
+        server.resume()
+        with psycopg.connect(server.url("postgres", "mallory", "x"), autocommit=True) as mallory:
+            [(high, key)] = mallory.execute(
+                "select m[1]::int, m[2]::int from pg_proc,"
+                " regexp_match(prosrc, 'classid = (\\d+) and l.objid = (\\d+)') m"
+                " where proname = 'entrypoint_guard'"
+            ).fetchall()
+            mallory.execute("select pg_advisory_lock(%s, %s)", [high, key])
+            with server.connect() as connection:
+                connection.execute("truncate kept")
+                connection.execute("drop table kept")
+
+
+def test_what_a_crash_leaves_is_there(filled: World) -> None:
+    """While the guard's own session has that lock the same statement is refused."""
+    with pushing(filled), pytest.raises(RaiseException):
+        filled.sql("truncate kept")
