@@ -134,6 +134,7 @@ IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
     "database_url": _variables,
     "database.isolate": _flag,
     "database.extensions": _names,
+    "database.owner": text,
     "push.command": _command,
     "push.inputs": _names,
     "push.timeout": seconds,
@@ -180,7 +181,14 @@ IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     **{variable(key): read for key, read in IN_FILE.items() if "." in key},
 }
 
-OUR_SECRETS: Final = ("ENTRYPOINT_ADMIN_URL", "ENTRYPOINT_DIRECT_URL", variable("notify.url"))
+LOOKUP_URL: Final = "ENTRYPOINT_LOOKUP_URL"
+
+OUR_SECRETS: Final = (
+    "ENTRYPOINT_ADMIN_URL",
+    "ENTRYPOINT_DIRECT_URL",
+    LOOKUP_URL,
+    variable("notify.url"),
+)
 """Each has its ``_FILE`` twin; neither is handed on. A webhook's URL is its password."""
 
 GATE_KEYS: Final = frozenset({"url", "timeout", "status"})

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from . import endpoints, services
 from .environment import Environment
 from .errors import SettingsError
-from .fields import OUR_SECRETS, STEPS, UUID, shortened
+from .fields import LOOKUP_URL, OUR_SECRETS, STEPS, UUID, shortened
 from .postgres.conninfo import Conninfo
 from .sections import Gate, Lookup, Push, Seed, Verify
 from .sources import Sources
@@ -38,7 +38,13 @@ class Settings(NamedTuple):
 
     admin: Conninfo | None
     maintenance_databases: tuple[str, ...]
+    lookup_server: Conninfo | None
+    """Who asks for the tenant, and where, if not the service's own role."""
+
     isolate: bool
+    database_owner: str | None
+    """Whose a database may be that is there already, besides ours."""
+
     extensions: tuple[str, ...]
     push: Push
     seed: Seed
@@ -109,6 +115,8 @@ class _Reading:
         direct = self._direct(direct_url, database)
         admin_url = self.sources.secret("ENTRYPOINT_ADMIN_URL")
         admin = self.sources.conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
+        lookup_url = self.sources.secret(LOOKUP_URL)
+        lookup_server = self.sources.conninfo(LOOKUP_URL, lookup_url, needs_database=False)
         wait_timeout_s: float = options.get("ENTRYPOINT_WAIT_TIMEOUT", 300.0)
         asked = endpoints.read(self.sources, wait_timeout_s)
         push, seed = self._push(), self._seed(row, asked.lookup, skipped="seed" in skip)
@@ -125,7 +133,9 @@ class _Reading:
             direct=direct,
             admin=admin,
             maintenance_databases=self._maintenance_databases(admin),
+            lookup_server=lookup_server,
             isolate=get("database.isolate", default=True),
+            database_owner=get("database.owner", default=None),
             extensions=get("database.extensions", default=()),
             push=push,
             seed=seed,

@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.errors import InternalError_, LockNotAvailable
 
 from . import catalog
+from .ownership import STRANGER
 from .session import Session, first_rows, translated
 
 VERSION: Final = 1
@@ -39,12 +40,11 @@ _PASSING: Final = (InternalError_, LockNotAvailable)
 """What the server says of an object that was dropped while it was described (XX000), and of one
 that stays locked for longer than the role's lock_timeout."""
 
-READ: Final = """
-select pg_catalog.shobj_description(oid, 'pg_database'),
-       pg_catalog.pg_has_role(datdba, 'USAGE')
-from pg_catalog.pg_database where datname = pg_catalog.current_database()
-"""
-"""The comment, and whether we may change it."""
+READ: Final = f"""
+select shobj_description(oid, 'pg_database'), pg_has_role(datdba, 'USAGE'), {STRANGER}
+from pg_database where datname = current_database()
+"""  # noqa: S608  a text of our own
+"""The comment, whether we may change it, and the owner who is a stranger."""
 
 
 class Push(NamedTuple):
@@ -185,6 +185,10 @@ class Found(NamedTuple):
     catalog: str | None
     """None when somebody is changing the schema, so that it cannot be looked at."""
 
+    stranger: str | None = None
+    """The owner, where neither the database nor anything in it is ours: what it says of itself may
+    be invented."""
+
 
 UNKNOWN: Final = Found(Ledger(), None)
 """For who has no need to look."""
@@ -195,8 +199,8 @@ PROBE: Final = f"{catalog.SETTINGS};{READ};{catalog.FINGERPRINT}"
 
 def found(rows: Sequence[Sequence[Any]]) -> Found:
     """Read the rows of `PROBE`."""
-    _, (comment, owner), (fingerprint,) = rows
-    return Found(parse(comment, owner=owner), fingerprint)
+    _, (comment, owner, stranger), (fingerprint,) = rows
+    return Found(parse(comment, owner=owner), fingerprint, stranger)
 
 
 def look(session: Session) -> Found:
@@ -210,8 +214,8 @@ def look(session: Session) -> Found:
             with suppress(*_PASSING):
                 return _look(session)
             time.sleep(LOOK_AGAIN_S)
-        [(comment, owner)] = first_rows(session.connection, READ)
-    return Found(parse(comment, owner=owner), None)
+        [(comment, owner, stranger)] = first_rows(session.connection, READ)
+    return Found(parse(comment, owner=owner), None, stranger)
 
 
 def _look(session: Session) -> Found:

@@ -1,12 +1,31 @@
 """Step 3, where the database is there: the extensions that the service asks for."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from psycopg import sql
 
 from ..errors import RefusedError
 from ..postgres.session import Session, translated
+
+_NO_PRIVILEGE: Final = "42501"
+
+_SCRATCH: Final = "entrypoint_extension"
+"""A schema that nobody but its transaction ever sees."""
+
+_CONTROL: Final = """
+select v.schema, v.relocatable from pg_available_extensions e
+join pg_available_extension_versions v on v.name = e.name and v.version = e.default_version
+where e.name = %s
+"""
+
+_LESSER: Final = """
+select exists (
+  select from pg_shdepend d join pg_roles r on r.oid = d.refobjid and not rolsuper
+  join pg_database b on b.oid = d.dbid and datname = current_database()
+  cross join lateral pg_identify_object(d.classid, d.objid, 0) o
+  where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o' and o.schema = %s)
+"""
 
 
 def missing(session: Session, names: Sequence[str]) -> list[str]:
@@ -18,24 +37,75 @@ def missing(session: Session, names: Sequence[str]) -> list[str]:
     return [name for name in names if (name,) not in rows]
 
 
-def create(session: Session, names: Sequence[str]) -> None:
+def schema(session: Session) -> str:
+    """Where the session's role creates what it names no schema for."""
+    looking = translated("looking at the search_path", remedy="Start again.")
+    with looking, session.transaction(names="default"):
+        row: Any = session.connection.execute("select pg_catalog.current_schema()").fetchone()
+    return row[0] if row and row[0] and not row[0].startswith("pg_") else "public"
+
+
+def create(session: Session, names: Sequence[str], where: str, *, last: bool) -> list[str]:
     """Create extensions, one statement each, under the lock: IF NOT EXISTS loses races too.
 
-    Idempotent. Raises `RefusedError` with what is lacking, `UnreachableError` when the server goes
-    away; those created before stay.
+    They go to the schema ``where``. Returns those for which the role lacks the right, unless it is
+    the ``last`` that may try. Idempotent. Raises `RefusedError` with what is lacking,
+    `UnreachableError` when the server goes away; those created before stay.
     """
+    left = []
     for name in names:
-        statement = sql.SQL("create extension if not exists {}").format(sql.Identifier(name))
         try:
             with translated(f"creating the extension {name!r}", remedy=_EXTENSION_RIGHT):
-                session.connection.execute(statement)
+                _create(session, name, where)
         except RefusedError as error:
-            if error.fields.get("sqlstate") in ("58P01", "0A000"):
+            code = error.fields.get("sqlstate")
+            if code == _NO_PRIVILEGE and not last:
+                left.append(name)
+                continue
+            if code in ("58P01", "0A000"):
                 error.remedy = (
                     f"Install the extension {name!r} on the server, or take it out of "
                     "database.extensions."
                 )
             raise
+    return left
+
+
+def _create(session: Session, name: str, where: str) -> None:
+    """As a superuser, whose rights the script has, so that it meets nothing of others.
+
+    It finds names in the schema that it is created in, before those that it expects. So it is
+    created in an empty one and moved; where its author forbids that, nothing of a role that is no
+    superuser may be there.
+    """
+    create = sql.SQL("create extension if not exists {}").format(sql.Identifier(name))
+    there = sql.SQL("{} schema {}").format(create, sql.Identifier(where))
+    connection = session.connection
+    with session.transaction():
+        row: Any = connection.execute(_CONTROL, [name]).fetchone()
+        fixed, movable = row or (None, False)
+        if connection.info.parameter_status("is_superuser") != "on":
+            connection.execute(create if fixed else there)
+            return
+        # Nobody's event triggers run.
+        connection.execute("set local session_replication_role = replica")
+        if movable and not fixed:
+            scratch = sql.Identifier(_SCRATCH)
+            connection.execute(sql.SQL("create schema {}").format(scratch))
+            connection.execute(sql.SQL("{} schema {}").format(create, scratch))
+            move = sql.SQL("alter extension {} set schema {}")
+            connection.execute(move.format(sql.Identifier(name), sql.Identifier(where)))
+            connection.execute(sql.SQL("drop schema {}").format(scratch))
+            return
+        space = fixed or where
+        found: Any = connection.execute(_LESSER, [space]).fetchone()
+        if found[0]:
+            raise RefusedError(
+                f"the extension {name!r} would be created by a superuser in the schema {space!r}, "
+                "in which another role has objects that its script might call",
+                remedy="Let an operator who has looked at that schema run CREATE EXTENSION.",
+            )
+        connection.execute(create if fixed else there)
 
 
 _EXTENSION_RIGHT: Final = (

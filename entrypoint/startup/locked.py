@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from psycopg import sql
+
 from .. import log, process
 from ..errors import LockError, RefusedError, UnreachableError
-from ..postgres import ledger, lock, placement, sessions
+from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session
 from . import child, decide, extensions, push, seed, verify, wait
@@ -57,6 +59,9 @@ def _work(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) 
     found = ledger.look(held.session)
     if found.ledger.problem:
         log.event("warning", "ledger.ignored", reason=found.ledger.problem)
+    if plan.owned_by_stranger(found):
+        raise _owned_by_stranger(held.session, found.stranger)
+    _tell_exposed(plan, held)
     record = _Record(held, found.ledger)
     try:
         _extensions(plan, target, held, connect)
@@ -69,6 +74,35 @@ def _work(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) 
             record.write()
         raise
     record.write()
+
+
+def _owned_by_stranger(session: Session, owner: str | None) -> RefusedError:
+    user, name = session.connection.info.user, session.database
+    error = RefusedError(
+        f"the database {name!r} was there already and belongs to {owner!r}, not to {user!r} or a "
+        "role that it is a member of, and nothing in it is theirs",
+        remedy=f"Find out who made it. If it is the service's, run ALTER DATABASE {_quoted(name)} "
+        f"OWNER TO {_quoted(user)}, or agree to its owner by ENTRYPOINT_DATABASE_OWNER={owner}; "
+        "if it is not, have it dropped and start again.",
+    )
+    error.step = "database"
+    return error
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string()
+
+
+def _tell_exposed(plan: Plan, held: lock.Held) -> None:
+    """Say what others may do in a database that is meant to be closed to them."""
+    if plan.config.isolate and (found := ownership.exposed(held.session)):
+        log.event(
+            "warning",
+            "database.exposed",
+            database=held.session.database,
+            public_may=list(found),
+            remedy=f"Run {'; '.join(found.values())}.",
+        )
 
 
 class _Record:
@@ -136,9 +170,14 @@ def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Con
     with step("extensions") as fields:
         fields["created"] = missing
         # Not in the lock's transaction: the push could not see them before it ends.
-        creator = (config.admin or target).with_database(target.database)
-        with closing(_session(creator, connect, config.wait_timeout_s)) as session:
-            extensions.create(session, missing)
+        # The service's own role may create most of them, and its rights are enough then.
+        with closing(_session(target, connect, config.wait_timeout_s)) as session:
+            where, last = extensions.schema(session), config.admin is None
+            missing = extensions.create(session, missing, where, last=last)
+        if missing and config.admin:
+            admin = config.admin.with_database(target.database)
+            with closing(_session(admin, connect, config.wait_timeout_s)) as session:
+                extensions.create(session, missing, where, last=True)
 
 
 def _push(
@@ -213,7 +252,7 @@ def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connec
 def _tenant(plan: Plan, held: lock.Held, connect: wait.Connect) -> str | None:
     """Whom the lookup finds; None without one."""
     config = plan.config
-    server = config.admin or config.direct or config.database
+    server = config.lookup_server or config.direct or config.database
     if not config.seed.lookup or server is None:
         return None
     from . import tenant  # no seed without a lookup pays for it

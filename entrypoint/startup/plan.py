@@ -40,6 +40,12 @@ class Plan(NamedTuple):
         """Whether the ledger can say anything at all."""
         return self.push_fingerprint is not None or self.seed_fingerprint is not None
 
+    def owned_by_stranger(self, found: Found) -> bool:
+        """Whether the database is one that nobody named as the service's."""
+        registered = self.config.registered
+        agreed = (self.config.database_owner, registered.owner if registered else None)
+        return found.stranger is not None and found.stranger not in agreed
+
     def push(self, found: Found) -> Decision:
         """Whether to push."""
         if reason := self.config.no_work("push"):

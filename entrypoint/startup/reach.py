@@ -1,7 +1,7 @@
 """Steps 2 and 3 together: a session in the service's database, created if it is missing."""
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final, NamedTuple
 
 from .. import log
@@ -10,6 +10,9 @@ from ..postgres.cause import Cause, Kind
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session
 from . import wait
+
+_PUBLIC_CLOSED_SINCE: Final = 150000
+"""The first server version that lets PUBLIC create nothing in schema public."""
 
 AFTER_CREATE_S: Final = 15.0
 """Seconds in which a database that was just created must let us in."""
@@ -58,6 +61,7 @@ def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadlin
     if admin is None:
         return False
     with closing(admin):
+        version = admin.server_version
         created = databases.create(
             admin,
             target.database,
@@ -67,7 +71,20 @@ def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadlin
         )
     if created:
         log.event("info", "database.created", database=target.database, owner=target.user)
+    if created and creation.isolate and version < _PUBLIC_CLOSED_SINCE:
+        _close_public(creation.admin.with_database(target.database), connect, deadline)
     return created
+
+
+def _close_public(admin: Conninfo, connect: wait.Connect, deadline: float) -> None:
+    """Do what later servers do by themselves; where we may not, the step under the lock says so."""
+    from ..postgres import ownership
+
+    with (
+        suppress(RefusedError),
+        closing(wait.until_ready(admin, connect, deadline=deadline)) as new,
+    ):
+        ownership.close_public(new)
 
 
 def _maintenance(creation: Creation, connect: wait.Connect, deadline: float) -> Session | None:

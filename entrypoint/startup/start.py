@@ -81,6 +81,8 @@ def _prepare(plan: Plan) -> None:
 
 def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:
     """Whether the ledger proves that nothing is to be done; then it is said."""
+    if plan.owned_by_stranger(found):
+        return False
     push = plan.push(found)
     if push.verdict is decide.Verdict.RUN:
         return False

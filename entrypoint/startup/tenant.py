@@ -10,7 +10,7 @@ from typing import Any, Final
 from .. import aside, log, phase
 from ..backoff import Backoff, Reminder
 from ..errors import EntrypointError, RefusedError, SeedError, UnreachableError
-from ..fields import UUID, shortened
+from ..fields import LOOKUP_URL, UUID, shortened
 from ..postgres.cause import ConnectError, Kind
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import ATTEMPT_TIMEOUT_S, Session, translated
@@ -31,6 +31,13 @@ _NOT_YET: Final = ("3D000", "3F000", "42P01", "42703")
 
 _PASSING: Final = ("40", "55")
 """Classes of SQLSTATEs that another try heals: a conflict, a lock."""
+
+_MIGHTY: Final = """
+select rolsuper or exists (
+  select from pg_roles r where r.rolname in ('pg_execute_server_program', 'pg_read_server_files',
+    'pg_write_server_files') and pg_has_role(session_user, r.oid, 'member'))
+from pg_roles where rolname = session_user
+"""
 
 _NO_PRIVILEGE: Final = "42501"
 
@@ -153,7 +160,12 @@ def _at(field: str, value: Any) -> object:  # noqa: ANN401  whatever JSON holds
 
 
 def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: float) -> str:
-    """What a database answers, read in one transaction that cannot write."""
+    """What a database answers.
+
+    The query may call whatever the database's owner has defined, as our role. So that role must not
+    be one that a query can do harm as, and the transaction cannot write: no ALTER ROLE, and no way
+    out of it.
+    """
     session = _opened(conninfo, connect, _left_s(deadline, ATTEMPT_TIMEOUT_S))
     timeout_s = _left_s(deadline, QUERY_TIMEOUT_S)
     # The server keeps the time by itself, so its word comes first, if one comes at all.
@@ -197,10 +209,23 @@ def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...
     """At most two rows: whoever finds more found too many."""
     connection = session.connection
     connection.read_only = True
-    with connection.transaction():
+    with session.transaction(undone=True):
+        _refuse_mighty(session)
+    with session.transaction(names="default", undone=True):
         connection.execute(f"set local statement_timeout = {timeout_s * 1000:.0f}")
         with connection.cursor("entrypoint_tenant") as cursor:
             return cursor.execute(query).fetchmany(2)
+
+
+def _refuse_mighty(session: Session) -> None:
+    row = session.connection.execute(_MIGHTY).fetchone()
+    if row is None or row[0]:
+        raise RefusedError(
+            f"the role {session.connection.info.user!r} is a superuser or may use the server's "
+            "files and programs, so it does not run a query over another service's objects",
+            remedy=f"Set {LOOKUP_URL} to a role that may only CONNECT to {session.database!r} and "
+            "SELECT what the query reads.",
+        )
 
 
 def _grant(conninfo: Conninfo) -> str:
@@ -209,9 +234,9 @@ def _grant(conninfo: Conninfo) -> str:
         f'Run GRANT CONNECT ON DATABASE "{conninfo.database}" and GRANT SELECT on what the query '
         f'reads TO "{conninfo.user}"'
     )
-    if conninfo.variable == "ENTRYPOINT_ADMIN_URL":
+    if conninfo.variable == LOOKUP_URL:
         return f"{remedy}."
-    return f"{remedy}, or set ENTRYPOINT_ADMIN_URL to a role that may read it."
+    return f"{remedy}, or set {LOOKUP_URL} to a role that may read it."
 
 
 def _only(values: list[Any]) -> Any:  # noqa: ANN401  whatever it holds

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from tests.conftest import RoleFactory
     from tests.support.server import Server
 
 OTHER = "00000000-0000-4000-8000-000000000001"
@@ -396,8 +397,10 @@ def test_a_second_start_needs_no_second_database(asking: Stage, sso: str) -> Non
     assert "lock.started" not in second.names()
 
 
-def test_a_role_that_may_not_look_is_told_what_to_grant(asking: Stage, sso: str) -> None:
-    """Exit 5 at once, for the database and for the table; ENTRYPOINT_ADMIN_URL is another way."""
+def test_a_role_that_may_not_look_is_told_what_to_grant(
+    asking: Stage, sso: str, role: RoleFactory
+) -> None:
+    """Exit 5 at once, for the database and for the table; ENTRYPOINT_LOOKUP_URL is another way."""
     with create_sso(asking, sso) as connection:
         fill_sso(connection, TENANT)
         connection.execute("revoke select on sso_tenants from public")
@@ -410,9 +413,14 @@ def test_a_role_that_may_not_look_is_told_what_to_grant(asking: Stage, sso: str)
     failure = failed(asking.start(), 5)
     assert "(42501)" in failure["error"]
     assert f'GRANT CONNECT ON DATABASE "{sso}"' in failure["remedy"]
-    assert "ENTRYPOINT_ADMIN_URL" in failure["remedy"]
+    assert "ENTRYPOINT_LOOKUP_URL" in failure["remedy"]
 
-    asking.environ["ENTRYPOINT_ADMIN_URL"] = asking.server.url()
+    reader = role()
+    with asking.server.connect(sso) as connection:
+        connection.execute(f'grant connect on database "{sso}" to {reader.name}')
+        connection.execute(f"grant select on sso_tenants to {reader.name}")
+    url = asking.server.url(sso, reader.name, reader.password)
+    asking.environ["ENTRYPOINT_LOOKUP_URL"] = url
     assert done(asking.start()).one("seed.finished")["tenant_id"] == TENANT
 
 

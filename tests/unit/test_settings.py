@@ -68,7 +68,9 @@ def test_defaults(tmp_path: Path) -> None:
         direct=None,
         admin=None,
         maintenance_databases=("postgres", "defaultdb"),
+        lookup_server=None,
         isolate=True,
+        database_owner=None,
         extensions=(),
         push=Push((), (), 600.0, 30.0, "skip", "refuse", (), None, None),
         seed=Seed((), (), 600.0, "tenant", None, None),
@@ -102,6 +104,7 @@ database_url = ["FINANCE_DATABASE_URL", "DATABASE_URL"]   # variables, first one
 
 [database]
 isolate = false
+owner = "platform"
 extensions = ["pgcrypto"]
 
 [push]
@@ -155,6 +158,7 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.service == FINANCE
     assert found.registered == services.load()[FINANCE]
     assert (found.isolate, found.extensions) == (False, ("pgcrypto",))
+    assert found.database_owner == "platform"
     assert found.gates == (Gate("http://sso-service:4001/v1/health", 120.0, frozenset({200, 204})),)
     assert found.health_url == "http://127.0.0.1:4002/v1/health"
     assert found.push == Push(
@@ -441,10 +445,14 @@ def test_both_set(tmp_path: Path, name: str) -> None:
         (b"\n", "DATABASE_URL_FILE names an empty file"),
         (b"\xff\xfe", "DATABASE_URL has bytes that are not UTF-8"),
         (b"\0" * 100, "DATABASE_URL contains a control character"),
-        (b"x" * 1_000_000, "DATABASE_URL is longer than 8192 characters"),
+        (b"x" * 10_000, "DATABASE_URL is longer than 8192 characters"),
+        (
+            b"x" * 1_000_000,
+            "DATABASE_URL_FILE names a file that cannot be read (it is larger than 65536 bytes)",
+        ),
         (b"postgres://u:pw@db/app\nmore", "DATABASE_URL contains a newline"),
     ],
-    ids=["missing", "empty", "line", "binary", "zeros", "large", "two lines"],
+    ids=["missing", "empty", "line", "binary", "zeros", "long", "large", "two lines"],
 )
 def test_useless_secret_file(tmp_path: Path, content: bytes | None, problem: str) -> None:
     """A secret's file that is of no use is named, its content is not."""
@@ -657,6 +665,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("['A=B']", VARIABLES),
         ("['postgres://u:pw@h/d']", VARIABLES),
     ],
+    "database.owner": [("1", TEXT), ("''", TEXT)],
     "database.isolate": [("1", "must be true or false"), ("'maybe'", "must be true or false")],
     "database.extensions": [("{a = 1}", LIST), ("[['a']]", LIST), ("','", LIST)],
     "push.command": [
@@ -766,7 +775,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "binary": (b"a = 1\n\xff\xfe", r"is not UTF-8 \(at line 2, byte 6\)"),
     "UTF-16": ("service = 'a'".encode("utf-16"), r"is not UTF-8 \(at line 1, byte 0\)"),
     "zeros": (b"\0" * 1000, "not valid TOML: .*line 1"),
-    "large": (b"#" * (1 << 20) + b"\n", "is larger than 1048576 bytes"),
+    "large": (b"#" * (1 << 20) + b"\n", r"cannot be read \(it is larger than 1048576 bytes\)"),
 }
 
 
@@ -970,6 +979,7 @@ FREE_TEXT = {
     *("ENTRYPOINT_SERVICE", "ENTRYPOINT_MAINTENANCE_DATABASE", "ENTRYPOINT_RELEASE"),
     *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_PUSH_INPUTS", "ENTRYPOINT_DATABASE_EXTENSIONS"),
     *("ENTRYPOINT_SEED_COMMAND", "ENTRYPOINT_SEED_INPUTS", "ENTRYPOINT_SEED_CHECK"),
+    "ENTRYPOINT_DATABASE_OWNER",
     *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE", "ENTRYPOINT_ALLOW_LOSS"),
     *("ENTRYPOINT_VERIFY_IGNORE", "ENTRYPOINT_VERIFY_BOOKKEEPING"),
     *("ENTRYPOINT_HEALTH_URL", "ENTRYPOINT_STATE_DIR"),
