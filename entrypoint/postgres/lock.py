@@ -48,6 +48,16 @@ where datname = current_database()
 """  # noqa: S608  the query above
 """Who has the lock here."""
 
+# A start's role owns the database or something in it, or is about to, as a member of its owner.
+_STRANGER: Final = """
+select r.rolname from pg_stat_get_activity(%s) a join pg_roles r on r.oid = a.usesysid
+join pg_database d on datname = current_database()
+where not rolsuper and rolname not in (current_user, session_user)
+  and not pg_has_role(r.oid, datdba, 'member') and not exists (
+    select from pg_shdepend s where s.dbid = d.oid and s.deptype = 'o'
+      and s.refclassid = 'pg_authid'::regclass and s.refobjid = r.oid)
+"""
+
 # Neither a timeout of the server nor a client that vanished may decide how long the lock lives.
 # Keepalives alone do not free it when the server's last answer was never acknowledged;
 # tcp_user_timeout does. Local to the transaction, or a pooler would hand them to the next client.
@@ -114,7 +124,9 @@ class Held:
 def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float) -> Held:
     """Wait for the lock, trying every 0.1-0.25 s for at most ``timeout_s`` seconds.
 
-    A follower whose session breaks meanwhile goes on with one from ``reopen``. Logs contention at
+    Any role that may connect can hold it. One that can be no start's, because nothing in the
+    database is its own, has its session ended where our role may do that. A follower whose session
+    breaks meanwhile goes on with one from ``reopen``. Logs contention at
     once and then every 10 s. Raises `LockError` with the holder when the time is up; leaves no
     session open then, or when it is interrupted.
     """
@@ -128,6 +140,11 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
             waited_s = round(time.monotonic() - started, 2)
             holder = _holder(session)
             held_s = holder.pop("holder_for_s", None)
+            if stranger := _stranger(session, holder):
+                holder["holder_role"] = stranger
+                if _ended(session, holder["holder_pid"]):
+                    log.event("warning", "lock.holder_ended", **holder)
+                    continue
             phase.detail(f"lock held by {_who(holder)}", held_s)
             if waited_s >= timeout_s:
                 raise _busy(holder, timeout_s)  # noqa: TRY301  the session is closed below
@@ -174,6 +191,27 @@ def _holder(session: Session) -> dict[str, Any]:
     return {name: value for name, value in fields if value is not None}
 
 
+def _stranger(session: Session, holder: dict[str, Any]) -> str | None:
+    """The holder's role, if no start can be its."""
+    try:
+        with session.transaction():
+            cursor = session.connection.execute(_STRANGER, [holder.get("holder_pid", 0)])
+            row = cursor.fetchone()
+    except psycopg.Error:
+        return None
+    return str(row[0]) if row else None
+
+
+def _ended(session: Session, pid: int) -> bool:
+    """Whether our role may end that session, which it does."""
+    try:
+        session.connection.execute("select pg_catalog.pg_terminate_backend(%s)", [pid])
+    except psycopg.Error:
+        return False
+    time.sleep(POLL_S[0])  # until it is gone
+    return True
+
+
 def _who(holder: dict[str, Any]) -> str:
     """The holder as people know it: the service and its host."""
     name: str = holder.get("holder_application_name") or "somebody"
@@ -181,6 +219,14 @@ def _who(holder: dict[str, Any]) -> str:
 
 
 def _busy(holder: dict[str, Any], timeout_s: float) -> LockError:
+    if stranger := holder.get("holder_role"):
+        return LockError(
+            f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}; its role "
+            f"{stranger!r} has nothing in this database, so it is no start of a service",
+            remedy=f"As a superuser, run SELECT pg_terminate_backend({holder['holder_pid']}), and "  # noqa: S608  for people
+            "REVOKE CONNECT ON DATABASE ... FROM that role and from PUBLIC.",
+            **holder,
+        )
     return LockError(
         f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}",
         remedy="Wait for the holder, or end it with pg_terminate_backend(pid); this query shows it "

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.postgres.session import Session, open_session
 from tests.conftest import Role
 from tests.support import versions
 from tests.support.server import Server
@@ -83,6 +85,19 @@ class World:
         if self.sql("select 1 from pg_class where oid = to_regclass('evil.seen')"):
             [(ran,)] = self.sql("select is_called from evil.seen")
         return bool(superuser or ran)
+
+
+def as_program(world: World, role: Role | None = None) -> Session:
+    """A session as the program has it; the superuser's by default."""
+    server = world.server
+    params = {
+        "host": server.host,
+        "port": str(server.port),
+        "user": role.name if role else server.superuser,
+        "password": role.password if role else server.password,
+        "dbname": world.name,
+    }
+    return open_session(Conninfo(params, "DATABASE_URL"), 5.0, application_name="test/attacks")
 
 
 @pytest.fixture(scope="session", params=versions.MAJORS)
