@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> int:
         text, code = str(reason), _UNWELL
     except ValueError as problem:
         text, code = f"{problem}\n\n{_HELP}".lstrip(), _USAGE if str(problem) else 0
+    # Others' words are in it, and a terminal may be where it is read.
+    text = "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
     with suppress(OSError):  # nobody reads; the code says it too
         os.write(1, f"{text}\n".encode("utf-8", "backslashreplace"))
     return code

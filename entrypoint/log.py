@@ -50,6 +50,9 @@ _SHORTEST_CODE: Final = 6
 _LONGEST_ESCAPE: Final = 24
 """Characters that one may become when it is quoted twice, such as ``%25F0%259F%2598%2580``."""
 
+# What steers a terminal, or turns the direction of its text.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _last: deque[str] = deque(maxlen=20)
@@ -223,6 +226,23 @@ def _mask_event(
     return event
 
 
+def printable(text: str) -> str:
+    """``text`` for a terminal: what would steer it is written as JSON escapes it."""
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _print_event(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Keep servers and children from writing on a person's terminal, or a line of their own."""
+    for key, value in event.items():
+        if isinstance(value, str) and key != "traceback":
+            event[key] = printable(value)
+        elif isinstance(value, str):
+            event[key] = "\n".join(map(printable, value.split("\n")))
+    return event
+
+
 def _order_event(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
@@ -254,23 +274,31 @@ def settings(environ: Mapping[str, str]) -> tuple[str | None, str]:
     return form if form in ("json", "console") else None, level if level in LEVELS else "info"
 
 
+def _json(event: object, **options: Any) -> str:  # noqa: ANN401  json's own
+    """One line, in UTF-8 but for what a terminal would obey: JSON may leave more as it is."""
+    import json
+
+    return printable(json.dumps(event, ensure_ascii=False, **options))
+
+
 def configure(*, form: str | None, level: str) -> None:
     """Set up structlog; ``form`` is ``json``, ``console`` or None for console on a terminal."""
     structlog = _structlog()
     console = form == "console" or (form is None and os.isatty(2))
     render: Callable[..., str]
+    clean: list[Callable[..., MutableMapping[str, Any]]] = [_mask_event, _order_event]
     if console:
+        clean.append(_print_event)
         # 24 is the event's width: by position, because its name changed between versions.
         render = structlog.dev.ConsoleRenderer(24, colors=form is None)
     else:
-        render = structlog.processors.JSONRenderer(ensure_ascii=False)
+        render = structlog.processors.JSONRenderer(_json)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _mask_event,
-            _order_event,
+            *clean,
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),

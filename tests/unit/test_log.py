@@ -195,6 +195,18 @@ def test_odd_text_is_valid_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert json.loads(err)["line"] == "a\nb\r\u2028\x00\x1b[31m\udcff é"
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_nothing_steers_a_terminal(capfd: pytest.CaptureFixture[str], form: str) -> None:
+    """Escapes, and marks that turn text around, are shown and not obeyed."""
+    log.configure(form=form, level="info")
+    log.event("info", "push.output", line="\x1b]0;x\x07\x9b2J\u202e\rx\n12:00 forged")
+    log.event("info", "push.output", line="\x9b2J\u202e")
+    _, err = capfd.readouterr()
+    assert err.count("\n") == 2
+    assert err.replace("\n", "").isprintable()
+    assert r"\u009b2J\u202e" in err
+
+
 @pytest.mark.parametrize(
     ("level", "shown"),
     [
