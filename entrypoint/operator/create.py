@@ -6,9 +6,10 @@ from typing import Final, Literal
 
 from ..errors import RefusedError, UnreachableError
 from ..postgres import databases
+from ..postgres.databases import Database
 from ..postgres.session import Session
 from ..services import Service
-from . import look
+from . import hygiene, look
 from .report import Creation, Creations
 from .server import Server
 from .verify import failure
@@ -20,17 +21,19 @@ TIMEOUT_S: Final = 30.0
 def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:
     """Create what is missing, each owned by the registry's ``owner`` or by our role. Idempotent.
 
-    Race-safe: one that somebody else creates meanwhile exists. With ``isolate`` PUBLIC may not
-    connect to those that we created. Raises `RefusedError` or `UnreachableError` when the server's
-    databases cannot be listed; what cannot be created is a failure in the answer.
+    Race-safe: one that somebody else creates meanwhile exists. One that is there already and does
+    not belong to the registry's ``owner`` is a failure: somebody may have made it as a trap. With
+    ``isolate`` PUBLIC may not connect to those that we created. Raises `RefusedError` or
+    `UnreachableError` when the server's databases cannot be listed; what cannot be created is a
+    failure in the answer.
     """
     with closing(server.open()) as session:
         with look.snapshot(session):
-            there = {database.name for database in databases.find(session)}
+            there = {database.name: database for database in databases.find(session)}
         answers = []
         for service in server.selected:
-            if service.database in there:
-                answers.append(_answer(service, "exists"))
+            if database := there.get(service.database):
+                answers.append(_found(service, database))
             elif dry_run:
                 answers.append(_answer(service, "missing"))
             else:
@@ -46,6 +49,17 @@ def exit_code(answer: Creations) -> int:
 
 def _answer(service: Service, result: Literal["created", "exists", "missing"]) -> Creation:
     return Creation(service=service.name, database=service.database, result=result)
+
+
+def _found(service: Service, database: Database) -> Creation:
+    """It exists; where the registry says whose it is, as somebody else's it is no good."""
+    found = next(hygiene.wrong_owner(database, service), None)
+    if found is None:
+        return _answer(service, "exists")
+    error = RefusedError(found.message, remedy=found.remedy)
+    return _answer(service, "exists").model_copy(
+        update={"result": "failed", "failure": failure(service.database, error)}
+    )
 
 
 def _create(session: Session, service: Service, *, isolate: bool) -> Creation:

@@ -18,12 +18,7 @@ def of_database(database: Database, service: Service) -> Iterator[Finding]:
 
     notice = partial(_notice, name, service)
 
-    if service.owner and database.owner != service.owner:
-        yield notice(
-            "owner",
-            f"the database {name!r} is owned by {database.owner!r}, not by {service.owner!r}",
-            f"Run ALTER DATABASE {quoted(name)} OWNER TO {quoted(service.owner)}.",
-        )
+    yield from wrong_owner(database, service)
     if database.public_may_connect:
         yield notice(
             "public_connect",
@@ -45,6 +40,21 @@ def of_database(database: Database, service: Service) -> Iterator[Finding]:
         )
 
 
+def wrong_owner(database: Database, service: Service) -> Iterator[Finding]:
+    """Whether it belongs to somebody else than the registry says: no notice, but misplaced."""
+    if service.owner and database.owner != service.owner:
+        name, owner = database.name, service.owner
+        found = _notice(
+            name,
+            service,
+            "owner",
+            f"the database {name!r} is owned by {database.owner!r}, not by {owner!r}",
+            "Find out who made it and what is in it. If it is the service's, run ALTER DATABASE "
+            f"{quoted(name)} OWNER TO {quoted(owner)}; if not, drop it.",
+        )
+        yield found.model_copy(update={"level": "misplaced"})
+
+
 def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Finding]:
     """Notices about what is in it: indexes, owners, and the schema against the ledger."""
     name = database.name
@@ -54,6 +64,12 @@ def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Find
             "invalid_index",
             f"the index {index} in {name!r} is invalid and not used",
             f"Run REINDEX INDEX CONCURRENTLY {index}, or drop it.",
+        )
+    if statement := seen.public_may.get("create"):
+        yield notice(
+            "public_create",
+            f"every role that may connect to {name!r} may create objects in its schema public",
+            f"Run {statement} in {name!r}.",
         )
     others = [owner for owner in seen.table_owners if owner != database.owner]
     if others and not service.owner:

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from typing import Final, NamedTuple, TypeVar
 
 from ..errors import RefusedError, UnreachableError
-from ..postgres import ledger, objects
+from ..postgres import ledger, objects, ownership
 from ..postgres.session import LOCALLY, Session, translated
 from .server import MAX_SESSIONS, Server
 from .transfer import quarantine
@@ -37,6 +37,8 @@ class Look(NamedTuple):
     invalid_indexes: list[str]
     table_owners: list[str]
     quarantines: list[Quarantine]
+    public_may: dict[str, str]
+    """What every role may do here, by the statement that forbids it."""
 
 
 _Result = TypeVar("_Result")
@@ -65,8 +67,11 @@ def at(server: Server, database: str) -> Look:
         found = ledger.look(session)
         with translated("looking at indexes", remedy="Start again."):
             indexes, owners = session.connection.execute(_DETAILS).fetchone() or (None, None)
+        exposed = ownership.exposed(session)
         strangers = objects.find(session, server.bookkeeping)
-        return Look(strangers, found, indexes or [], owners or [], quarantine.find(session))
+        return Look(
+            strangers, found, indexes or [], owners or [], quarantine.find(session), exposed
+        )
 
 
 def at_each(

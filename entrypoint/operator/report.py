@@ -20,6 +20,7 @@ class Finding(_Model):
         "database_missing",
         "database_unclaimed",
         "owner",
+        "public_create",
         "public_connect",
         "encoding",
         "collation_version",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -66,11 +67,14 @@ def test_an_unexpected_owner(operator: Operator) -> None:
     create_role(operator.server, 'Own"er')
     environ = demo(operator, owner='Own"er')
 
-    found = only(operator, environ)
+    answer = operator.run("verify", *DEMO, environ=environ)
 
-    assert found["finding"] == "owner"
+    [found] = answer.findings
+    assert (answer.code, found["level"], found["finding"]) == (9, "misplaced", "owner")
     assert "'postgres', not by 'Own\"er'" in found["message"]
-    operator.execute(found["remedy"].removeprefix("Run ").removesuffix("."))
+    statement = re.search(r"ALTER DATABASE .* OWNER TO \S+(?=;)", found["remedy"])
+    assert statement
+    operator.execute(statement[0])
     assert operator.run("verify", *DEMO, environ=environ).findings == []
 
 
@@ -87,6 +91,32 @@ def test_tables_of_another_role(operator: Operator) -> None:
     assert found["finding"] == "owner"
     assert found["remedy"] == 'Run ALTER DATABASE "demo_db" OWNER TO "worker".'
     operator.execute('alter database "demo_db" owner to "worker"')
+    assert operator.run("verify", *DEMO, environ=environ).findings == []
+
+
+def test_create_says_so_too(operator: Operator) -> None:
+    """A database of somebody else's than the registry says is no success of `create`."""
+    create_role(operator.server, "expected")
+    environ = demo(operator, owner="expected")
+
+    answer = operator.run("create", *DEMO, "--json", environ=environ)
+
+    assert answer.code == 5
+    [made] = answer.json["databases"]
+    assert made["result"] == "failed"
+    assert "is owned by 'postgres', not by 'expected'" in made["failure"]["message"]
+
+
+def test_everybody_may_create(operator: Operator) -> None:
+    """A schema public in which every role may put something; the remedy closes it."""
+    environ = demo(operator)
+    operator.execute("grant create on schema public to public", "demo_db")
+
+    found = only(operator, environ)
+
+    assert found["finding"] == "public_create"
+    statement = found["remedy"].removeprefix("Run ").removesuffix(" in 'demo_db'.")
+    operator.execute(statement, "demo_db")
     assert operator.run("verify", *DEMO, environ=environ).findings == []
 
 
