@@ -9,7 +9,7 @@ from .session import Session, first_rows, translated
 # A role that is not ours may have made the database before us, with functions in it that shadow the
 # server's. Ours is what our role owns, or one that it is a member of, or a superuser, who needs no
 # database of his own to harm us. Being a member of everything is not what makes a superuser safe.
-# Up to PostgreSQL 15 a role may grant itself to others, so that such a grant proves nothing.
+# Up to PostgreSQL 14 a role may grant itself to others, so that such a grant proves nothing.
 _MINE: Final = """
 with recursive mine (oid) as (
   select oid from pg_roles where rolname in (current_user, session_user)
@@ -32,7 +32,9 @@ then null else pg_get_userbyid(datdba) end
 _EXPOSED: Final = """
 select has_database_privilege('public', current_database(), 'connect'),
   exists (select from pg_namespace n where nspname = 'public'
-          and has_schema_privilege('public', n.oid, 'create'))
+          and has_schema_privilege('public', n.oid, 'create')),
+  pg_get_userbyid(datdba)
+from pg_database where datname = current_database()
 """
 
 # Everything that has an owner is in pg_shdepend, but for what belongs to the first superuser.
@@ -60,14 +62,20 @@ def exposed(session: Session) -> dict[str, str]:
     In the session's open transaction. Raises `RefusedError` and `UnreachableError`.
     """
     with translated("looking at PUBLIC's rights", remedy="Start again."):
-        [(connects, creates)] = first_rows(session.connection, _EXPOSED)
+        [(connects, creates, owner)] = first_rows(session.connection, _EXPOSED)
     found = {}
     if connects:
         name = sql.Identifier(session.database).as_string()
         found["connect"] = f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"
     if creates:
-        found["create"] = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        found["create"] = _closing(owner)
     return found
+
+
+def _closing(owner: str) -> str:
+    # Up to PostgreSQL 14 the schema is the first superuser's, and the owner has no right there.
+    name = sql.Identifier(owner).as_string()
+    return f"GRANT CREATE ON SCHEMA public TO {name}; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
 
 
 def lesser_content(session: Session) -> bool:
@@ -80,11 +88,11 @@ def lesser_content(session: Session) -> bool:
     return bool(row and row[0])
 
 
-def close_public(session: Session) -> None:
-    """Let PUBLIC create nothing in schema public, as PostgreSQL has it since 15.
+def close_public(session: Session, owner: str) -> None:
+    """Let the owner create something in schema public, and not PUBLIC, as since PostgreSQL 15.
 
     Raises `RefusedError`, which is harmless as long as PUBLIC may not connect, and
     `UnreachableError`.
     """
     with translated("closing schema public", remedy="Let a superuser do it."):
-        session.connection.execute("revoke create on schema public from public")
+        session.connection.execute(_closing(owner).encode())

@@ -72,11 +72,12 @@ def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadlin
     if created:
         log.event("info", "database.created", database=target.database, owner=target.user)
     if created and creation.isolate and version < _PUBLIC_CLOSED_SINCE:
-        _close_public(creation.admin.with_database(target.database), connect, deadline)
+        admin_there = creation.admin.with_database(target.database)
+        _close_public(admin_there, target.user, connect, deadline)
     return created
 
 
-def _close_public(admin: Conninfo, connect: wait.Connect, deadline: float) -> None:
+def _close_public(admin: Conninfo, owner: str, connect: wait.Connect, deadline: float) -> None:
     """Do what later servers do by themselves; where we may not, the step under the lock says so."""
     from ..postgres import ownership
 
@@ -84,7 +85,7 @@ def _close_public(admin: Conninfo, connect: wait.Connect, deadline: float) -> No
         suppress(RefusedError),
         closing(wait.until_ready(admin, connect, deadline=deadline)) as new,
     ):
-        ownership.close_public(new)
+        ownership.close_public(new, owner)
 
 
 def _maintenance(creation: Creation, connect: wait.Connect, deadline: float) -> Session | None:
