@@ -10,6 +10,7 @@ from .asked import Ends
 from .destination import free
 from .locks import TIMEOUT_S
 from .source import quoted
+from .throwaway import QUIET
 
 if TYPE_CHECKING:
     from ..report import Transferred
@@ -26,6 +27,7 @@ def undo(session: Session, ends: Ends) -> "Transferred":
     connection = session.connection
     with translated("putting the objects back", remedy="Stop what uses them; run it again."):
         connection.execute("begin")
+        connection.execute(QUIET)
         connection.execute(f"set local lock_timeout = {int(TIMEOUT_S * 1000)}")
         for each in found:
             quarantine.empty(session, each)
@@ -45,6 +47,7 @@ def drop(session: Session, ends: Ends) -> "Transferred":
     connection = session.connection
     with translated("removing the quarantine", remedy="Run it again."):
         connection.execute("begin")
+        connection.execute(QUIET)
         connection.execute(f"set local lock_timeout = {int(TIMEOUT_S * 1000)}")
         quarantine.drop(session, found)
         connection.execute("commit")

@@ -48,8 +48,33 @@ with acl (what, owner, items) as (
   from pg_default_acl left join pg_namespace n on n.oid = defaclnamespace
 )
 select row('rights', what, pg_get_userbyid(owner), (
-  select array_agg(item::text order by item::text) from unnest(items) as each (item)))::text
+  select array_agg(item::text order by item::text) from unnest(items) as each (item)
+  where split_part(item::text, '=', 1) <> all (%(ours)s)))::text
 from acl
+"""
+
+# What the source may have more of, because it is others'. Of what has a name only, such as an
+# operator, content that is evaluated could make another one while it is restored.
+_OBJECTS: Final = """
+select row('object', 'rights of a schema', nspname, pg_get_userbyid(nspowner), (
+  select array_agg(item::text order by item::text)
+  from unnest(coalesce(nspacl, acldefault('n', nspowner))) as each (item)
+  where split_part(item::text, '=', 1) <> all (%(ours)s)))::text
+from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' and %(rights)s
+union all
+select row('object', 'rights of a large object', oid, pg_get_userbyid(lomowner), (
+  select array_agg(item::text order by item::text)
+  from unnest(coalesce(lomacl, acldefault('L', lomowner))) as each (item)
+  where split_part(item::text, '=', 1) <> all (%(ours)s)))::text
+from pg_largeobject_metadata where %(blobs)s
+union all
+select row('object', 'operator', oid::regoperator, oprcode, oprcanmerge, oprcanhash, oprrest,
+  oprjoin, oprcom::regoperator, oprnegate::regoperator)::text
+from pg_operator where oid >= 16384
+union all
+select row('object', 'cast', castsource::regtype, casttarget::regtype, castfunc::regprocedure,
+  castcontext, castmethod)::text
+from pg_cast where oid >= 16384
 """
 
 _STATE: Final = """
@@ -88,6 +113,8 @@ class Scope(NamedTuple):
     functions: list[int]
     blobs: bool
     rights: bool
+    ours: list[str]
+    """Roles of the transfer's own, whose rights are no facts."""
 
 
 def facts(session: Session, scope: Scope) -> set[str]:
@@ -102,7 +129,7 @@ def facts(session: Session, scope: Scope) -> set[str]:
         lines = lines.replace(f"/* {name} */", condition)
     lines = lines.replace("%", "%%").replace("%%(", "%(")  # else they would be parameters
     queries = [f"{lines} select text from line"]  # noqa: S608  texts of our own
-    queries += [_COMMENTS, _STATE, *([_RIGHTS] if scope.rights else [])]
+    queries += [_COMMENTS, _STATE, _OBJECTS, *([_RIGHTS] if scope.rights else [])]
     connection = session.connection
     with translated("comparing facts", remedy="Run the transfer again."):
         connection.execute(f"savepoint facts; {catalog.SETTINGS}")
@@ -113,18 +140,19 @@ def facts(session: Session, scope: Scope) -> set[str]:
         ]
         connection.execute("rollback to facts; release facts")
     # PostgreSQL 18 names what is in schema public's own rights; the schema itself comes with it.
-    return {row for row in rows if not row.startswith(("(schema,", "(extension,", "(object,"))}
+    return {row for row in rows if not row.startswith(("(schema,", "(extension,"))}
 
 
 def differences(source: set[str], target: set[str]) -> list[Difference]:
-    """What only one of them has."""
+    """What only one of them has, but for objects that stay in the source."""
+    stay = {fact for fact in source if fact.startswith("(object,")}
     return [
-        *(Difference("source", fact) for fact in sorted(source - target)),
+        *(Difference("source", fact) for fact in sorted(source - target - stay)),
         *(Difference("target", fact) for fact in sorted(target - source)),
     ]
 
 
-def scope_of(session: Session, plan: Plan, *, blobs: bool, rights: bool) -> Scope:
+def scope_of(session: Session, plan: Plan, ours: list[str], *, blobs: bool, rights: bool) -> Scope:
     """The plan's objects by the OIDs that they have in this database."""
     broken = plan.broken_views()
     relations = [each for each in plan.relations if each.oid not in broken]
@@ -139,7 +167,7 @@ def scope_of(session: Session, plan: Plan, *, blobs: bool, rights: bool) -> Scop
     with translated("looking at what was moved", remedy="Run the transfer again."):
         found = session.connection.execute(_OIDS, params).fetchone() or (None,) * 3
     oids, types, functions = (each or [] for each in found)
-    return Scope(oids, types, functions, blobs, rights)
+    return Scope(oids, types, functions, blobs, rights, ours)
 
 
 def unexplained(plan: Plan, found: Iterable[Difference]) -> list[Difference]:

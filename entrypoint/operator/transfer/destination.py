@@ -27,7 +27,7 @@ from pg_catalog.pg_database d where datname = %s
 _FILLED: Final = """
 select n.nspname, c.relname from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = relnamespace
-where relkind in ('r', 'm') and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
+where relkind = 'r' and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
   and nspname <> 'information_schema' and pg_relation_size(c.oid) > 0 and not exists (
     select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
       and d.deptype = 'e')
@@ -139,11 +139,25 @@ def _tables(session: Session) -> list[tuple[str, str]]:
     return [(schema, table) for schema, table in rows]
 
 
+class _FoundError(Exception):
+    """There is a row: leaving a COPY by an error cancels the rest of it."""
+
+
 def _has_rows(session: Session, schema: str, table: str) -> bool:
-    query = sql.SQL("select exists (select from {})").format(sql.Identifier(schema, table))
-    with translated("looking for rows", remedy="Start again."):
-        row = session.connection.execute(query).fetchone()
-    return bool(row and row[0])
+    # Unlike a query, a COPY is not planned, which would run functions of the table's owner; nor
+    # does it take a view.
+    query = sql.SQL("copy {} to stdout").format(sql.Identifier(schema, table))
+    try:
+        with (
+            translated("looking for rows", remedy="Start again."),
+            session.connection.cursor() as cursor,
+            cursor.copy(query) as rows,
+        ):
+            for _ in rows:
+                raise _FoundError  # noqa: TRY301  to leave the COPY
+    except _FoundError:
+        return True
+    return False
 
 
 def filled(server: Server, name: str) -> list[str]:

@@ -27,6 +27,12 @@ where name not in (select rolname from pg_catalog.pg_roles) order by 1
 """
 
 
+_RIGHTS: Final = """
+select rolname::text, rolcreatedb or rolsuper, rolsuper from pg_catalog.pg_roles
+where rolname = current_user
+"""
+
+
 def problems(source: Session, target: Session, plan: Plan) -> Iterator[Problem]:
     """What the target's server lacks. Raises `RefusedError` and `UnreachableError`."""
     staying = [each.oid for each in plan.staying] + [key[1] for key in plan.left_out]
@@ -35,9 +41,8 @@ def problems(source: Session, target: Session, plan: Plan) -> Iterator[Problem]:
         used |= {relation.owner for relation in plan.relations}
         used |= {role for role, _ in plan.source.settings if role}
         missing = target.connection.execute(_MISSING, [sorted(used)]).fetchall()
-        row = target.connection.execute(
-            "select rolcreatedb or rolsuper from pg_catalog.pg_roles where rolname = current_user"
-        ).fetchone()
+        [(name, may, mighty)] = target.connection.execute(_RIGHTS).fetchall()
+    user = quoted(name)
     if missing:
         names = [quoted(name) for (name,) in missing]
         yield Problem(
@@ -47,12 +52,19 @@ def problems(source: Session, target: Session, plan: Plan) -> Iterator[Problem]:
             "--roles-only here and its output there.",
             allowable=False,
         )
-    if not (row and row[0]):
-        user = quoted(target.connection.info.user)
+    if not may:
         yield Problem(
             "target_rights",
             f"the role {user} may not create databases on the target's server",
             f"Run ALTER ROLE {user} CREATEDB there.",
+            allowable=False,
+        )
+    if not mighty and {relation.owner for relation in plan.relations} != {name}:
+        yield Problem(
+            "target_owner",
+            f"on the target's server the role {user} is neither a superuser nor the owner of all "
+            "that moves",
+            "Name a superuser by --to, or the owner's role if it is one.",
             allowable=False,
         )
 

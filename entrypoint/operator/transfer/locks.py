@@ -11,6 +11,7 @@ from ...postgres.session import Session, translated
 from ..server import Server
 from .plan import Plan
 from .target import require_direct
+from .throwaway import QUIET
 
 KEY: Final = 0x656E747279  # "entry"
 """Of the advisory lock in the source: one transfer at a time."""
@@ -69,6 +70,7 @@ def take(session: Session, plan: Plan) -> None:
                 f"the tables could not be locked within {TIMEOUT_S:.0f} s",
                 remedy="Stop what writes to them in long transactions, and run it again.",
             ) from None
+        connection.execute(QUIET)  # a query, so not before the locks
 
 
 def export(session: Session) -> str:
@@ -96,9 +98,6 @@ def open_source(server: Server, database: str) -> Session:
     try:
         require_direct(session)
         patient(session)
-        # We may be a superuser, and a database's own role may have put functions and a search_path
-        # there that would be taken for the server's.
-        session.connection.execute("set search_path = pg_catalog, pg_temp")
         _lock(session, KEY, f"from {database!r}")
     except BaseException:
         session.close()

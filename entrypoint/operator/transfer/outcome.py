@@ -31,7 +31,9 @@ class Prepared(NamedTuple):
     target: Target
     tools: Tools
     problems: list[Problem]
-    superuser: bool
+    apart: tuple[bool, bool]
+    """Whether source and target are evaluated by roles of the transfer's own."""
+
     without: list[str]
 
     def refused(self, allowed: Collection[str]) -> list[Problem]:

@@ -1,6 +1,7 @@
 """What stands in the way of a transfer; each is agreed to by its name, or mended. Reads only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Final, NamedTuple
 
 from psycopg import errors, sql
@@ -8,6 +9,7 @@ from psycopg import errors, sql
 from ...errors import RefusedError
 from ...postgres.session import Session, translated
 from ...services import claimant
+from ..server import Server
 from .plan import Plan
 from .source import Relation, quoted
 
@@ -24,9 +26,9 @@ class Problem(NamedTuple):
 
 
 _RIGHTS: Final = """
-select rolsuper, rolcreatedb or rolsuper, rolbypassrls or rolsuper,
-  has_database_privilege(current_database(), 'create')
-from pg_catalog.pg_roles where rolname = current_user
+select rolname::text, rolsuper, rolcreatedb or rolsuper, rolbypassrls or rolsuper,
+  has_database_privilege(oid, current_database(), 'create')
+from pg_catalog.pg_roles where rolname = any (%s)
 """
 
 _WRITERS: Final = """
@@ -38,60 +40,136 @@ where l.relation = any (%s) and l.mode in ('RowExclusiveLock', 'AccessExclusiveL
 order by 1
 """
 
-# What a restore evaluates with an empty search_path, once for each row.
+# What a restore evaluates with an empty search_path, once for each row, and is not all the server's
+# own.
 _EXPRESSIONS: Final = """
-select 'index', i.relname, indrelid::int8, pg_get_expr(indexprs, indrelid) from pg_index
-join pg_class i on i.oid = indexrelid where indrelid = any (%(oids)s) and indexprs is not null
-union all
-select 'index', i.relname, indrelid::int8, pg_get_expr(indpred, indrelid) from pg_index
-join pg_class i on i.oid = indexrelid where indrelid = any (%(oids)s) and indpred is not null
-union all
-select 'check', conname, conrelid::int8, pg_get_expr(conbin, conrelid) from pg_constraint
-where conrelid = any (%(oids)s) and contype = 'c'
-union all
-select 'generated', attname, attrelid::int8, pg_get_expr(adbin, adrelid) from pg_attribute
-join pg_attrdef on adrelid = attrelid and adnum = attnum
-where attrelid = any (%(oids)s) and attgenerated <> ''
+with expression (kind, name, relation, text, classid, objid) as (
+  select 'index', i.relname, indrelid, pg_get_expr(indexprs, indrelid), 'pg_class'::regclass,
+    indexrelid
+  from pg_index join pg_class i on i.oid = indexrelid where indexprs is not null
+  union all
+  select 'index', i.relname, indrelid, pg_get_expr(indpred, indrelid), 'pg_class', indexrelid
+  from pg_index join pg_class i on i.oid = indexrelid where indpred is not null
+  union all
+  select 'check', conname, conrelid, pg_get_expr(conbin, conrelid), 'pg_constraint', oid
+  from pg_constraint where contype = 'c' and conrelid > 0
+  union all
+  select 'generated', attname, attrelid, pg_get_expr(adbin, adrelid), 'pg_attrdef', d.oid
+  from pg_attribute join pg_attrdef d on adrelid = attrelid and adnum = attnum
+  where attgenerated <> ''
+)
+select kind, name, relation::int8, text from expression e
+where relation = any (%(oids)s) and exists (
+  select from pg_depend d where refobjid >= 16384 and (d.classid = e.classid and d.objid = e.objid
+      or kind = 'generated' and d.classid = 'pg_class'::regclass and d.objid = relation)
+    and refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass))
+"""
+
+# What only a superuser may make, and what its making depends on comes later than that.
+_PRIVILEGED: Final = """
+with member as materialized (
+  select classid, objid from pg_depend
+  where deptype = 'e' or deptype = 'i' and classid = 'pg_proc'::regclass
+), privileged (classid, objid) as (
+  select 'pg_proc'::regclass::oid, p.oid from pg_proc p join pg_language l on l.oid = prolang
+  left join pg_aggregate a on aggfnoid = p.oid
+  where prokind <> 'a' and not lanpltrusted or proleakproof or aggtranstype = 'internal'::regtype
+    or aggmtranstype = 'internal'::regtype or exists (
+      select from unnest(proconfig) as each join pg_settings s
+        on lower(s.name) = lower(split_part(each, '=', 1)) where s.context = 'superuser')
+  union all select 'pg_type'::regclass, t.oid from pg_type t where typtype = 'b' and not exists (
+    select from pg_type e where e.typarray = t.oid)
+  union all select 'pg_opclass'::regclass, oid from pg_opclass
+  union all select 'pg_opfamily'::regclass, oid from pg_opfamily
+  union all select 'pg_cast'::regclass, oid from pg_cast where castmethod = 'b'
+  union all select 'pg_language'::regclass, oid from pg_language
+  union all select 'pg_foreign_data_wrapper'::regclass, oid from pg_foreign_data_wrapper
+  union all select 'pg_ts_parser'::regclass, oid from pg_ts_parser
+  union all select 'pg_ts_template'::regclass, oid from pg_ts_template
+)
+select classid::int8, objid::int8, type, identity from privileged
+cross join pg_identify_object(classid, objid, 0)
+where objid >= 16384 and (classid, objid) not in (select classid, objid from member)
+order by 3, 4
+"""
+
+_ALWAYS: Final = """
+select evtname::text from pg_event_trigger where evtenabled in ('A', 'R')
+  and current_setting('server_version_num')::int < 170000
+"""
+
+_MAPPINGS: Final = """
+select format('%I for %I', srvname, usename) from pg_user_mappings where umoptions is not null
 """
 
 
 def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     """Whether the role is a superuser, and sees every row.
 
-    Raises `RefusedError` with all that it lacks.
+    Raises `RefusedError` with all that it lacks. Only who owns all that moves, and a superuser, who
+    makes roles for it, may let it be evaluated: another member of its owner has rights besides,
+    which the content would get.
     """
-    owners = sorted({relation.owner for relation in plan.relations})
+    owners = {relation.owner for relation in plan.relations}
     with translated("looking at the role's rights", remedy="Start again."):
-        row = session.connection.execute(_RIGHTS).fetchone() or (False,) * 4
-        member = session.connection.execute(
-            "select owner from unnest(%s::text[]) as each (owner)"
-            " where not pg_catalog.pg_has_role(owner::name, 'usage')",
-            [owners],
-        ).fetchall()
-    superuser, createdb, bypass, create = row
-    user = quoted(session.connection.info.user)
-    lacking = [f"GRANT {quoted(owner)} TO {user}" for (owner,) in member]
-    if not createdb:
-        lacking.append(f"ALTER ROLE {user} CREATEDB")
-    if not create:
-        lacking.append(f"GRANT CREATE ON DATABASE {quoted(session.database)} TO {user}")
-    if lacking:
-        raise RefusedError(
-            f"the role {user} lacks {len(lacking)} of the rights that a transfer needs",
-            remedy=f"Run {'; '.join(lacking)}.",
+        [(user,)] = session.connection.execute("select current_user::text").fetchall()
+        rows = session.connection.execute(_RIGHTS, [[user, *owners]]).fetchall()
+    by_name = {name: each for name, *each in rows}
+    superuser, createdb, bypass, create = by_name[user]
+    if superuser:
+        return True, True
+    if owners <= {user}:
+        if lacking := _lacking(session, user, createdb=createdb, create=create):
+            raise RefusedError(
+                f"the role {quoted(user)} lacks {len(lacking)} of the rights that a transfer needs",
+                remedy=f"Run {'; '.join(lacking)}.",
+            )
+        return False, bool(bypass)
+    names = ", ".join(map(quoted, sorted(owners)))
+    remedy = "Name a superuser by --server, which no content of these tables gets to be."
+    if len(owners) == 1 and not by_name[owner := next(iter(owners))][0]:
+        _, createdb, _, create = by_name[owner]
+        lacking = _lacking(session, owner, createdb=createdb, create=create)
+        first = f"run {'; '.join(lacking)}, and " if lacking else ""
+        remedy = (
+            f"Name the role {names} by --server (for that {first}let it log in), or a superuser."
         )
-    return bool(superuser), bool(bypass)
+    raise RefusedError(
+        f"the role {quoted(user)} does not own all that moves, which is {names}'s, and is no "
+        "superuser",
+        remedy=remedy,
+    )
 
 
-def problems(session: Session, plan: Plan, *, bypass_rls: bool) -> list[Problem]:
-    """Everything about the source. Raises `RefusedError` and `UnreachableError`."""
+def _lacking(session: Session, role: str, *, createdb: bool, create: bool) -> list[str]:
+    statements = [] if createdb else [f"ALTER ROLE {quoted(role)} CREATEDB"]
+    if not create:
+        on = quoted(session.database)
+        statements.append(f"GRANT CREATE ON DATABASE {on} TO {quoted(role)}")
+    return statements
+
+
+Reading = Callable[[], AbstractContextManager[Server]]
+"""Makes a role that may read what moves and nothing else."""
+
+
+def problems(
+    session: Session, plan: Plan, reading: Reading | None, *, bypass_rls: bool
+) -> list[Problem]:
+    """Everything about the source.
+
+    Without ``reading`` what moves is the session's own role's, which evaluates it. Raises
+    `RefusedError` and `UnreachableError`.
+    """
     return [
         *_crossing(plan),
         *_shared_types(plan),
         *_lost(plan),
         *_lookalikes(plan),
         *_relations(plan, bypass_rls=bypass_rls),
-        *_bodies(session, plan),
+        *_bodies(session, plan, reading),
+        *_privileged(session, plan),
+        *(_superusers(session) if reading else ()),
         *_writers(session, plan),
     ]
 
@@ -185,24 +263,32 @@ def _relations(plan: Plan, *, bypass_rls: bool) -> Iterator[Problem]:
             )
 
 
-def _bodies(session: Session, plan: Plan) -> Iterator[Problem]:
+def _bodies(session: Session, plan: Plan, reading: Reading | None) -> Iterator[Problem]:
     """Try each expression that a restore evaluates, as it does: with an empty search_path."""
     oids = [relation.oid for relation in plan.relations if relation.kind in "rpm"]
-    connection = session.connection
     with translated("looking at expressions", remedy="Start again."):
-        connection.execute("savepoint body; set local search_path = ''")  # names are qualified
-        rows = connection.execute(_EXPRESSIONS.encode(), {"oids": oids}).fetchall()
-        connection.execute("rollback to body; release body")
-    for kind, name, oid, expression in rows:
-        relation = plan.source.relations[oid]
-        if error := _fails(session, relation, expression):
-            yield Problem(
-                f"body:{relation.label()}.{name}",
-                f"the {kind} {name!r} of {relation.label()!r} cannot be restored: {error}",
-                "Run ALTER FUNCTION ... SET search_path for the function that it calls, or qualify "
-                "the names in its body.",
-                allowable=False,
-            )
+        rows = session.connection.execute(_EXPRESSIONS.encode(), {"oids": oids}).fetchall()
+    if not rows:
+        return
+    with ExitStack() as stack:
+        reader = session
+        if reading is not None:
+            server = stack.enter_context(reading())
+            reader = stack.enter_context(closing(server.session(session.database)))
+            reader.connection.execute("begin read only")
+        failures = [
+            (kind, name, relation, error)
+            for kind, name, oid, expression in rows
+            if (error := _fails(reader, relation := plan.source.relations[oid], expression))
+        ]
+    for kind, name, relation, error in failures:
+        yield Problem(
+            f"body:{relation.label()}.{name}",
+            f"the {kind} {name!r} of {relation.label()!r} cannot be restored: {error}",
+            "Run ALTER FUNCTION ... SET search_path for the function that it calls, or qualify "
+            "the names in its body.",
+            allowable=False,
+        )
 
 
 def _fails(session: Session, relation: Relation, expression: str) -> str | None:
@@ -214,12 +300,47 @@ def _fails(session: Session, relation: Relation, expression: str) -> str | None:
     connection.execute("savepoint body; set local search_path = ''; set local lock_timeout = '1s'")
     try:
         connection.execute(query.encode())
+    except errors.InsufficientPrivilege:
+        return None  # the restore's role owns what it calls; this one may not call it
     except (errors.ProgrammingError, errors.InternalError_, errors.DataError) as error:
         return error.diag.message_primary or type(error).__name__
     finally:
         if not connection.broken:
             connection.execute("rollback to body; release body")
     return None
+
+
+def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
+    with translated("looking at what a superuser made", remedy="Start again."):
+        rows = session.connection.execute(_PRIVILEGED).fetchall()
+    for catalog, oid, kind, identity in rows:
+        if (catalog, oid) not in plan.left_out:
+            yield Problem(
+                f"superuser:{identity}",
+                f"only a superuser may make the {kind} {identity}, and nothing that others "
+                "wrote is restored by a superuser",
+                "Drop it, or make it part of an extension (ALTER EXTENSION ... ADD).",
+                allowable=False,
+            )
+
+
+def _superusers(session: Session) -> Iterator[Problem]:
+    with translated("looking at event triggers", remedy="Start again."):
+        always = session.connection.execute(_ALWAYS).fetchall()
+        mappings = session.connection.execute(_MAPPINGS).fetchall()
+    for (name,) in always:
+        yield Problem(
+            f"event_trigger:{name}",
+            f"the event trigger {name!r} is enabled always, so that it would run as a superuser",
+            f"Run ALTER EVENT TRIGGER {quoted(name)} ENABLE until the transfer is done.",
+            allowable=False,
+        )
+    for (name,) in mappings:
+        yield Problem(
+            f"user_mapping:{name}",
+            f"the user mapping of server {name} has options, such as a password",
+            "Agree, and set them in the target by ALTER USER MAPPING: it gets the mapping alone.",
+        )
 
 
 def _writers(session: Session, plan: Plan) -> Iterator[Problem]:

@@ -16,17 +16,19 @@ from ...environment import Environment
 from ...errors import EntrypointError, Terminated, TransferError
 from ...postgres.session import Session
 from ..server import Server
-from . import compare, locks, rows
+from . import compare, locks, rows, throwaway, tools
 from . import folder as folders
 from . import target as target_module
-from .archive import select
+from .archive import PG_NAMESPACE, Apart, Selection, select
 from .configure import configure
 from .destination import Target
+from .owners import hand_over
 from .plan import Plan
 from .progress import Progress
 from .rows import Counted
 from .source import Relation, quoted
 from .swap import Position, Sides, read, swap
+from .throwaway import Hands
 from .tools import Runner, Tools
 
 SMALL_BYTES: Final = 1 << 30
@@ -67,6 +69,8 @@ class Transfer:
     without: Sequence[str]
     """Schemas that are no application's, such as quarantines."""
 
+    hands: Hands
+
     def go(self, source: Session) -> Moved:
         """Move everything, or nothing.
 
@@ -85,14 +89,15 @@ class Transfer:
             source.close()
             self._undo(error)
             raise
-        with self.progress.of("analyze"):
-            target_module.analyze(self.target)
         if self.target.exists:
             moved.kept = target_module.settle(self.target.server, self.target)
         return moved
 
     def _fill(self, source: Session, folder: Path, moved: Moved) -> None:
         snapshot = locks.export(source)
+        if reader := self.hands.reader.name:
+            with closing(self.server.session(source.database)) as admin:
+                throwaway.may_read(admin, reader, self.plan)
         self._copy(source, snapshot, folder, moved)
         # Beside the comparison, for which the dump is not needed: the tables are locked meanwhile.
         remover = Thread(
@@ -104,21 +109,63 @@ class Transfer:
                 self._compare(source, snapshot, moved)
         finally:
             remover.join()
+        with closing(self.target.server.open()) as admin:
+            target_module.open_up(admin, self.target, owned=not self.hands.writer.name)
+            configure(admin, self.target, self.plan)
 
     def _copy(self, source: Session, snapshot: str, folder: Path, moved: Moved) -> None:
-        statement = target_module.creation(self.target, source)
+        writer = self.hands.writer
+        statement = target_module.creation(self.target, source, closed=bool(writer.name))
+        needs = target_module.needs(source) if writer.name else None
         with closing(self.target.server.open()) as admin, ThreadPoolExecutor(1) as beside:
-            made = beside.submit(target_module.create, admin, self.target, statement)
-            runner = Runner(self.environ, self.server.conninfo, [locks.Alive(source)], self._hear)
-            there = runner._replace(
-                conninfo=self.target.server.conninfo, options=self._restore_options()
+            made = beside.submit(
+                target_module.create, admin, self.target, statement, needs, writer.name
             )
+            watches = [locks.Alive(source)]
             with self.progress.of("dump"):
+                reader = self.hands.reader.server.conninfo
+                runner = Runner(self.environ, reader, watches, self._hear)
                 self._dump(runner, source.database, snapshot, folder)
-                made.result()
+                public = made.result()
+            there = Runner(
+                self.environ, writer.server.conninfo, watches, self._hear, self._restore_options()
+            )
             with self.progress.of("restore"):
-                moved.left = self._restore(there, folder)
-            configure(admin, self.target, self.plan)
+                chosen = self._restore(there, folder, needs)
+                moved.left = chosen.left
+            with self.progress.of("analyze"):
+                target_module.analyze(writer.server, self.target.incoming)
+                if needs is not None:
+                    self._hand_over(source, admin, folder, chosen, public)
+
+    def _hand_over(
+        self, source: Session, admin: Session, folder: Path, chosen: Selection, public: str
+    ) -> None:
+        """Lock the writer out, and give what it made to its owners, with the rights on it."""
+        writer, target = self.hands.writer.name, self.target
+        throwaway.lock_out(admin, writer)
+        with closing(target.server.session(target.incoming)) as session:
+            hand_over(source, session, self.plan, writer, public)
+            if chosen.later:
+                self._restore_later(source, folder, chosen.later)
+            throwaway.revoke_all(session, writer)
+            throwaway.lock_out(admin, writer)  # also who was logging in the first time
+            throwaway.may_read(session, self.hands.checker.name)
+            throwaway.may_read_objects(session, self.hands.checker.name)
+
+    def _restore_later(self, source: Session, folder: Path, lines: Sequence[str]) -> None:
+        """What only a superuser may restore. It names what is there and evaluates nothing."""
+        path = folder / "later"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        options = "-c session_replication_role=replica"
+        if self.tools.target_version >= tools.EVENT_TRIGGERS_SINCE:
+            options += " -c event_triggers=off"
+        conninfo = self.target.server.conninfo
+        runner = Runner(self.environ, conninfo, [locks.Alive(source)], self._hear, options)
+        argv = [self.tools.pg_restore, f"--use-list={path}", f"--dbname={self.target.incoming}"]
+        argv += ["--no-password", *([] if self.tools.ahead else ["--exit-on-error"])]
+        argv.append(str(folder / "dump"))
+        runner.run("rights", argv, self.target.incoming, forgiving=self.tools.ahead)
 
     def _restore_options(self) -> str:
         # The commit that puts the target into place makes what was written before it durable.
@@ -140,19 +187,28 @@ class Transfer:
         argv += [f"--exclude-schema={quoted(schema)}" for schema in self.without]
         runner.run("dump", argv, database)
 
-    def _restore(self, runner: Runner, folder: Path) -> list[str]:
+    def _restore(
+        self, runner: Runner, folder: Path, needs: target_module.Needs | None
+    ) -> Selection:
         dump, path = str(folder / "dump"), folder / "list"
         argv = [self.tools.pg_restore, "--list", f"--file={path}", dump]
         runner.run("list", argv, self.target.incoming)
         listing = path.read_text("utf-8", "replace").split("\n")
-        chosen = select(listing, self.plan.unrestorable())
+        chosen = select(listing, self.plan.unrestorable(), self._apart(needs))
         path.write_text("\n".join(chosen.restored) + "\n", encoding="utf-8")
         argv = [self.tools.pg_restore, f"--jobs={self.jobs}", "--verbose"]
         argv += [] if (forgiving := self.tools.ahead) else ["--exit-on-error"]
         argv += [f"--use-list={path}", f"--dbname={self.target.incoming}", "--no-password"]
-        argv += [] if self.superuser else ["--no-owner", "--no-privileges"]
+        argv += ["--no-owner", "--no-privileges"]
         runner.run("restore", [*argv, dump], self.target.incoming, forgiving=forgiving)
-        return chosen.left
+        return chosen
+
+    def _apart(self, needs: target_module.Needs | None) -> Apart | None:
+        if needs is None:
+            return None
+        there = frozenset((PG_NAMESPACE, oid) for oid in needs.schemas.values())
+        wide = {e.key: e.name for e in self.plan.source.publications if not e.tables}
+        return Apart(there, wide)
 
     def _hear(self, line: str) -> None:
         log.event("debug", "transfer.output", line=line)
@@ -171,14 +227,15 @@ class Transfer:
         sequences = [each for each in relations if each.kind == "S"]
         blobs = self.superuser
         with (
-            closing(self.server.session(source.database)) as reader,
-            closing(target.server.session(target.incoming)) as other,
+            closing(self.hands.reader.server.session(source.database)) as reader,
+            closing(self.hands.checker.server.session(target.incoming)) as other,
         ):
             sides = [reader, other]
             locks.begin(reader, snapshot)
             locks.begin(other, None)
             scopes = [
-                compare.scope_of(each, plan, blobs=blobs, rights=self.superuser) for each in sides
+                compare.scope_of(each, plan, self.hands.readers, blobs=blobs, rights=blobs)
+                for each in sides
             ]
             found = [compare.facts(each, scope) for each, scope in zip(sides, scopes, strict=True)]
             _refuse(compare.unexplained(plan, compare.differences(*found)))
@@ -187,6 +244,9 @@ class Transfer:
             moved.positions = dict(zip(labels, read(other, sequences), strict=True))
             # A materialized view is computed anew by a restore, from rows that are compared.
             moved.counted = self._count(sides, [each for each in relations if each.kind == "r"])
+        if self.hands.checker.name:
+            with closing(target.server.session(target.incoming)) as session:
+                throwaway.revoke_all(session, self.hands.checker.name)
 
     def _count(self, sides: Sequence[Session], tables: Sequence[Relation]) -> list[Counted]:
         def done(table: Relation) -> None:

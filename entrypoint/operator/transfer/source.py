@@ -138,7 +138,7 @@ space as materialized (
 _RELATIONS: Final = f"""
 with {_SPACE}
 select json_agg(json_build_array(c.oid::int8, nspname, relname, relkind,
-    case when relkind in ('r', 'm', 'S') then pg_total_relation_size(c.oid) else 0 end,
+    case when relkind in ('r', 'm', 'S') then coalesce(pg_total_relation_size(c.oid), 0) else 0 end,
     greatest(case when reltuples < 0 then pg_stat_get_live_tuples(c.oid) else reltuples end,
       0)::int8,
     coalesce((select json_agg(inhparent::int8) from pg_inherits where inhrelid = c.oid), '[]'),

@@ -1,7 +1,7 @@
 """The service's database as the place where a transfer ends: made beside it, and put into place."""
 
 from contextlib import closing, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -13,17 +13,36 @@ from .destination import REPLACED, Target, filled, row, suffixed
 from .source import quoted
 
 
-def creation(target: Target, like: Session) -> sql.Composed:
-    """What creates the incoming database with encoding and locale of the one ``like`` is in."""
+class Needs(NamedTuple):
+    """What a superuser makes in the incoming database while nothing of anybody's is in it."""
+
+    extensions: list[tuple[str, str]]
+    """With the schema of each."""
+
+    schemas: dict[str, int]
+    """Schemas for them, with their OIDs in the source."""
+
+    spaces: list[str]
+    """Tablespaces."""
+
+
+def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:
+    """What creates the incoming database with encoding and locale of the one ``like`` is in.
+
+    A ``closed`` one is the creator's, and lets in superusers only.
+    """
     words = row(like, like.database)[1]
     provider = {"i": "icu", "b": "builtin"}.get(words.get("datlocprovider", "c"))
     locale = words.get("datlocale") or words.get("daticulocale")
-    options = [
+    options: list[sql.Composable] = [
         sql.SQL("encoding {}").format(sql.Literal(words["encoding"])),
         sql.SQL("lc_collate {}").format(sql.Literal(words["datcollate"])),
         sql.SQL("lc_ctype {}").format(sql.Literal(words["datctype"])),
-        sql.SQL("owner {}").format(sql.Identifier(target.owner)),
     ]
+    if closed:
+        options.append(sql.SQL("connection limit 0"))
+    else:
+        options.append(sql.SQL("owner {}").format(sql.Identifier(target.owner)))
     if provider and locale:
         name = sql.SQL("icu_locale" if provider == "icu" else "builtin_locale")
         options.append(sql.SQL("locale_provider {}").format(sql.SQL(provider)))
@@ -33,8 +52,14 @@ def creation(target: Target, like: Session) -> sql.Composed:
     return statement.format(incoming, sql.SQL(" ").join(options))
 
 
-def create(admin: Session, target: Target, statement: sql.Composed) -> None:
-    """Create the incoming database; one that a dead transfer left is removed first."""
+def create(
+    admin: Session, target: Target, statement: sql.Composed, needs: Needs | None, writer: str
+) -> str:
+    """Create the incoming database; one that a dead transfer left is removed first.
+
+    With ``needs`` it is for a writer that is not the session's role; then it returns the owner of
+    its schema public.
+    """
     drop(admin, target.incoming)
     with translated(f"creating {target.incoming!r}", remedy="Let the role create databases."):
         try:
@@ -42,18 +67,79 @@ def create(admin: Session, target: Target, statement: sql.Composed) -> None:
         except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
             drop(admin, target.incoming)  # the dead one's server session had not noticed yet
             admin.connection.execute(statement)
-    restrict(admin, target)
-
-
-def restrict(admin: Session, target: Target) -> None:
-    """Close the incoming database to everybody but who could connect to the one it replaces."""
-    incoming = sql.Identifier(target.incoming)
-    with translated(f"restricting {target.incoming!r}", remedy="Let the role own databases."):
         revoke = sql.SQL("revoke connect on database {} from public")
-        admin.connection.execute(revoke.format(incoming))
-        for privilege, role in target.grants:
-            grant = f"grant {privilege} on database {quoted(target.incoming)} to {role}"
-            admin.connection.execute(grant.encode())
+        admin.connection.execute(revoke.format(sql.Identifier(target.incoming)))
+    return "" if needs is None else _prepare(target, needs, writer)
+
+
+# Extensions, the oldest first, because one may need another; their schemas, unless they made them
+# themselves.
+_EXTENSIONS: Final = """
+select e.extname::text, n.nspname::text, case when n.oid >= 16384 and not exists (
+  select from pg_depend d where d.classid = 'pg_namespace'::regclass and d.objid = n.oid
+    and d.deptype = 'e') then n.oid::int8 end
+from pg_extension e join pg_namespace n on n.oid = extnamespace where e.oid >= 16384
+order by e.oid
+"""
+
+_SPACES: Final = """
+select distinct quote_ident(spcname) from pg_catalog.pg_tablespace s
+join pg_catalog.pg_class c on s.oid = reltablespace where c.oid >= 16384
+"""
+
+# Tables of extensions whose rows are restored, and what foreign servers are made with.
+_USED: Final = """
+select format('ALL ON %I.%I', nspname, relname) from pg_extension cross join unnest(extconfig) each
+join pg_class c on c.oid = each join pg_namespace n on n.oid = relnamespace
+union all select format('USAGE ON FOREIGN DATA WRAPPER %I', fdwname) from pg_foreign_data_wrapper
+"""
+
+
+def needs(source: Session) -> Needs:
+    """What the restore of the source takes for granted. Raises `RefusedError`."""
+    with translated("looking at extensions", remedy="Start again."):
+        rows = source.connection.execute(_EXTENSIONS).fetchall()
+        spaces = source.connection.execute(_SPACES).fetchall()
+    schemas = {schema: oid for _, schema, oid in rows if oid}
+    return Needs([(name, schema) for name, schema, _ in rows], schemas, [e for (e,) in spaces])
+
+
+def _prepare(target: Target, needs: Needs, writer: str) -> str:
+    """Make what is needed, and let the writer fill the rest; returns the owner of schema public."""
+    role, incoming = quoted(writer), quoted(target.incoming)
+    made = [f"CREATE SCHEMA {quoted(schema)}" for schema in needs.schemas]
+    made += [f"CREATE EXTENSION {quoted(e)} SCHEMA {quoted(s)}" for e, s in needs.extensions]
+    with (
+        translated(f"preparing {target.incoming!r}", remedy="Install what the source has."),
+        closing(target.server.session(target.incoming)) as session,
+    ):
+        connection = session.connection
+        for statement in made:
+            connection.execute(statement.encode())
+        [(public,)] = connection.execute(
+            "select pg_get_userbyid(nspowner)::text from pg_namespace where nspname = 'public'"
+        ).fetchall()
+        grants = [each for (each,) in connection.execute(_USED).fetchall()]
+        grants += [f"CREATE ON TABLESPACE {each}" for each in needs.spaces]
+        grants.append(f"CONNECT, CREATE, TEMPORARY ON DATABASE {incoming}")
+        given = [f"GRANT {each} TO {role}" for each in grants]
+        owned = ["public", *needs.schemas]
+        given += [f"ALTER SCHEMA {quoted(each)} OWNER TO {role}" for each in owned]
+        given.append(f"ALTER DATABASE {incoming} CONNECTION LIMIT -1")
+        connection.execute("; ".join(given).encode())
+    return str(public)
+
+
+def open_up(admin: Session, target: Target, *, owned: bool) -> None:
+    """Let in who may connect to the database that is replaced, and give it to its owner."""
+    incoming = quoted(target.incoming)
+    with translated(f"opening {target.incoming!r}", remedy="Let the role own databases."):
+        statements = [] if owned else [f"ALTER DATABASE {incoming} OWNER TO {quoted(target.owner)}"]
+        statements += [
+            f"GRANT {right} ON DATABASE {incoming} TO {to}" for right, to in target.grants
+        ]
+        if statements:
+            admin.connection.execute("; ".join(statements).encode())
 
 
 def swap(session: Session, target: Target) -> None:
@@ -116,15 +202,15 @@ where relkind in ('r', 'm') and relpersistence <> 't' and left(nspname, 3) <> 'p
 """
 
 
-def analyze(target: Target) -> None:
-    """Let the planner know the tables that it does not know yet; nothing depends on it."""
-    with (
-        suppress(EntrypointError, psycopg.Error),
-        closing(target.server.session(target.name)) as session,
-    ):
+def analyze(server: Server, name: str) -> None:
+    """Let the planner know the tables that it does not know yet; nothing depends on it.
+
+    The functions of indexes are run by that as the tables' owner.
+    """
+    with suppress(EntrypointError, psycopg.Error), closing(server.session(name)) as session:
         for schema, table in session.connection.execute(_UNKNOWN).fetchall():
-            name = sql.Identifier(schema, table)
-            session.connection.execute(sql.SQL("analyze {}").format(name))
+            table_name = sql.Identifier(schema, table)
+            session.connection.execute(sql.SQL("analyze {}").format(table_name))
 
 
 def require_direct(session: Session) -> None:

@@ -23,6 +23,9 @@ _TIMEOUT_SINCE: Final = 17
 
 _STATISTICS_SINCE: Final = 18
 
+EVENT_TRIGGERS_SINCE: Final = 17
+"""Since this version a superuser's session can turn event triggers off."""
+
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -32,6 +35,9 @@ class Tools(NamedTuple):
     pg_dump: str
     pg_restore: str
     version: int
+    target_version: int
+    """The major version of the target's server."""
+
     ahead: bool
     """Whether they say what the target's server does not understand, but may leave out."""
 
@@ -63,7 +69,8 @@ def find(environ: Environment, server_version: int, target_version: int) -> Tool
         )
     ahead = target_version // 10000 < _TIMEOUT_SINCE <= versions[0]
     statistics = min(target_version // 10000, versions[0]) >= _STATISTICS_SINCE
-    return Tools(programs[0], programs[1], versions[0], ahead, statistics)
+    there = target_version // 10000
+    return Tools(programs[0], programs[1], versions[0], there, ahead, statistics)
 
 
 def _version(program: str, environ: Environment) -> int:

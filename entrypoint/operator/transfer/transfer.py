@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from contextlib import closing
+from functools import partial
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -11,13 +12,14 @@ import psycopg
 from ...environment import Environment
 from ...errors import TransferError
 from ...postgres.session import Session, translated
-from . import destination, elsewhere, folder, locks, preflight, quarantine, run
+from . import destination, elsewhere, folder, locks, preflight, quarantine, run, throwaway
 from . import target as target_module
 from . import tools as tools_module
 from .asked import Ends
 from .outcome import Prepared, describe, done
 from .plan import Plan
 from .progress import Progress
+from .throwaway import Hands
 
 if TYPE_CHECKING:
     from ..report import Transferred
@@ -26,16 +28,18 @@ if TYPE_CHECKING:
 def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
     """Look for what stands in the plan's way, in the session's open transaction."""
     superuser, bypass = preflight.rights(session, plan)
-    problems = preflight.problems(session, plan, bypass_rls=bypass)
+    reading = partial(throwaway.reading, ends.source, session.database, plan) if superuser else None
+    problems = preflight.problems(session, plan, reading, bypass_rls=bypass)
+    apart = superuser, superuser
     place, others = destination.look(ends.target, session, plan, _owner(plan))
     with closing(ends.target.open()) as there:
         if ends.target is not ends.source:
             problems += elsewhere.problems(session, there, plan)
-            superuser = superuser and elsewhere.superuser(there)
+            apart = superuser, elsewhere.superuser(there)
         versions = session.server_version, there.server_version
     found = tools_module.find(Environment.of_container(), *versions)
     without = [each.schema for each in quarantine.find(session)]
-    return Prepared(plan, place, found, problems + others, superuser, without)
+    return Prepared(plan, place, found, problems + others, apart, without)
 
 
 def _known(plan: Plan, extra: Collection[str]) -> None:
@@ -52,7 +56,9 @@ def _owner(plan: Plan) -> str:
     return max(set(owners), key=owners.count) if owners else plan.source.owner
 
 
-def move(session: Session, ends: Ends, prepared: Prepared, progress: Progress) -> "Transferred":
+def move(
+    session: Session, ends: Ends, prepared: Prepared, hands: Hands, progress: Progress
+) -> "Transferred":
     """Move everything that the plan says; raises what `run.Transfer` does."""
     with progress.of("lock"):
         locks.take(session, prepared.plan)
@@ -70,9 +76,10 @@ def move(session: Session, ends: Ends, prepared: Prepared, progress: Progress) -
         prepared.tools,
         Environment.of_container(),
         ends.options.jobs,
-        prepared.superuser,
+        all(prepared.apart),
         progress,
         prepared.without,
+        hands,
     )
     moved = work.go(session)
     return done(ends, prepared._replace(plan=plan), moved, progress.durations)
@@ -112,6 +119,8 @@ def transfer(
     with closing(locks.open_source(ends.source, ends.options.database)) as session:
         if not dry_run:
             folder.remove_old()
+            for server in {id(each): each for each in (ends.source, ends.target)}.values():
+                throwaway.remove_old(server)
         begin(session)
         plan = ends.plan(session)
         if not plan.moving and not plan.own:
@@ -133,5 +142,11 @@ def transfer(
             agree(describe(ends, prepared))
         # What the answer needs (pydantic, rich) is loaded while the tools and the server work.
         Thread(target=import_module, args=("entrypoint.operator.show",)).start()
-        with closing(locks.open_target(ends.target, ends.service.database)):
-            return move(session, ends, prepared, progress)
+        servers = ends.source, ends.target
+        with (
+            closing(locks.open_target(ends.target, ends.service.database)) as there,
+            throwaway.hired(
+                (session, there), servers, plan, ends.options.jobs, apart=prepared.apart
+            ) as hands,
+        ):
+            return move(session, ends, prepared, hands, progress)

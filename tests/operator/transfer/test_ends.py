@@ -143,15 +143,15 @@ def test_a_second_signal_ends_it_at_once(busy: World) -> None:
 def test_a_signal_does_not_wait_for_a_long_count(busy: World) -> None:
     """SIGTERM while a table is compared cancels the server's work instead of waiting for it."""
     busy.sql(
-        "create table rpg_held (a text); alter table rpg_held alter a set storage external;"
-        " insert into rpg_held values (repeat('x', 5000));"
-        " insert into rpg_items (name) select md5(i::text) from generate_series(1, 200000) i"
+        "create table rpg_last (a text); alter table rpg_last alter a set storage external;"
+        " insert into rpg_last values (repeat('x', 5000));"
+        " insert into rpg_items (name) select md5(i::text) from generate_series(1, 500000) i"
     )
     program = busy.start()
-    program.until("transfer.phase_started", phase="restore")
+    program.until("transfer.phase_started", phase="compare")
     waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'count'"
-    # Indexes are built for so long after the rows that the lock is there before the count.
-    with held(busy, f"{RPG_DB}__incoming", "rpg_held"):
+    # The rows before take so long to count that the lock is there in time.
+    with held(busy, f"{RPG_DB}__incoming", "rpg_last"):
         until(lambda: busy.sql(waits), "a long count")
         program.signal(signal.SIGTERM)
         assert program.wait() == 143

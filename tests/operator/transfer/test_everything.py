@@ -50,7 +50,8 @@ where setdatabase = (select oid from pg_database where datname = current_databas
 """
 
 OBJECTS = """
-select m.oid, lomowner::regrole::text, lomacl::text, encode(lo_get(m.oid), 'hex'), description
+select m.oid, lomowner::regrole::text, coalesce(lomacl, acldefault('L', lomowner))::text,
+  encode(lo_get(m.oid), 'hex'), description
 from pg_largeobject_metadata m left join pg_description d
   on d.objoid = m.oid and d.classoid = 'pg_largeobject'::regclass order by 1
 """

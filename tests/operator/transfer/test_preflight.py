@@ -45,9 +45,9 @@ def test_another_encoding_is_agreed_to_first(small: World) -> None:
 
 def test_forced_row_security_needs_a_role_that_sees_all(small: World) -> None:
     """Rows that a policy hides from their owner would be lost: refused, whatever is agreed to."""
-    small.sql("drop table rpg_items, dnd_rolls; create role rpg_owner")
-    url = create_role(small.server, "mover", "createdb")
-    small.sql("grant rpg_owner to mover; grant create on database postgres to mover")
+    small.sql("drop table rpg_items, dnd_rolls")
+    url = create_role(small.server, "rpg_owner", "createdb")
+    small.sql("grant create on database postgres to rpg_owner")
     small.sql(
         "create table rpg_secret (id int); insert into rpg_secret values (1), (2);"
         "alter table rpg_secret owner to rpg_owner;"
@@ -60,7 +60,7 @@ def test_forced_row_security_needs_a_role_that_sees_all(small: World) -> None:
     assert refused.failed()["obstacles"] == ["rls:rpg_secret"]
     assert "BYPASSRLS" in refused.failed()["remedy"]
     assert small.databases() == {"postgres"}
-    small.sql("alter role mover bypassrls")
+    small.sql("alter role rpg_owner bypassrls")
     assert small.transfer(environ=environ).code == 0
     assert small.value("select count(*) from rpg_secret", RPG_DB) == 2
 

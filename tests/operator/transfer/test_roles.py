@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 CANARY = "c4n4ry-p4ssw0rd"
 
 OWNED = """
-create role rpg_owner;
 create schema game authorization rpg_owner;
 set role rpg_owner;
 create type game.rpg_kind as enum ('a', 'b');
@@ -34,6 +34,8 @@ create policy rpg_p on game.rpg_secret using (id > 0);
 create view game.rpg_v as select id from game.rpg_heroes;
 reset role
 """
+
+DATABASE_OWNER = "select datdba::regrole::text from pg_database where datname ="
 
 PUSH = """
 import os, psycopg
@@ -113,37 +115,65 @@ def test_no_password_is_seen_anywhere(small: World, tmp_path: Path) -> None:
         assert small.server.password not in text
 
 
-def test_a_plain_role_with_the_listed_rights_can_do_it(small: World) -> None:
-    """CREATEDB, CREATE on the source and membership: rows and facts arrive, owners do not."""
-    url = create_role(small.server, "mover", "createdb")
+def test_the_owner_with_the_listed_rights_can_do_it(small: World) -> None:
+    """CREATEDB and CREATE on the source are all that the service's own role needs besides."""
+    url = create_role(small.server, "rpg_owner", "createdb")
     small.sql(OWNED)
     small.sql("drop table rpg_items, dnd_rolls")
-    small.sql("grant rpg_owner to mover; grant create on database postgres to mover")
+    small.sql("grant create on database postgres to rpg_owner")
     rows = {name: each for name, each in small.rows("postgres").items() if "rpg_" in name}
     done = small.transfer("--json", environ={"DATABASE_URL": url})
     assert done.code == 0, done.err
     assert small.rows(RPG_DB) == rows
     owner = "select tableowner from pg_tables where tablename = 'rpg_heroes'"
-    assert small.value(owner, RPG_DB) == "mover"
+    assert small.value(owner, RPG_DB) == "rpg_owner"
+    assert small.value(f"{DATABASE_OWNER} '{RPG_DB}'") == "rpg_owner"
     assert small.transfer("--undo", environ={"DATABASE_URL": url}).code == 0
     assert small.rows("postgres").items() >= rows.items()
 
 
-def test_a_role_without_rights_is_told_all_at_once(small: World) -> None:
+def test_an_owner_without_rights_is_told_all_at_once(small: World) -> None:
     """All that is missing is listed as statements, before anything is locked or made."""
-    url = create_role(small.server, "mover")
+    url = create_role(small.server, "rpg_owner")
     small.sql(OWNED)
+    small.sql("drop table rpg_items, dnd_rolls")
     refused = small.transfer(environ={"DATABASE_URL": url})
     assert refused.code == 5
     remedy = refused.failed()["remedy"]
-    for statement in (
-        'GRANT "postgres" TO "mover"',
-        'GRANT "rpg_owner" TO "mover"',
-        'ALTER ROLE "mover" CREATEDB',
-        'GRANT CREATE ON DATABASE "postgres" TO "mover"',
-    ):
-        assert statement in remedy
+    statements = remedy.removeprefix("Run ").removesuffix(".")
+    assert statements == (
+        'ALTER ROLE "rpg_owner" CREATEDB; GRANT CREATE ON DATABASE "postgres" TO "rpg_owner"'
+    )
     assert small.databases() == {"postgres"}
+    small.sql(statements)
+    assert small.transfer(environ={"DATABASE_URL": url}).code == 0
+
+
+def test_a_member_of_the_owner_is_told_to_be_the_owner(small: World) -> None:
+    """A role that may more than the owner is refused; what the remedy says works when done."""
+    owner = create_role(small.server, "rpg_owner")
+    mover = create_role(small.server, "mover", "createdb createrole")
+    small.sql(OWNED)
+    small.sql("drop table rpg_items, dnd_rolls")
+    small.sql("grant rpg_owner to mover; grant create on database postgres to mover")
+    refused = small.transfer(environ={"DATABASE_URL": mover})
+    assert refused.code == 5
+    remedy = refused.failed()["remedy"]
+    assert remedy.startswith('Name the role "rpg_owner" by --server')
+    for statement in re.findall(r"(?:ALTER|GRANT) [^;]*?(?=;|,)", remedy):
+        small.sql(statement)
+    assert (small.databases(), small.left()) == ({"postgres"}, [])
+    assert small.transfer(environ={"DATABASE_URL": owner}).code == 0
+
+
+def test_owners_of_their_own_need_a_superuser(small: World) -> None:
+    """No role but a superuser moves what two own, and the remedy says so."""
+    url = create_role(small.server, "rpg_owner", "createdb")
+    small.sql(OWNED)
+    refused = small.transfer(environ={"DATABASE_URL": url})
+    assert refused.code == 5
+    assert 'which is "postgres", "rpg_owner"\'s' in refused.failed()["error"]
+    assert refused.failed()["remedy"].startswith("Name a superuser by --server")
 
 
 def test_another_server_gets_it(small: World, other: World) -> None:

@@ -1,0 +1,374 @@
+"""Roles that live as long as a transfer: what others defined is evaluated by nobody mightier.
+
+A restore, a comparison and even the planning of a query run what the owners of tables defined:
+checks, defaults, generated columns, functions of indexes (those with constant arguments when a
+query is planned), views. In a session that logged in as a superuser that would be done with a
+superuser's rights, and SET ROLE is no help, because the content can say RESET ROLE. So it is done
+by roles that log in for themselves and may do nothing else: the *writer* owns all that a restore
+makes until nobody can be it any more; the *reader* may read what moves, in transactions that write
+nothing. They are two, because the writer's content may give the writer another password, and must
+not be there when what it made is compared.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from ... import log
+from ...errors import EntrypointError, TransferError
+from ...postgres.session import Session, translated
+from ..server import Server
+from .plan import Plan
+from .source import quoted
+
+PREFIX: Final = "entrypoint_transfer_"
+
+READERS: Final = 8
+"""Sessions that a reader may have, beside pg_dump's jobs."""
+
+END_S: Final = 10.0
+"""Seconds in which the sessions of a role that is locked out must have ended."""
+
+SHORTEST_S: Final = 3600.0
+"""Seconds that a role can log in at the least, should nobody be left to remove it."""
+
+_OURS: Final = re.compile(f"{PREFIX}[0-9a-f]{{16}}")
+
+_NOTE: Final = "a transfer's own, of the session "
+"""What the comment on a role begins with; behind it who made it, by pid and start."""
+
+_MAKER: Final = """
+select pid || '/' || extract(epoch from backend_start)::text from pg_catalog.pg_stat_activity
+where pid = pg_catalog.pg_backend_pid()
+"""
+
+# Whose maker is gone, and as whom nobody is connected.
+_OLD: Final = """
+select rolname::text from pg_catalog.pg_roles r
+left join pg_catalog.pg_shdescription d
+  on d.objoid = r.oid and d.classoid = 'pg_catalog.pg_authid'::regclass
+where starts_with(rolname, %(prefix)s) and not exists (
+  select from pg_catalog.pg_stat_activity a where a.usename = rolname
+    or d.description = %(note)s || pid || '/' || extract(epoch from backend_start)::text)
+"""
+
+_END: Final = """
+select pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity
+where usename = %s
+"""
+
+_USED_IN: Final = """
+select datname::text, bool_or(deptype = 'o') from pg_catalog.pg_shdepend d
+join pg_catalog.pg_database b on b.oid = d.dbid and datallowconn
+where refclassid = 'pg_catalog.pg_authid'::regclass
+  and refobjid = (select oid from pg_catalog.pg_roles where rolname = %s)
+group by datname
+"""
+
+# Statements of ours fire no event trigger, where the role may say so.
+QUIET: Final = """
+select pg_catalog.set_config(name, case name when 'event_triggers' then 'off' else 'replica' end,
+  true)
+from pg_catalog.pg_settings join pg_catalog.pg_roles on rolname = current_user and rolsuper
+where name in ('event_triggers', 'session_replication_role')
+"""
+"""Goes first in a transaction that defines anything. A trigger that is enabled always fires still
+before PostgreSQL 17; a transfer refuses to meet one."""
+
+# What pg_dump and the comparison read: tables and sequences, the extensions' tables that
+# are dumped, and functions that not everybody may call, which planning a query may call.
+_READ: Final = """
+with member as materialized (select classid, objid from pg_depend where deptype = 'e')
+select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_class c
+join pg_namespace n on n.oid = relnamespace
+where case when %(oids)s::oid[] is null then nspname !~ '^pg_' and nspname <> 'information_schema'
+  else c.oid = any (%(oids)s) end
+union all
+select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_proc p
+join pg_namespace n on n.oid = pronamespace where p.oid = any (%(functions)s)
+union all
+select 'SELECT', format('%%I.%%I', nspname, relname) from pg_class c
+join pg_namespace n on n.oid = relnamespace
+where relkind in ('r', 'p', 'm', 'S') and relpersistence <> 't' and case
+  when %(oids)s::oid[] is null then nspname !~ '^pg_' and nspname <> 'information_schema'
+    and ('pg_class'::regclass::oid, c.oid) not in (select classid, objid from member)
+  else c.oid = any (%(oids)s) end
+union all
+select 'SELECT', format('%%I.%%I', nspname, relname) from pg_extension
+cross join unnest(extconfig) as each
+join pg_class c on c.oid = each join pg_namespace n on n.oid = relnamespace
+union all
+select 'EXECUTE', format('ROUTINE %%I.%%I(%%s)', nspname, proname,
+    pg_get_function_identity_arguments(p.oid))
+from pg_proc p join pg_namespace n on n.oid = pronamespace
+where (p.oid = any (%(functions)s) or %(oids)s::oid[] is null and p.oid >= 16384
+    and ('pg_proc'::regclass::oid, p.oid) not in (select classid, objid from member))
+  and not exists (
+    select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0)
+"""
+
+_READ_OBJECTS: Final = """
+select 'CONNECT', format('DATABASE %%I', %(database)s::text)
+union all select 'SELECT', format('LARGE OBJECT %%s', oid) from pg_largeobject_metadata
+"""
+
+_HIDDEN: Final = """
+select exists (select from pg_catalog.pg_class where relrowsecurity and oid = any (%s))
+"""
+
+
+class Throwaway(NamedTuple):
+    """A role of a transfer's own."""
+
+    name: str
+    server: Server
+    """The server as this role logs in to it."""
+
+
+class Terms(NamedTuple):
+    """What a role may besides what it is given."""
+
+    sessions: int
+    seconds: float
+    """How long it can log in at the most, but no less than `SHORTEST_S`."""
+
+    bypass_rls: bool
+    """Whether it sees what row-level security hides from who does not own the table."""
+
+
+class Hands(NamedTuple):
+    """Who evaluates what: roles of the transfer's, or, without a name, the operator's own."""
+
+    reader: Throwaway
+    """Reads the source."""
+
+    writer: Throwaway
+    """Fills the target."""
+
+    checker: Throwaway
+    """Reads the target."""
+
+    @property
+    def readers(self) -> list[str]:
+        """Who was given rights that are no part of what moves."""
+        return [each.name for each in (self.reader, self.checker) if each.name]
+
+
+@contextmanager
+def reading(server: Server, database: str, plan: Plan) -> Iterator[Server]:
+    """The server as a role sees it that may read what moves, for the time before a move."""
+    with (
+        closing(server.session(database)) as admin,
+        made(admin, server, Terms(1, 0, hidden(admin, plan))) as role,
+    ):
+        may_read(admin, role.name, plan)
+        yield role.server
+
+
+@contextmanager
+def hired(
+    admins: tuple[Session, Session],
+    servers: tuple[Server, Server],
+    plan: Plan,
+    jobs: int,
+    *,
+    apart: tuple[bool, bool],
+) -> Iterator[Hands]:
+    """The roles of one transfer, for the source and the target, ``apart`` from the operator's.
+
+    The session in the source may not be in a transaction yet. Raises `RefusedError`.
+    """
+    (here, there), (source, target) = admins, servers
+    same = source is target
+    seconds = plan.estimate_s * 10
+    with ExitStack() as stack:
+        reader = Throwaway("", source)
+        writer = checker = Throwaway("", target)
+        bypass = any(apart) and hidden(here, plan)
+        if apart[0]:
+            terms = Terms(jobs + READERS, seconds, bypass)
+            reader = stack.enter_context(made(here, source, terms))
+            may_read_objects(here, reader.name)
+        if apart[1]:
+            writer = stack.enter_context(made(there, target, Terms(jobs + 1, seconds, bypass)))
+            checker = reader
+            if not (same and apart[0]):
+                # Of one name, because a dump tells what the reader may of large objects.
+                terms = Terms(READERS, seconds, bypass)
+                checker = stack.enter_context(
+                    made(there, target, terms, reader if reader.name else None)
+                )
+        yield Hands(reader, writer, checker)
+
+
+@contextmanager
+def made(
+    admin: Session, server: Server, terms: Terms, like: Throwaway | None = None
+) -> Iterator[Throwaway]:
+    """A role that may do nothing; it is removed afterwards, with all that it was given.
+
+    ``like`` is the same on another server, or on this one by another address.
+
+    Where it cannot be removed, because the server is gone or we are killed, the next transfer does
+    it. Raises `RefusedError`.
+    """
+    name = like.name if like else PREFIX + secrets.token_hex(8)
+    password = secrets.token_urlsafe(32)
+    if like:
+        password = like.server.conninfo.params["password"]
+    log.hide([password])
+    pgconn = admin.connection.pgconn
+    # The server gets what proves the password, not the password: nobody reads it in its log.
+    verifier = pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    until = max(SHORTEST_S, terms.seconds)
+    with translated("making a role for the transfer", remedy="Start again."):
+        [(maker,)] = admin.connection.execute(_MAKER).fetchall()
+        [(end,)] = admin.connection.execute(
+            "select (pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s))::text",
+            [until],
+        ).fetchall()
+        role = sql.Identifier(name)
+        statement = sql.SQL(
+            "create role {} login nosuperuser nocreatedb nocreaterole noreplication"
+            " noinherit {} connection limit {} password {} valid until {};"
+            " comment on role {} is {}"
+        ).format(
+            role,
+            sql.SQL("bypassrls" if terms.bypass_rls else "nobypassrls"),
+            sql.Literal(terms.sessions),
+            sql.Literal(verifier),
+            sql.Literal(end),
+            role,
+            sql.Literal(_NOTE + maker),
+        )
+        try:
+            admin.connection.execute(statement)
+        except psycopg.errors.DuplicateObject:
+            there = like is not None
+            if not there:
+                raise
+        else:
+            there = False
+    if there:
+        yield Throwaway(name, _as_role(server, name, password))
+        return
+    try:
+        yield Throwaway(name, _as_role(server, name, password))
+    finally:
+        with suppress(EntrypointError, psycopg.Error):
+            remove(server, name)
+
+
+def _as_role(server: Server, name: str, password: str) -> Server:
+    left = ("passfile", "sslpassword")
+    params = {key: value for key, value in server.conninfo.params.items() if key not in left}
+    params |= {"user": name, "password": password}
+    return replace(server, conninfo=replace(server.conninfo, params=params, written_password=""))
+
+
+def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:
+    """Let a role read what the plan moves, or all, in the session's database.
+
+    Whatever it evaluates there has the rights of nobody but itself. `remove` and `revoke_all` take
+    them away. A dump from a snapshot that is older does not know of them, and may read all the same
+    but for large objects.
+    """
+    oids = functions = None
+    if plan is not None:
+        left = {each.oid for each in plan.not_copied}
+        copied = (each for each in plan.source.relations.values() if not each.extension)
+        oids = [each.oid for each in copied if each.oid not in left]
+        functions = [oid for _, oid in plan.source.used_by(set(plan.moving))]
+    _grant(admin, role, _READ, {"oids": oids, "functions": functions or []})
+
+
+def may_read_objects(admin: Session, role: str) -> None:
+    """Let a role connect to the session's database and read its large objects."""
+    _grant(admin, role, _READ_OBJECTS, {"database": admin.database})
+
+
+def _grant(admin: Session, role: str, query: str, params: dict[str, object]) -> None:
+    with translated("letting a role read", remedy="Start again."):
+        rows = admin.connection.execute(query.encode(), params).fetchall()
+        grants = [f"GRANT {right} ON {on} TO {quoted(role)}" for right, on in rows]
+        admin.connection.execute("; ".join([QUIET, *grants]).encode())
+
+
+def hidden(session: Session, plan: Plan) -> bool:
+    """Whether rows are hidden from who does not own their table, unless the role bypasses that."""
+    with translated("looking at row-level security", remedy="Start again."):
+        row = session.connection.execute(_HIDDEN, [[*plan.source.relations]]).fetchone()
+    return bool(row and row[0])
+
+
+def lock_out(admin: Session, name: str) -> None:
+    """See to it that nobody is this role, and nobody can be any more.
+
+    Content that it evaluated may have changed its password. Blocks until its sessions have ended.
+    Raises `TransferError` if one does not within `END_S` seconds.
+    """
+    role = sql.Identifier(name)
+    deadline = time.monotonic() + END_S
+    with translated("locking a role out", remedy=f"Run ALTER ROLE {name} NOLOGIN."):
+        admin.connection.execute(
+            sql.SQL("alter role {} nologin connection limit 0 password null").format(role)
+        )
+        while True:
+            row = admin.connection.execute(_END, [name]).fetchone()
+            if not (row and row[0]):
+                return
+            if time.monotonic() > deadline:
+                raise TransferError(
+                    f"a session of the role {name} does not end",
+                    remedy="End it by pg_terminate_backend, and run the transfer again.",
+                )
+            time.sleep(0.005)
+
+
+def remove(server: Server, name: str) -> None:
+    """Remove a role of a transfer's with what it was given, whoever is connected as it.
+
+    It owns nothing but in an incoming database, which goes with it. Raises `RefusedError`.
+    """
+    with closing(server.open()) as admin:
+        if not admin.connection.execute(
+            "select from pg_catalog.pg_roles where rolname = %s", [name]
+        ).rowcount:
+            return
+        lock_out(admin, name)
+        role = sql.Identifier(name)
+        with translated(f"removing the role {name}", remedy=f"Run DROP ROLE {name}."):
+            for database, owns in admin.connection.execute(_USED_IN, [name]).fetchall():
+                if owns and database.endswith("__incoming"):
+                    drop = sql.SQL("drop database if exists {} with (force)")
+                    admin.connection.execute(drop.format(sql.Identifier(database)))
+                elif not owns:
+                    with closing(server.session(database)) as session:
+                        revoke_all(session, name)
+            drop = sql.SQL("{}; drop owned by {}; drop role {}")
+            admin.connection.execute(drop.format(sql.SQL(QUIET), role, role))
+
+
+def revoke_all(session: Session, name: str) -> None:
+    """Take away what a role, which owns nothing, was given in the session's database."""
+    with translated("taking rights away", remedy=f"Run DROP OWNED BY {name}."):
+        session.connection.execute(
+            sql.SQL("{}; drop owned by {}").format(sql.SQL(QUIET), sql.Identifier(name))
+        )
+
+
+def remove_old(server: Server) -> None:
+    """Remove what transfers that were killed left behind; where that fails it does no harm."""
+    with suppress(EntrypointError, psycopg.Error):
+        with closing(server.open()) as admin:
+            params = {"prefix": PREFIX, "note": _NOTE}
+            names = [name for (name,) in admin.connection.execute(_OLD, params).fetchall()]
+        for name in filter(_OURS.fullmatch, names):
+            remove(server, name)
