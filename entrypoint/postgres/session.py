@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg.rows import TupleRow
 
+from .. import aside
 from ..errors import RefusedError, UnreachableError
 from . import authorities, resolve
 from .cause import CHECK_SERVER, Cause, ConnectError, Kind, no_answer
@@ -116,10 +117,15 @@ def open_session(
     except psycopg.Error:
         # Its text may quote the conninfo, so it goes no further.
         raise ConnectError(_diagnose_each(params, timeout_s)) from None
+    # Whoever let us in need not answer: a fake server could talk for ever.
+    limit = aside.Limit(connection.fileno(), timeout_s)
     try:
-        return _checked(connection, probe)
-    except BaseException:
+        with closing(limit):
+            return _checked(connection, probe)
+    except BaseException as error:
         connection.close()
+        if limit.passed and isinstance(error, ConnectError):
+            raise ConnectError(no_answer(timeout_s)) from None
         raise
 
 

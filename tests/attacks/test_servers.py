@@ -260,6 +260,9 @@ VERSION = message(b"S", b"server_version\x0018.0\0") + message(b"S", b"client_en
 READY = message(b"K", struct.pack("!II", 1, 2)) + message(b"Z", b"I")
 NOTICE = message(b"N", fields(STEERING.encode(), b"01000", b"WARNING"))
 
+COLUMN = b"x\0" + struct.pack("!IhIhih", 0, 0, 25, -1, -1, 0)
+"""A column of text, as RowDescription has it."""
+
 POSTGRES: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
     "a huge error": (message(b"E", fields(b"x" * (1 << 24))), once),
     "an error that steers": (message(b"E", fields(STEERING.encode())), once),
@@ -270,6 +273,11 @@ POSTGRES: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
         lambda number: b"".join(
             message(b"S", b"x%d\0%s\0" % (number * 50 + each, b"y" * 900)) for each in range(50)
         ),
+    ),
+    "an answer that does not come": (OK + VERSION + READY, always(NOTICE * 100)),
+    "an answer that does not end": (
+        OK + VERSION + READY + message(b"T", struct.pack("!H", 1) + COLUMN),
+        always(message(b"D", struct.pack("!Hi", 1, 900) + b"x" * 900) * 50),
     ),
     "garbage for an answer": (OK + VERSION + READY, always(b"\xff\x00garbage" * 100)),
     "a length of gigabytes": (b"R\x7f\xff\xff\xff", always(b"\0" * 65536)),
