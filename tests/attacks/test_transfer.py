@@ -376,6 +376,12 @@ def test_an_event_trigger_that_fires_always_is_refused(world: World) -> None:
         done = world.transfer("--json")
     assert done.code == 0, done.err
     assert log.check() == set()
+    old = world.value("select current_setting('server_version_num')::int") < 170000
+    world.sql("alter event trigger on_ddl enable always")
+    log = Log(world)
+    undone = world.transfer("--undo")
+    assert undone.code == (10 if old else 0), undone.err
+    assert log.check() == set()
 
 
 SMUGGLE: Final = """

@@ -56,6 +56,9 @@ class Apart(NamedTuple):
     publications: Mapping[Key, str]
     """Those that only a superuser may make, with their names."""
 
+    tables: frozenset[Key]
+    """Those of extensions, whose rows nobody else may write."""
+
 
 def select(
     listing: Iterable[str], without: Mapping[Key, tuple[str, str]], apart: Apart | None = None
@@ -77,7 +80,7 @@ def select(
             found.restored.append(line.strip())
         elif key not in apart.there and not match[3].startswith("EXTENSION "):
             late = key in apart.publications if oid else _comments(match[3], apart.publications)
-            late = late or match[3].startswith(_LATER)
+            late = late or key in apart.tables or match[3].startswith(_LATER)
             (found.later if late else found.restored).append(line.strip())
     return found
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ...errors import TransferError
 from ...postgres.session import Session, translated
 from ...services import Service
-from . import quarantine
+from . import preflight, quarantine
 from .asked import Ends
 from .destination import free
 from .locks import TIMEOUT_S
@@ -55,6 +55,8 @@ def drop(session: Session, ends: Ends) -> "Transferred":
 
 
 def _quarantines(session: Session, service: Service) -> list[quarantine.Quarantine]:
+    for each in preflight.event_triggers(session):
+        raise TransferError(each.message, remedy=each.remedy)
     found = quarantine.find(session, service.name)
     if not found:
         raise TransferError(

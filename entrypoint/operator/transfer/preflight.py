@@ -93,9 +93,11 @@ where objid >= 16384 and (classid, objid) not in (select classid, objid from mem
 order by 3, 4
 """
 
+# Those that we cannot turn off for ourselves.
 _ALWAYS: Final = """
-select evtname::text from pg_event_trigger where evtenabled in ('A', 'R')
-  and current_setting('server_version_num')::int < 170000
+select evtname::text, case evtevent when 'login' then 'DISABLE' else 'ENABLE' end
+from pg_event_trigger where evtenabled <> 'D' and evtevent = 'login'
+  or evtenabled in ('A', 'R') and current_setting('server_version_num')::int < 170000
 """
 
 _MAPPINGS: Final = """
@@ -324,17 +326,28 @@ def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
             )
 
 
-def _superusers(session: Session) -> Iterator[Problem]:
+def event_triggers(session: Session) -> list[Problem]:
+    """Those that would run as the session's role, whatever it does about it."""
     with translated("looking at event triggers", remedy="Start again."):
-        always = session.connection.execute(_ALWAYS).fetchall()
-        mappings = session.connection.execute(_MAPPINGS).fetchall()
-    for (name,) in always:
-        yield Problem(
+        superuser = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
+        if session.connection.execute(superuser).fetchone() != (True,):
+            return []
+        rows = session.connection.execute(_ALWAYS).fetchall()
+    return [
+        Problem(
             f"event_trigger:{name}",
-            f"the event trigger {name!r} is enabled always, so that it would run as a superuser",
-            f"Run ALTER EVENT TRIGGER {quoted(name)} ENABLE until the transfer is done.",
+            f"the event trigger {name!r} fires whatever is done, and would run as a superuser",
+            f"Run ALTER EVENT TRIGGER {quoted(name)} {mend} until it is done.",
             allowable=False,
         )
+        for name, mend in rows
+    ]
+
+
+def _superusers(session: Session) -> Iterator[Problem]:
+    yield from event_triggers(session)
+    with translated("looking at user mappings", remedy="Start again."):
+        mappings = session.connection.execute(_MAPPINGS).fetchall()
     for (name,) in mappings:
         yield Problem(
             f"user_mapping:{name}",

@@ -19,7 +19,7 @@ from ..server import Server
 from . import compare, locks, rows, throwaway, tools
 from . import folder as folders
 from . import target as target_module
-from .archive import PG_NAMESPACE, Apart, Selection, select
+from .archive import PG_CLASS, PG_NAMESPACE, Apart, Selection, select
 from .configure import configure
 from .destination import Target
 from .owners import hand_over
@@ -208,7 +208,7 @@ class Transfer:
             return None
         there = frozenset((PG_NAMESPACE, oid) for oid in needs.schemas.values())
         wide = {e.key: e.name for e in self.plan.source.publications if not e.tables}
-        return Apart(there, wide)
+        return Apart(there, wide, frozenset((PG_CLASS, oid) for oid in needs.tables))
 
     def _hear(self, line: str) -> None:
         log.event("debug", "transfer.output", line=line)

@@ -25,6 +25,9 @@ class Needs(NamedTuple):
     spaces: list[str]
     """Tablespaces."""
 
+    tables: list[int]
+    """Those of extensions whose rows a dump holds, by their OIDs in the source."""
+
 
 def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:
     """What creates the incoming database with encoding and locale of the one ``like`` is in.
@@ -87,11 +90,11 @@ select distinct quote_ident(spcname) from pg_catalog.pg_tablespace s
 join pg_catalog.pg_class c on s.oid = reltablespace where c.oid >= 16384
 """
 
-# Tables of extensions whose rows are restored, and what foreign servers are made with.
+_TABLES: Final = "select unnest(extconfig)::int8 from pg_catalog.pg_extension"
+
+# What foreign servers are made with.
 _USED: Final = """
-select format('ALL ON %I.%I', nspname, relname) from pg_extension cross join unnest(extconfig) each
-join pg_class c on c.oid = each join pg_namespace n on n.oid = relnamespace
-union all select format('USAGE ON FOREIGN DATA WRAPPER %I', fdwname) from pg_foreign_data_wrapper
+select format('USAGE ON FOREIGN DATA WRAPPER %I', fdwname) from pg_foreign_data_wrapper
 """
 
 
@@ -100,8 +103,10 @@ def needs(source: Session) -> Needs:
     with translated("looking at extensions", remedy="Start again."):
         rows = source.connection.execute(_EXTENSIONS).fetchall()
         spaces = source.connection.execute(_SPACES).fetchall()
+        tables = source.connection.execute(_TABLES).fetchall()
     schemas = {schema: oid for _, schema, oid in rows if oid}
-    return Needs([(name, schema) for name, schema, _ in rows], schemas, [e for (e,) in spaces])
+    extensions = [(name, schema) for name, schema, _ in rows]
+    return Needs(extensions, schemas, [name for (name,) in spaces], [oid for (oid,) in tables])
 
 
 def _prepare(target: Target, needs: Needs, writer: str) -> str:

@@ -22,7 +22,7 @@ import psycopg
 from psycopg import sql
 
 from ... import log
-from ...errors import EntrypointError, TransferError
+from ...errors import EntrypointError, RefusedError, TransferError
 from ...postgres.session import Session, translated
 from ..server import Server
 from .plan import Plan
@@ -196,6 +196,7 @@ def hired(
             terms = Terms(jobs + READERS, seconds, bypass)
             reader = stack.enter_context(made(here, source, terms))
             may_read_objects(here, reader.name)
+            _come_in(reader, here.database)
         if apart[1]:
             writer = stack.enter_context(made(there, target, Terms(jobs + 1, seconds, bypass)))
             checker = reader
@@ -206,6 +207,18 @@ def hired(
                     made(there, target, terms, reader if reader.name else None)
                 )
         yield Hands(reader, writer, checker)
+
+
+def _come_in(role: Throwaway, database: str) -> None:
+    """Log in once before anything is locked: what a server asks for need not be a password."""
+    try:
+        role.server.session(database).close()
+    except RefusedError as error:
+        raise RefusedError(
+            f"a role of the transfer's own cannot log in: {error.message}",
+            remedy="Let all roles in by scram-sha-256 from here (pg_hba.conf), or name the role "
+            "that owns what moves by --server.",
+        ) from None
 
 
 @contextmanager

@@ -176,6 +176,18 @@ def test_owners_of_their_own_need_a_superuser(small: World) -> None:
     assert refused.failed()["remedy"].startswith("Name a superuser by --server")
 
 
+def test_a_server_that_lets_only_its_superuser_in_is_told(small: World) -> None:
+    """Where the transfer's roles cannot log in, nothing is locked, and the remedy works."""
+    small.server.reload(hba="host all postgres 127.0.0.1/32 scram-sha-256")
+    refused = small.transfer()
+    assert refused.code == 5
+    assert "a role of the transfer's own cannot log in" in refused.failed()["error"]
+    assert "pg_hba.conf" in refused.failed()["remedy"]
+    assert (small.databases(), small.left()) == ({"postgres"}, [])
+    small.server.reload(hba="host all all 127.0.0.1/32 scram-sha-256")
+    small.moved()
+
+
 def test_another_server_gets_it(small: World, other: World) -> None:
     """With --to the target is on the other server, whole, and the source keeps a quarantine."""
     before = small.rows("postgres")
@@ -186,6 +198,13 @@ def test_another_server_gets_it(small: World, other: World) -> None:
     assert other.rows(RPG_DB) == theirs
     assert moved["quarantine"] == ["moved_gaqno_rpg_db_public"]
     assert str(other.server.port) in moved["url"]
+
+
+def test_the_same_server_by_another_name_gets_it(small: World) -> None:
+    """With --to and another address of the source's server the roles are there already."""
+    small.moved("--to", small.server.url().replace("127.0.0.1", "localhost"))
+    assert small.databases() == {"postgres", RPG_DB}
+    assert small.left() == []
 
 
 def test_roles_that_the_other_server_lacks_are_named_first(small: World, other: World) -> None:
