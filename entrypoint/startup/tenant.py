@@ -178,6 +178,8 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: flo
         raise _NotYetError(passed if limit.passed else error.message) from None
     except RefusedError as error:
         code = str(error.fields.get("sqlstate", ""))
+        if not code:  # our own refusal
+            raise
         if code in _NOT_YET or code[:2] in _PASSING:
             raise _NotYetError(error.message) from None
         if code == _NO_PRIVILEGE:
