@@ -49,6 +49,13 @@ _FIRST: Final = f"""
   select from pg_type m where classid = 'pg_type'::regclass and m.oid = objid and typtype = 'm')
 """
 
+# All that has an owner, of whatever kind.
+_REST: Final = """
+select pg_describe_object(classid, objid, 0) from pg_shdepend
+where dbid = (select oid from pg_database where datname = current_database()) and deptype = 'o'
+  and refobjid = (select oid from pg_roles where rolname = %s)
+"""
+
 _KINDS: Final = {
     "aggregate": "ROUTINE",
     "function": "ROUTINE",
@@ -76,6 +83,13 @@ def hand_over(source: Session, target: Session, plan: Plan, writer: str, public:
     }
     for which in (_FIRST, _OF):
         _give(target, owners, _OBJECTS.format(which), writer)
+    with translated("looking for what is left", remedy="Run the transfer again."):
+        rest = [each for (each,) in target.connection.execute(_REST, [writer]).fetchall()]
+    if rest:
+        raise TransferError(
+            f"{len(rest)} objects cannot be given to their owners: {', '.join(rest[:10])}",
+            remedy="Report it with these objects, please; the source is as it was.",
+        )
 
 
 def _give(target: Session, owners: Mapping[tuple[str, str], str], query: str, writer: str) -> None:

@@ -13,7 +13,7 @@ not be there when what it made is compared.
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -68,7 +68,7 @@ _USED_IN: Final = """
 select datname::text, bool_or(deptype = 'o') from pg_catalog.pg_shdepend d
 join pg_catalog.pg_database b on b.oid = d.dbid and datallowconn
 where refclassid = 'pg_catalog.pg_authid'::regclass
-  and refobjid = (select oid from pg_catalog.pg_roles where rolname = %s)
+  and refobjid in (select oid from pg_catalog.pg_roles where rolname = any (%s))
 group by datname
 """
 
@@ -164,10 +164,8 @@ class Hands(NamedTuple):
 @contextmanager
 def reading(server: Server, database: str, plan: Plan) -> Iterator[Server]:
     """The server as a role sees it that may read what moves, for the time before a move."""
-    with (
-        closing(server.session(database)) as admin,
-        made(admin, server, Terms(1, 0, hidden(admin, plan))) as role,
-    ):
+    with closing(server.session(database)) as admin, _removing() as made:
+        role = make(admin, server, Terms(1, 0, hidden(admin, plan)), made)
         may_read(admin, role.name, plan)
         yield role.server
 
@@ -188,25 +186,42 @@ def hired(
     (here, there), (source, target) = admins, servers
     same = source is target
     seconds = plan.estimate_s * 10
-    with ExitStack() as stack:
+    with _removing() as made:
         reader = Throwaway("", source)
         writer = checker = Throwaway("", target)
         bypass = any(apart) and hidden(here, plan)
         if apart[0]:
-            terms = Terms(jobs + READERS, seconds, bypass)
-            reader = stack.enter_context(made(here, source, terms))
+            reader = make(here, source, Terms(jobs + READERS, seconds, bypass), made)
             may_read_objects(here, reader.name)
             _come_in(reader, here.database)
         if apart[1]:
-            writer = stack.enter_context(made(there, target, Terms(jobs + 1, seconds, bypass)))
+            writer = make(there, target, Terms(jobs + 1, seconds, bypass), made)
             checker = reader
             if not (same and apart[0]):
                 # Of one name, because a dump tells what the reader may of large objects.
-                terms = Terms(READERS, seconds, bypass)
-                checker = stack.enter_context(
-                    made(there, target, terms, reader if reader.name else None)
-                )
+                like = reader if reader.name else None
+                checker = make(there, target, Terms(READERS, seconds, bypass), made, like)
         yield Hands(reader, writer, checker)
+
+
+Made = list[tuple[Server, str]]
+"""Roles by their servers, as the operator sees these."""
+
+
+@contextmanager
+def _removing() -> Iterator[Made]:
+    """Remove the roles that are in the list in the end, with all that they were given.
+
+    Where they cannot be removed, because the server is gone or we are killed, the next transfer
+    does it.
+    """
+    made: Made = []
+    try:
+        yield made
+    finally:
+        for server in {id(each): each for each, _ in made}.values():
+            with suppress(EntrypointError, psycopg.Error):
+                remove(server, [name for each, name in made if each is server])
 
 
 def _come_in(role: Throwaway, database: str) -> None:
@@ -221,16 +236,13 @@ def _come_in(role: Throwaway, database: str) -> None:
         ) from None
 
 
-@contextmanager
-def made(
-    admin: Session, server: Server, terms: Terms, like: Throwaway | None = None
-) -> Iterator[Throwaway]:
-    """A role that may do nothing; it is removed afterwards, with all that it was given.
+def make(
+    admin: Session, server: Server, terms: Terms, made: Made, like: Throwaway | None = None
+) -> Throwaway:
+    """A role that may do nothing; it is noted in ``made`` for its removal.
 
-    ``like`` is the same on another server, or on this one by another address.
-
-    Where it cannot be removed, because the server is gone or we are killed, the next transfer does
-    it. Raises `RefusedError`.
+    ``like`` is the same on another server, or on this one by another address. Raises
+    `RefusedError`.
     """
     name = like.name if like else PREFIX + secrets.token_hex(8)
     password = secrets.token_urlsafe(32)
@@ -264,19 +276,11 @@ def made(
         try:
             admin.connection.execute(statement)
         except psycopg.errors.DuplicateObject:
-            there = like is not None
-            if not there:
+            if like is None:
                 raise
         else:
-            there = False
-    if there:
-        yield Throwaway(name, _as_role(server, name, password))
-        return
-    try:
-        yield Throwaway(name, _as_role(server, name, password))
-    finally:
-        with suppress(EntrypointError, psycopg.Error):
-            remove(server, name)
+            made.append((server, name))
+    return Throwaway(name, _as_role(server, name, password))
 
 
 def _as_role(server: Server, name: str, password: str) -> Server:
@@ -345,36 +349,34 @@ def lock_out(admin: Session, name: str) -> None:
             time.sleep(0.005)
 
 
-def remove(server: Server, name: str) -> None:
-    """Remove a role of a transfer's with what it was given, whoever is connected as it.
+def remove(server: Server, names: Sequence[str]) -> None:
+    """Remove roles of a transfer's with what they were given, whoever is connected as them.
 
-    It owns nothing but in an incoming database, which goes with it. Raises `RefusedError`.
+    An incoming database of theirs goes with them, and what somebody made elsewhere who logged in as
+    one of them. Raises `RefusedError`.
     """
-    with closing(server.open()) as admin:
-        if not admin.connection.execute(
-            "select from pg_catalog.pg_roles where rolname = %s", [name]
-        ).rowcount:
-            return
-        lock_out(admin, name)
-        role = sql.Identifier(name)
-        with translated(f"removing the role {name}", remedy=f"Run DROP ROLE {name}."):
-            for database, owns in admin.connection.execute(_USED_IN, [name]).fetchall():
-                if owns and database.endswith("__incoming"):
+    with closing(server.open()) as admin, ExitStack() as stack:
+        # What a crash of the server brings back, the next transfer removes.
+        admin.connection.execute("set synchronous_commit = off")
+        for name in names:
+            lock_out(admin, name)
+        roles = sql.SQL(", ").join(map(sql.Identifier, names))
+        with translated("removing roles", remedy=f"Run DROP ROLE {', '.join(names)}."):
+            for database, owned in admin.connection.execute(_USED_IN, [list(names)]).fetchall():
+                if owned and database.endswith("__incoming"):
                     drop = sql.SQL("drop database if exists {} with (force)")
                     admin.connection.execute(drop.format(sql.Identifier(database)))
-                elif not owns:
-                    with closing(server.session(database)) as session:
-                        revoke_all(session, name)
+                elif database != admin.database:
+                    revoke_all(stack.enter_context(closing(server.session(database))), *names)
             drop = sql.SQL("{}; drop owned by {}; drop role {}")
-            admin.connection.execute(drop.format(sql.SQL(QUIET), role, role))
+            admin.connection.execute(drop.format(sql.SQL(QUIET), roles, roles))
 
 
-def revoke_all(session: Session, name: str) -> None:
-    """Take away what a role, which owns nothing, was given in the session's database."""
-    with translated("taking rights away", remedy=f"Run DROP OWNED BY {name}."):
-        session.connection.execute(
-            sql.SQL("{}; drop owned by {}").format(sql.SQL(QUIET), sql.Identifier(name))
-        )
+def revoke_all(session: Session, *names: str) -> None:
+    """Take away what roles, which own nothing, were given in the session's database."""
+    roles = sql.SQL(", ").join(map(sql.Identifier, names))
+    with translated("taking rights away", remedy=f"Run DROP OWNED BY {', '.join(names)}."):
+        session.connection.execute(sql.SQL("{}; drop owned by {}").format(sql.SQL(QUIET), roles))
 
 
 def remove_old(server: Server) -> None:
@@ -384,4 +386,4 @@ def remove_old(server: Server) -> None:
             params = {"prefix": PREFIX, "note": _NOTE}
             names = [name for (name,) in admin.connection.execute(_OLD, params).fetchall()]
         for name in filter(_OURS.fullmatch, names):
-            remove(server, name)
+            remove(server, [name])
