@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -442,20 +443,24 @@ def test_what_content_changes_in_the_target_is_found(world: World) -> None:
 
 
 LINGER: Final = """
-create function mallory.linger() returns int language plpgsql as $$
+create function mallory.linger(a int) returns int language plpgsql as $$
 begin
-  if session_user like 'entrypoint_transfer_%' then
+  if session_user like 'entrypoint_transfer_%' and a = 1 then
     execute format('alter role %I password %L', session_user, 'known');
-    perform pg_sleep(1);
+  elsif session_user like 'entrypoint_transfer_%' then
+    perform pg_sleep(2);
   end if;
   return 1;
 exception when read_only_sql_transaction then return 1;
 end$$;
 create function mallory.stay(a int) returns int immutable language plpgsql as
-  'begin perform mallory.linger(); return a; end';
+  'begin perform mallory.linger(a); return a; end';
 create table mallory.rpg_lingers (a int, b text check (mallory.stay(a) = a));
-insert into mallory.rpg_lingers values (1, 'true')
+insert into mallory.rpg_lingers values (1, 'true');
+create table mallory.rpg_waits (a int check (mallory.stay(a) = a));
+insert into mallory.rpg_waits values (2)
 """
+"""One table gives the writer another password, the other keeps the restore busy meanwhile."""
 
 
 class Intruder:
@@ -603,3 +608,28 @@ def test_names_are_never_statements(world: World) -> None:
     after = world.entries(RPG_DB)
     assert before - after == {}
     assert after - before == {}
+
+
+LEFT: Final = """
+select rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls or rolinherit,
+  rolvaliduntil between now() and now() + interval '2 hours', rolpassword ~ '^SCRAM-SHA-256',
+  exists (select from pg_auth_members where member = a.oid or roleid = a.oid)
+from pg_authid a where starts_with(rolname, 'entrypoint_transfer_')
+"""
+
+
+def test_what_a_killed_transfer_leaves_may_nothing(world: World) -> None:
+    """Its roles may nothing and have an end, no log has their passwords, the next run tidies."""
+    world.sql(SPY)
+    world.server.reload({"log_statement": "ddl"})
+    as_mallory(world, "create table rpg_left as select generate_series(1, 1000) a")
+    program = world.start()
+    program.until("transfer.phase_started", phase="restore")
+    program.signal(signal.SIGKILL)
+    program.wait()
+    assert world.sql(LEFT) == [(False, True, True, False)] * 2
+    world.moved()
+    assert world.left() == []
+    said = re.findall(r"role \"entrypoint_transfer_\w+\" login [^;]*", world.server.log.read_text())
+    assert len(said) == 4
+    assert [each for each in said if "password 'SCRAM-SHA-256$" not in each] == []
