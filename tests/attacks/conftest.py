@@ -14,7 +14,7 @@ from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
 from tests.conftest import Role
 from tests.support import versions
-from tests.support.server import Server
+from tests.support.server import Endpoint, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,15 @@ class World:
         """Give him `evil.run()`, which makes him a superuser as soon as one evaluates it."""
         self.sql(PAYLOAD.format(name=self.mallory.name))
 
+    def be_careless(self) -> None:
+        """Let a superuser make an event trigger that calls a function which is Mallory's."""
+        with self.connect(self.mallory) as mallory:
+            mallory.execute(
+                "create function evil.ddl() returns event_trigger language plpgsql as"
+                " 'begin perform evil.run(); end'"
+            )
+        self.sql("create event trigger careless on ddl_command_end execute function evil.ddl()")
+
     def won(self) -> bool:
         """Whether he is a superuser, or his code was run by one."""
         [(superuser,)] = self.sql(
@@ -87,17 +96,22 @@ class World:
         return bool(superuser or ran)
 
 
-def as_program(world: World, role: Role | None = None) -> Session:
-    """A session as the program has it; the superuser's by default."""
-    server = world.server
+def conninfo(server: Endpoint, database: str, role: Role | None = None) -> Conninfo:
+    """Where a database is, and for whom; the superuser by default."""
     params = {
         "host": server.host,
         "port": str(server.port),
         "user": role.name if role else server.superuser,
         "password": role.password if role else server.password,
-        "dbname": world.name,
+        "dbname": database,
     }
-    return open_session(Conninfo(params, "DATABASE_URL"), 5.0, application_name="test/attacks")
+    return Conninfo(params, "DATABASE_URL")
+
+
+def as_program(world: World, role: Role | None = None) -> Session:
+    """A session as the program has it; the superuser's by default."""
+    where = conninfo(world.server, world.name, role)
+    return open_session(where, 5.0, application_name="test/attacks")
 
 
 @pytest.fixture(scope="session", params=versions.MAJORS)

@@ -10,8 +10,8 @@ import pytest
 from psycopg.errors import RaiseException
 
 from entrypoint.postgres import guard, lock, snapshot
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
+from tests.attacks.conftest import conninfo
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -39,14 +39,7 @@ FIRE = (
 
 def session(endpoint: Endpoint, database: str) -> Session:
     """A superuser's, as the program has it."""
-    params = {
-        "host": endpoint.host,
-        "port": str(endpoint.port),
-        "user": endpoint.superuser,
-        "password": endpoint.password,
-        "dbname": database,
-    }
-    return open_session(Conninfo(params, "DATABASE_URL"), 5.0, application_name="test/guard")
+    return open_session(conninfo(endpoint, database), 5.0, application_name="test/guard")
 
 
 @contextmanager
@@ -139,25 +132,15 @@ def test_a_superuser_who_drops(filled: World, statement: str) -> None:
 
 def test_event_triggers_of_others(filled: World) -> None:
     """The guard's session runs no event trigger, whose function may be anybody's."""
-    make(filled)
+    filled.be_careless()
     with pushing(filled) as armed:
         assert armed.drops is None
     assert not filled.won()
 
 
-def make(world: World) -> None:
-    """A superuser was careless once: an event trigger calls a function that is not his."""
-    with world.connect(world.mallory) as mallory:
-        mallory.execute(
-            "create function evil.ddl() returns event_trigger language plpgsql as"
-            " 'begin perform evil.run(); end'"
-        )
-    world.sql("create event trigger careless on ddl_command_start execute function evil.ddl()")
-
-
 def test_event_triggers_without_the_defence(filled: World) -> None:
     """The same event trigger is run by any other DDL of the superuser."""
-    make(filled)
+    filled.be_careless()
     filled.sql("create table another ()")
     assert filled.won()
 

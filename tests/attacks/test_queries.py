@@ -13,15 +13,16 @@ import pytest
 
 from entrypoint.errors import RefusedError
 from entrypoint.postgres import snapshot
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
 from entrypoint.sections import Lookup
 from entrypoint.startup import check, extensions, tenant
-from tests.attacks.conftest import PASSWORD, World, as_program
+from tests.attacks.conftest import PASSWORD, World, as_program, conninfo
 from tests.conftest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from entrypoint.postgres.conninfo import Conninfo
 
 TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"
 VIEW = f"""
@@ -58,20 +59,12 @@ def define(world: World, call: str) -> None:
 
 def look_up(world: World, role: Role | None = None) -> str:
     """Find the tenant as a start does."""
-    server = world.server
-    params = {
-        "host": server.host,
-        "port": str(server.port),
-        "user": role.name if role else server.superuser,
-        "password": role.password if role else server.password,
-        "dbname": world.name,
-    }
 
-    def connect(conninfo: Conninfo, timeout_s: float) -> Session:
-        return open_session(conninfo, timeout_s, application_name="test/attacks")
+    def connect(where: Conninfo, timeout_s: float) -> Session:
+        return open_session(where, timeout_s, application_name="test/attacks")
 
     lookup = Lookup(None, "id", world.name, QUERY, 1.0)
-    return tenant.find(lookup, Conninfo(params, "DATABASE_URL"), connect, lambda: None)
+    return tenant.find(lookup, conninfo(world.server, world.name, role), connect, lambda: None)
 
 
 def test_a_superuser_asks_no_view(owned: World) -> None:
@@ -249,12 +242,7 @@ def test_a_view_in_a_table_s_place_without_the_defence(owned: World) -> None:
 
 def test_an_extension_in_a_schema_with_traps(owned: World) -> None:
     """A superuser creates it in an empty schema and moves it: no function of his is called."""
-    with owned.connect(owned.mallory) as mallory:
-        mallory.execute(
-            "create function evil.ddl() returns event_trigger language plpgsql as"
-            " 'begin perform evil.run(); end'"
-        )
-    owned.sql("create event trigger careless on ddl_command_end execute function evil.ddl()")
+    owned.be_careless()
     with closing(as_program(owned)) as session:
         assert extensions.create(session, ["citext"], "public", last=True) == []
     found = owned.sql(
