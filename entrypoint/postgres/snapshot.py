@@ -197,14 +197,23 @@ _PASSING: Final = (
 is not ours to use."""
 
 
+# To plan a query the server evaluates what is constant in the table's index expressions, whoever
+# wrote them. So a superuser asks a lesser role's table, and everybody a stranger's, for its size.
 _LOCKED: Final = """
-select c.oid::int8, nspname, relname from pg_class c join pg_namespace n on n.oid = relnamespace
+select c.oid::int8, nspname, relname, pg_relation_size(c.oid) = 0,
+  exists (select from pg_roles r where r.oid = relowner and (rolsuper
+    or pg_has_role(r.oid, 'usage')
+      and not (select rolsuper from pg_roles where rolname = session_user)))
+from pg_class c join pg_namespace n on n.oid = relnamespace
 where c.oid = any (%s) and relkind = 'r'
 """
 
 
-def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int, int]:
-    """Rows of those that are still what they were: an owner may put a view in a table's place."""
+def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int, int | None]:
+    """Rows of those that are still what they were: an owner may put a view in a table's place.
+
+    None where a table has some, and a count would evaluate what is not ours.
+    """
     names = {table.oid: sql.Identifier(table.schema, table.name) for table in tables}
     lock = sql.SQL("{}; set local row_security = off; lock table {} in access share mode")
     locked = sql.SQL(", ").join(sql.SQL("only {}").format(name) for name in names.values())
@@ -212,17 +221,19 @@ def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int
     connection = session.connection
     try:
         connection.execute(lock.format(sql.SQL(_begin(deadline)), locked).as_bytes(connection))
-        now = connection.execute(_LOCKED, [list(names)]).fetchall()
-        same = {(oid, schema, name) for oid, schema, name in now}
-        parts = [
-            count.format(table.oid, names[table.oid], MAX_ROWS)
-            for table in tables
-            if (table.oid, table.schema, table.name) in same
-        ]
-        if not parts:
-            return {}
-        rows = connection.execute(sql.SQL(" union all ").join(parts)).fetchall()
+        there = {(table.oid, table.schema, table.name) for table in tables}
+        rows: dict[int, int | None] = {}
+        parts = []
+        for oid, schema, name, empty, ours in connection.execute(_LOCKED, [list(names)]):
+            if (oid, schema, name) not in there:
+                continue
+            rows[oid] = 0 if empty else None
+            if ours and not empty:
+                parts.append(count.format(oid, names[oid], MAX_ROWS))
+        if parts:
+            counted = connection.execute(sql.SQL(" union all ").join(parts)).fetchall()
+            rows |= dict(counted)
     finally:
         if not connection.broken:
             connection.execute(_END)
-    return dict(rows)
+    return rows
