@@ -14,7 +14,11 @@ _SCRATCH: Final = "entrypoint_extension"
 """A schema that nobody but its transaction ever sees."""
 
 _CONTROL: Final = """
-select v.schema, v.relocatable from pg_available_extensions e
+select v.schema, v.relocatable,
+  array (select nspname::text from pg_extension x join pg_namespace n on n.oid = extnamespace
+         where extname = any (v.requires)),
+  (select rolsuper from pg_roles where rolname = session_user)
+from pg_available_extensions e
 join pg_available_extension_versions v on v.name = e.name and v.version = e.default_version
 where e.name = %s
 """
@@ -24,7 +28,7 @@ select exists (
   select from pg_shdepend d join pg_roles r on r.oid = d.refobjid and not rolsuper
   join pg_database b on b.oid = d.dbid and datname = current_database()
   cross join lateral pg_identify_object(d.classid, d.objid, 0) o
-  where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o' and o.schema = %s)
+  where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o' and o.schema = any (%s))
 """
 
 
@@ -76,20 +80,24 @@ def _create(session: Session, name: str, where: str) -> None:
 
     It finds names in the schema that it is created in, before those that it expects. So it is
     created in an empty one and moved; where its author forbids that, nothing of a role that is no
-    superuser may be there.
+    superuser may be there, nor in the schemas of the extensions that it requires, in which it finds
+    names too. The database's owner may have set a role for all sessions in it: what runs as that
+    one can go back to the superuser, so the session does so first.
     """
     create = sql.SQL("create extension if not exists {}").format(sql.Identifier(name))
     there = sql.SQL("{} schema {}").format(create, sql.Identifier(where))
     connection = session.connection
     with session.transaction():
         row: Any = connection.execute(_CONTROL, [name]).fetchone()
-        fixed, movable = row or (None, False)
-        if connection.info.parameter_status("is_superuser") != "on":
+        fixed, movable, spaces, superuser = row or (None, False, [], False)
+        if not superuser:
             connection.execute(create if fixed else there)
             return
         # Nobody's event triggers run.
-        connection.execute("set local session_replication_role = replica")
-        if movable and not fixed:
+        connection.execute("set local role none; set local session_replication_role = replica")
+        aside = movable and not fixed
+        _refuse_lesser(session, name, spaces if aside else [fixed or where, *spaces])
+        if aside:
             scratch = sql.Identifier(_SCRATCH)
             connection.execute(sql.SQL("create schema {}").format(scratch))
             connection.execute(sql.SQL("{} schema {}").format(create, scratch))
@@ -97,15 +105,17 @@ def _create(session: Session, name: str, where: str) -> None:
             connection.execute(move.format(sql.Identifier(name), sql.Identifier(where)))
             connection.execute(sql.SQL("drop schema {}").format(scratch))
             return
-        space = fixed or where
-        found: Any = connection.execute(_LESSER, [space]).fetchone()
-        if found[0]:
-            raise RefusedError(
-                f"the extension {name!r} would be created by a superuser in the schema {space!r}, "
-                "in which another role has objects that its script might call",
-                remedy="Let an operator who has looked at that schema run CREATE EXTENSION.",
-            )
         connection.execute(create if fixed else there)
+
+
+def _refuse_lesser(session: Session, name: str, spaces: Sequence[str]) -> None:
+    found: Any = session.connection.execute(_LESSER, [list(spaces)]).fetchone()
+    if found[0]:
+        raise RefusedError(
+            f"the extension {name!r} would be created by a superuser, and its script might call "
+            f"what another role has in {' or '.join(map(repr, spaces))}",
+            remedy="Let an operator who has looked at that schema run CREATE EXTENSION.",
+        )
 
 
 _EXTENSION_RIGHT: Final = (

@@ -461,6 +461,29 @@ def small(world: World) -> None:
     set_up(world, ALL._replace(kinds=frozenset({"tables"}), path=("evil",)))
 
 
+def test_a_role_for_all_sessions(world: World) -> None:
+    """A role that he set for his database makes a superuser create no extension carelessly."""
+    small(world)
+    with world.connect(world.mallory) as mallory:
+        mallory.execute(f"alter database {world.name} set role = {world.mallory.name}")
+    with closing(direct(world).open()) as session:
+        # The control: what asks who the session is now believes that it is his.
+        assert session.connection.info.parameter_status("is_superuser") == "off"
+        assert extensions.create(session, ["citext"], "evil", last=True) == []
+    owner = "select extowner::regrole::text from pg_extension where extname = 'citext'"
+    assert world.sql(owner) == [(world.server.superuser,)]
+
+
+def test_an_extension_that_requires_another(world: World) -> None:
+    """A script that finds names in another extension's schema is not run where his objects are."""
+    small(world)
+    world.sql("create schema clean; create extension cube schema evil")
+    with closing(direct(world).open()) as session:
+        with pytest.raises(RefusedError, match="another role has in 'evil'"):
+            extensions.create(session, ["earthdistance"], "clean", last=True)
+        world.sql("create extension earthdistance schema clean")  # the control: it would have run
+
+
 def test_rows_of_his_tables(world: World) -> None:
     """A superuser does not count them, for a plan runs his index expressions, but sees a size."""
     small(world)
