@@ -128,18 +128,24 @@ def _create(admin: Session, name: str, owner: str, deadline: float) -> bool:
 
 def _execute(admin: Session, statement: sql.Composed, deadline: float) -> None:
     """Execute CREATE DATABASE, with a plain locale if the server's own cannot hold UTF8."""
-    bounded = True
+    try:
+        _try(admin, statement, deadline)
+    except psycopg.errors.QueryCanceled:
+        # The role's statement_timeout, which is meant for its service's queries. SET LOCAL would
+        # need a transaction, in which no database can be created; and behind a pooler the session
+        # is somebody else's next.
+        admin.connection.execute("set statement_timeout = 0")
+        try:
+            _try(admin, statement, deadline)
+        finally:
+            if not admin.connection.broken:
+                admin.connection.execute("reset statement_timeout")
+
+
+def _try(admin: Session, statement: sql.Composed, deadline: float) -> None:
     while True:
         try:
             admin.connection.execute(statement)
-        except psycopg.errors.QueryCanceled:
-            if not bounded:
-                raise
-            # The role's statement_timeout, which is meant for its service's queries. The session
-            # is ours; SET LOCAL would need a transaction, in which no database can be created.
-            admin.connection.execute("set statement_timeout = 0")
-            bounded = False
-            continue
         except psycopg.errors.InvalidParameterValue:
             log.event("warning", "database.locale_replaced", locale="C")
             admin.connection.execute(statement + sql.SQL(" lc_collate 'C' lc_ctype 'C'"))

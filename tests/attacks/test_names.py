@@ -7,6 +7,7 @@ casts, domains and relations that write into the server's log who evaluates them
 from __future__ import annotations
 
 import re
+import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
@@ -24,6 +25,7 @@ from entrypoint.errors import LockError, RefusedError
 from entrypoint.operator import create, server, status, verify
 from entrypoint.postgres import (
     blockers,
+    databases,
     guard,
     ledger,
     lock,
@@ -522,3 +524,26 @@ def test_a_pooled_session_is_left_as_it_was(world: World) -> None:
             held = "select count(*) from pg_locks where locktype = 'advisory'"
             assert client.execute(held).fetchone() == (0,)
     world.sql(f"alter database {world.name} owner to postgres; drop role {admin.name}")
+
+
+@needs_pooler
+def test_a_timeout_is_as_it_was(world: World) -> None:
+    """CREATE DATABASE outlives the role's statement_timeout, which a pooler's next client has."""
+    admin = Role(f"{world.name}_admin", PASSWORD)
+    world.sql(
+        f"create role {admin.name} login createdb password '{PASSWORD}';"
+        f"alter role {admin.name} set statement_timeout = '25ms'"
+    )
+    made = f"{world.name}_made"
+    users = {admin.name: admin.password}
+    with Pooler(world.server, mode="transaction", auth="scram-sha-256", users=users) as pooler:
+        visitor = Visitor(world, pooler, admin)
+        with closing(visitor.open()) as session:
+            assert session.pooled
+            deadline = time.monotonic() + 30
+            databases.create(session, made, owner=admin.name, isolate=True, deadline=deadline)
+        with closing(visitor.connect()) as client:
+            assert client.execute("show statement_timeout").fetchone() == ("25ms",)
+    with world.server.connect() as connection:
+        connection.execute(f"drop database {made} with (force)")
+        connection.execute(f"drop role {admin.name}")
