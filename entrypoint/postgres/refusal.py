@@ -37,6 +37,10 @@ _ASLEEP: Final = """
   end if;
 """
 
+# Nobody, where a superuser has only taken a role, from which what it evaluates gets back.
+_ME: Final = """(select oid from pg_roles where rolname = current_user and (
+    rolname = session_user or not (select rolsuper from pg_roles where rolname = session_user)))"""
+
 # A push may hide the error that it got. A lock of the session outlives the transaction that ends
 # with the error, and is held until the guard's session has seen it.
 _TELL: Final = """
@@ -54,7 +58,7 @@ declare
   gone record;
   filled bool;
   owner oid;
-  me oid := (select oid from pg_roles where rolname = current_user);
+  me oid := {me};
   lost text[];
 begin
   {asleep}
@@ -99,7 +103,7 @@ declare
   name text := tg_table_name;
   label text := array_to_string(array_remove(array[here], 'public') || name, '.');
   filled bool := true;
-  me oid := (select oid from pg_roles where rolname = current_user);
+  me oid := {me};
 begin
   {asleep}
   if has_table_privilege(tg_relid, 'select') and not row_security_active(tg_relid) then
@@ -192,6 +196,7 @@ class Refusal:
             "tables": sql.Literal([str(table.oid) for table in tables]),
             "allowed": sql.Literal(list(allowed)),
             "refuses": sql.Literal(REFUSES),
+            "me": sql.SQL(_ME),
             "awake": self._locked(sql.Literal(key), "ExclusiveLock", roles),
         }
         tell = {

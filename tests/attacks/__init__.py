@@ -1,1 +1,1 @@
-"""What people who mean harm try, each with a control that shows that the attack works undefended."""
+"""What people who mean harm try, each with a control in which it works."""

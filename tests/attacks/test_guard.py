@@ -112,17 +112,35 @@ def own(world: World) -> None:
     """Give him a guarded table with a policy that calls his code, even for its owner."""
     world.sql("create table his (id int, more int); insert into his values (1, 1)")
     world.sql(f"alter table his owner to {world.mallory.name}")
+    world.sql(f"grant create on schema public to {world.mallory.name}")
     with world.connect(world.mallory) as mallory:
         mallory.execute(
             "alter table his enable row level security; alter table his force row level security;"
-            "create policy p on his using (evil.run())"
+            "create policy p on his using (evil.run());"
+            "create function evil.fixed(int) returns int immutable language sql as"
+            " 'select evil.run()::int';"
+            "create index on his (evil.fixed(1))"
         )
 
 
+def test_a_role_that_the_owner_has_set(filled: World) -> None:
+    """A superuser whose sessions the database's owner gives a role is still known as one."""
+    filled.sql(f"grant select, trigger on kept to {filled.mallory.name}")
+    filled.be_careless()
+    filled.sql(f"alter database {filled.name} owner to {filled.mallory.name}")
+    filled.sql(f"alter database {filled.name} set role = {filled.mallory.name}")
+    with pushing(filled) as armed:
+        assert armed.drops is None
+    assert not filled.won()
+
+
 @pytest.mark.parametrize("statement", ["alter table his drop column more", "truncate his"])
-def test_a_superuser_who_drops(filled: World, statement: str) -> None:
+@pytest.mark.parametrize("role", ["none", "his"])
+def test_a_superuser_who_drops(filled: World, statement: str, role: str) -> None:
     """A superuser who drops a part of somebody's table meanwhile does not evaluate its policy."""
     own(filled)
+    if role == "his":
+        statement = f"set role {filled.mallory.name}; {statement}"
     with pushing(filled) as armed:
         with pytest.raises(RaiseException, match="ENTRYPOINT_ALLOW_LOSS=his"):
             filled.sql(statement)

@@ -122,7 +122,7 @@ def test_he_makes_the_service_a_member_of_himself(stage: Stage, world: World) ->
         if version < SINCE_15:
             mallory.execute(grant)
         else:
-            with pytest.raises(Exception, match="must have admin|permission denied"):
+            with pytest.raises(Exception, match=r"must have admin|permission denied"):
                 mallory.execute(grant)
     refused(stage.start())
     assert caught(stage) == []
