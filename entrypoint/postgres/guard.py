@@ -216,11 +216,9 @@ def _begin(session: Session) -> None:
     connection.execute(_BEGIN)
     if session.server_version >= _SINCE_14:
         connection.execute(_BEGIN_14)
-    # What event triggers of others call may be anybody's; only a superuser has more rights than who
-    # made them. The database's owner may have set a role for all sessions in it.
-    superuser = "select rolsuper from pg_roles where rolname = session_user"
-    if any(row[0] for row in connection.execute(superuser)):
-        _run(session, "set role none; set session_replication_role = replica")
+    # What event triggers of others call may be anybody's. A role that may not turn them off has no
+    # more rights than whoever made them.
+    _run(session, "set session_replication_role = replica")
     soon = time.monotonic() + LEAVE_S
     _run(session, f"drop event trigger if exists {NAME}", soon)
     _remove_triggers(session, soon)

@@ -8,11 +8,13 @@ from .session import Session, first_rows, translated
 
 # A role that is not ours may have made the database before us, with functions in it that shadow the
 # server's. Ours is what our role owns, or one that it is a member of, or a superuser, who needs no
-# database of his own to harm us. Being a member of everything is not what makes a superuser safe.
+# database of his own to harm us. Being a member of everything is not what makes a superuser safe,
+# and a role that he has only taken is not his: the database's owner may have set it.
 # Up to PostgreSQL 14 a role may grant itself to others, so that such a grant proves nothing.
 _MINE: Final = """
 with recursive mine (oid) as (
-  select oid from pg_roles where rolname in (current_user, session_user)
+  select oid from pg_roles where rolname = session_user or rolname = current_user
+    and not (select rolsuper from pg_roles where rolname = session_user)
   union
   select roleid from mine join pg_auth_members on member = mine.oid and grantor <> roleid
 )
@@ -20,8 +22,7 @@ with recursive mine (oid) as (
 
 STRANGER: Final = f"""
 case when exists (
-    select from pg_roles r where r.oid = datdba
-      and (rolsuper or rolname in (current_user, session_user)))
+    select from pg_roles r where r.oid = datdba and (rolsuper or rolname = session_user))
   or exists ({_MINE} select from mine where oid = datdba)
   or exists ({_MINE} select from mine join pg_class on relowner = mine.oid
     where relkind in ('r', 'p', 'v', 'm', 'S') and relpersistence <> 't' and pg_class.oid >= 16384)

@@ -41,9 +41,15 @@ this one is somebody else's next."""
 
 # Whether a pooler stands between is known by the backend's pid, which a pooler invents. Only in a
 # session of our own the path stays. Until it is set, every name has its schema.
+#
+# The database's owner may have set a role for all sessions in it. A superuser's would then look
+# like that role's own, and what it evaluates could go back to the superuser.
 _BEGIN: Final = """
-select pg_catalog.set_config('search_path', '{}',
-  pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {});
+select pg_catalog.set_config('search_path', '{0}',
+  pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {1}), (
+    select pg_catalog.set_config('role', 'none',
+      pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {1})
+    from pg_catalog.pg_roles where rolname operator(pg_catalog.=) session_user and rolsuper);
 select pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),
   pg_catalog.current_setting('transaction_read_only') operator(pg_catalog.=) 'on',
   pg_catalog.pg_backend_pid()

@@ -83,7 +83,7 @@ def test_a_superuser_who_asks_it(owned: World) -> None:
     assert owned.won()
 
 
-@pytest.mark.parametrize("right", ["pg_execute_server_program", "pg_read_server_files"])
+@pytest.mark.parametrize("right", ["pg_execute_server_program", "pg_signal_backend"])
 def test_a_role_that_may_run_programs_asks_none(owned: World, service: Role, right: str) -> None:
     """COPY TO PROGRAM is a read, which no read-only transaction forbids."""
     define(owned, "evil.run()")
@@ -251,3 +251,21 @@ def test_an_extension_in_a_schema_with_traps(owned: World) -> None:
     )
     assert found == [("public",)]
     assert not owned.won()
+
+
+def test_a_schema_in_the_extension_s_way(owned: World) -> None:
+    """Nobody knows the name of the schema in which an extension is created."""
+    with owned.connect(owned.mallory) as mallory:
+        mallory.execute("create schema entrypoint_extension")
+    with closing(as_program(owned)) as session:
+        assert extensions.create(session, ["citext"], "public", last=True) == []
+
+
+def test_a_superuser_is_himself(owned: World) -> None:
+    """A role that the database's owner has set for all sessions in it is not a superuser's."""
+    owned.sql(f"alter database {owned.name} set role = {owned.mallory.name}")
+    with closing(as_program(owned)) as session:
+        row = session.connection.execute("select current_user = session_user").fetchone()
+        assert row == (True,)
+    with owned.connect() as control:
+        assert control.execute("select current_user").fetchone() == (owned.mallory.name,)

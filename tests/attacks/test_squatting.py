@@ -114,6 +114,15 @@ def test_a_superuser_does_not_walk_into_it(stage: Stage) -> None:
     assert caught(stage) == []
 
 
+def test_a_superuser_who_is_given_a_role(stage: Stage, world: World) -> None:
+    """That the database makes every session the owner's does not make it a superuser's own."""
+    with stage.server.connect() as connection:
+        connection.execute(f'alter database "{stage.database}" set role = "{world.mallory.name}"')
+    stage.environ["DATABASE_URL"] = stage.server.url(stage.database)
+    refused(stage.start())
+    assert caught(stage) == []
+
+
 def test_he_makes_the_service_a_member_of_himself(stage: Stage, world: World) -> None:
     """Up to PostgreSQL 14 a role can grant itself to anybody, which makes nothing of its ours."""
     with world.connect(world.mallory) as mallory:
