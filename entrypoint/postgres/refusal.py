@@ -1,8 +1,8 @@
 """The functions by which a guard refuses, in the ``pg_temp`` of its session.
 
 They run with the rights of who drops or truncates (SECURITY INVOKER), whom they cannot harm more
-than he could himself. They read a table's rows only for its owner; of anybody else's table they ask
-how large it is, which evaluates nothing.
+than he could himself. They read a table's rows only for who has its owner's rights, and for no
+superuser unless the owner is one. Of any other table they ask for the size, which evaluates none.
 """
 
 import secrets
@@ -26,7 +26,7 @@ REFUSES: Final = "entrypoint refuses to lose the rows of"
 # Locks have a session and, unlike their key, its role cannot be invented.
 _LOCKED: Final = """exists (
     select from pg_locks l cross join lateral pg_stat_get_activity(l.pid) a
-    where l.locktype = 'advisory' and l.classid = {high} and l.objid = {key} and l.objsubid = 2
+    where l.locktype = 'advisory' and l.classid = {high} and l.objsubid = 2 {key}
       and l.granted and l.mode = {mode} and a.usesysid = any ({roles}::oid[])
       and l.database = (select oid from pg_database where datname = current_database()))"""
 
@@ -37,20 +37,26 @@ _ASLEEP: Final = """
   end if;
 """
 
-# Nobody, where a superuser has only taken a role, from which what it evaluates gets back.
-_ME: Final = """(select oid from pg_roles where rolname = current_user and (
-    rolname = session_user or not (select rolsuper from pg_roles where rolname = session_user)))"""
+# To look for a row the server plans a query, and with it evaluates what is constant in the owner's
+# index expressions. A superuser who has only taken a role gets back from there.
+_NEAR: Final = """exists (select from pg_roles o where o.oid = owner and (rolsuper
+  or pg_has_role(o.oid, 'usage')
+    and not (select rolsuper from pg_roles where rolname = session_user)))"""
 
 # A push may hide the error that it got. A lock of the session outlives the transaction that ends
-# with the error, and is held until the guard's session has seen it.
+# with the error, and is held until the guard's session has seen it. Its second key is any number,
+# for nobody can have taken all of them.
 _TELL: Final = """
-    if pg_try_advisory_lock_shared({high}, {told}) then
+    declare
+      any_key int := floor(random() * 2147483647);
+    begin
+      perform pg_try_advisory_lock_shared({told}, any_key);
       for i in 1 .. {patience} loop
         exit when {heard};
         perform pg_sleep(0.05);
       end loop;
-      perform pg_advisory_unlock_shared({high}, {told});
-    end if;
+      perform pg_advisory_unlock_shared({told}, any_key);
+    end;
 """
 
 _ON_DROP: Final = """
@@ -58,7 +64,6 @@ declare
   gone record;
   filled bool;
   owner oid;
-  me oid := {me};
   lost text[];
 begin
   {asleep}
@@ -73,7 +78,7 @@ begin
       filled := found;  -- or it went with it
       if filled and has_table_privilege(gone.objid, 'select')
         and not row_security_active(gone.objid) then
-        if owner = me then
+        if {near} then
           execute format('select exists (select from only %I.%I)', gone.name[1], gone.name[2])
             into filled;
         else
@@ -103,11 +108,12 @@ declare
   name text := tg_table_name;
   label text := array_to_string(array_remove(array[here], 'public') || name, '.');
   filled bool := true;
-  me oid := {me};
+  owner oid;
 begin
   {asleep}
   if has_table_privilege(tg_relid, 'select') and not row_security_active(tg_relid) then
-    if exists (select from pg_class where oid = tg_relid and relowner = me) then
+    select relowner into owner from pg_class where oid = tg_relid;
+    if {near} then
       execute format('select exists (select from only %I.%I)', here, name) into filled;
     else
       filled := pg_relation_size(tg_relid) > 0;
@@ -196,21 +202,23 @@ class Refusal:
             "tables": sql.Literal([str(table.oid) for table in tables]),
             "allowed": sql.Literal(list(allowed)),
             "refuses": sql.Literal(REFUSES),
-            "me": sql.SQL(_ME),
-            "awake": self._locked(sql.Literal(key), "ExclusiveLock", roles),
+            "near": sql.SQL(_NEAR),
+            "awake": self._locked(self._high, "ExclusiveLock", roles, sql.Literal(key)),
         }
         tell = {
-            "high": self._high,
             "told": self._told,
-            "heard": self._locked(self._heard, "ExclusiveLock", roles),
+            "heard": self._locked(self._high, "ExclusiveLock", roles, self._heard),
             "patience": sql.Literal(int(PATIENCE_S / 0.05)),
         }
         self._words["tell"] = sql.SQL(_TELL).format(**tell)
 
-    def _locked(self, key: sql.Literal, mode: str, roles: Collection[int]) -> sql.Composed:
-        """Whether a session of one of these roles holds the lock of this key."""
+    def _locked(
+        self, high: sql.Literal, mode: str, roles: Collection[int], low: sql.Literal | None = None
+    ) -> sql.Composed:
+        """Whether a session of one of these roles holds a lock of this key; ``low`` may be any."""
         oids = sql.Literal([str(role) for role in roles])
-        words = {"high": self._high, "key": key, "mode": sql.Literal(mode), "roles": oids}
+        key = sql.SQL("and l.objid = {}").format(low) if low else sql.SQL("")
+        words = {"high": high, "key": key, "mode": sql.Literal(mode), "roles": oids}
         return sql.SQL(_LOCKED).format(**words)
 
     def on_drop(self) -> str:

@@ -67,9 +67,9 @@ class Trial:
     def prepare(self, scenario: Scenario) -> None:
         """Make the database, as far as there is one before the start."""
         stage = self.stage
-        owner = stage.user
         if scenario.role == "superuser":
             stage.user, stage.password = stage.server.superuser, stage.server.password
+        owner = stage.user
         if scenario.role == "admin":
             stage.environ["ENTRYPOINT_ADMIN_URL"] = stage.server.url()
         if scenario.before is None:
