@@ -48,14 +48,14 @@ where datname = current_database()
 """  # noqa: S608  the query above
 """Who has the lock here."""
 
-# A start's role owns the database or something in it, or is about to, as a member of its owner.
+# A start's role owns the database or tables in it, or is about to, as a member of its owner. Large
+# objects, temporary tables and default privileges are anybody's to make.
 _STRANGER: Final = """
 select r.rolname from pg_stat_get_activity(%s) a join pg_roles r on r.oid = a.usesysid
 join pg_database d on datname = current_database()
 where not rolsuper and rolname not in (current_user, session_user)
   and not pg_has_role(r.oid, datdba, 'member') and not exists (
-    select from pg_shdepend s where s.dbid = d.oid and s.deptype = 'o'
-      and s.refclassid = 'pg_authid'::regclass and s.refobjid = r.oid)
+    select from pg_class c where relowner = r.oid and relpersistence <> 't')
 """
 
 # Neither a timeout of the server nor a client that vanished may decide how long the lock lives.

@@ -39,6 +39,22 @@ def test_a_superuser_ends_a_stranger_who_holds_it(world: World) -> None:
             held.check()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        "select lo_create(0)",
+        "alter default privileges grant select on tables to public",
+        "create temporary table his ()",
+    ],
+)
+def test_what_everybody_can_make_is_nothing(world: World, make: str) -> None:
+    """A stranger is one although he owns what any role with CONNECT can make."""
+    with closing(world.connect(world.mallory)) as mallory:
+        mallory.execute(make.encode())
+        mallory.execute(HOLD)
+        acquire(world)
+
+
 def test_a_plain_role_says_who_holds_it(world: World, service: Role) -> None:
     """Exit 6 names the stranger's role, and its remedy, when it is done, frees the lock."""
     with closing(world.connect(world.mallory)) as mallory:
