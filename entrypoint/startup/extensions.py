@@ -1,5 +1,6 @@
 """Step 3, where the database is there: the extensions that the service asks for."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,9 +10,6 @@ from ..errors import RefusedError
 from ..postgres.session import Session, translated
 
 _NO_PRIVILEGE: Final = "42501"
-
-_SCRATCH: Final = "entrypoint_extension"
-"""A schema that nobody but its transaction ever sees."""
 
 _CONTROL: Final = """
 select v.schema, v.relocatable,
@@ -98,7 +96,8 @@ def _create(session: Session, name: str, where: str) -> None:
         aside = movable and not fixed
         _refuse_lesser(session, name, spaces if aside else [fixed or where, *spaces])
         if aside:
-            scratch = sql.Identifier(_SCRATCH)
+            # Nobody but this transaction ever sees it, and nobody can have taken its name.
+            scratch = sql.Identifier(f"entrypoint_{secrets.token_hex(8)}")
             connection.execute(sql.SQL("create schema {}").format(scratch))
             connection.execute(sql.SQL("{} schema {}").format(create, scratch))
             move = sql.SQL("alter extension {} set schema {}")

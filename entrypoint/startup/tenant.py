@@ -35,7 +35,7 @@ _PASSING: Final = ("40", "55")
 _MIGHTY: Final = """
 select rolsuper or exists (
   select from pg_roles r where r.rolname in ('pg_execute_server_program', 'pg_read_server_files',
-    'pg_write_server_files') and pg_has_role(session_user, r.oid, 'member'))
+    'pg_signal_backend', 'pg_write_server_files') and pg_has_role(session_user, r.oid, 'member'))
 from pg_roles where rolname = session_user
 """
 
@@ -44,6 +44,10 @@ _NO_PRIVILEGE: Final = "42501"
 _CORRECT: Final = "Correct seed.tenant_lookup, or set SEED_TENANT_ID."
 
 _INDEX = re.compile(r"[0-9]{1,9}")
+
+
+class _TooMightyError(RefusedError):
+    """The role could do harm by whatever the query calls."""
 
 
 class _NotYetError(Exception):
@@ -176,10 +180,10 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: flo
     except UnreachableError as error:
         passed = f"no answer to the query within {timeout_s:.2g} s"
         raise _NotYetError(passed if limit.passed else error.message) from None
+    except _TooMightyError:
+        raise
     except RefusedError as error:
         code = str(error.fields.get("sqlstate", ""))
-        if not code:  # our own refusal
-            raise
         if code in _NOT_YET or code[:2] in _PASSING:
             raise _NotYetError(error.message) from None
         if code == _NO_PRIVILEGE:
@@ -222,9 +226,9 @@ def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...
 def _refuse_mighty(session: Session) -> None:
     row = session.connection.execute(_MIGHTY).fetchone()
     if row is None or row[0]:
-        raise RefusedError(
+        raise _TooMightyError(
             f"the role {session.connection.info.user!r} is a superuser or may use the server's "
-            "files and programs, so it does not run a query over another service's objects",
+            "files and programs or end sessions, so it runs no query over others' objects",
             remedy=f"Set {LOOKUP_URL} to a role that may only CONNECT to {session.database!r} and "
             "SELECT what the query reads.",
         )
