@@ -65,11 +65,10 @@ where usename = %s
 """
 
 _USED_IN: Final = """
-select datname::text, bool_or(deptype = 'o') from pg_catalog.pg_shdepend d
+select distinct datname::text from pg_catalog.pg_shdepend d
 join pg_catalog.pg_database b on b.oid = d.dbid and datallowconn
 where refclassid = 'pg_catalog.pg_authid'::regclass
   and refobjid in (select oid from pg_catalog.pg_roles where rolname = any (%s))
-group by datname
 """
 
 # Statements of ours fire no event trigger, where the role may say so.
@@ -352,8 +351,9 @@ def lock_out(admin: Session, name: str) -> None:
 def remove(server: Server, names: Sequence[str]) -> None:
     """Remove roles of a transfer's with what they were given, whoever is connected as them.
 
-    An incoming database of theirs goes with them, and what somebody made elsewhere who logged in as
-    one of them. Raises `RefusedError`.
+    What they own goes with them, in whichever database somebody made it who logged in as one of
+    them. No database goes: that of a killed transfer is dropped by the next one to the same target.
+    Raises `RefusedError`.
     """
     with closing(server.open()) as admin, ExitStack() as stack:
         # What a crash of the server brings back, the next transfer removes.
@@ -362,11 +362,8 @@ def remove(server: Server, names: Sequence[str]) -> None:
             lock_out(admin, name)
         roles = sql.SQL(", ").join(map(sql.Identifier, names))
         with translated("removing roles", remedy=f"Run DROP ROLE {', '.join(names)}."):
-            for database, owned in admin.connection.execute(_USED_IN, [list(names)]).fetchall():
-                if owned and database.endswith("__incoming"):
-                    drop = sql.SQL("drop database if exists {} with (force)")
-                    admin.connection.execute(drop.format(sql.Identifier(database)))
-                elif database != admin.database:
+            for (database,) in admin.connection.execute(_USED_IN, [list(names)]).fetchall():
+                if database != admin.database:
                     revoke_all(stack.enter_context(closing(server.session(database))), *names)
             drop = sql.SQL("{}; drop owned by {}; drop role {}")
             admin.connection.execute(drop.format(sql.SQL(QUIET), roles, roles))
