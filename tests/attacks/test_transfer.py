@@ -313,6 +313,22 @@ def test_a_dry_run_evaluates_as_nobody(world: World) -> None:
     assert log.check() >= {"check", "index", "generated"}
 
 
+@pytest.mark.parametrize("words", [("--dry-run", "--json"), ("--yes",)])
+def test_a_role_that_the_database_sets(world: World, words: tuple[str, ...]) -> None:
+    """A superuser whose sessions the source's owner gives a role does not evaluate as himself."""
+    fill(world)
+    log = Log(world)
+    with world.server.connect("template1") as connection:
+        connection.execute("alter role mallory createdb")
+        connection.execute("grant create on database postgres to mallory")
+        connection.execute("alter database postgres set role = mallory")
+        answer = world.transfer(*words)
+        connection.execute("alter database postgres reset role")
+        connection.execute("alter role mallory nocreatedb")
+    assert answer.code == 0, answer.err
+    assert log.check() >= {"check", "index", "generated"}
+
+
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server on which superusers do what a transfer does not."""
