@@ -46,7 +46,7 @@ _CORRECT: Final = "Correct seed.tenant_lookup, or set SEED_TENANT_ID."
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
-class _TooMightyError(RefusedError):
+class _TooMightyError(Exception):
     """The role could do harm by whatever the query calls."""
 
 
@@ -181,7 +181,12 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: flo
         passed = f"no answer to the query within {timeout_s:.2g} s"
         raise _NotYetError(passed if limit.passed else error.message) from None
     except _TooMightyError:
-        raise
+        raise RefusedError(
+            f"the role {conninfo.user!r} is a superuser or may use the server's files and programs "
+            "or end sessions, so it runs no query over others' objects",
+            remedy=f"Set {LOOKUP_URL} to a role that may only CONNECT to {conninfo.database!r} and "
+            "SELECT what the query reads.",
+        ) from None
     except RefusedError as error:
         code = str(error.fields.get("sqlstate", ""))
         if code in _NOT_YET or code[:2] in _PASSING:
@@ -226,12 +231,7 @@ def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...
 def _refuse_mighty(session: Session) -> None:
     row = session.connection.execute(_MIGHTY).fetchone()
     if row is None or row[0]:
-        raise _TooMightyError(
-            f"the role {session.connection.info.user!r} is a superuser or may use the server's "
-            "files and programs or end sessions, so it runs no query over others' objects",
-            remedy=f"Set {LOOKUP_URL} to a role that may only CONNECT to {session.database!r} and "
-            "SELECT what the query reads.",
-        )
+        raise _TooMightyError
 
 
 def _grant(conninfo: Conninfo) -> str:
