@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,18 +81,20 @@ const ask = (host) => new Promise((resolve) => {
     const dns = new Resolver(); // a new one each time: it keeps what it was told
     const addresses = await dns.resolve4('rpg-service').catch(() => []);
     const whose = () => Promise.all(addresses.map((a) => dns.reverse(a).then(([n]) => n, () => a)));
+    const at = Date.now();
     const before = await whose();
     const statuses = await Promise.all(addresses.map(ask));
     const after = await whose();
     const told = before.map((name, i) => [name, statuses[i], after[i]]);
-    console.log(JSON.stringify(Object.fromEntries(told.filter(([b, , a]) => b === a))));
+    console.log(JSON.stringify([at, Object.fromEntries(told.filter(([b, , a]) => b === a))]));
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 })();
 """
 """Asks every replica there is for its health, again and again: a line for each round.
 
-By name, since a new replica may get the address of one that left, even while that one is asked.
+By name, since a new replica may get the address of one that left, even while that one is asked. The
+engine may then still give it the old name: a round begins with when it was begun, to tell.
 """
 
 
@@ -220,6 +224,7 @@ def test_up_again_pushes_nothing(stack: Stack) -> None:
 def test_a_new_release_leaves_no_gap(stack: Stack, release_2: Path) -> None:
     """Replicas replaced one by one, with a schema change: no healthy one misses a request."""
     old = stack.containers("rpg-service")
+    told_to_go: dict[str, float] = {}
     stack.use(2, release_2)
     argv = ["--entrypoint", "node", "--no-healthcheck", "--network", stack.network]
     with running(stack.image("rpg-service"), "-e", CLIENT, options=argv) as client:
@@ -231,18 +236,22 @@ def test_a_new_release_leaves_no_gap(stack: Stack, release_2: Path) -> None:
             [coming] = [c for c in stack.containers("rpg-service") if c.name not in before]
             healthy(coming)
             seen(client)
+            told_to_go[leaving.inspect()["Name"].removeprefix("/")] = time.time() * 1000
             docker("stop", "--time", "60", leaving.name)
             assert leaving.inspect()["State"]["ExitCode"] == 0
             docker("rm", "--volumes", leaving.name)
         seen(client)
-        rounds = [json.loads(line) for line in client.output()[0].splitlines()]
+        times, rounds = zip(*map(json.loads, client.output()[0].splitlines()), strict=True)
 
     assert {len(each) for each in rounds} >= {3, 4}
     assert min(list(each.values()).count(200) for each in rounds) >= 3
     replicas = {name for each in rounds for name, status in each.items() if status == 200}
     assert len(replicas) == 6
+    assert told_to_go.keys() < {name.split(".")[0] for name in replicas}
     for name in replicas:
-        statuses = [each[name] for each in rounds if name in each]
+        end = told_to_go.get(name.split(".")[0], math.inf)
+        of_its_time = [each for at, each in zip(times, rounds, strict=True) if at < end]
+        statuses = [each[name] for each in of_its_time if name in each]
         first, last = statuses.index(200), len(statuses) - statuses[::-1].index(200)
         assert set(statuses[first:last]) == {200}, name
     assert pushes(stack, "rpg-service") == 1
