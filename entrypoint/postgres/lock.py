@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import psycopg
+from psycopg import sql
 
 from .. import log, phase
 from ..backoff import Reminder
@@ -144,10 +145,9 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
                 holder["holder_role"] = stranger
                 if _ended(session, holder["holder_pid"]):
                     log.event("warning", "lock.holder_ended", **holder)
-                    continue
             phase.detail(f"lock held by {_who(holder)}", held_s)
             if waited_s >= timeout_s:
-                raise _busy(holder, timeout_s)  # noqa: TRY301  the session is closed below
+                raise _busy(holder, session.database, timeout_s)  # noqa: TRY301  the session is closed below
             if reminder.due(time.monotonic()):
                 log.event(
                     "info", "lock.contended", waited_s=waited_s, timeout_s=timeout_s, **holder
@@ -208,7 +208,6 @@ def _ended(session: Session, pid: int) -> bool:
         session.connection.execute("select pg_catalog.pg_terminate_backend(%s)", [pid])
     except psycopg.Error:
         return False
-    time.sleep(POLL_S[0])  # until it is gone
     return True
 
 
@@ -218,13 +217,18 @@ def _who(holder: dict[str, Any]) -> str:
     return name.removeprefix("entrypoint/")
 
 
-def _busy(holder: dict[str, Any], timeout_s: float) -> LockError:
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string()
+
+
+def _busy(holder: dict[str, Any], database: str, timeout_s: float) -> LockError:
     if stranger := holder.get("holder_role"):
+        end = f"SELECT pg_terminate_backend({holder['holder_pid']})"
+        close = f"REVOKE CONNECT ON DATABASE {_quoted(database)} FROM {_quoted(stranger)}, PUBLIC"
         return LockError(
             f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}; its role "
             f"{stranger!r} has nothing in this database, so it is no start of a service",
-            remedy=f"As a superuser, run SELECT pg_terminate_backend({holder['holder_pid']}), and "  # noqa: S608  for people
-            "REVOKE CONNECT ON DATABASE ... FROM that role and from PUBLIC.",
+            remedy=f"As a superuser, run {end}, and {close}.",
             **holder,
         )
     return LockError(

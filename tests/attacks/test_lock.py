@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from entrypoint.errors import LockError
 from entrypoint.postgres import lock
 from tests.attacks.conftest import as_program
 from tests.conftest import Role
+from tests.support.program import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +42,32 @@ def test_a_superuser_ends_a_stranger_who_holds_it(world: World) -> None:
             held.check()
 
 
+def test_a_stranger_who_comes_back_at_once(world: World) -> None:
+    """However often his sessions are ended, the next one has the lock: the wait is bounded."""
+    stop = threading.Event()
+
+    def hold() -> None:
+        while not stop.is_set():
+            with suppress(psycopg.Error), closing(world.connect(world.mallory)) as mallory:
+                mallory.execute(HOLD)
+                mallory.execute("select pg_sleep(60)")
+
+    threads = [threading.Thread(target=hold) for _ in range(4)]
+    for each in threads:
+        each.start()
+    try:
+        held = f"select count(*) from pg_locks where objid = {lock.KEY & 0xFFFFFFFF}"  # noqa: S608
+        until(lambda: world.sql(held) == [(4,)], "all of them hold it or wait for it")
+        with pytest.raises(LockError, match="has nothing in this database"):
+            acquire(world)
+    finally:
+        stop.set()
+        mine = f"usename = '{world.mallory.name}'"
+        world.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {mine}")  # noqa: S608
+        for each in threads:
+            each.join()
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -64,9 +93,12 @@ def test_a_plain_role_says_who_holds_it(world: World, service: Role) -> None:
         error = caught.value
         assert f"its role '{world.mallory.name}' has nothing in this database" in error.message
 
-        statement, _, _ = error.remedy.removeprefix("As a superuser, run ").partition(",")
-        assert world.sql(statement) == [(True,)]
+        end, _, revoke = error.remedy.removeprefix("As a superuser, run ").partition(", and ")
+        assert world.sql(end) == [(True,)]
+        world.sql(revoke.removesuffix("."))
         acquire(world, service)
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            world.connect(world.mallory)
 
 
 def acquire(world: World, role: Role | None = None) -> None:
