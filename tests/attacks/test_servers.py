@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ASK = """
-import json, resource, sys
+import json, re, sys
 from entrypoint import web
 try:
     answer = web.ask(sys.argv[1], 2)
     said = f"{answer.status} {answer.reason} {len(answer.body)}"
 except web.Unanswered as failure:
     said = failure.text
-print(json.dumps([said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024]))
+peak_kb = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
+print(json.dumps([said, int(peak_kb) // 1024]))
 """
 
 NAIVE = """
