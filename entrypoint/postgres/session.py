@@ -123,6 +123,13 @@ def open_session(
     except psycopg.Error:
         # Its text may quote the conninfo, so it goes no further.
         raise ConnectError(_diagnose_each(params, timeout_s)) from None
+    except BaseException as error:
+        # A signal: its traceback would keep the half-made connection open, and as long as somebody
+        # logs in the server drops no database, which is what we may be about to do.
+        from traceback import clear_frames
+
+        clear_frames(error.__traceback__)
+        raise
     # Whoever let us in need not answer: a fake server could talk for ever.
     limit = aside.Limit(connection.fileno(), timeout_s)
     try:
