@@ -1,10 +1,13 @@
 """Children: started in a group of their own, read line by line, ended with all they started.
 
+Also when this process is killed: a watchdog, forked before the child, ends it then.
+
 The only user of subprocess. A child runs somebody's dependencies as our user, so it finds nothing
 of ours in /proc: neither the environment nor the memory nor the descriptors of this process.
 """
 
 import ctypes
+import gc
 import os
 import selectors
 import signal
@@ -100,9 +103,10 @@ def run(program: Program, told: Told, watches: Sequence[Watch]) -> Finished:
     Its stdin is /dev/null. SIGTERM to us, the timeout (seconds) and a lost watch end its whole
     process group; SIGTERM first and SIGKILL after `GRACE_S` seconds or at our second signal, but
     SIGKILL at once when a watch is lost, because somebody else may be at work by then. With the
-    group go those who left it. Raises what ``watch.check`` raises, `Terminated`, and OSError when
-    the program cannot be started. From the first call on, until exec, no process of our user can
-    read this one, and the kernel writes no core of it.
+    group go those who left it. SIGKILL to us ends them too, within a second. Raises what
+    ``watch.check`` raises, `Terminated`, and OSError when the program cannot be started. From the
+    first call on, until exec, no process of our user can read this one, and the kernel writes no
+    core of it.
     """
     _shield()
     ports: set[int] = set()
@@ -135,15 +139,21 @@ class _Child:
         self.timed_out = False
         self.ports: set[int] = set()
         self.pidfd: int | None = None
-        self.process = subprocess.Popen(  # noqa: S603  the image's own command
-            program.argv,
-            env=program.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            bufsize=0,
-        )
+        self.watchdog = _Watchdog(program.mark)
+        try:
+            self.process = subprocess.Popen(  # noqa: S603  the image's own command
+                program.argv,
+                env=program.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                bufsize=0,
+            )
+            self.watchdog.watch(self.process.pid)
+        except BaseException:
+            self.watchdog.dismiss()
+            raise
 
     def run(self) -> Finished:
         try:
@@ -258,11 +268,77 @@ class _Child:
         while processes.marked(self.mark) and time.monotonic() < deadline:
             self._signal_group(signal.SIGKILL)  # what it was just starting, too
             time.sleep(0.01)
+        self.watchdog.dismiss()
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
+
+
+class _Watchdog:
+    """A process that outlives this one for a moment, if this one is killed, and ends its child.
+
+    Nothing else can: SIGKILL leaves no last word, and the kernel's parent-death signal reaches one
+    process, neither what that started nor what left its group. It holds the end of a pipe that
+    closes with us. All else that it got by the fork it closes, or the server would take the lock
+    for held. Where there is no /proc, there is no watchdog. Raises OSError.
+    """
+
+    def __init__(self, mark: bytes) -> None:
+        self._pid = 0
+        if not processes.KNOWN:
+            return
+        reader, self._writer = os.pipe()
+        try:
+            self._pid = os.fork()
+        except OSError:
+            os.close(reader)
+            os.close(self._writer)
+            raise
+        if not self._pid:
+            try:
+                _watch(reader, mark)
+            finally:
+                os._exit(0)  # no handler, no buffer and no connection of this process is its own
+        os.close(reader)
+
+    def watch(self, group: int) -> None:
+        """Tell which process group is the child's."""
+        if self._pid:
+            os.write(self._writer, b"%d" % group)
+
+    def dismiss(self) -> None:
+        """End it; there is nothing left to watch. It leaves no zombie."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            os.close(self._writer)
+            self._pid = 0
+
+
+def _watch(reader: int, mark: bytes) -> None:
+    """What the watchdog does: wait until our pipe closes, then kill what is left of the child."""
+    gc.disable()  # what it would collect talks to the server as it goes
+    os.setsid()  # whoever signals our group means us
+    for signum in signals.ENDING:
+        signal.signal(signum, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    processes.close_all_but(reader)
+    group = os.read(reader, 16)
+    while os.read(reader, 16):
+        pass
+    deadline = time.monotonic() + DRAIN_S
+    while True:
+        if group:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(int(group), signal.SIGKILL)
+        for pid in processes.marked(mark):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:  # what it was just starting, too
+            return
+        time.sleep(0.01)
 
 
 @cache

@@ -8,6 +8,10 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+KNOWN: Final = Path("/proc/self/fd").exists()
+"""Whether the kernel lists processes and their descriptors."""
 
 
 def of_group(group: int) -> set[int]:
@@ -28,6 +32,14 @@ def marked(mark: bytes) -> set[int]:
             if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.add(pid)
     return found
+
+
+def close_all_but(kept: int) -> None:
+    """Close every descriptor of this process but one. Raises OSError where there is no /proc."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not paths
+        if int(name) != kept:
+            with suppress(OSError):  # the one by which they were listed
+                os.close(int(name))
 
 
 def _pids() -> Iterator[int]:
