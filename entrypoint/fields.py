@@ -85,6 +85,11 @@ def _command(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _push(value: object) -> tuple[str, ...]:
+    """A command, or the file's empty list: somebody says that there is none."""
+    return () if value == [] else _command(value)
+
+
 def _pattern(value: object) -> re.Pattern[str]:
     """A regular expression that is looked for in every line."""
     try:
@@ -135,7 +140,7 @@ IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
     "database.isolate": _flag,
     "database.extensions": _names,
     "database.owner": text,
-    "push.command": _command,
+    "push.command": _push,
     "push.inputs": _names,
     "push.timeout": seconds,
     "push.lock_timeout": seconds,

@@ -20,6 +20,16 @@ from .sources import Sources
 DEFAULT_PUSH: Final = ("node", "push-db.js")
 """The push where no file and no variable names one, if the second word is a file."""
 
+MAX_LISTED: Final = 10
+"""Services of a registry that a remedy names."""
+
+
+class Incomplete(NamedTuple):
+    """Something that nobody said, so that less is done or checked than somebody may think."""
+
+    reason: str
+    remedy: str
+
 
 class Settings(NamedTuple):
     """What one start was told. Neither conninfos nor environments show a secret in their repr."""
@@ -67,6 +77,8 @@ class Settings(NamedTuple):
     push_environment: Environment
     """The same, with the direct URL in the database's variable."""
 
+    incomplete: tuple[Incomplete, ...] = ()
+
     @property
     def idle(self) -> bool:
         """Whether there is no work at all, whatever the ledger says."""
@@ -101,8 +113,13 @@ class _Reading:
         self.sources = sources
         self.environ = sources.environ
         self.problems = sources.problems
+        self.misread = bool(self.problems)
+        """Whether something that is missing may be in what could not be read."""
         self.corrected = sources.corrected
         self.registry: Mapping[str, services.Service] = {}
+        self.incomplete: list[Incomplete] = []
+        self.remedies: list[str] = []
+        """What to do about problems that no connection string mends."""
 
     def settings(self) -> Settings:
         get, options = self.sources.get, self.sources.from_environment
@@ -119,7 +136,8 @@ class _Reading:
         lookup_server = self.sources.conninfo(LOOKUP_URL, lookup_url, needs_database=False)
         wait_timeout_s: float = options.get("ENTRYPOINT_WAIT_TIMEOUT", 300.0)
         asked = endpoints.read(self.sources, wait_timeout_s)
-        push, seed = self._push(), self._seed(row, asked.lookup, skipped="seed" in skip)
+        push = self._push(name, skipped="push" in skip)
+        seed = self._seed(row, asked.lookup, skipped="seed" in skip)
         if self.problems:
             raise self._error()
         environment = self._service_environment(variable, url)
@@ -153,6 +171,7 @@ class _Reading:
             force=options.get("ENTRYPOINT_FORCE", frozenset()),
             service_environment=environment,
             push_environment=environment.changed(added=direct_added),
+            incomplete=tuple(self.incomplete),
         )
 
     def _service(self) -> tuple[str | None, services.Service | None]:
@@ -170,7 +189,22 @@ class _Reading:
             self.problems.append(
                 f"the service {shortened(name)} is not in the registry; the nearest is {close}"
             )
+        elif name and name not in self.registry:
+            self._unregistered(name, path)
         return name, self.registry.get(name or "")
+
+    def _unregistered(self, name: str, path: str | None) -> None:
+        which = f"the registry {shortened(path)}" if path else "the registry"
+        there = ", ".join([*self.registry][:MAX_LISTED])
+        more = " and more" if len(self.registry) > MAX_LISTED else ""
+        self.incomplete.append(
+            Incomplete(
+                f"the service {shortened(name)} is not in {which}: its database and its tables "
+                "are not checked",
+                "Name it as the registry does, or give it a row in a registry of your own "
+                f"(ENTRYPOINT_SERVICES). There are: {there or 'none'}{more}.",
+            )
+        )
 
     def _database_url(self, *, required: bool) -> tuple[str, str]:
         names: tuple[str, ...] = self.sources.from_file.get("database_url", ("DATABASE_URL",))
@@ -203,11 +237,16 @@ class _Reading:
         name = named or (admin.database if admin else "")
         return (name,) if name else ("postgres", "defaultdb")
 
-    def _push(self) -> Push:
+    def _push(self, service: str | None, *, skipped: bool) -> Push:
         get = self.sources.get
-        default = DEFAULT_PUSH if (self.sources.directory / DEFAULT_PUSH[1]).is_file() else ()
+        command: tuple[str, ...] | None = get("push.command", default=None)
+        if command is None:
+            there = (self.sources.directory / DEFAULT_PUSH[1]).is_file()
+            command = DEFAULT_PUSH if there else ()
+            if not (there or skipped or self.misread):
+                self._no_push(service)
         return Push(
-            command=get("push.command", default=default),
+            command=command,
             inputs=get("push.inputs", default=()),
             timeout_s=get("push.timeout", default=600.0),
             lock_timeout_s=get("push.lock_timeout", default=30.0),
@@ -217,6 +256,21 @@ class _Reading:
             success=get("push.success", default=None),
             failure=get("push.failure", default=None),
         )
+
+    def _no_push(self, service: str | None) -> None:
+        """A file that the image lacks looks like a service that has no push."""
+        file, absent = self.sources.file, self.sources.absent
+        where = f"no {file} in {self.sources.directory.resolve()} and " if absent else ""
+        copy = f"Add COPY {file} ./ and what the push needs to the image's last stage"
+        name = copy if absent else "Name the push in push.command"
+        skip = " or set ENTRYPOINT_SKIP=push" if absent else ""
+        remedy = f"{name}; if there is nothing to push, write push.command = [] in {file}{skip}"
+        if service:
+            self.problems.append(f"{where}no push.command for the service {shortened(service)}")
+            self.remedies.append(remedy)
+        else:
+            reason = f"{where}no push.command: the database is created and nothing is pushed"
+            self.incomplete.append(Incomplete(reason, f"{remedy}."))
 
     def _seed(
         self, registered: services.Service | None, lookup: Lookup | None, *, skipped: bool
@@ -232,6 +286,14 @@ class _Reading:
             self.problems.append(
                 "SEED_TENANT_ID is not set, and seed.command needs {tenant_id} "
                 'with seed.when = "always"'
+            )
+        if tenant and not command and when != "never" and not skipped:
+            self.incomplete.append(
+                Incomplete(
+                    "SEED_TENANT_ID is set and there is no seed.command: no tenant is seeded",
+                    'Name the seed in seed.command, write seed.when = "never", or unset '
+                    "SEED_TENANT_ID.",
+                )
             )
         return Seed(
             command=command,
@@ -252,7 +314,9 @@ class _Reading:
         return self.environ.changed(without=[*ours, f"{variable}_FILE"], added={variable: url})
 
     def _error(self) -> SettingsError:
-        remedy = "Correct the settings that are listed"
+        remedies = [*self.remedies]
         if shown := [f"{name} to {url}" for name, url in self.corrected.items()]:
-            remedy = f"Set {' and '.join(shown)} (the password is masked here)"
+            remedies.insert(0, f"Set {' and '.join(shown)} (the password is masked here)")
+        remedy = "; ".join(remedies) or "Correct the settings that are listed"
+        remedy += "," if self.remedies else ""
         return SettingsError(self.problems, remedy=f"{remedy} and start again.")

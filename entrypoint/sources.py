@@ -37,6 +37,8 @@ class Sources:
         self.from_environment: dict[str, Any] = {}
         self.from_file: dict[str, Any] = {}
         self.file = DEFAULT_FILE
+        self.absent = False
+        """Whether no file is named, and none is there."""
         self.gates: object = []
         """What the file says of gates, as it stands there."""
         self._read_environment()
@@ -62,7 +64,8 @@ class Sources:
         except OSError as error:
             # A link that leads nowhere was to lead somewhere.
             absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
-            if named or not absent:
+            self.absent = absent and not named
+            if not self.absent:
                 self.problems.append(f"{name} cannot be read ({error.strerror})")
             return
         table = self._toml(data, name)

@@ -107,6 +107,8 @@ def _load(environ: Environment) -> Plan:
         database_url=config.database.safe() if config.database else None,
         budget_s=budget.longest_s(config),
     )
+    for reason, remedy in config.incomplete:
+        log.event("warning", "settings.incomplete", reason=reason, remedy=remedy)
     if config.health_problem:
         log.event(
             "warning",

@@ -106,7 +106,7 @@ def test_tls_to_a_real_server(image: str, network: str) -> None:
         "--env",
         "DATABASE_URL=postgresql://postgres:secret@database/demo",
     ]
-    options += ["--env", "SERVICE_NAME=demo"]
+    options += ["--env", "SERVICE_NAME=demo", "--env", "ENTRYPOINT_SKIP=push"]
     once(image, "true", options=options)  # waits for the server
 
     told = json.loads(python(image, TLS, "--network", network))
@@ -124,6 +124,7 @@ def test_no_library_of_the_service_is_taken_for_ours(
         (tmp_path / file.name).write_text("not a library\n")
     options = ["--volume", f"{tmp_path}:/foreign:ro", "--env", "LD_LIBRARY_PATH=/foreign"]
     options += ["--network", network, "--env", "SERVICE_NAME=foreign"]
+    options += ["--env", "ENTRYPOINT_SKIP=push"]
     options += ["--env", "DATABASE_URL=postgresql://postgres:secret@database/foreign"]
 
     loaded = json.loads(python(service_images[base], LOADED, *options))

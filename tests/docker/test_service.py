@@ -38,6 +38,7 @@ def options(server: Endpoint, database: str, role: RoleFactory) -> list[str]:
     return [
         *("--network", "host", "--hostname", "here", "--workdir", "/usr/local"),
         *("--env", f"DATABASE_URL={url}", "--env", "SERVICE_NAME=demo", "--env", "EMPTY="),
+        *("--env", "ENTRYPOINT_SKIP=push"),  # it has none
         *("--env", "PYTHONPATH=/nowhere", "--env", "LD_LIBRARY_PATH=/nowhere"),
         *("--env", "PGHOST=elsewhere", "--env", "PORT=4003"),
     ]
@@ -89,7 +90,7 @@ def test_docker_stop_reaches_the_service(image: str, options: list[str]) -> None
 def test_docker_stop_ends_a_start_that_waits(image: str) -> None:
     """While the server is awaited SIGTERM ends us, though we are PID 1, with 143 and no kill."""
     options = ["--env", "DATABASE_URL=postgresql://u:p@192.0.2.1:5432/d?connect_timeout=60"]
-    options += ["--env", "SERVICE_NAME=demo"]
+    options += ["--env", "SERVICE_NAME=demo", "--env", "ENTRYPOINT_SKIP=push"]
     with running(image, "true", options=options) as container:
         container.until("wait.started")
         docker("stop", "--time", "30", container.name)

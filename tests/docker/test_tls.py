@@ -46,6 +46,8 @@ def start(network: str, image: str, query: str, *options: str) -> tuple[int, str
         f"DATABASE_URL={url}",
         "--env",
         "ENTRYPOINT_SERVICE=tls",
+        "--env",
+        "ENTRYPOINT_SKIP=push",
     ]
     words += ["--env", "ENTRYPOINT_WAIT_TIMEOUT=20", *options]
     done = once(image, "true", options=words, check=False)

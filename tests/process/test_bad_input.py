@@ -89,7 +89,7 @@ FILES = {
     "wrong section": (b"push = 3\n", "push"),
     "unknown key": (b"[push]\ncomand = ['x']\n", "push.command"),
     "unknown section": (b"[pushes]\ncommand = ['x']\n", "pushes"),
-    "command as text": (b"[push]\ncommand = []\n", "push.command"),
+    "command as text": (b"[push]\ncommand = ''\n", "push.command"),
 }
 
 

@@ -117,7 +117,7 @@ def test_a_new_extension_is_not_skipped(proved: Stage) -> None:
 
 def test_without_push_and_seed_there_is_no_lock(stage: Stage) -> None:
     """A service that only needs its database gets it, and nothing else is done."""
-    (stage.directory / "entrypoint.toml").write_text("service = 'demo'\n")
+    (stage.directory / "entrypoint.toml").write_text("service = 'demo'\n[push]\ncommand = []\n")
     environ = {"PATH": os.environ["PATH"], "DATABASE_URL": stage.url}
     first = Program.start("run", "--", "true", environ=environ, directory=stage.directory)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 
-from tests.support.program import python
+from tests.support.program import Program, python
 from tests.support.stage import TENANT, Stage, service
 
 
@@ -16,6 +17,7 @@ def test_first_start_on_an_empty_server(stage: Stage) -> None:
     assert [name for name in program.names() if not name.endswith(".output")] == [
         "settings.started",
         "entrypoint.started",
+        "settings.incomplete",
         "settings.finished",
         "wait.started",
         "wait.finished",
@@ -152,3 +154,45 @@ def test_extensions_are_there_before_the_push(stage: Stage) -> None:
     stage.push = python("push")
     again.wait()
     assert "extensions.started" not in again.names()
+
+
+def bare(stage: Stage, **environ: str) -> Program:
+    """A start in an image whose last stage has no settings file."""
+    given = {"PATH": os.environ["PATH"], "DATABASE_URL": stage.url, **environ}
+    program = Program.start("run", "--", "true", environ=given, directory=stage.directory)
+    stage.started.append(program)
+    return program
+
+
+def test_an_image_that_lacks_its_settings_is_told(stage: Stage) -> None:
+    """The database is created and nothing pushed or seeded, as two warnings of each start say."""
+    for _ in range(2):
+        program = bare(stage, SEED_TENANT_ID=TENANT)
+
+        assert program.wait() == 0, program.output
+        push, seed = program.all("settings.incomplete")
+        assert push["reason"].startswith(f"no entrypoint.toml in {stage.directory} and no push")
+        assert "COPY entrypoint.toml ./" in push["remedy"]
+        assert seed["reason"].startswith("SEED_TENANT_ID is set and there is no seed.command")
+        assert {push["level"], seed["level"]} == {"warning"}
+
+
+def test_a_named_service_does_not_start_without_its_settings(stage: Stage) -> None:
+    """Exit 3 before any connection; each way out that the remedy names leads to a start."""
+    refused = bare(stage, SERVICE_NAME="billing")
+    assert refused.wait() == 3
+    failure = refused.one("settings.failed")
+    assert "no push.command for the service 'billing'" in failure["error"]
+    assert "wait.started" not in refused.names()
+    assert "ENTRYPOINT_SKIP=push" in failure["remedy"]
+    assert "push.command = []" in failure["remedy"]
+
+    skipped = bare(stage, SERVICE_NAME="billing", ENTRYPOINT_SKIP="push")
+    (stage.directory / "entrypoint.toml").write_text("push.command = []\n")
+    said = bare(stage, SERVICE_NAME="billing")
+
+    for program, reason in ((skipped, "ENTRYPOINT_SKIP"), (said, "no push.command")):
+        assert program.wait() == 0, program.output
+        assert program.one("push.skipped")["reason"] == reason
+        [unregistered] = program.all("settings.incomplete")
+        assert "'billing' is not in the registry" in unregistered["reason"]

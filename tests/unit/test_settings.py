@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 URL = "postgresql://u:pw@db/app"
 TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"
 FINANCE = "gaqno-finance-service"
+NO_PUSH = "[push]\ncommand = []\n"
 
 
 def environment(variables: Mapping[str, str | bytes]) -> Environment:
@@ -31,7 +32,13 @@ def environment(variables: Mapping[str, str | bytes]) -> Environment:
 
 
 def load(folder: Path, toml: str | bytes | None = None, /, **variables: str | bytes) -> Settings:
-    """Read these variables, with a DATABASE_URL unless they have one, and this file."""
+    """Read these variables, with a DATABASE_URL unless they have one, and this file.
+
+    A service that is named has no push, where no file is given and none is there.
+    """
+    named = {"SERVICE_NAME", "ENTRYPOINT_SERVICE"} & {*variables}
+    if named and toml is None and not (folder / "entrypoint.toml").exists():
+        toml = NO_PUSH
     if toml is not None:
         (folder / "entrypoint.toml").write_bytes(os.fsencode(toml))
     if not any("DATABASE_URL" in name for name in variables):
@@ -85,6 +92,7 @@ def test_defaults(tmp_path: Path) -> None:
         force=frozenset(),
         service_environment=environment({"DATABASE_URL": URL}),
         push_environment=environment({"DATABASE_URL": URL}),
+        incomplete=load(tmp_path).incomplete,
     )
     database = load(tmp_path).database
     assert database is not None
@@ -274,7 +282,7 @@ def test_variables(tmp_path: Path, variables: dict[str, str], expected: dict[str
 
 def test_service_s_name(tmp_path: Path) -> None:
     """ENTRYPOINT_SERVICE goes before the file, and the file before SERVICE_NAME."""
-    toml = 'service = "in-file"'
+    toml = f'service = "in-file"\n{NO_PUSH}'
     assert load(tmp_path, toml, SERVICE_NAME="orders").service == "in-file"
     assert load(tmp_path, toml, ENTRYPOINT_SERVICE="orders").service == "orders"
 
@@ -330,7 +338,8 @@ def test_log_settings(variables: dict[str, str], expected: tuple[str | None, str
 def test_seed_when(tmp_path: Path, row: str | None, toml: str, when: str) -> None:
     """The file decides when to seed, else the registry, else the tenant."""
     url = f"postgres://u:pw@db/{services.load()[row].database}" if row else URL
-    assert load(tmp_path, toml, DATABASE_URL=url, SERVICE_NAME=row or "").seed.when == when
+    found = load(tmp_path, NO_PUSH + toml, DATABASE_URL=url, SERVICE_NAME=row or "")
+    assert found.seed.when == when
 
 
 SEED = "[seed]\ncommand = ['node', 'seed.js', '--tenant={tenant_id}', '{tenant_id}']\n"
@@ -564,6 +573,125 @@ def test_misspelt_service(tmp_path: Path) -> None:
     assert load(tmp_path, SERVICE_NAME="gaqno-hr-service").registered is None
 
 
+# --- what nobody said
+
+
+def reasons(found: Settings) -> list[str]:
+    """Why less is done or checked than somebody may think; each with what to do about it."""
+    assert all(each.remedy.endswith(".") for each in found.incomplete)
+    return [each.reason for each in found.incomplete]
+
+
+def test_no_file_and_no_push(tmp_path: Path) -> None:
+    """An image whose last stage lacks the file is told so, with the line that it lacks."""
+    found = load(tmp_path)
+
+    [reason] = reasons(found)
+    assert reason == (
+        f"no entrypoint.toml in {tmp_path} and no push.command: "
+        "the database is created and nothing is pushed"
+    )
+    assert "COPY entrypoint.toml ./" in found.incomplete[0].remedy
+
+
+def test_no_push_in_the_file(tmp_path: Path) -> None:
+    """A file that names neither a service nor a push is said to push nothing."""
+    assert reasons(load(tmp_path, "")) == [
+        "no push.command: the database is created and nothing is pushed"
+    ]
+
+
+def test_an_absent_push_is_said(tmp_path: Path) -> None:
+    """An empty list, a skipped push, a push and the default one are none of them missing."""
+    assert reasons(load(tmp_path, ENTRYPOINT_SKIP="push")) == []
+    assert reasons(load(tmp_path, ENTRYPOINT_PUSH_COMMAND="true")) == []
+    assert reasons(load(tmp_path, NO_PUSH)) == []
+    (tmp_path / "entrypoint.toml").unlink()
+    (tmp_path / "push-db.js").touch()
+    assert reasons(load(tmp_path)) == []
+
+
+@pytest.mark.parametrize("variable", ["SERVICE_NAME", "ENTRYPOINT_SERVICE"])
+def test_a_service_without_a_push_is_refused(tmp_path: Path, variable: str) -> None:
+    """A service that somebody named has tables; both ways out are told."""
+    with pytest.raises(SettingsError) as caught:
+        settings.load(environment({"DATABASE_URL": URL, variable: "orders"}), tmp_path)
+
+    assert caught.value.problems == [
+        f"no entrypoint.toml in {tmp_path} and no push.command for the service 'orders'"
+    ]
+    assert caught.value.remedy == (
+        "Add COPY entrypoint.toml ./ and what the push needs to the image's last stage; "
+        "if there is nothing to push, write push.command = [] in entrypoint.toml or set "
+        "ENTRYPOINT_SKIP=push, and start again."
+    )
+
+
+def test_a_service_whose_file_has_no_push_is_refused(tmp_path: Path) -> None:
+    """The file that names the service must say what its push is, or that there is none."""
+    error = refused(tmp_path, "service = 'orders'")
+
+    assert error.problems == ["no push.command for the service 'orders'"]
+    assert error.remedy == (
+        "Name the push in push.command; if there is nothing to push, write push.command = [] in "
+        "entrypoint.toml, and start again."
+    )
+    (tmp_path / "push-db.js").touch()
+    assert load(tmp_path, "service = 'orders'").push.command == ("node", "push-db.js")
+
+
+@pytest.mark.parametrize("toml", ["service = ", "service = 'a'\n[push]\ncommand = 1"])
+def test_what_could_not_be_read_is_not_missing(tmp_path: Path, toml: str) -> None:
+    """A file with an error in it gets that error, and no second one about what it may have."""
+    assert "no push.command" not in refusal(tmp_path, toml, SERVICE_NAME="orders")
+
+
+def test_a_variable_overrides_an_empty_push(tmp_path: Path) -> None:
+    """What the file has no push for may still be pushed once."""
+    found = load(tmp_path, NO_PUSH, ENTRYPOINT_PUSH_COMMAND="./push.sh")
+    assert found.push.command == ("./push.sh",)
+
+
+def test_a_tenant_without_a_seed(tmp_path: Path) -> None:
+    """SEED_TENANT_ID that nothing reads is told, unless the seed is said not to run."""
+    assert reasons(load(tmp_path, NO_PUSH, SEED_TENANT_ID=TENANT)) == [
+        "SEED_TENANT_ID is set and there is no seed.command: no tenant is seeded"
+    ]
+    never = f"{NO_PUSH}[seed]\nwhen = 'never'"
+    assert reasons(load(tmp_path, never, SEED_TENANT_ID=TENANT)) == []
+    assert reasons(load(tmp_path, NO_PUSH + SEED, SEED_TENANT_ID=TENANT)) == []
+    assert reasons(load(tmp_path, NO_PUSH, SEED_TENANT_ID=TENANT, ENTRYPOINT_SKIP="seed")) == []
+
+
+@pytest.mark.parametrize("name", ["finance", "rpg-service", "orders"])
+def test_a_service_that_nobody_registered(tmp_path: Path, name: str) -> None:
+    """Its checks are off, which is said, with the names that there are."""
+    found = load(tmp_path, SERVICE_NAME=name)
+
+    assert reasons(found) == [
+        f"the service '{name}' is not in the registry: its database and its tables are not checked"
+    ]
+    assert "gaqno-rpg-service" in found.incomplete[0].remedy
+    assert "ENTRYPOINT_SERVICES" in found.incomplete[0].remedy
+
+
+def test_a_registry_of_one_s_own_without_the_service(tmp_path: Path) -> None:
+    """The registry that was asked is named; no more than ten of its services are."""
+    rows = "".join(f"[service-{number}]\ndatabase = 'd{number}'\n" for number in range(12))
+    (tmp_path / "own.toml").write_text(rows)
+    found = load(tmp_path, SERVICE_NAME="billing", ENTRYPOINT_SERVICES="own.toml")
+
+    assert "'billing' is not in the registry 'own.toml'" in reasons(found)[0]
+    assert found.incomplete[0].remedy.endswith("service-8, service-9 and more.")
+
+
+def test_a_registered_service_lacks_nothing(tmp_path: Path) -> None:
+    """A row in the registry, a push and a seed: there is nothing to say."""
+    toml = f"service = '{FINANCE}'\n[push]\ncommand = ['true']\n{SEED}"
+    url = "postgres://u:pw@db/gaqno_finance_db"
+    assert reasons(load(tmp_path, toml, DATABASE_URL=url, SEED_TENANT_ID=TENANT)) == []
+
+
 # --- what is unknown, what is wrong
 
 
@@ -621,7 +749,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     """File, variables, URL, registry and seed: one start tells everything."""
     error = refused(
         tmp_path,
-        "service = 7\n[push]\ntimeout = -1\ncommand = []\n[sed]\n[[gates]]\n",
+        "service = 7\n[push]\ntimeout = -1\ncommand = ['']\n[sed]\n[[gates]]\n",
         DATABASE_URL="postgres://u:p@ss@db:x/postgres",
         ENTRYPOINT_ADMIN_URL="mysql://root:pw@db",
         ENTRYPOINT_SKIP="push,sed",
@@ -633,7 +761,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         "ENTRYPOINT_LOG_FORMAT must be one of json, console, not 'xml'",
         "entrypoint.toml: service must be a text, not 7",
         "entrypoint.toml: push.timeout must be a number of seconds from 0 to 604800, not -1",
-        "entrypoint.toml: push.command must be a list of words, the program first, not []",
+        "entrypoint.toml: push.command must be a list of words, the program first, not ['']",
         "entrypoint.toml: 'sed' is unknown; the nearest is seed.when",
         "DATABASE_URL has an unescaped '@' in the password; write %40",
         "DATABASE_URL has a port that is not a number from 1 to 65535",
@@ -671,7 +799,6 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     "push.command": [
         ("1", LIST),
         ("[1]", LIST),
-        ("[]", WORDS),
         ("['']", WORDS),
         ("['', 'x']", WORDS),
         ("''", WORDS),
@@ -699,7 +826,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     ],
     "push.failure": [("'a{2,1}'", "must be a regular expression of Python's (min repeat")],
     "push.on_older": [("'never'", "must be one of skip, push, fail"), ("true", "must be one of")],
-    "seed.command": [("true", LIST)],
+    "seed.command": [("true", LIST), ("[]", WORDS)],
     "seed.inputs": [("''", LIST)],
     "seed.timeout": [("{}", SECONDS)],
     "seed.when": [("'often'", "must be one of tenant, always, never"), ("['never']", "must be")],
@@ -789,7 +916,8 @@ def test_broken_file(tmp_path: Path, content: bytes, place: str) -> None:
 
 def test_largest_file(tmp_path: Path) -> None:
     """A file of one mebibyte is still read."""
-    assert load(tmp_path, b"service = 'a'\n#".ljust(1 << 20, b"x")).service == "a"
+    toml = f"service = 'a'\n{NO_PUSH}#".encode()
+    assert load(tmp_path, toml.ljust(1 << 20, b"x")).service == "a"
 
 
 def test_file_is_a_folder(tmp_path: Path) -> None:
