@@ -16,6 +16,9 @@ class Push(NamedTuple):
 
     command: tuple[str, ...]
     inputs: tuple[str, ...]
+    inputs_root: str | None
+    """A folder into which links of the inputs may lead, besides the working directory."""
+
     timeout_s: float
     lock_timeout_s: float
     on_older: str
@@ -42,6 +45,7 @@ class Seed(NamedTuple):
 
     command: tuple[str, ...]
     inputs: tuple[str, ...]
+    inputs_root: str | None
     timeout_s: float
     when: str
     check: str | None

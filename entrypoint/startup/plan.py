@@ -107,9 +107,9 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     if not part.inputs:
         return inputs.fingerprint([*words, config.release], (), ".") if config.release else None
     try:
-        return inputs.fingerprint(words, part.inputs, ".")
-    except inputs.NoMatchError as error:
-        problems.append(f"{step}.inputs: {error}")
+        return inputs.fingerprint(words, part.inputs, ".", part.inputs_root)
+    except inputs.InputsError as error:
+        problems += [f"{step}.inputs: {problem}" for problem in error.problems]
     except OSError as error:
         problems.append(f"{step}.inputs: {error.filename!r} cannot be read ({error.strerror})")
     return None

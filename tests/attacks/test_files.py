@@ -116,15 +116,12 @@ INPUTS = '[push]\ncommand = ["true"]\ninputs = ["schema", "input"]\n'
 
 @pytest.mark.parametrize("make", HOSTILE)
 def test_an_input(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """It is named where it cannot be read; what is no file, or lies outside, is not opened."""
+    """It is named where it is no file, cannot be read or leads outside, and is not opened then."""
     app = tmp_path / "app"
     app.mkdir()
     (app / "entrypoint.toml").write_text(INPUTS)
     (app / "schema").write_text("x")
     make(app / "input")
-    if make in (zeros, tape, loop, nowhere, kernel_memory, page_map):
-        assert len(inputs.fingerprint([], ["schema", "input"], str(app))) == 64
-        return
     error = refused(app, DATABASE_URL=SECRET)
     assert "push.inputs: " in error
     assert "input' " in error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint.inputs import NoMatchError, fingerprint
+from entrypoint.inputs import InputsError, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ FILES = {
     "src/schema/b.ts": b"b",
     "src/schema/.hidden.ts": b"h",
     "src/schema/deep/er/c.ts": b"c",
-    "src/schema/.git/d.ts": b"d",
+    "src/schema/.d/d.ts": b"d",
     "src/schema.ts": b"s",
     "src/[id].ts": b"i",
     "src/i.ts": b"other",
@@ -64,7 +64,7 @@ def matched(tree: Path, *patterns: str) -> set[str]:
 
 
 SCHEMA = {"src/schema/a.ts", "src/schema/b.ts", "src/schema/.hidden.ts"}
-BELOW = SCHEMA | {"src/schema/deep/er/c.ts", "src/schema/.git/d.ts"}
+BELOW = SCHEMA | {"src/schema/deep/er/c.ts", "src/schema/.d/d.ts"}
 
 PATTERNS = [
     (["push.js"], {"push.js"}),
@@ -137,7 +137,7 @@ def test_patterns(tree: Path, patterns: list[str], files: set[str]) -> None:
 def test_pattern_without_a_file(tree: Path, pattern: str) -> None:
     """A pattern that matches no file is an error that names it, whatever the others match."""
     (tree / "empty-folder").mkdir()
-    with pytest.raises(NoMatchError) as caught:
+    with pytest.raises(InputsError) as caught:
         of(tree, "push.js", pattern)
     assert str(caught.value) == f"{pattern!r} matches no file"
 
@@ -148,7 +148,7 @@ def test_pattern_without_a_file(tree: Path, pattern: str) -> None:
 def test_pattern_out_of_the_tree(tree: Path, pattern: str) -> None:
     """A pattern that leaves the tree, or could, is an error that says so."""
     (tree.parent / "x").write_bytes(b"outside")
-    with pytest.raises(NoMatchError, match="is not a path below the working directory"):
+    with pytest.raises(InputsError, match="is not a path below the working directory"):
         of(tree, pattern)
 
 
@@ -212,7 +212,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "content emptied": lambda tree: (tree / "src/schema/a.ts").write_bytes(b""),
     "newline": lambda tree: (tree / "src/schema/a.ts").write_bytes(b"a\n"),
     "line ends": lambda tree: (tree / "src/schema/a.ts").write_bytes(b"a\r\n"),
-    "hidden file": lambda tree: (tree / "src/schema/.git/d.ts").write_bytes(b"D"),
+    "hidden file": lambda tree: (tree / "src/schema/.d/d.ts").write_bytes(b"D"),
     "name": rename,
     "folder": move,
     "contents swapped": swap,
@@ -306,36 +306,98 @@ def test_link_to_a_file_inside_is_followed(tree: Path) -> None:
 
 
 def test_link_to_a_folder_inside_is_followed(tree: Path) -> None:
-    """The files below such a link count, and so does where it leads."""
+    """The files below such a link count, through whichever pattern."""
     (tree / "linked").symlink_to("src/schema")
     for pattern in ("linked", "linked/**", "linked/**/*.ts", "link*/**", "**/linked/**"):
         assert matched(tree, pattern) == BELOW, pattern
     assert matched(tree, "linked/*.ts") == SCHEMA
-    before = of(tree, "linked/**"), of(tree, "**")
-    shutil.copytree(tree / "src/schema", tree / "src/copy")
+    assert matched(tree, "linked/a.ts") == {"src/schema/a.ts"}
+
+
+@pytest.mark.parametrize("pattern", ["linked/**", "linked/*.ts", "**", "*nk*/**/*.ts"])
+def test_where_a_link_leads_does_not_count(tree: Path, pattern: str) -> None:
+    """Two links are alike if what they lead to is: the target's name is nobody's input."""
+    (tree / "other").mkdir()
+    moved = tree / "linked/a.ts", tree / "linked/e.ts"
+    (tree / "linked").symlink_to("src/schema")
+    shutil.copytree(tree / "src/schema", tree.parent / "elsewhere/schema")
+    (tree / "src/schema/link").symlink_to("deep/er")
+    (tree.parent / "elsewhere/schema/link").symlink_to("deep/er")
+    before = reaching(tree, pattern)
     (tree / "linked").unlink()
-    (tree / "linked").symlink_to("src/copy")
-    after = of(tree, "linked/**"), of(tree, "**")
-    assert before[0] != after[0]
-    assert before[1] != after[1]
+    (tree / "linked").symlink_to(tree.parent / "elsewhere/schema")
+    assert reaching(tree, pattern) == before
+    moved[0].rename(moved[1])
+    assert reaching(tree, pattern) != before
 
 
-@pytest.mark.parametrize("pattern", ["link", "*nk", "**", "li*/**"])
-@pytest.mark.parametrize("kind", ["file", "folder", "missing"])
-def test_link_to_outside_is_not_followed(tree: Path, kind: str, pattern: str) -> None:
-    """Of a link that leaves the tree the target's name counts, and nothing behind it."""
+def reaching(tree: Path, *patterns: str) -> str:
+    """A fingerprint whose links may lead to the folder above the tree."""
+    return fingerprint(["node", "push.js"], patterns, str(tree), "..")
+
+
+def pod(folder: Path, stamp: str, files: dict[str, str]) -> Path:
+    """A ConfigMap's volume as the kubelet writes it."""
+    data = folder / f"schema/..{stamp}"
+    data.mkdir(parents=True)
+    for name, content in files.items():
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).write_text(content)
+        top = name.partition("/")[0]
+        if not (folder / "schema" / top).is_symlink():
+            (folder / "schema" / top).symlink_to(f"..data/{top}")
+    (folder / "schema/..data").symlink_to(f"..{stamp}")
+    return folder
+
+
+@pytest.mark.parametrize("pattern", ["schema/**", "schema", "schema/*", "**/*.sql", "**"])
+def test_a_config_map_in_two_pods(tmp_path: Path, pattern: str) -> None:
+    """Equal content gives one fingerprint, however the kubelet named its folder; other, another."""
+    made = {"schema.sql": "one", "more/types.sql": "two"}
+    one = pod(tmp_path / "one", "2026_11_29_08_15_00.2184671102", made)
+    two = pod(tmp_path / "two", "2026_11_29_11_59_59.77", made)
+    (two / "schema/..2026_11_29_08_00_00.1").mkdir()
+    (two / "schema/..2026_11_29_08_00_00.1/old.sql").write_text("left by a crash")
+    (two / "schema/..data_tmp").symlink_to("..2026_11_29_08_00_00.1")
+    three = pod(tmp_path / "three", "2026_11_29_08_15_00.3", {**made, "schema.sql": "three"})
+    assert of(one, pattern) == of(two, pattern)
+    assert of(one, pattern) != of(three, pattern)
+
+
+@pytest.mark.parametrize("pattern", ["link", "*nk", "**", "li*/**", "link/**", "**/li*/**"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_link_to_outside_is_refused(tree: Path, kind: str, pattern: str) -> None:
+    """A link that leaves the tree is named with its target, unless a root that has it is named."""
     outside = tree.parent / "outside"
     outside.mkdir()
     (outside / "file").write_bytes(b"x")
-    target = outside if kind == "folder" else outside / kind
+    target = f"../outside/{kind}" if kind == "file" else "../outside"
     (tree / "link").symlink_to(target)
-    before = of(tree, pattern)
-    (outside / "file").write_bytes(b"changed")
-    (outside / "more").write_bytes(b"added")
-    assert of(tree, pattern) == before
-    (tree / "link").unlink()
-    (tree / "link").symlink_to(f"{target}-2")
-    assert of(tree, pattern) != before
+    if (kind, pattern) == ("folder", "*nk"):
+        with pytest.raises(InputsError, match="matches no file"):  # as of a folder in its place
+            of(tree, pattern)
+        return
+    with pytest.raises(InputsError) as caught:
+        of(tree, pattern)
+    assert caught.value.problems == [
+        (
+            f"the link 'link' leads to '{target}', not below the working directory: name its "
+            f"folder as inputs_root, such as '{outside}'"
+        )
+    ]
+    for root in (str(outside), "../outside", "..", "/"):
+        before = fingerprint([], [pattern], str(tree), root)
+        (outside / "file").write_bytes(os.urandom(8))
+        assert fingerprint([], [pattern], str(tree), root) != before
+    with pytest.raises(InputsError, match="not below the working directory nor inputs_root"):
+        fingerprint([], [pattern], str(tree), "src")
+
+
+def test_a_root_that_is_no_folder(tree: Path) -> None:
+    """A misspelt root is an error that names it."""
+    for root in ("push.js", "missing"):
+        with pytest.raises(InputsError, match=f"the inputs' root '{root}' is no folder"):
+            fingerprint([], ["src"], str(tree), root)
 
 
 @pytest.mark.parametrize("pattern", ["link/file", "link/*", "link/folder/**", "*/folder/file"])
@@ -346,8 +408,9 @@ def test_pattern_through_a_link_to_outside(tree: Path, pattern: str) -> None:
     (outside / "file").write_bytes(b"x")
     (outside / "folder/file").write_bytes(b"x")
     (tree / "link").symlink_to(outside)
-    with pytest.raises(NoMatchError):
+    with pytest.raises(InputsError, match="the link 'link' leads to '/"):
         of(tree, pattern)
+    assert len(reaching(tree, pattern)) == 64
 
 
 def test_sibling_with_a_longer_name_is_outside(tree: Path) -> None:
@@ -356,22 +419,112 @@ def test_sibling_with_a_longer_name_is_outside(tree: Path) -> None:
     beside.mkdir()
     (beside / "file").write_bytes(b"x")
     (tree / "link").symlink_to(beside / "file")
-    before = of(tree, "link")
-    (beside / "file").write_bytes(b"y")
-    assert of(tree, "link") == before
+    with pytest.raises(InputsError, match="not below the working directory"):
+        of(tree, "link")
+
+
+@pytest.mark.parametrize("pattern", ["src/gone.ts", "src/*.ts", "src/**", "**/*.ts"])
+@pytest.mark.parametrize("target", ["nowhere.ts", "gone.ts", "i.ts/x", "/no/such/file"])
+def test_link_to_nowhere_is_refused(tree: Path, target: str, pattern: str) -> None:
+    """What was to be read is not there: the link is named with its target."""
+    (tree / "src/gone.ts").symlink_to(target)
+    with pytest.raises(InputsError) as caught:
+        of(tree, pattern)
+    assert caught.value.problems == [
+        (
+            f"the link 'src/gone.ts' leads to {target!r}, which is not there: remove it, or name "
+            "inputs without it"
+        )
+    ]
+
+
+def test_a_link_that_no_pattern_means_is_nobody_s(tree: Path) -> None:
+    """Neither a lost link nor one to outside speaks against patterns for other files."""
+    before = of(tree, "**/*.ts")
+    (tree / "src/gone.js").symlink_to("nowhere")
+    (tree / "src/out.js").symlink_to("/etc/passwd")
+    (tree / "src/out").symlink_to("/etc/passwd")
+    assert of(tree, "**/*.ts") == before
+
+
+def test_every_problem_is_told_at_once(tree: Path) -> None:
+    """Patterns without a file, patterns that leave the tree and lost links: all in one error."""
+    (tree / "src/gone.ts").symlink_to("nowhere")
+    with pytest.raises(InputsError) as caught:
+        of(tree, "missing.js", "push.js", "../x", "src/**", "*.py", "src/*.ts")
+    assert [problem.partition(" leads")[0] for problem in caught.value.problems] == [
+        "'missing.js' matches no file",
+        "'../x' is not a path below the working directory",
+        "the link 'src/gone.ts'",
+        "'*.py' matches no file",
+    ]
+
+
+NEVER_COUNT = [
+    "src/__pycache__/env.cpython-313.pyc",
+    "src/schema/__pycache__/x/y.txt",
+    "src/env.pyc",
+    ".git/HEAD",
+    "src/.hg/store",
+    "src/.svn/entries",
+    "src/node_modules/.cache/babel/x.json",
+    "node_modules/.cache/x",
+    "src/..data/a.sql",
+    "src/..data_tmp/a.sql",
+    "src/..2026_11_29_08_15_00.123/a.sql",
+]
+
+
+@pytest.mark.parametrize("name", NEVER_COUNT)
+def test_names_that_never_count(tree: Path, name: str) -> None:
+    """What tools write beside the files is left out, and a pattern for nothing else is told."""
+    before = [of(tree, pattern) for pattern in ("**", ".", "src/**", "**/*.ts", "*/*")]
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    assert [of(tree, pattern) for pattern in ("**", ".", "src/**", "**/*.ts", "*/*")] == before
+    with pytest.raises(InputsError, match="matches no file but what never counts"):
+        of(tree, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "src/pycache",
+        "src/x.pyc.py",
+        "src/.gitignore",
+        "src/git",
+        "src/.cache/x",
+        "node_modules/cache/x",
+        "src/..data.sql",
+        "src/...",
+        "src/2026_11_29_08_15_00.123",
+    ],
+)
+def test_names_that_are_like_those_count(tree: Path, name: str) -> None:
+    """Only exactly what never counts is left out."""
+    before = of(tree, "**")
+    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+    (tree / name).write_bytes(b"x")
+    assert of(tree, "**") != before
+
+
+def test_fingerprints_of_former_versions_hold(tree: Path) -> None:
+    """Ledgers that were written before links were followed still prove the same."""
+    everything, some = of(tree, "**"), of(tree, "push.js", "src/schema/*.ts")
+    assert everything == "41f21a00aaa6c9ba28e77ecf060a33480242038341e4e0dfddc8e1619358085e"
+    assert some == "cf02b5e7de7c6f8e174b55ac594046b8efb3cfdedbc070093c4c9e4b97e6a047"
 
 
 def test_loops_of_links_end(tree: Path) -> None:
-    """Links to themselves, to each other and to folders above neither hang nor fail."""
-    (tree / "self").symlink_to("self")
-    (tree / "one").symlink_to("two")
-    (tree / "two").symlink_to("one")
+    """Links to folders above them neither hang nor fail, and hide nothing."""
     (tree / "src/up").symlink_to("..")
     (tree / "src/schema/here").symlink_to(".")
-    for pattern in ("**", "**/*.ts", "self", "*/*/*/**", "src/**/a.ts", "src/up/src/up/push.js"):
+    for pattern in ("**", "**/*.ts", "*/*/*/**", "src/**/a.ts", "src/up/src/up/push.js"):
         assert len(of(tree, pattern)) == 64
     assert matched(tree, "**") == set(FILES)
     assert matched(tree, "**/a.ts") == {"src/schema/a.ts"}
+    assert matched(tree, "src/up/**") == set(FILES)
 
 
 def test_folders_that_link_to_each_other(tree: Path) -> None:
@@ -384,6 +537,20 @@ def test_folders_that_link_to_each_other(tree: Path) -> None:
             (folder / other.name).symlink_to(other)
     assert matched(tree, "store/**") == {f"store/{folder.name}/index.js" for folder in folders}
     assert matched(tree, "store/**/index.js") == matched(tree, "store/**")
+
+
+def test_a_long_chain_of_packages(tree: Path) -> None:
+    """Thousands of packages, each linked from the one before it, are read to the last."""
+    count = 2000
+    for number in range(count):
+        (tree / f"store/{number}").mkdir(parents=True)
+        (tree / f"store/{number}/next").symlink_to(f"../{(number + 1) % count}")
+    last = tree / f"store/{count - 1}/index.js"
+    last.write_text("x")
+    (tree / "first").symlink_to("store/0")
+    before = of(tree, "first/**")
+    last.write_text("y")
+    assert of(tree, "first/**") != before
 
 
 @pytest.mark.parametrize(
@@ -413,7 +580,7 @@ def test_what_is_no_file_is_left_out(tree: Path, monkeypatch: pytest.MonkeyPatch
         Path("link").symlink_to("fifo")
         assert of(tree, "src/**") == before
         for name in ("fifo", "socket", "link"):
-            with pytest.raises(NoMatchError):
+            with pytest.raises(InputsError):
                 of(tree, f"src/{name}")
 
 

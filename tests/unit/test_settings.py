@@ -79,8 +79,8 @@ def test_defaults(tmp_path: Path) -> None:
         isolate=True,
         database_owner=None,
         extensions=(),
-        push=Push((), (), 600.0, 30.0, "skip", "refuse", (), None, None),
-        seed=Seed((), (), 600.0, "tenant", None, None),
+        push=Push((), (), None, 600.0, 30.0, "skip", "refuse", (), None, None),
+        seed=Seed((), (), None, 600.0, "tenant", None, None),
         verify=Verify("warn", None),
         gates=(),
         health_url=None,
@@ -118,6 +118,7 @@ extensions = ["pgcrypto"]
 [push]
 command = ["node", "push-db.js"]
 inputs  = ["push-db.js", "drizzle.config.*", "src/database/schema/**"]
+inputs_root = "../.."
 timeout = 601
 lock_timeout = 31
 on_older = "fail"
@@ -128,6 +129,7 @@ failure = "oh no"
 [seed]
 command = ["node", "seed-categories.js", "{tenant_id}"]
 inputs  = ["seed-categories.js"]
+inputs_root = "/srv"
 timeout = 602.5
 when    = "tenant"       # "tenant": only if SEED_TENANT_ID is set
 check   = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
@@ -172,6 +174,7 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.push == Push(
         ("node", "push-db.js"),
         inputs,
+        "../..",
         601.0,
         31.0,
         "fail",
@@ -184,6 +187,7 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.seed == Seed(
         ("node", "seed-categories.js", "{tenant_id}"),
         ("seed-categories.js",),
+        "/srv",
         602.5,
         "tenant",
         check,
@@ -217,6 +221,7 @@ def test_sample_file_is_complete() -> None:
         ("push.command", '["a"]', "node 'my push.js' ''", ("node", "my push.js", "")),
         ("push.command", '["a"]', "node --x=1", ("node", "--x=1")),
         ("push.inputs", '["a"]', "b/**, c d", ("b/**", "c", "d")),
+        ("push.inputs_root", '"a"', "../b c", "../b c"),
         ("push.timeout", "1", "2.5", 2.5),
         ("push.lock_timeout", "1", "0", 0.0),
         ("push.on_older", '"push"', "fail", "fail"),
@@ -225,6 +230,7 @@ def test_sample_file_is_complete() -> None:
         ("push.failure", '"a"', r"\\d", re.compile(r"\\d")),
         ("seed.command", '["a"]', "b", ("b",)),
         ("seed.inputs", '["a"]', "b", ("b",)),
+        ("seed.inputs_root", '"a"', "/b", "/b"),
         ("seed.timeout", "1", "2", 2.0),
         ("seed.when", '"never"', "always", "always"),
         ("seed.check", '"select 1"', "select 2", "select 2"),
@@ -806,6 +812,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ('"it\'s"', "cannot be split into words (No closing quotation)"),
     ],
     "push.inputs": [("1979-05-27", LIST), ("['a', 1]", LIST)],
+    "push.inputs_root": [("''", TEXT)],
     "push.timeout": [
         ("'soon'", SECONDS),
         ("true", SECONDS),
@@ -828,6 +835,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     "push.on_older": [("'never'", "must be one of skip, push, fail"), ("true", "must be one of")],
     "seed.command": [("true", LIST), ("[]", WORDS)],
     "seed.inputs": [("''", LIST)],
+    "seed.inputs_root": [("1", TEXT)],
     "seed.timeout": [("{}", SECONDS)],
     "seed.when": [("'often'", "must be one of tenant, always, never"), ("['never']", "must be")],
     "seed.check": [("true", TEXT), ("''", TEXT)],
@@ -1107,6 +1115,7 @@ FREE_TEXT = {
     *("ENTRYPOINT_SERVICE", "ENTRYPOINT_MAINTENANCE_DATABASE", "ENTRYPOINT_RELEASE"),
     *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_PUSH_INPUTS", "ENTRYPOINT_DATABASE_EXTENSIONS"),
     *("ENTRYPOINT_SEED_COMMAND", "ENTRYPOINT_SEED_INPUTS", "ENTRYPOINT_SEED_CHECK"),
+    *("ENTRYPOINT_PUSH_INPUTS_ROOT", "ENTRYPOINT_SEED_INPUTS_ROOT"),
     "ENTRYPOINT_DATABASE_OWNER",
     *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE", "ENTRYPOINT_ALLOW_LOSS"),
     *("ENTRYPOINT_VERIFY_IGNORE", "ENTRYPOINT_VERIFY_BOOKKEEPING"),

@@ -1,0 +1,133 @@
+"""What counts as a push's input, seen from the starts that follow."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tests.unit.test_inputs import pod
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.program import Program
+    from tests.support.stage import Stage
+
+
+def done(program: Program) -> Program:
+    """It ended well."""
+    assert program.wait() == 0, program.output
+    return program
+
+
+def pushed(program: Program) -> Any:  # noqa: ANN401  JSON's own
+    """Why a start pushed, or did not."""
+    [event] = [e for e in done(program).events if e["event"] in ("push.started", "push.skipped")]
+    return event["reason"]
+
+
+def refused(program: Program) -> list[str]:
+    """What a start that ends with exit code 3 says of its settings."""
+    assert program.wait() == 3, program.output
+    event = program.one("settings.failed")
+    assert "wait.started" not in program.names()
+    return event.get("problems") or [event["error"]]
+
+
+PUSH = """
+import runpy, sys
+sys.path.insert(0, "migrations")
+import env
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_push_that_compiles_its_inputs(stage: Stage) -> None:
+    """Python writes __pycache__ beside migrations that are inputs; the next start is unchanged."""
+    versions = stage.directory / "migrations/versions"
+    versions.mkdir(parents=True)
+    (versions / "one.py").write_text("revision = 'one'\n")
+    (stage.directory / "migrations/env.py").write_text("from versions import one\n")
+    (stage.directory / "push.py").write_text(PUSH)
+    stage.push = [sys.executable, "push.py", *stage.push[1:]]
+    stage.sections["push"] = {"inputs": ["migrations/**", "push.py"], "on_older": "fail"}
+    assert pushed(stage.start()) == "first"
+    assert list(versions.glob("__pycache__/*.pyc"))
+
+    assert pushed(stage.start()) == "unchanged"
+
+    (versions / "one.py").write_text("revision = 'two'\n")
+    assert pushed(stage.start()) == "changed"
+
+
+def test_a_config_map_that_is_replaced(stage: Stage) -> None:
+    """Two pods with the same ConfigMap push once; a new one with other content pushes again."""
+    one = pod(stage.directory, "2026_11_29_08_15_00.1", {"schema.sql": "one"})
+    stage.sections["push"] = {"inputs": ["schema/**"]}
+    assert pushed(stage.start()) == "first"
+    other = stage.directory.parent / f"{stage.directory.name}-2"
+    one.joinpath("schema").rename(stage.directory / "gone")
+    pod(other, "2026_11_29_10_00_00.2", {"schema.sql": "one"})
+    other.joinpath("schema").rename(stage.directory / "schema")
+
+    assert pushed(stage.start()) == "unchanged"
+
+    data = stage.directory / "schema/..data"
+    (stage.directory / "schema/..2026_11_29_11_00_00.3").mkdir()
+    (stage.directory / "schema/..2026_11_29_11_00_00.3/schema.sql").write_text("two")
+    data.unlink()
+    data.symlink_to("..2026_11_29_11_00_00.3")
+    assert pushed(stage.start()) == "changed"
+
+
+def workspace(stage: Stage) -> Path:
+    """A package beside the service's folder, which links to it as pnpm does."""
+    packages = stage.directory.parent / f"{stage.directory.name}-packages"
+    (packages / "schema").mkdir(parents=True)
+    (packages / "schema/heroes.ts").write_text("v1")
+    (stage.directory / "schema").symlink_to(f"../{packages.name}/schema")
+    stage.sections["push"] = {"inputs": ["schema/**"]}
+    return packages
+
+
+def test_a_workspace_s_package_is_no_blind_spot(stage: Stage) -> None:
+    """It is refused with link and target, or its files count with the root that is proposed."""
+    packages = workspace(stage)
+    [problem] = refused(stage.start())
+    assert problem == (
+        f"push.inputs: the link 'schema' leads to '../{packages.name}/schema', not below the "
+        f"working directory: name its folder as inputs_root, such as '{packages}/schema'"
+    )
+    stage.environ["ENTRYPOINT_PUSH_INPUTS_ROOT"] = problem.rpartition("such as ")[2].strip("'")
+    assert pushed(stage.start()) == "first"
+    assert pushed(stage.start()) == "unchanged"
+
+    (packages / "schema/heroes.ts").write_text("v2")
+
+    assert pushed(stage.start()) == "changed"
+
+
+def test_all_that_is_missing_is_told_at_once(stage: Stage) -> None:
+    """Every pattern of push and seed that matches nothing, and every lost link, in one error."""
+    (stage.directory / "lost").symlink_to("nowhere")
+    (stage.directory / ".git").mkdir()
+    (stage.directory / ".git/HEAD").write_text("ref")
+    stage.sections["push"] = {"inputs": ["a/**", "entrypoint.toml", "b.ts", "lost"]}
+    stage.sections["seed"] = {"inputs": ["c", ".git"], "inputs_root": "missing"}
+    problems = refused(stage.start())
+    assert problems[:3] == [
+        "push.inputs: 'a/**' matches no file",
+        "push.inputs: 'b.ts' matches no file",
+        (
+            "push.inputs: the link 'lost' leads to 'nowhere', which is not there: remove it, "
+            "or name inputs without it"
+        ),
+    ]
+    assert problems[3:] == ["seed.inputs: the inputs' root 'missing' is no folder"]
+    del stage.sections["seed"]["inputs_root"]
+    names = "__pycache__, *.pyc, .git, .hg, .svn, node_modules/.cache"
+    assert refused(stage.start())[3:] == [
+        "seed.inputs: 'c' matches no file",
+        f"seed.inputs: '.git' matches no file but what never counts ({names})",
+    ]
