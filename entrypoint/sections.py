@@ -16,6 +16,9 @@ class Push(NamedTuple):
 
     command: tuple[str, ...]
     inputs: tuple[str, ...]
+    inputs_env: tuple[str, ...]
+    """Variables whose values decide, too, what it does."""
+
     inputs_root: str | None
     """A folder into which links of the inputs may lead, besides the working directory."""
 
@@ -45,6 +48,7 @@ class Seed(NamedTuple):
 
     command: tuple[str, ...]
     inputs: tuple[str, ...]
+    inputs_env: tuple[str, ...]
     inputs_root: str | None
     timeout_s: float
     when: str

@@ -248,6 +248,7 @@ class _Reading:
         return Push(
             command=command,
             inputs=get("push.inputs", default=()),
+            inputs_env=get("push.inputs_env", default=()),
             inputs_root=get("push.inputs_root", default=None),
             timeout_s=get("push.timeout", default=600.0),
             lock_timeout_s=get("push.lock_timeout", default=30.0),
@@ -299,6 +300,7 @@ class _Reading:
         return Seed(
             command=command,
             inputs=get("seed.inputs", default=()),
+            inputs_env=get("seed.inputs_env", default=()),
             inputs_root=get("seed.inputs_root", default=None),
             timeout_s=get("seed.timeout", default=600.0),
             when=when,

@@ -104,6 +104,9 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     elif lookup := config.seed.lookup:  # another question may find another tenant
         asked = (lookup.url, lookup.field) if lookup.url else (lookup.database, lookup.query)
         words += ["tenant_lookup", *map(str, asked)]
+    values = config.service_environment
+    for name in sorted(set(part.inputs_env)):  # a command's words have no such form
+        words.append(f"variable {name}" + (f"={values[name]}" if name in values else ""))
     if not part.inputs:
         return inputs.fingerprint([*words, config.release], (), ".") if config.release else None
     try:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from tests.support.program import python
 from tests.unit.test_inputs import pod
 
 if TYPE_CHECKING:
@@ -131,3 +136,49 @@ def test_all_that_is_missing_is_told_at_once(stage: Stage) -> None:
         "seed.inputs: 'c' matches no file",
         f"seed.inputs: '.git' matches no file but what never counts ({names})",
     ]
+
+
+CANARY = "k4nary-of-a-schema"
+
+
+@pytest.mark.parametrize("proof", ["inputs", "release"])
+def test_a_variable_that_the_push_reads(stage: Stage, proof: str) -> None:
+    """Another value pushes, so does an empty one; it is nowhere in the log and the ledger."""
+    stage.push = python("push", "say", "ok")
+    stage.sections["push"] = {"inputs_env": ["SCHEMA", "OTHER"]}
+    stage.sections["seed"] = {"inputs_env": ["LOCALE"], "when": "always"}
+    stage.environ["ENTRYPOINT_RELEASE"] = "1"
+    if proof == "inputs":
+        (stage.directory / "schema.ts").write_text("v1")
+        stage.sections["push"]["inputs"] = ["schema.ts"]
+    outputs = []
+    for value, reason in [
+        (None, "first"),
+        (None, "unchanged"),
+        ("", "changed"),
+        ("", "unchanged"),
+        (CANARY, "changed"),
+        (CANARY, "unchanged"),
+    ]:
+        if value is not None:
+            stage.environ["SCHEMA"] = value
+        program = stage.start()
+        assert pushed(program) == reason
+        outputs.append(program.output)
+    stage.environ["LOCALE"] = "pt"
+    assert done(stage.start()).one("seed.started")["reason"] == "changed"
+    with stage.connect() as connection:
+        row = connection.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = %s",
+            [stage.database],
+        ).fetchone()
+    assert CANARY not in "".join(outputs) + json.dumps(row)
+
+
+def test_the_order_of_the_variables_is_no_input(stage: Stage) -> None:
+    """The same variables in another order, or one twice, are the same."""
+    stage.environ |= {"ENTRYPOINT_RELEASE": "1", "A": "1", "B": os.fsdecode(b"\xff=\n")}
+    stage.environ["ENTRYPOINT_PUSH_INPUTS_ENV"] = "A B"
+    assert pushed(stage.start()) == "first"
+    stage.environ["ENTRYPOINT_PUSH_INPUTS_ENV"] = "B,A,B"
+    assert pushed(stage.start()) == "unchanged"

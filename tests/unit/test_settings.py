@@ -79,8 +79,8 @@ def test_defaults(tmp_path: Path) -> None:
         isolate=True,
         database_owner=None,
         extensions=(),
-        push=Push((), (), None, 600.0, 30.0, "skip", "refuse", (), None, None),
-        seed=Seed((), (), None, 600.0, "tenant", None, None),
+        push=Push((), (), (), None, 600.0, 30.0, "skip", "refuse", (), None, None),
+        seed=Seed((), (), (), None, 600.0, "tenant", None, None),
         verify=Verify("warn", None),
         gates=(),
         health_url=None,
@@ -118,6 +118,7 @@ extensions = ["pgcrypto"]
 [push]
 command = ["node", "push-db.js"]
 inputs  = ["push-db.js", "drizzle.config.*", "src/database/schema/**"]
+inputs_env = ["SCHEMA"]
 inputs_root = "../.."
 timeout = 601
 lock_timeout = 31
@@ -129,6 +130,7 @@ failure = "oh no"
 [seed]
 command = ["node", "seed-categories.js", "{tenant_id}"]
 inputs  = ["seed-categories.js"]
+inputs_env = ["SEED_LOCALE", "SEED_SIZE"]
 inputs_root = "/srv"
 timeout = 602.5
 when    = "tenant"       # "tenant": only if SEED_TENANT_ID is set
@@ -174,6 +176,7 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.push == Push(
         ("node", "push-db.js"),
         inputs,
+        ("SCHEMA",),
         "../..",
         601.0,
         31.0,
@@ -187,6 +190,7 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.seed == Seed(
         ("node", "seed-categories.js", "{tenant_id}"),
         ("seed-categories.js",),
+        ("SEED_LOCALE", "SEED_SIZE"),
         "/srv",
         602.5,
         "tenant",
@@ -221,6 +225,7 @@ def test_sample_file_is_complete() -> None:
         ("push.command", '["a"]', "node 'my push.js' ''", ("node", "my push.js", "")),
         ("push.command", '["a"]', "node --x=1", ("node", "--x=1")),
         ("push.inputs", '["a"]', "b/**, c d", ("b/**", "c", "d")),
+        ("push.inputs_env", '["A"]', "B, C", ("B", "C")),
         ("push.inputs_root", '"a"', "../b c", "../b c"),
         ("push.timeout", "1", "2.5", 2.5),
         ("push.lock_timeout", "1", "0", 0.0),
@@ -230,6 +235,7 @@ def test_sample_file_is_complete() -> None:
         ("push.failure", '"a"', r"\\d", re.compile(r"\\d")),
         ("seed.command", '["a"]', "b", ("b",)),
         ("seed.inputs", '["a"]', "b", ("b",)),
+        ("seed.inputs_env", '["A"]', "B", ("B",)),
         ("seed.inputs_root", '"a"', "/b", "/b"),
         ("seed.timeout", "1", "2", 2.0),
         ("seed.when", '"never"', "always", "always"),
@@ -812,6 +818,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ('"it\'s"', "cannot be split into words (No closing quotation)"),
     ],
     "push.inputs": [("1979-05-27", LIST), ("['a', 1]", LIST)],
+    "push.inputs_env": [("['A B']", VARIABLES), ("{}", LIST)],
     "push.inputs_root": [("''", TEXT)],
     "push.timeout": [
         ("'soon'", SECONDS),
@@ -835,6 +842,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     "push.on_older": [("'never'", "must be one of skip, push, fail"), ("true", "must be one of")],
     "seed.command": [("true", LIST), ("[]", WORDS)],
     "seed.inputs": [("''", LIST)],
+    "seed.inputs_env": [("[]", VARIABLES)],
     "seed.inputs_root": [("1", TEXT)],
     "seed.timeout": [("{}", SECONDS)],
     "seed.when": [("'often'", "must be one of tenant, always, never"), ("['never']", "must be")],
