@@ -43,6 +43,7 @@ ROWS: dict[str, Callable[[World], list[Row]]] = {
 DOCKER_ROWS: dict[str, Callable[[World], list[Row]]] = {
     "inside": containers.inside,
     "run": containers.run,
+    "limits": containers.limits,
     "stack": containers.stack,
 }
 IMPORTS = "imports"

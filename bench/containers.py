@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.world import World
 
 MAX_OVER_OUTSIDE = 1.15
+MAX_OVER_FEW = 1.1
 MAX_STACK_S = 90
 START = ("/opt/entrypoint/bin/entrypoint", "run", "--", "true")
 FOLDER = "/app"
@@ -100,6 +101,36 @@ def run(world: World) -> list[Row]:
                 milliseconds(series[1]),
                 str(Ratio.of(*series)),
                 str(runs),
+            )
+        )
+    return rows
+
+
+def limits(world: World) -> list[Row]:
+    """The whole of `docker run` with the most descriptors that the engine allows, and with 1024."""
+    rows = []
+    for base in PAYLOADS:
+        most = docker("run", "--rm", base, "sh", "-c", "ulimit -H -n").stdout.strip()
+        with built(None, dockerfile=two_lines(base)) as image:
+            environ, folder = _service(world)
+            words = [DOCKER, "run", "--rm", *_options(environ, folder), "--ulimit"]
+            commands = [
+                Command([*words, f"nofile={limit}:{limit}", image, "true"], _client(), world.home)
+                for limit in (most, "1024")
+            ]
+            verified(commands[0], WARM)
+            runs = world.times(15)
+            series = interleaved(commands, runs)
+        ratio = Ratio.of(*series)
+        rows.append(
+            Row(
+                f"docker run with nofile={most} over 1024, {base}",
+                milliseconds(series[0]),
+                milliseconds(series[1]),
+                str(ratio),
+                str(runs),
+                f"≤ {MAX_OVER_FEW} x",
+                ratio.median <= MAX_OVER_FEW,
             )
         )
     return rows

@@ -7,6 +7,7 @@ descriptors 0-2 that it would have had without us.
 
 import errno
 import os
+from contextlib import suppress
 from typing import Final, NamedTuple, NoReturn
 
 from .. import signals
@@ -100,11 +101,11 @@ def _refusal_of_script(path: str, line: bytes) -> ExecError | None:
 def become(service: Service, environ: Environment) -> NoReturn:
     """Replace this process by the service; every connection of ours must be closed before.
 
-    Restores signals, closes all descriptors but 0-2. Raises `Terminated` for a
+    Closes all descriptors but 0-2, restores signals. Raises `Terminated` for a
     signal that came until the very last, and `ExecError` when the kernel refuses the program.
     """
+    _close_descriptors()  # while a signal still ends us: there may be thousands
     signals.restore()
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     try:
         os.execve(service.path, service.argv, environ.block())  # noqa: S606  what we are here for
     except OSError as error:
@@ -114,3 +115,20 @@ def become(service: Service, environ: Environment) -> NoReturn:
             code=NOT_EXECUTABLE if found else NOT_FOUND,
             remedy="Use a program for this image's platform, and give a script a #! line.",
         ) from None
+
+
+def _close_descriptors() -> None:
+    """Close all but 0-2: those that there are, for there is room for a billion of them.
+
+    Where a C library cannot close a range by one call (musl), Python tries every number up to the
+    limit, which takes seconds at a container's usual million.
+    """
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:  # no /proc, or no descriptor left to look with
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        return
+    for number in numbers:
+        if number > 2:  # noqa: PLR2004  stderr
+            with suppress(OSError):  # the look itself is over
+                os.close(number)

@@ -97,3 +97,18 @@ def test_docker_stop_ends_a_start_that_waits(image: str) -> None:
         assert container.inspect()["State"]["ExitCode"] == 143
         last = json.loads(container.output()[1].splitlines()[-1])
         assert last["event"] == "wait.failed"
+
+
+def test_the_handoff_costs_the_same_at_any_limit(base: str, image: str) -> None:
+    """As many descriptors as the engine allows, which musl's Python would try one by one."""
+    options = ["--env", "ENTRYPOINT_SKIP=push,seed", "--env", "DATABASE_URL=postgresql://u:p@h/d"]
+    most = int(once(base, "sh", "-c", "ulimit -H -n").stdout)
+
+    def ticks(limit: int) -> int:
+        """Hundredths of a second that PID 1 took up to what became of it."""
+        limits = ["--ulimit", f"nofile={limit}:{limit}"]
+        stat = once(image, "cat", "/proc/self/stat", options=[*options, *limits]).stdout
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return int(user) + int(system)
+
+    assert min(ticks(most) for _ in range(3)) < min(ticks(1024) for _ in range(3)) + 30

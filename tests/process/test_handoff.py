@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -81,6 +83,22 @@ def test_only_the_three_descriptors(stage: Stage) -> None:
         os.close(reader)
         os.close(writer)
     # The service's own look at /proc/self/fd is the fourth.
+    assert json.loads(program.stdout)["fds"] == [0, 1, 2, 3]
+
+
+def test_a_descriptor_above_the_limit(stage: Stage) -> None:
+    """One that was opened before somebody lowered the limit is closed like the others."""
+    high = fcntl.fcntl(2, fcntl.F_DUPFD, 300)
+
+    def lower() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+
+    os.set_inheritable(high, True)  # noqa: FBT003  os has no keyword for it
+    try:
+        program = stage.start(*service(), close_fds=False, preexec_fn=lower)
+        assert program.wait() == 0, program.output
+    finally:
+        os.close(high)
     assert json.loads(program.stdout)["fds"] == [0, 1, 2, 3]
 
 
