@@ -114,19 +114,26 @@ def deferred() -> Iterator[Deferred]:
 def restore() -> None:
     """Put back the dispositions that exec hands on; the last thing before it.
 
-    Handlers reset themselves on exec, so only what Python set to "ignore" needs undoing. Until
-    the mask is back no signal is lost: one that came meanwhile raises `Terminated` here, one that
-    comes later meets the default disposition, as it would without us.
+    Handlers reset themselves on exec, so only what Python set to "ignore" needs undoing. No signal
+    is lost: one that came until now raises `Terminated` here, one that comes later meets the
+    default disposition, as it would without us. As PID 1 that would be dropped by the kernel, so
+    there our handlers stay until exec, and raise `Terminated` to the last.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    check()
+    _reset(_ignored() & ~_state.ignored)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        if os.getpid() != 1:
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        check()
+    except Terminated:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a second one must not wait
+        raise
     for signum in _IGNORED_BY_PYTHON:
         signal.signal(signum, signal.SIG_DFL)
-    _reset(_ignored() & ~_state.ignored)
-    for signum in ENDING:
+    for signum in ENDING if os.getpid() != 1 else ():
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ignored() -> int:

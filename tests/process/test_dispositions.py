@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
 import pytest
+
+from tests.support.program import namespaces
 
 SCRIPT = """
 import signal
@@ -41,3 +44,31 @@ def test_only_what_came_ignored_stays_so(before: str, after: list[int], ignored:
     )
 
     assert int(done.stdout, 16) == ignored | inherited
+
+
+AT_THE_END = """
+import os, signal, sys
+from entrypoint import errors, signals
+signals.install()
+try:
+    signals.restore()
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    os.execv("/bin/echo", ["echo", "the service runs"])
+except errors.Terminated as ended:
+    print("ended by", ended.signum, "with", *signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
+@pytest.mark.parametrize("first", [True, False], ids=["PID 1", "another"])
+def test_a_signal_between_restore_and_exec(name: str, *, first: bool) -> None:
+    """It ends the start: as PID 1, where the kernel would drop it, by its exception."""
+    through = namespaces("--pid", "--fork", "--mount-proc") if first else []
+    argv = [*through, sys.executable, "-I", "-c", AT_THE_END, name]
+    done = subprocess.run(argv, capture_output=True, check=False, text=True)
+
+    number = signal.Signals[name].value
+    if first:
+        assert (done.returncode, done.stdout) == (0, f"ended by {number} with\n"), done.stderr
+    else:
+        assert (done.returncode, done.stdout) == (-number, ""), done.stderr
