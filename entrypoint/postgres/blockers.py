@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import psycopg
 
-from .session import Session
+from .session import PATIENCE_S, Session
 
 # Statements are left out on both sides: they may hold anything.
 _FIND: Final = """
@@ -35,6 +35,38 @@ select
    where a.pid in (select pid from blocker) and a.pid not in (select pid from child))
 """
 
+_BEGIN: Final = """
+savepoint blockers; set local statement_timeout = '5s';
+select pg_catalog.pg_stat_clear_snapshot()
+"""
+_END: Final = "rollback to blockers; release blockers"
+
+_OF_READERS: Final = """
+select case nspname when 'public' then '' else nspname || '.' end || relname, a.pid,
+  coalesce(nullif(application_name, ''), 'somebody'), coalesce(host(client_addr), 'a local socket')
+from pg_catalog.pg_locks l
+join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.pid <> pg_catalog.pg_backend_pid()
+join pg_catalog.pg_class c on c.oid = l.relation and relkind in ('r', 'p')
+join pg_catalog.pg_namespace n on n.oid = relnamespace
+where l.granted and l.mode = 'AccessExclusiveLock' and left(nspname, 3) <> 'pg_'
+  and l.database = (select oid from pg_catalog.pg_database
+                    where datname = pg_catalog.current_database())
+order by 1, 2 limit 5
+"""
+
+
+def of_readers(session: Session) -> list[str]:
+    """Up to five tables that nobody can read now, and who has locked each, in words.
+
+    In a transaction or savepoint of its own; empty when that cannot look.
+    """
+    try:
+        with session.transaction():
+            rows = session.connection.execute(_OF_READERS).fetchall()
+    except psycopg.Error:
+        return []
+    return [f"{name} has {table} locked (pid {pid}, from {at})" for table, pid, name, at in rows]
+
 
 def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
     """The sessions of an application_name or from local ports, and who blocks them.
@@ -46,13 +78,14 @@ def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
     connection = session.connection
     try:
         # A transaction keeps the list of sessions that it saw first.
-        connection.execute("savepoint blockers; select pg_catalog.pg_stat_clear_snapshot()")
-        cursor = connection.execute(_FIND, {"name": name, "ports": list(ports)})
-        sessions, blocked_by = cursor.fetchone() or (None, None)
-        connection.execute("release blockers")
+        with session.patience(PATIENCE_S):  # a push may be silent for as long as it likes
+            connection.execute(_BEGIN)
+            cursor = connection.execute(_FIND, {"name": name, "ports": list(ports)})
+            sessions, blocked_by = cursor.fetchone() or (None, None)
+            connection.execute(_END)
     except psycopg.Error:
         with suppress(psycopg.Error):  # which broke, or had failed before
-            connection.execute("rollback to blockers; release blockers")
+            connection.execute(_END)
         return {}
     fields: dict[str, Any] = {"sessions": sessions or []}
     if blocked_by:

@@ -1,5 +1,6 @@
 """The databases of a server: which there are, and how one is created."""
 
+import math
 import time
 from typing import Final, NamedTuple
 
@@ -10,7 +11,7 @@ from psycopg.adapt import Loader
 
 from .. import log
 from ..errors import RefusedError
-from .session import Session, translated
+from .session import PATIENCE_S, WORD_S, Session, translated
 
 RETRY_S: Final = 0.5
 """Seconds between two tries while the template is in use."""
@@ -131,10 +132,12 @@ def _execute(admin: Session, statement: sql.Composed, deadline: float) -> None:
     try:
         _try(admin, statement, deadline)
     except psycopg.errors.QueryCanceled:
+        if admin.connection.patience_s != math.inf and not admin.pooled:
+            raise  # it was ours
         # The role's statement_timeout, which is meant for its service's queries. SET LOCAL would
         # need a transaction, in which no database can be created; and behind a pooler the session
         # is somebody else's next.
-        admin.connection.execute("set statement_timeout = 0")
+        admin.connection.execute(f"set statement_timeout = {PATIENCE_S * 1000:.0f}".encode())
         try:
             _try(admin, statement, deadline)
         finally:
@@ -145,7 +148,8 @@ def _execute(admin: Session, statement: sql.Composed, deadline: float) -> None:
 def _try(admin: Session, statement: sql.Composed, deadline: float) -> None:
     while True:
         try:
-            admin.connection.execute(statement)
+            with admin.patience(PATIENCE_S + WORD_S):
+                admin.connection.execute(statement)
         except psycopg.errors.InvalidParameterValue:
             log.event("warning", "database.locale_replaced", locale="C")
             admin.connection.execute(statement + sql.SQL(" lc_collate 'C' lc_ctype 'C'"))

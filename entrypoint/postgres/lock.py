@@ -21,7 +21,7 @@ from psycopg import sql
 from .. import log, phase
 from ..backoff import Reminder
 from ..errors import LockError
-from .session import LOCALLY, Session
+from .session import LOCALLY, LOCK_WAIT_S, PATIENCE_S, Session
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
 """One key for all: advisory locks are per database, and a database is one service's."""
@@ -59,13 +59,18 @@ where not rolsuper and rolname not in (current_user, session_user)
     select from pg_class c where relowner = r.oid and relpersistence <> 't')
 """
 
-# Neither a timeout of the server nor a client that vanished may decide how long the lock lives.
+ANSWER_S: Final = 10.0
+"""Seconds in which the server must answer whoever asks for the lock."""
+
+# Neither a timeout of the server nor a client that vanished may decide how long the lock lives; a
+# statement's own counts only while it runs.
 # Keepalives alone do not free it when the server's last answer was never acknowledged;
 # tcp_user_timeout does. Local to the transaction, or a pooler would hand them to the next client.
 _BEGIN: Final = f"""
 begin isolation level read committed;
 {LOCALLY};
-set local statement_timeout = 0;
+set local statement_timeout = {PATIENCE_S * 1000:.0f};
+set local lock_timeout = {LOCK_WAIT_S * 1000:.0f};
 set local idle_in_transaction_session_timeout = 0;
 set local tcp_keepalives_idle = 10;
 set local tcp_keepalives_interval = 5;
@@ -133,11 +138,13 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
     """
     started = time.monotonic()
     reminder = Reminder()
+    session.connection.patience_s = ANSWER_S
     try:
         while not (got := _try(session)):
             if got is None:
                 session.close()
                 session = reopen()
+            session.connection.patience_s = ANSWER_S
             waited_s = round(time.monotonic() - started, 2)
             holder = _holder(session)
             held_s = holder.pop("holder_for_s", None)
@@ -156,6 +163,7 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
     except BaseException:
         session.close()
         raise
+    session.connection.patience_s = PATIENCE_S
     return Held(session)
 
 

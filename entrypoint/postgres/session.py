@@ -1,14 +1,14 @@
 """Connections to PostgreSQL, and what its errors mean. The only user of psycopg.connect."""
 
+import math
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Any, Final, NamedTuple
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from .. import aside
 from ..errors import RefusedError, UnreachableError
 from . import authorities, resolve
 from .cause import CHECK_SERVER, Cause, ConnectError, Kind, no_answer
@@ -19,6 +19,18 @@ ATTEMPT_TIMEOUT_S: Final = 5.0
 
 SHORTEST_TIMEOUT_S: Final = 2.0
 """libpq's and psycopg's floor for connect_timeout."""
+
+PATIENCE_S: Final = 60.0
+"""Seconds that the statements of a start wait for the server in one session, all together."""
+
+LOCK_WAIT_S: Final = 5.0
+"""Seconds that one of them waits for somebody else's lock."""
+
+WORD_S: Final = 2.0
+"""Seconds that a server has, after a statement's timeout, to say so."""
+
+PROBE_SHARE: Final = 0.6
+"""Of an attempt's time, what the probe may take: without it the rest still tells something."""
 
 _KEEPALIVE: Final = {
     "keepalives": "1",
@@ -55,11 +67,76 @@ select pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),
   pg_catalog.pg_backend_pid()
 """
 
+# The same for how long a statement may take, and wait for a lock. Whatever the role has set is
+# meant for its service's queries.
+_TIMEOUTS: Final = """
+select pg_catalog.set_config('statement_timeout', '{0:.0f}',
+  pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {2}),
+  pg_catalog.set_config('lock_timeout', '{1:.0f}',
+  pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {2})
+"""
+
+_PROBE_TIMEOUT: Final = "select pg_catalog.set_config('statement_timeout', '{0:.0f}', true)"
+
+_LIMITS: Final = "; set local statement_timeout = {:.0f}; set local lock_timeout = {:.0f}"
+
+CANCELLED: Final = ("57014", "55P03")
+"""SQLSTATEs of a statement that took longer than it may, or waited so long for a lock."""
+
+_FIND_OUT: Final = (
+    "Find out in pg_stat_activity what the server is busy with, or who holds the lock, and start "
+    "again."
+)
+
+T = TypeVar("T")
+
+
+class NoAnswerError(psycopg.OperationalError):
+    """The server has not answered a statement in the time that the session has for it."""
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """One that is closed where the server says nothing for too long.
+
+    The server ends a statement by itself at its ``statement_timeout``, unless it is frozen, or is
+    no server.
+    """
+
+    patience_s: float = math.inf
+    """Seconds that all further statements may wait for the server together."""
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:  # noqa: ANN401  psycopg's own
+        """Do one exchange with the server. Raises `NoAnswerError` when patience ends."""
+        if self.patience_s == math.inf:
+            return super().wait(gen, *args, **options)
+        started = time.monotonic()
+        try:
+            return super().wait(_until(started + self.patience_s, gen), *args, **options)
+        except NoAnswerError:
+            self.pgconn.finish()
+            raise
+        finally:
+            self.patience_s = max(0.0, self.patience_s - (time.monotonic() - started))
+
+
+def _until(deadline: float, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+    """The same exchange, which psycopg drives at least ten times a second."""
+    ready = None
+    while True:
+        try:
+            waits_for = gen.send(ready)
+        except StopIteration as done:
+            found: T = done.value
+            return found
+        if time.monotonic() > deadline:
+            raise NoAnswerError("the server did not answer in time")
+        ready = yield waits_for
+
 
 class Session(NamedTuple):
     """A connection in autocommit mode to a server that accepts writes."""
 
-    connection: psycopg.Connection[TupleRow]
+    connection: Connection
     database: str
     pooled: bool
     """Whether a pooler stands between: it invents the backend's pid that it reports."""
@@ -73,15 +150,37 @@ class Session(NamedTuple):
         return self.connection.info.server_version
 
     @contextmanager
-    def transaction(self, *, names: str = SEARCH_PATH, undone: bool = False) -> Iterator[None]:
+    def transaction(
+        self, *, names: str = SEARCH_PATH, undone: bool = False, timeout_s: float | None = None
+    ) -> Iterator[None]:
         """A transaction, or a savepoint of the open one, that looks for names in this path.
 
         ``default`` is the role's own, for queries that are not ours. With ``undone`` nothing that
-        happens in it stays, whatever it was. Raises `psycopg.Error`.
+        happens in it stays, whatever it was. With ``timeout_s`` all of it may take about so many
+        seconds, and wait for a lock for half as many. Raises `psycopg.Error`.
         """
-        with self.connection.transaction(force_rollback=undone):
-            self.connection.execute(f"set local search_path = {names}".encode())
+        begin = f"set local search_path = {names}"
+        if timeout_s is not None:
+            begin += _LIMITS.format(timeout_s * 1000, timeout_s * 500)
+        elif self.pooled and self.connection.patience_s != math.inf:
+            # `open_session` could set them for its own look only.
+            begin += _LIMITS.format(PATIENCE_S * 1000, LOCK_WAIT_S * 1000)
+        patience = nullcontext() if timeout_s is None else self.patience(timeout_s + WORD_S)
+        with patience, self.connection.transaction(force_rollback=undone):
+            self.connection.execute(begin.encode())
             yield
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Let the statements of the body wait so long together, and not count for what follows.
+
+        Their time on the server is theirs to set. Raises what the body raises.
+        """
+        before, self.connection.patience_s = self.connection.patience_s, seconds
+        try:
+            yield
+        finally:
+            self.connection.patience_s = before
 
     def gone(self) -> bool:
         """Whether the server ended it, as far as its socket has told. Never blocks."""
@@ -98,13 +197,20 @@ class Session(NamedTuple):
 
 
 def open_session(
-    conninfo: Conninfo, timeout_s: float, *, application_name: str, probe: str = ""
+    conninfo: Conninfo,
+    timeout_s: float,
+    *,
+    application_name: str,
+    probe: str = "",
+    patience_s: float = math.inf,
 ) -> Session:
     """Connect and look at the server's state: one connection and one round trip.
 
     The statements of ``probe`` are run with it, in the same transaction. Blocks for about
-    ``timeout_s`` seconds for each address. Raises `ConnectError`, also for a server that is in
-    recovery or read-only.
+    ``timeout_s`` seconds for each address. With ``patience_s`` the session's statements may wait
+    for the server so many seconds together, and each of them for a lock `LOCK_WAIT_S`; without it
+    the role's own timeouts hold. Raises `ConnectError`, also for a server that is in recovery or
+    read-only.
     """
     timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
     params: dict[str, Any] = {
@@ -117,7 +223,7 @@ def open_session(
     try:
         # Never a prepared statement: behind a transaction pooler the next query may meet another
         # server connection.
-        connection = psycopg.connect(**params, autocommit=True, prepare_threshold=None)
+        connection = Connection.connect(**params, autocommit=True, prepare_threshold=None)
     except psycopg.errors.ConnectionTimeout:
         raise ConnectError(no_answer(timeout_s)) from None
     except psycopg.Error:
@@ -131,20 +237,23 @@ def open_session(
         clear_frames(error.__traceback__)
         raise
     # Whoever let us in need not answer: a fake server could talk for ever.
-    limit = aside.Limit(connection.fileno(), timeout_s)
+    connection.patience_s = timeout_s
     try:
-        with closing(limit):
-            return _checked(connection, probe)
-    except BaseException as error:
+        session = _checked(connection, probe, patience_s)
+    except NoAnswerError:
+        raise ConnectError(no_answer(timeout_s)) from None
+    except BaseException:
         connection.close()
-        if limit.passed and isinstance(error, ConnectError):
-            raise ConnectError(no_answer(timeout_s)) from None
         raise
+    connection.patience_s = patience_s
+    return session
 
 
-def _checked(connection: psycopg.Connection[TupleRow], probe: str) -> Session:
+def _checked(connection: Connection, probe: str, patience_s: float) -> Session:
     try:
-        (_, row, *probed) = _look(connection, probe)
+        (*_, row), probed = _look(connection, probe, patience_s)
+    except NoAnswerError:
+        raise
     except psycopg.Error as error:
         text = f"the connection broke ({error.sqlstate or type(error).__name__})"
         raise ConnectError(Cause(Kind.TRANSIENT, text, CHECK_SERVER, error.sqlstate)) from None
@@ -169,15 +278,27 @@ def _checked(connection: psycopg.Connection[TupleRow], probe: str) -> Session:
     return Session(connection, database, pooled, tuple(probed))
 
 
-def _look(connection: psycopg.Connection[TupleRow], probe: str) -> list[TupleRow]:
-    begin = _BEGIN.format(SEARCH_PATH, connection.info.backend_pid)
-    try:
-        return first_rows(connection, f"{begin};{probe}" if probe else begin)
-    except psycopg.Error:
-        if connection.broken or not probe:
-            raise
-        # The probe met somebody who is changing the schema: then it has nothing to say.
-        return first_rows(connection, begin)
+def _look(
+    connection: Connection, probe: str, patience_s: float
+) -> tuple[list[TupleRow], list[TupleRow]]:
+    """The rows of our own look, and those of the probe."""
+    pid = connection.info.backend_pid
+    begin, own = _BEGIN.format(SEARCH_PATH, pid), 2
+    if patience_s != math.inf:
+        own = 3
+        begin = f"{_TIMEOUTS.format(patience_s * 1000, LOCK_WAIT_S * 1000, pid)};{begin}"
+    if probe:
+        soon = _PROBE_TIMEOUT.format(connection.patience_s * PROBE_SHARE * 1000)
+        try:
+            rows = first_rows(connection, f"{begin};{soon};{probe}")
+        except psycopg.Error:
+            if connection.broken:
+                raise
+            # It met somebody who is changing the schema, or takes too long: then it has nothing to
+            # say.
+        else:
+            return rows[:own], rows[own + 1 :]
+    return first_rows(connection, begin), []
 
 
 def first_rows(connection: psycopg.Connection[TupleRow], statements: str) -> list[TupleRow]:
@@ -212,15 +333,17 @@ def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:
 def translated(doing: str, *, remedy: str) -> Iterator[None]:
     """Turn psycopg's errors in the body into ours, with the SQLSTATE and the server's words.
 
-    A lost connection or a server that is going down becomes `UnreachableError`, everything else
-    `RefusedError` with ``remedy``: also what psycopg cannot read, which has no SQLSTATE.
+    A lost connection, a server that is going down and a statement that took longer than it may
+    become `UnreachableError`, everything else `RefusedError` with ``remedy``: also what psycopg
+    cannot read, which has no SQLSTATE.
     """
     try:
         yield
     except psycopg.Error as error:
         code = error.sqlstate
         lost = code is None and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        said = error.diag.message_primary or ("the connection was lost" if lost else str(error))
+        unknown = lost and not isinstance(error, NoAnswerError)
+        said = error.diag.message_primary or ("the connection was lost" if unknown else str(error))
         message = f"{doing}: {said}" + (f" ({code})" if code else "")
         fields = {
             "sqlstate": code,
@@ -228,6 +351,8 @@ def translated(doing: str, *, remedy: str) -> Iterator[None]:
             "hint": error.diag.message_hint,
         }
         fields = {key: value for key, value in fields.items() if value}
+        if code in CANCELLED:
+            raise UnreachableError(message, remedy=_FIND_OUT, **fields) from None
         if lost or (code or "")[:2] in ("08", "53", "57"):
             raise UnreachableError(message, remedy=CHECK_SERVER, **fields) from None
         raise RefusedError(message, remedy=remedy, **fields) from None

@@ -24,6 +24,9 @@ thousands."""
 WAIT_S: Final = 1.0
 """Seconds that a table's count waits for its lock."""
 
+RESERVE_S: Final = 30.0
+"""Seconds of the session's patience that counting leaves for what must be known."""
+
 WAIT_ALL_S: Final = 5.0
 """Seconds in which all counts wait for locks."""
 
@@ -139,8 +142,8 @@ def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
 
     Rows are counted in the tables of these OIDs, in all by default. Blocks for about a second for a
     table that somebody else has locked, for about five for all of them; their rows are then
-    unknown. Raises `UnreachableError` when the connection is gone, `RefusedError` for what else
-    goes wrong.
+    unknown, as are those of tables for which the session's patience is too short. Raises
+    `UnreachableError` when the connection is gone, `RefusedError` for what else goes wrong.
     """
     connection = session.connection
     with translated("looking at the tables", remedy="Start again."):
@@ -175,10 +178,14 @@ def _count(
     deadline = time.monotonic() + WAIT_ALL_S
     for start in range(0, len(readable), BATCH):
         batch = readable[start : start + BATCH]
+        if session.connection.patience_s < RESERVE_S:
+            break
         try:
             rows |= _counted(session, batch, deadline)
         except _PASSING:
             for table in batch:
+                if session.connection.patience_s < RESERVE_S:
+                    break
                 with suppress(*_PASSING):
                     rows |= _counted(session, [table], deadline)
     return rows

@@ -12,12 +12,25 @@ CONNECT_S: Final = 6.0
 """Seconds of an attempt to connect that is begun at its deadline: 2 each to resolve the name, to
 connect, and to find out why that failed."""
 
-DATABASE_S: Final = 45.0
+DATABASE_S: Final = 102.0
 """Seconds past the wait for the server: four such attempts (at the database, at two to create it
-from, at it again), 15 for a new database to let us in, and a template that is in use."""
+from, at it again), 15 for a new database to let us in, and CREATE DATABASE itself."""
 
-LOCK_S: Final = 7.0
-"""Seconds past the wait for the lock: whose session breaks then opens another one."""
+LOCK_S: Final = 17.0
+"""Seconds past the wait for the lock: whose session breaks then opens another one, and the server's
+answer to the last try."""
+
+QUERIES_S: Final = 60.0
+"""Seconds of all that we ask in the session that has the lock: `session.PATIENCE_S`."""
+
+EXTENSIONS_S: Final = 122.0
+"""Seconds for the scripts of all extensions, for each role that may create some."""
+
+VERIFY_S: Final = 12.0
+"""Seconds for the look at the default database, once a session is open."""
+
+CHECK_S: Final = 46.0
+"""Seconds for ``seed.check``: twice before a seed, once after it."""
 
 GUARD_S: Final = 24.0
 """Seconds in which a session to guard a push from is opened, armed and disarmed."""
@@ -36,9 +49,8 @@ LAST_WORD_S: Final = 5.0
 def longest_s(config: Settings) -> float:
     """Seconds after which a start is over at the latest.
 
-    All of `waits`, in turn. What comes on top is small with a server that is well: how long it
-    takes for our own queries, CREATE EXTENSION and ``seed.check``. Of a server with several
-    addresses each that is silent adds up to 5 s whenever a session is opened.
+    All of `waits`, in turn; our own statements are among them. Of a server with several addresses
+    each that is silent adds up to 5 s whenever a session is opened.
     """
     return sum(waits(config).values())
 
@@ -53,13 +65,17 @@ def waits(config: Settings) -> dict[str, float]:
     parts["server"] = config.wait_timeout_s + DATABASE_S
     if not config.idle:
         parts["lock"] = config.lock_timeout_s + LOCK_S
+        parts["queries"] = QUERIES_S
+    roles = 2 if config.admin else 1
     if config.extensions:
-        parts["extensions"] = config.wait_timeout_s + CONNECT_S
+        parts["extensions"] = roles * (config.wait_timeout_s + CONNECT_S + EXTENSIONS_S)
     if not config.no_work("push"):
-        guards = 0 if config.push.on_loss == "warn" else 2 if config.admin else 1
-        parts["push"] = config.push.timeout_s + END_S + guards * GUARD_S + CONNECT_S
+        guards = 0 if config.push.on_loss == "warn" else roles
+        verify_s = CONNECT_S + VERIFY_S
+        parts["push"] = config.push.timeout_s + END_S + guards * GUARD_S + verify_s
     if not config.no_work("seed"):
-        parts["seed"] = config.seed.timeout_s + END_S
+        check_s = CHECK_S if config.seed.check else 0
+        parts["seed"] = config.seed.timeout_s + END_S + check_s
         if config.seed.lookup:
             parts["tenant"] = config.seed.lookup.timeout_s + LOOKUP_S
     return parts

@@ -1,6 +1,7 @@
 """Step 3, where the database is there: the extensions that the service asks for."""
 
 import secrets
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -8,6 +9,9 @@ from psycopg import sql
 
 from ..errors import RefusedError
 from ..postgres.session import Session, translated
+
+CREATE_S: Final = 120.0
+"""Seconds that the scripts of all extensions may take, and half as many to wait for a lock."""
 
 _NO_PRIVILEGE: Final = "42501"
 
@@ -52,13 +56,15 @@ def create(session: Session, names: Sequence[str], where: str, *, last: bool) ->
 
     They go to the schema ``where``. Returns those for which the role lacks the right, unless it is
     the ``last`` that may try. Idempotent. Raises `RefusedError` with what is lacking,
-    `UnreachableError` when the server goes away; those created before stay.
+    `UnreachableError` when the server goes away or all of them take longer than `CREATE_S`; those
+    created before stay.
     """
     left = []
+    deadline = time.monotonic() + CREATE_S
     for name in names:
         try:
             with translated(f"creating the extension {name!r}", remedy=_EXTENSION_RIGHT):
-                _create(session, name, where)
+                _create(session, name, where, max(1.0, deadline - time.monotonic()))
         except RefusedError as error:
             code = error.fields.get("sqlstate")
             if code == _NO_PRIVILEGE and not last:
@@ -73,7 +79,7 @@ def create(session: Session, names: Sequence[str], where: str, *, last: bool) ->
     return left
 
 
-def _create(session: Session, name: str, where: str) -> None:
+def _create(session: Session, name: str, where: str, timeout_s: float) -> None:
     """As a superuser, whose rights the script has, so that it meets nothing of others.
 
     It finds names in the schema that it is created in, before those that it expects. So it is
@@ -85,7 +91,7 @@ def _create(session: Session, name: str, where: str) -> None:
     create = sql.SQL("create extension if not exists {}").format(sql.Identifier(name))
     there = sql.SQL("{} schema {}").format(create, sql.Identifier(where))
     connection = session.connection
-    with session.transaction():
+    with session.transaction(timeout_s=timeout_s):
         row: Any = connection.execute(_CONTROL, [name]).fetchone()
         fixed, movable, spaces, superuser = row or (None, False, [], False)
         if not superuser:

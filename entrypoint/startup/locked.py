@@ -4,6 +4,7 @@ Imported only where there is something to do.
 """
 
 import gc
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -51,6 +52,7 @@ def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) 
                 raise
             # Whichever statement noticed it first: somebody else may be at work by now.
             lost = held.lost()
+            lost.message += f" ({error.message})"
             lost.step, lost.elapsed_s = error.step, error.elapsed_s
             raise lost from None
 
@@ -155,7 +157,9 @@ class _Record:
             return
         try:
             ledger.write(session, self.ledger)
-        except RefusedError as error:
+        except (RefusedError, UnreachableError) as error:
+            if self.held.broken:
+                raise
             self._not_written(error.message, error.remedy)
 
     def _not_written(self, reason: str, remedy: str) -> None:
@@ -220,8 +224,14 @@ def _guard_sessions(plan: Plan, target: Conninfo, connect: wait.Connect) -> Iter
     admin = plan.config.admin
     if admin and admin.user != target.user:
         with suppress(RefusedError, UnreachableError):
-            yield _session(admin.with_database(target.database), connect, CLEANUP_S)
-    yield _session(target, connect, CLEANUP_S)
+            yield _enduring(_session(admin.with_database(target.database), connect, CLEANUP_S))
+    yield _enduring(_session(target, connect, CLEANUP_S))
+
+
+def _enduring(session: Session) -> Session:
+    """A guard counts its own time: each of its statements is short, and there may be thousands."""
+    session.connection.patience_s = math.inf
+    return session
 
 
 def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connect) -> None:

@@ -75,9 +75,11 @@ class Plan(NamedTuple):
             return decision
         from .check import is_there  # no start without one pays for it
 
-        if is_there(session, seed.check, tenant):
+        there = is_there(session, seed.check, tenant)
+        if there:
             return decision
-        return Decision(Verdict.RUN, "seed.check found no row", tenant)
+        answer = "had no answer" if there is None else "found no row"
+        return Decision(Verdict.RUN, f"seed.check {answer}", tenant)
 
     def seeds(self, tenant: str | None) -> Seed:
         """The seed for the tenant that was found."""

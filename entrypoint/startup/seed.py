@@ -1,11 +1,15 @@
 """Step 5: make the tenant's rows with the service's own seed, under the same lock, and judge it."""
 
+from typing import Final
+
 from ..errors import SeedError
 from ..postgres.session import Session
 from ..sections import Seed
 from . import child
-from .check import is_there
+from .check import LATE_S, is_there, waited_for
 from .words import Ear
+
+_CHECKED: Final = {True: "found a row", False: "found no row", None: "had no answer"}
 
 
 def run(seed: Seed, session: Session, around: child.Surroundings) -> dict[str, object]:
@@ -25,9 +29,15 @@ def run(seed: Seed, session: Session, around: child.Surroundings) -> dict[str, o
         message = wrong[0] if wrong else "the seed command exited with code 0"
         wrong = f"{message}: {said.text}", said.remedy
     elif not wrong and seed.check is not None:
-        found = is_there(session, seed.check, seed.tenant)
-        fields["check"] = "found a row" if found else "found no row"
-        if not found:
+        found = is_there(session, seed.check, seed.tenant, LATE_S)
+        fields["check"] = _CHECKED[found]
+        if found is None:
+            wrong = (
+                "the seed command exited with code 0, but seed.check had no answer: "
+                + waited_for(session),
+                "End the session that has the table locked, or make seed.check faster.",
+            )
+        elif not found:
             wrong = (
                 "the seed command exited with code 0, but seed.check finds no row",
                 "Correct the seed, or seed.check.",

@@ -9,7 +9,7 @@ from .. import __version__, log, phase, settings, state
 from ..environment import Environment, forget_libpq_variables
 from ..fields import STEPS
 from ..postgres import ledger, sessions
-from ..postgres.session import Session, open_session
+from ..postgres.session import PATIENCE_S, Session, open_session
 from . import budget, decide, handoff, reach, wait
 from .plan import Plan
 from .timeline import since, step
@@ -58,7 +58,7 @@ def _prepare(plan: Plan) -> None:
             gates.wait(config.gates, config.service)
     forget_libpq_variables()
     name = sessions.application_name(config.service)
-    connect = partial(open_session, application_name=name)
+    connect = partial(open_session, application_name=name, patience_s=PATIENCE_S)
     probe = ledger.PROBE if plan.provable else ""
     deadline = time.monotonic() + config.wait_timeout_s
     with step("wait") as fields:

@@ -11,6 +11,9 @@ from ..postgres.session import Session
 from ..sections import Verify
 from ..services import Service
 
+LOOK_S: Final = 10.0
+"""Seconds that the look at the default database may take."""
+
 MAX_EVENTS: Final = 20
 """Findings that are logged one by one."""
 
@@ -31,7 +34,7 @@ def run(
     found = objects.find(session, settings.bookkeeping)
     strays = placement.in_own(found, session.database, own, registry)
     try:
-        with closing(default()) as other, other.connection.transaction():
+        with closing(default()) as other, other.transaction(timeout_s=LOOK_S):
             strays += placement.in_default(objects.find(other, settings.bookkeeping), registry)
     except (RefusedError, UnreachableError) as error:
         log.event("debug", "verify.incomplete", database=placement.DEFAULT, error=error.message)

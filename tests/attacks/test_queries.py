@@ -144,7 +144,7 @@ def ask(world: World, role: Role | None = None) -> bool:
     """seed.check, as a start asks it."""
     with closing(as_program(world, role)) as session:
         query = "select from sso_tenants where id = %(tenant_id)s"
-        return check.is_there(session, query, TENANT)
+        return check.is_there(session, query, TENANT) is True
 
 
 def test_a_superuser_s_seed_check(owned: World) -> None:

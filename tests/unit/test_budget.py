@@ -12,7 +12,7 @@ import yaml
 
 from entrypoint import notify, process, services
 from entrypoint.postgres import databases, guard, lock, refusal, session, sessions
-from entrypoint.startup import budget, locked, reach, tenant
+from entrypoint.startup import budget, check, extensions, locked, reach, tenant, verify
 from tests.support.manifests import ROOT
 from tests.unit.test_endpoints import load
 
@@ -27,23 +27,32 @@ LOOKUP = "tenant_lookup = { url = 'http://s/', timeout = 8 }\n"
 @pytest.mark.parametrize(
     ("toml", "variables", "waits"),
     [
-        ("", {}, {"server": 345}),
-        ("[database]\nextensions = ['x']", {}, {"server": 345, "lock": 907, "extensions": 306}),
-        (PUSH + SEED, {}, {"server": 345, "lock": 907, "push": 662, "seed": 632}),
-        (PUSH, {"ENTRYPOINT_SKIP": "push"}, {"server": 345}),
-        (PUSH + "on_loss = 'warn'", {}, {"server": 345, "lock": 907, "push": 638}),
+        ("", {}, {"server": 402}),
+        (
+            "[database]\nextensions = ['x']",
+            {},
+            {"server": 402, "lock": 917, "queries": 60, "extensions": 428},
+        ),
+        (PUSH + SEED, {}, {"server": 402, "lock": 917, "queries": 60, "push": 674, "seed": 632}),
+        (PUSH, {"ENTRYPOINT_SKIP": "push"}, {"server": 402}),
+        (PUSH + "on_loss = 'warn'", {}, {"server": 402, "lock": 917, "queries": 60, "push": 650}),
         (
             PUSH,
             {"ENTRYPOINT_ADMIN_URL": "postgresql://a:pw@db/postgres"},
-            {"server": 345, "lock": 907, "push": 686},
+            {"server": 402, "lock": 917, "queries": 60, "push": 698},
         ),
-        (SEED + LOOKUP, {}, {"server": 345, "lock": 907, "tenant": 16, "seed": 632}),
+        (
+            SEED + "check = 'select 1'",
+            {},
+            {"server": 402, "lock": 917, "queries": 60, "seed": 678},
+        ),
+        (SEED + LOOKUP, {}, {"server": 402, "lock": 917, "queries": 60, "tenant": 16, "seed": 632}),
         (
             "[[gates]]\nurl = 'tcp://a:1'\ntimeout = 50\n[[gates]]\nurl = 'tcp://a:2'\ntimeout = 9",
             {"ENTRYPOINT_WAIT_TIMEOUT": "1", "ENTRYPOINT_NOTIFY_URL": "http://hook/"},
-            {"gates": 50, "server": 46, "last word": 5},
+            {"gates": 50, "server": 103, "last word": 5},
         ),
-        ("[[gates]]\nurl = 'tcp://a:1'\ntimeout = 0", {}, {"gates": 1, "server": 345}),
+        ("[[gates]]\nurl = 'tcp://a:1'\ntimeout = 0", {}, {"gates": 1, "server": 402}),
         ("[[gates]]\nurl = 'tcp://a:1'", {"ENTRYPOINT_SKIP": "push,seed"}, {}),
     ],
 )
@@ -61,14 +70,20 @@ def test_what_is_added_is_what_the_waits_take() -> None:
     """The numbers that stand apart from the code that takes the time are its own, summed up."""
     attempt_s = 3 * session.SHORTEST_TIMEOUT_S
     opened_s = locked.CLEANUP_S + attempt_s
-    template_s = 5 + databases.RETRY_S
+    created_s = databases.RETRY_S + session.PATIENCE_S + session.WORD_S
     armed_s = guard.LEAVE_S + refusal.TRY_S + refusal.TRY_S + guard.ARM_S
     disarmed_s = refusal.TRY_S + guard.DISARM_S + guard.LEAVE_S
     sessions_s = signature(sessions.end).parameters["timeout_s"].default
 
     assert attempt_s == budget.CONNECT_S
-    assert 4 * attempt_s + reach.AFTER_CREATE_S + template_s <= budget.DATABASE_S
-    assert attempt_s + lock.POLL_S[1] <= budget.LOCK_S
+    checked_s = 2 * check.SOON_S + check.LATE_S + 3 * session.WORD_S
+
+    assert 4 * attempt_s + reach.AFTER_CREATE_S + created_s <= budget.DATABASE_S
+    assert attempt_s + lock.POLL_S[1] + lock.ANSWER_S <= budget.LOCK_S
+    assert session.PATIENCE_S == budget.QUERIES_S
+    assert extensions.CREATE_S + session.WORD_S <= budget.EXTENSIONS_S
+    assert verify.LOOK_S + session.WORD_S <= budget.VERIFY_S
+    assert checked_s <= budget.CHECK_S
     assert opened_s + armed_s + disarmed_s <= budget.GUARD_S
     ended_s = process.GRACE_S + 2 * process.DRAIN_S
     assert ended_s + sessions_s + opened_s + sessions_s <= budget.END_S
@@ -79,7 +94,7 @@ def test_what_is_added_is_what_the_waits_take() -> None:
 def test_the_readme_has_the_same_parts(tmp_path: Path) -> None:
     """Its table has each part with what it takes beyond its timeout; the defaults are summed."""
     everything = (
-        f"{PUSH}{SEED}{LOOKUP}[[gates]]\nurl = 'tcp://a:1'\ntimeout = 0\n"
+        f"{PUSH}{SEED}check = 'x'\n{LOOKUP}[[gates]]\nurl = 'tcp://a:1'\ntimeout = 0\n"
         "[database]\nextensions = ['x']\n[notify]\nurl = 'http://hook/'"
     )
     zero = {f"ENTRYPOINT_{name}_TIMEOUT": "0" for name in ("WAIT", "LOCK", "PUSH", "SEED")}
