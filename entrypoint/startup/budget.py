@@ -42,6 +42,11 @@ its sessions on the server, and a session to end those from."""
 LOOKUP_S: Final = 8.0
 """Seconds of an attempt to find the tenant that is begun at its deadline: to connect, to ask."""
 
+DIRECT_S: Final = 60.0
+"""Seconds with a direct URL: five more attempts to connect, as the service will and past its
+pooler, the question where that is in each session, and 15 for a pooler to believe that a database
+was created."""
+
 LAST_WORD_S: Final = 5.0
 """Seconds for the webhook."""
 
@@ -78,4 +83,10 @@ def waits(config: Settings) -> dict[str, float]:
         parts["seed"] = config.seed.timeout_s + END_S + check_s
         if config.seed.lookup:
             parts["tenant"] = config.seed.lookup.timeout_s + LOOKUP_S
-    return parts
+    return {**parts, **_connection(config)}
+
+
+def _connection(config: Settings) -> dict[str, float]:
+    if config.direct:
+        return {"connection": CONNECT_S + DIRECT_S}
+    return {} if config.idle else {"connection": CONNECT_S}

@@ -1,14 +1,14 @@
-"""Steps 2 and 3 together: a session in the service's database, created if it is missing."""
+"""A session in the service's database, created if it is missing; and one as the service's own."""
 
 import time
 from contextlib import closing, suppress
 from typing import Final, NamedTuple
 
 from .. import log
-from ..errors import EntrypointError, RefusedError, SettingsError
+from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
 from ..postgres.cause import Cause, Kind
 from ..postgres.conninfo import Conninfo
-from ..postgres.session import Session
+from ..postgres.session import WORD_S, Session, first_rows, translated
 from . import wait
 
 _PUBLIC_CLOSED_SINCE: Final = 150000
@@ -16,6 +16,21 @@ _PUBLIC_CLOSED_SINCE: Final = 150000
 
 AFTER_CREATE_S: Final = 15.0
 """Seconds in which a database that was just created must let us in."""
+
+
+_PLACE: Final = """
+select pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), oid
+from pg_catalog.pg_database where datname operator(pg_catalog.=) pg_catalog.current_database()
+"""
+
+
+class Place(NamedTuple):
+    """Which database of which server a session is in; every role may ask, through poolers too."""
+
+    started_at: float
+    """When the server did, which tells it from its own copies, and from itself after a restart."""
+
+    oid: int
 
 
 class Creation(NamedTuple):
@@ -45,13 +60,75 @@ def database(
         created = _create(target, creation, connect, deadline)
         late = max(deadline, time.monotonic() + AFTER_CREATE_S)
         session = wait.until_ready(target, connect, deadline=late)
+    _check_name(target, session)
+    return session, created
+
+
+def _check_name(target: Conninfo, session: Session) -> None:
     if session.database != target.database:
         session.close()
         raise SettingsError(
             [f"{target.variable} names {target.database!r} and leads to {session.database!r}"],
             remedy=f"Correct the pooler's alias, or name the database itself in {target.variable}.",
         )
-    return session, created
+
+
+def place(session: Session) -> Place:
+    """Where a session is. Raises `RefusedError` and `UnreachableError`."""
+    doing = "asking which server this is"
+    with translated(doing, remedy="Start again."), session.patience(WORD_S):
+        return Place(*first_rows(session.connection, _PLACE)[0])
+
+
+def as_service(
+    own: Conninfo,
+    direct: Conninfo | None,
+    known: Place | None,
+    connect: wait.Connect,
+    deadline: float,
+) -> None:
+    """Connect by the URL that the service gets, and see that it leads to where we were.
+
+    That is where ``direct`` leads, which was ``known`` a while ago; None where there is only one
+    URL. Blocks until ``deadline``, an instant of ``time.monotonic``, and 24 s more. Raises
+    `SettingsError` where it leads elsewhere, `RefusedError` and `UnreachableError`.
+    """
+    try:
+        if direct is None:
+            _open(own, connect, deadline).close()
+            return
+        found = _place(own, connect, deadline)
+        # A server that was started again meanwhile is no other one.
+        if found == known or (_place(direct, connect, deadline) == _place(own, connect, deadline)):
+            return
+    except (RefusedError, UnreachableError) as error:
+        error.message = f"{own.variable}, which the service gets, does not work: {error.message}"
+        if direct and isinstance(error, UnreachableError):
+            error.remedy = (
+                f"Correct {own.variable}, or the pooler's list of databases and roles: the server "
+                f"itself answers by {direct.variable}."
+            )
+        raise
+    problem = (
+        f"{own.variable} leads to another server than {direct.variable} ({own.where()} and "
+        f"{direct.where()}): what is checked and pushed there is not what the service gets"
+    )
+    raise SettingsError(
+        [problem],
+        remedy=f"Let {own.variable} lead to the same server through its pooler as "
+        f"{direct.variable} does past it, or unset {direct.variable}.",
+    )
+
+
+def _open(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Session:
+    session = wait.until_ready(conninfo, connect, deadline=deadline)
+    _check_name(conninfo, session)
+    return session
+
+
+def _place(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Place:
+    with closing(_open(conninfo, connect, deadline)) as session:
+        return place(session)
 
 
 def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadline: float) -> bool:

@@ -1,12 +1,14 @@
 """The container start, in order: settings, gates, wait, database, push, seed, handoff."""
 
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__, log, phase, settings, state
 from ..environment import Environment, forget_libpq_variables
+from ..errors import UnreachableError
 from ..fields import STEPS
 from ..postgres import ledger, sessions
 from ..postgres.session import PATIENCE_S, Session, open_session
@@ -70,6 +72,15 @@ def _prepare(plan: Plan) -> None:
         )
         session, created = reach.database(target, reached, creation, connect, deadline)
         fields |= {"created": created, "database": session.database, "pooled": session.pooled}
+    own, known = config.database or target, None
+    if config.direct:
+        with step("connection", variable=own.variable):
+            with suppress(UnreachableError):  # whoever needs the session hears of it again
+                known = reach.place(session)
+            # A pooler that has just heard that there is no such database says so for a while.
+            late = max(deadline, time.monotonic() + reach.AFTER_CREATE_S) if created else deadline
+            reach.as_service(own, config.direct, known, connect, late)
+    left_s = max(0.0, deadline - time.monotonic())
     found = ledger.found(session.probed) if session.probed else None
     if (found or config.idle) and _proved(plan, found or ledger.UNKNOWN, session):
         session.close()
@@ -77,6 +88,9 @@ def _prepare(plan: Plan) -> None:
     from . import locked  # no warm start pays for what it imports
 
     locked.work(plan, target, session, connect)
+    # A push may change its own role, and much may have happened while others had the lock.
+    with step("connection", variable=own.variable):
+        reach.as_service(own, config.direct, known, connect, time.monotonic() + left_s)
 
 
 def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:

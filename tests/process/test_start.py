@@ -30,6 +30,8 @@ def test_first_start_on_an_empty_server(stage: Stage) -> None:
         "push.finished",
         "seed.started",
         "seed.finished",
+        "connection.started",
+        "connection.finished",
         "handoff.started",
         "handoff.exec",
     ]

@@ -31,22 +31,39 @@ LOOKUP = "tenant_lookup = { url = 'http://s/', timeout = 8 }\n"
         (
             "[database]\nextensions = ['x']",
             {},
-            {"server": 402, "lock": 917, "queries": 60, "extensions": 428},
+            {"server": 402, "lock": 917, "queries": 60, "extensions": 428, "connection": 6},
         ),
-        (PUSH + SEED, {}, {"server": 402, "lock": 917, "queries": 60, "push": 674, "seed": 632}),
+        (
+            PUSH + SEED,
+            {},
+            {"server": 402, "lock": 917, "queries": 60, "push": 674, "seed": 632, "connection": 6},
+        ),
         (PUSH, {"ENTRYPOINT_SKIP": "push"}, {"server": 402}),
-        (PUSH + "on_loss = 'warn'", {}, {"server": 402, "lock": 917, "queries": 60, "push": 650}),
+        (
+            PUSH + "on_loss = 'warn'",
+            {},
+            {"server": 402, "lock": 917, "queries": 60, "push": 650, "connection": 6},
+        ),
         (
             PUSH,
             {"ENTRYPOINT_ADMIN_URL": "postgresql://a:pw@db/postgres"},
-            {"server": 402, "lock": 917, "queries": 60, "push": 698},
+            {"server": 402, "lock": 917, "queries": 60, "push": 698, "connection": 6},
         ),
         (
             SEED + "check = 'select 1'",
             {},
-            {"server": 402, "lock": 917, "queries": 60, "seed": 678},
+            {"server": 402, "lock": 917, "queries": 60, "seed": 678, "connection": 6},
         ),
-        (SEED + LOOKUP, {}, {"server": 402, "lock": 917, "queries": 60, "tenant": 16, "seed": 632}),
+        (
+            "",
+            {"ENTRYPOINT_DIRECT_URL": "postgresql://u:pw@db/app"},
+            {"server": 402, "connection": 66},
+        ),
+        (
+            SEED + LOOKUP,
+            {},
+            {"server": 402, "lock": 917, "queries": 60, "tenant": 16, "seed": 632, "connection": 6},
+        ),
         (
             "[[gates]]\nurl = 'tcp://a:1'\ntimeout = 50\n[[gates]]\nurl = 'tcp://a:2'\ntimeout = 9",
             {"ENTRYPOINT_WAIT_TIMEOUT": "1", "ENTRYPOINT_NOTIFY_URL": "http://hook/"},
@@ -79,6 +96,8 @@ def test_what_is_added_is_what_the_waits_take() -> None:
     checked_s = 2 * check.SOON_S + check.LATE_S + 3 * session.WORD_S
 
     assert 4 * attempt_s + reach.AFTER_CREATE_S + created_s <= budget.DATABASE_S
+    asked_s = 7 * session.WORD_S
+    assert 5 * attempt_s + asked_s + reach.AFTER_CREATE_S <= budget.DIRECT_S
     assert attempt_s + lock.POLL_S[1] + lock.ANSWER_S <= budget.LOCK_S
     assert session.PATIENCE_S == budget.QUERIES_S
     assert extensions.CREATE_S + session.WORD_S <= budget.EXTENSIONS_S
@@ -134,7 +153,8 @@ def test_the_whole_stack_leaves_its_starts_their_budget(tmp_path: Path) -> None:
         row = registry.get(tomllib.loads(toml)["service"])
         if row:  # the other is a service of the demo, that waits for nobody
             url = f"postgresql://u:pw@db/{row.database}"
-            found = load(tmp_path, toml, DATABASE_URL=url, **variables)
+            urls = {"DATABASE_URL": url, "ENTRYPOINT_DIRECT_URL": url}
+            found = load(tmp_path, toml, **urls, **variables)
             budgets.append(budget.longest_s(found))
     [told] = re.findall(r"`budget_s` of entrypoint.started: (\d+) s", text)
     patience = stack["x-service"]["healthcheck"]["start_period"]

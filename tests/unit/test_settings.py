@@ -200,11 +200,13 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.seed.argv == ("node", "seed-categories.js", TENANT)
     assert waits(found) == {
         "gates": 120,
-        "server": 345,
-        "lock": 907,
-        "extensions": 306,
-        "push": 601 + 38,
-        "seed": 602.5 + 32,
+        "server": 402,
+        "lock": 917,
+        "queries": 60,
+        "extensions": 428,
+        "push": 601 + 50,
+        "seed": 602.5 + 78,
+        "connection": 6,
         "last word": 5,
     }
 
