@@ -12,6 +12,16 @@ MAX_SECONDS: Final = 7 * 86400.0
 UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 """What a tenant looks like."""
 
+COMMIT: Final = re.compile(r"[0-9a-fA-F]{6,64}")
+"""What a commit looks like. Coolify's SOURCE_COMMIT is HEAD for images that it pulls and for
+previews (https://github.com/coollabsio/coolify/issues/2126)."""
+
+MOVING: Final = ("head", "latest", "main", "master", "develop", "dev", "stable", "unknown", "null")
+"""Names that one image has today and another tomorrow."""
+
+MAX_RELEASE: Final = 200
+"""Characters of a release, which the ledger keeps."""
+
 STEPS: Final = ("push", "seed")
 """What ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
 
@@ -25,6 +35,14 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise BadValueError("must be a text")
     return value
+
+
+def _release(value: object) -> str:
+    """An image's version, which somebody may have forgotten to fill in."""
+    name = text(value)
+    if re.search(r"\$[{(\w]|\{\{|^\s*$", name) or len(name) > MAX_RELEASE:
+        raise BadValueError(f"must be a version, expanded, of at most {MAX_RELEASE} characters")
+    return name
 
 
 def seconds(value: object) -> float:
@@ -176,7 +194,7 @@ IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     "ENTRYPOINT_CONFIG": text,
     "ENTRYPOINT_SERVICE": text,
     "ENTRYPOINT_MAINTENANCE_DATABASE": text,
-    "ENTRYPOINT_RELEASE": text,
+    "ENTRYPOINT_RELEASE": _release,
     "ENTRYPOINT_WAIT_TIMEOUT": seconds,
     "ENTRYPOINT_LOCK_TIMEOUT": seconds,
     "ENTRYPOINT_SKIP": _steps,

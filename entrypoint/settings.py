@@ -40,6 +40,9 @@ class Settings(NamedTuple):
     """All services, where one was named."""
 
     release: str | None
+    release_ignored: str | None
+    """What was named as a release, and is none."""
+
     database: Conninfo | None
     """The service's database; None only where everything is skipped and no variable names one."""
 
@@ -147,6 +150,7 @@ class _Reading:
             registered=row,
             registry=self.registry,
             release=self.sources.release,
+            release_ignored=self.sources.release_ignored,
             database=database,
             direct=direct,
             admin=admin,

@@ -8,8 +8,10 @@ from typing import Any, Final
 from . import files, log
 from .environment import Environment
 from .fields import (
+    COMMIT,
     IN_ENVIRONMENT,
     IN_FILE,
+    MOVING,
     OUR_SECRETS,
     BadValueError,
     shortened,
@@ -126,10 +128,18 @@ class Sources:
 
     @property
     def release(self) -> str | None:
-        """The image's version."""
-        commit = self.environ.get("SOURCE_COMMIT") or None
+        """The image's version. A name that moves from image to image is none."""
         named: str | None = self.from_environment.get("ENTRYPOINT_RELEASE")
-        return named or (commit if commit != "unknown" else None)
+        if named:
+            return named if named.lower() not in MOVING else None
+        commit = self.environ.get("SOURCE_COMMIT", "")
+        return commit if COMMIT.fullmatch(commit) else None
+
+    @property
+    def release_ignored(self) -> str | None:
+        """What was named as the image's version, and tells no image from another."""
+        named = self.from_environment.get("ENTRYPOINT_RELEASE")
+        return None if self.release else named or self.environ.get("SOURCE_COMMIT") or None
 
     def secret(self, name: str) -> str:
         """The value of a secret, or the content of the file that its ``_FILE`` twin names."""

@@ -99,12 +99,18 @@ def _of_ledger(name: str, service: Service, seen: Look) -> Iterator[Finding]:
             f"the schema of {name!r} was changed since its last push ({last.at})",
             f"Start {service.name}: it pushes again.",
         )
-    earlier = [push.fingerprint for push in book.pushes[:-1]]
-    if last and last.fingerprint in earlier and last.fingerprint != earlier[-1]:
+    if last and last.older:
         yield notice(
             "older_release",
             f"the last push of {name!r} ({last.at}, release {last.release}) was an older release's",
             "Deploy the newer release again, or leave it if that was meant.",
+        )
+    if book.damages:
+        yield notice(
+            "damage",
+            f"a failed push of {name!r} (release {book.damages[0].release}, {book.damages[0].at}) "
+            f"left half made, or lost: {', '.join(each.what for each in book.damages)}",
+            f"Start {service.name}: it looks again, and says what to do.",
         )
     for tenant, count in Counter(tenant.lower() for tenant in book.seeds).items():
         if count > 1:

@@ -27,6 +27,7 @@ class Finding(_Model):
         "drift",
         "invalid_index",
         "older_release",
+        "damage",
         "tenant_twice",
         "ledger",
         "quarantine",

@@ -21,14 +21,23 @@ from . import catalog
 from .ownership import STRANGER
 from .session import Session, first_rows, translated
 
-VERSION: Final = 1
-"""Of the format. A ledger of a later one is neither believed nor overwritten."""
+VERSION: Final = 2
+"""Of the format. A ledger of a later one is neither believed nor overwritten; the first is read."""
 
 MARK: Final = "entrypoint:"
 
 MAX_PUSHES: Final = 20
+"""Distinct pushes that are kept of each service."""
+
+MAX_RELEASES: Final = 20
+"""Releases that are kept of each push."""
 
 MAX_LOSSES: Final = 10
+
+MAX_DAMAGES: Final = 50
+
+NO_PUSH: Final = "-"
+"""The fingerprint under which a service without a push has its releases."""
 
 LOOKS: Final = 3
 """How often a schema that is being changed is looked at before it counts as unknown."""
@@ -48,25 +57,64 @@ from pg_database where datname = current_database()
 
 
 class Push(NamedTuple):
-    """One push that succeeded. ``catalog`` is the schema's fingerprint right after it."""
+    """What succeeded with one fingerprint, the last time; `catalog` is the schema's after it."""
 
     fingerprint: str
     catalog: str
-    release: str | None
+    releases: tuple[str, ...]
+    """Those that carried it, the newest last."""
+
     host: str
     at: str
     elapsed_s: float
+    service: str | None = None
+    """Whose push it was; None for one without a name."""
+
+    older: bool = False
+    """Whether it was pushed although a newer one had been."""
+
+    @property
+    def release(self) -> str | None:
+        """The newest release that carried it."""
+        return self.releases[-1] if self.releases else None
+
+
+class Who(NamedTuple):
+    """Who starts, as the ledger knows it."""
+
+    service: str | None
+    release: str | None
+    fingerprint: str | None
+    """Of the push; `NO_PUSH` for a service without one, None where nothing can be compared."""
 
 
 _PUSH: Final[dict[str, Any]] = {
     "fingerprint": str,
     "catalog": str,
-    "release": str | None,
+    "releases": list,
     "host": str,
     "at": str,
     "elapsed_s": int | float,
+    "service": str | None,
+    "older": bool,
 }
 """What a `Push` looks like in JSON."""
+
+
+class Damage(NamedTuple):
+    """Something that a failed push left half made, or the rows of which it lost."""
+
+    what: str
+    """``index NAME``, or the label of a table or column."""
+
+    rows: int
+    """That were lost; 0 for what is half made."""
+
+    fingerprint: str
+    """Of the push that did it."""
+
+    release: str | None
+    at: str
 
 
 class Losses(NamedTuple):
@@ -79,12 +127,17 @@ class Losses(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """The last pushes, the newest last, and by tenant the fingerprint of its seed and when."""
+    """The pushes, the current one last, and by tenant the fingerprint of its seed and when."""
 
     pushes: tuple[Push, ...] = ()
+    """Distinct by service and fingerprint."""
+
     seeds: Mapping[str, tuple[str, str]] = MappingProxyType({})
     losses: tuple[Losses, ...] = ()
     """Of the last pushes that lost something, the newest last."""
+
+    damages: tuple[Damage, ...] = ()
+    """What failed pushes left, as long as nobody has mended or allowed it."""
 
     problem: str | None = None
     """Why what stood there was not believed."""
@@ -92,9 +145,29 @@ class Ledger(NamedTuple):
     writable: bool = True
     """Whether this program may write it: it is the owner's, and of no later format."""
 
+    def of(self, service: str | None) -> tuple[Push, ...]:
+        """The pushes that may be this service's; where a name is missing, nothing tells."""
+        if service is None:
+            return self.pushes
+        return tuple(push for push in self.pushes if push.service in (None, service))
+
+    def others(self, service: str | None) -> list[str]:
+        """The other services that pushed to this database."""
+        names = {push.service for push in self.pushes if push.service}
+        return sorted(names - {service}) if service else []
+
     def pushed(self, push: Push) -> "Ledger":
-        """With one more push, and no more than the last 20."""
-        return self._replace(pushes=(*self.pushes, push)[-MAX_PUSHES:])
+        """With this push as the current one, and the releases that carried the same before it.
+
+        It takes the place of an earlier one with its fingerprint. Of each service the last 20 stay.
+        """
+        same = [p for p in self.of(push.service) if p.fingerprint == push.fingerprint]
+        earlier = [r for p in same for r in p.releases if r not in push.releases]
+        releases = (*earlier, *push.releases)[-MAX_RELEASES:]
+        pushes = [p for p in self.pushes if p not in same] + [push._replace(releases=releases)]
+        own = [p for p in pushes if p.service == push.service]
+        dropped = own[:-MAX_PUSHES]
+        return self._replace(pushes=tuple(p for p in pushes if p not in dropped))
 
     def seeded(self, tenant: str, fingerprint: str, at: str) -> "Ledger":
         """With a tenant's seed."""
@@ -112,7 +185,7 @@ class Ledger(NamedTuple):
     @property
     def last(self) -> Push | None:
         """The newest push."""
-        return self.pushes[-1] if self.pushes else None
+        return next((p for p in reversed(self.pushes) if p.fingerprint != NO_PUSH), None)
 
 
 def parse(comment: str | None, *, owner: bool = True) -> Ledger:
@@ -123,28 +196,54 @@ def parse(comment: str | None, *, owner: bool = True) -> Ledger:
     try:
         data = json.loads(line)
         version = data["v"]
-        if version != VERSION:
+        if version not in (1, VERSION) or isinstance(version, bool):
             later = isinstance(version, int | float) and version > VERSION
             problem = f"its format is {version!r:.40}"
             return Ledger(problem=problem, writable=owner and not later)
-        pushes = tuple(_push(push) for push in data["pushes"])
-        seeds = {tenant: _seed(seed) for tenant, seed in data["seeds"].items()}
-        losses = tuple(_losses(**losses) for losses in data.get("losses", ()))
+        pushes = data["pushes"]
+        ledger = Ledger(tuple(map(_push, pushes)) if version == VERSION else _pushes_1(pushes))
+        return ledger._replace(
+            seeds={tenant: _seed(seed) for tenant, seed in data["seeds"].items()},
+            losses=tuple(_losses(**losses) for losses in data.get("losses", ())),
+            damages=tuple(_damage(**damage) for damage in data.get("damages", ())),
+            writable=owner,
+        )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         return Ledger(problem=f"it cannot be read ({type(error).__name__})", writable=owner)
-    return Ledger(pushes, seeds, losses, writable=owner)
 
 
 def _push(data: dict[str, Any]) -> Push:
     if not all(isinstance(data[name], kind) for name, kind in _PUSH.items()):
         raise TypeError
-    return Push(**data)
+    if not all(isinstance(release, str) for release in data["releases"]):
+        raise TypeError
+    return Push(**{**data, "releases": tuple(data["releases"])})
+
+
+def _pushes_1(data: list[dict[str, Any]]) -> tuple[Push, ...]:
+    """Those of the first format, which had each push, with one release and no service."""
+    ledger = Ledger()
+    for push in data:
+        release = push["release"]
+        rest = {name: value for name, value in push.items() if name != "release"}
+        releases = [release] if release is not None else []
+        more = {"releases": releases, "service": None, "older": False}
+        ledger = ledger.pushed(_push({**rest, **more}))
+    return ledger.pushes
 
 
 def _losses(lost: list[str], release: str | None, host: str, at: str) -> Losses:
     if not all(isinstance(text, str) for text in [*lost, release or "", host, at]):
         raise TypeError
     return Losses(tuple(lost), release, host, at)
+
+
+def _damage(what: str, rows: int, fingerprint: str, release: str | None, at: str) -> Damage:
+    if not all(isinstance(text, str) for text in [what, fingerprint, release or "", at]):
+        raise TypeError
+    if not isinstance(rows, int):
+        raise TypeError
+    return Damage(what, rows, fingerprint, release, at)
 
 
 def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  whatever JSON holds
@@ -169,12 +268,14 @@ def render(comment: str, ledger: Ledger) -> str:
         text = comment
     if text and not text.endswith("\n"):
         text += "\n"
-    data = {
+    data: dict[str, Any] = {
         "v": VERSION,
         "pushes": [push._asdict() for push in ledger.pushes],
         "seeds": dict(ledger.seeds),
-        **({"losses": [losses._asdict() for losses in ledger.losses]} if ledger.losses else {}),
     }
+    for name, values in (("losses", ledger.losses), ("damages", ledger.damages)):
+        if values:
+            data[name] = [value._asdict() for value in values]
     return text + MARK + json.dumps(data, separators=(",", ":"))
 
 

@@ -4,7 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 import psycopg
 
@@ -20,6 +20,20 @@ where (application_name = %s
        or client_port = any (%s) and client_addr = pg_catalog.inet_client_addr())
   and pid <> pg_catalog.pg_backend_pid() and datname = pg_catalog.current_database()
   and usesysid = (select oid from pg_catalog.pg_roles where rolname = current_user)
+"""
+
+_COUNTS_SESSIONS_SINCE: Final = 140000
+"""The first server version that counts the sessions of a database."""
+
+COUNT_S: Final = 1.2
+"""Seconds until what a session began with is counted: it reports once a second."""
+
+_THERE: Final = """
+select case when current_setting('track_counts') = 'on' then d.sessions end, array (
+  select pid from pg_stat_activity a
+  where a.datid = d.datid and usesysid is not null
+    and coalesce(backend_type, 'client backend') = 'client backend')
+from pg_stat_database d where d.datname = current_database()
 """
 
 
@@ -61,3 +75,43 @@ def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: 
             if time.monotonic() > deadline:
                 raise psycopg.OperationalError
             time.sleep(0.02)
+
+
+class There(NamedTuple):
+    """The sessions of a database at one moment."""
+
+    began: int
+    """How many it had until then."""
+
+    pids: frozenset[int]
+
+
+def there(session: Session) -> There | None:
+    """How many sessions the database has had, and which it has; None where the server counts none.
+
+    Of parallel workers and the server's own processes none counts. Raises `UnreachableError`.
+    """
+    if session.server_version < _COUNTS_SESSIONS_SINCE:
+        return None
+    with translated("counting sessions", remedy="Start again."), session.transaction():
+        session.connection.execute("select pg_stat_clear_snapshot()")
+        row = session.connection.execute(_THERE).fetchone()
+    began, pids = row or (None, [])
+    return None if began is None else There(began, frozenset(pids))
+
+
+def came(session: Session, before: There) -> bool | None:
+    """Whether anybody had a session since that is gone again; None where nobody can tell.
+
+    Those that are there still are somebody else's, whoever else had one counts as the child.
+    Blocks for about a second before it says no, because the server counts that late. Raises
+    `UnreachableError`.
+    """
+    for wait_s in (0.0, COUNT_S):
+        time.sleep(wait_s)
+        now = there(session)
+        if now is None or now.began < before.began:
+            return None
+        if now.began - before.began > len(now.pids - before.pids):
+            return True
+    return False

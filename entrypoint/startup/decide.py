@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from .. import log
 from ..errors import PushError
-from ..postgres.ledger import Ledger
+from ..postgres.ledger import Ledger, Who
 
 
 class Verdict(Enum):
@@ -32,42 +32,83 @@ class Decision(NamedTuple):
 
 UNCHANGED = Decision(Verdict.SKIP, "unchanged")
 
+FORCED = "forced"
+
 UNPROVABLE = "neither inputs nor a release to compare"
 
 OLDER = "an older release: a newer schema was pushed since"
 
 
-def push(
-    ledger: Ledger, catalog: str | None, fingerprint: str | None, *, on_older: str, forced: bool
-) -> Decision:
-    """Whether to push: skipped only if inputs and live catalog are those of the last push.
+def older(ledger: Ledger, catalog: str | None, who: Who) -> bool:
+    """Whether a newer release was here since: then this one is a rollback, or a late replica.
 
-    A push is state-based: an older release's would drop what a newer one added. So one whose
-    inputs were pushed before, and not last, does as ``on_older`` says.
+    A release that was never here is new, whatever it brings: a revert brings old inputs. Where two
+    starts have the same release, or none, nothing tells a revert from a late replica. Then inputs
+    that were pushed, and not last, are older, unless the schema is what it was after them.
     """
-    last = ledger.last
-    if forced or fingerprint is None or last is None:
-        reason = "forced" if forced else UNPROVABLE if fingerprint is None else "first"
+    pushes = ledger.of(who.service)
+    if not pushes:
+        return False
+    last = pushes[-1]
+    if who.release is not None and who.release != last.release:
+        return any(who.release in push.releases for push in pushes)
+    return any(
+        push.fingerprint == who.fingerprint
+        and push.catalog != catalog
+        and (who.release is None or who.release in push.releases)
+        for push in pushes[:-1]
+    )
+
+
+def push(ledger: Ledger, catalog: str | None, who: Who, *, on_older: str, forced: bool) -> Decision:
+    """Whether to push: not where the live catalog is the one that the same push left behind.
+
+    A push is state-based: an older release's would drop what a newer one added. So one does as
+    ``on_older`` says.
+    """
+    pushes = ledger.of(who.service)
+    if forced or who.fingerprint is None or not pushes:
+        reason = FORCED if forced else "first" if who.fingerprint else UNPROVABLE
         return Decision(Verdict.RUN, reason)
-    if last.fingerprint == fingerprint:
+    same = next((push for push in pushes if push.fingerprint == who.fingerprint), None)
+    if same and same.catalog == catalog:
+        return UNCHANGED
+    if same is pushes[-1]:
         drift = "drift" if catalog is not None else "unknown: somebody is changing the schema"
-        return UNCHANGED if last.catalog == catalog else Decision(Verdict.RUN, drift)
-    if any(push.fingerprint == fingerprint for push in ledger.pushes):
+        return Decision(Verdict.RUN, drift)
+    if older(ledger, catalog, who):
         verdicts = {"skip": Verdict.SKIP, "push": Verdict.RUN, "fail": Verdict.FAIL}
         return Decision(verdicts[on_older], OLDER)
     return Decision(Verdict.RUN, "changed")
 
 
-def seed(ledger: Ledger, key: str | None, fingerprint: str | None, *, forced: bool) -> Decision:
-    """Whether to seed: skipped only if the ledger has this tenant with this seed's fingerprint.
+def current(ledger: Ledger, who: Who) -> bool:
+    """Whether the ledger has this start as the last one: its inputs, and its release."""
+    pushes = ledger.of(who.service)
+    return (
+        bool(pushes)
+        and pushes[-1].fingerprint == who.fingerprint
+        and who.release in (None, pushes[-1].release)
+    )
 
-    ``key`` is None for a tenant that has to be looked up, because the ledger has none with it.
+
+def seed(
+    ledger: Ledger, key: str | None, fingerprint: str | None, *, older: bool, forced: bool
+) -> Decision:
+    """Whether to seed: not if the ledger has this tenant with this seed's fingerprint.
+
+    An older release's seed would put back what a newer one's changed, so it runs for a tenant that
+    was never seeded alone. ``key`` is None for a tenant that has to be looked up, because the
+    ledger has none with it.
     """
     if forced:
-        return Decision(Verdict.RUN, "forced")
+        return Decision(Verdict.RUN, FORCED)
+    seeded = ledger.seeds.get(key) if key else next(iter(ledger.seeds.values()), None)
+    if older and seeded:
+        unchanged = fingerprint is not None and seeded[0] == fingerprint
+        return Decision(Verdict.SKIP, "seeded" if unchanged else OLDER)
     if fingerprint is None:
         return Decision(Verdict.RUN, UNPROVABLE)
-    seeded = ledger.seeds.get(key) if key else next(iter(ledger.seeds.values()), None)
     if seeded is None:
         return Decision(Verdict.RUN, "first")
     if seeded[0] != fingerprint:
@@ -75,13 +116,17 @@ def seed(ledger: Ledger, key: str | None, fingerprint: str | None, *, forced: bo
     return Decision(Verdict.SKIP, "seeded")
 
 
-def tell_skipped(step: str, decision: Decision, ledger: Ledger) -> None:
+def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | None) -> None:
     """Log why a step is skipped; an older release is a warning that says what it is older than."""
-    if decision.reason is not OLDER or ledger.last is None:
+    pushes = ledger.of(service)
+    if decision.reason is not OLDER or not pushes:
         fields = {"tenant_id": decision.tenant} if decision.tenant else {}
         log.event("info", f"{step}.skipped", reason=decision.reason, **fields)
         return
-    last = ledger.last
+    last = pushes[-1]
+    remedy = f"Set ENTRYPOINT_FORCE={step} for one start to {step} all the same."
+    if not last.release:
+        remedy += " Set ENTRYPOINT_RELEASE in every image: a revert is then told from a replica."
     log.event(
         "warning",
         f"{step}.skipped",
@@ -89,7 +134,7 @@ def tell_skipped(step: str, decision: Decision, ledger: Ledger) -> None:
         pushed_release=last.release,
         pushed_at=last.at,
         pushed_host=last.host,
-        remedy='Set push.on_older = "push", or ENTRYPOINT_FORCE=push once, to push all the same.',
+        remedy=remedy,
     )
 
 

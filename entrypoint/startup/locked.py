@@ -6,7 +6,7 @@ Imported only where there is something to do.
 import gc
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +16,7 @@ from psycopg import sql
 
 from .. import log, process
 from ..errors import LockError, RefusedError, UnreachableError
-from ..postgres import ledger, lock, ownership, placement, sessions
+from ..postgres import ledger, lock, loss, ownership, placement, sessions
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session
 from . import child, decide, extensions, push, seed, verify, wait
@@ -64,11 +64,11 @@ def _work(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) 
     if plan.owned_by_stranger(found):
         raise _owned_by_stranger(held.session, found.stranger)
     _tell_exposed(plan, held)
-    record = _Record(held, found.ledger)
+    record = _Record(plan, held, found)
     try:
         _extensions(plan, target, held, connect)
         _push(plan, target, record, found, connect)
-        _seed(plan, record, found, connect)
+        _seed(plan, record, connect)
     except LockError:
         raise  # nothing can be recorded
     except BaseException:
@@ -108,55 +108,114 @@ def _tell_exposed(plan: Plan, held: lock.Held) -> None:
 
 
 class _Record:
-    """The ledger as it will be written at the end of the lock."""
+    """The ledger as it will be written at the end of the lock, and the schema that it is about."""
 
-    def __init__(self, held: lock.Held, before: ledger.Ledger) -> None:
+    def __init__(self, plan: Plan, held: lock.Held, found: ledger.Found) -> None:
+        self.plan = plan
         self.held = held
-        self.before = self.ledger = before
+        self.before = found.ledger
+        self.found = found
 
-    def lost(self, plan: Plan, pushed: push.Pushed) -> None:
-        """Record what a push lost, whether it is believed or not. Raises what is wrong with it."""
-        if lost := pushed.loss.told():
-            losses = ledger.Losses(tuple(lost), plan.config.release, sessions.host(), _now())
-            self.ledger = self.ledger.lost(losses)
-        if pushed.wrong:
-            raise pushed.wrong
+    @property
+    def book(self) -> ledger.Ledger:
+        """What will be written."""
+        return self.found.ledger
 
-    def pushed(self, plan: Plan, pushed: push.Pushed) -> None:
+    @book.setter
+    def book(self, changed: ledger.Ledger) -> None:
+        self.found = self.found._replace(ledger=changed)
+
+    def damaged(self, damages: Sequence[ledger.Damage]) -> None:
+        """Keep what failed pushes left, this one's and what is there of earlier ones'."""
+        self.book = self.book._replace(damages=tuple(damages)[-ledger.MAX_DAMAGES :])
+
+    def lost(self, lost: loss.Loss) -> None:
+        """Record what a push lost, whether it is believed or not.
+
+        Where a table's rows are among it no tenant counts as seeded any more: they may have been
+        its own.
+        """
+        if told := lost.told():
+            losses = ledger.Losses(tuple(told), self.plan.config.release, sessions.host(), _now())
+            self.book = self.book.lost(losses)
+        if lost.of_rows.keys() - set(lost.columns):
+            self.book = self.book._replace(seeds={})
+
+    def pushed(self, pushed: push.Pushed, decision: decide.Decision) -> None:
         """Record a push with the schema's fingerprint after it, which proves the next start."""
+        self.found = self.found._replace(catalog=pushed.catalog)
         if pushed.catalog is None:
             self._not_written(
                 "somebody is changing the schema", "Nothing: the next start pushes again."
             )
             return
-        self.ledger = self.ledger.pushed(
+        if decision.reason == decide.FORCED:
+            mine = self.book.of(self.plan.config.service)
+            self.book = self.book._replace(pushes=mine)
+        self._current(round(pushed.elapsed_s, 3))
+
+    def current(self) -> None:
+        """Record that this release is the one that is here, though it had nothing to push."""
+        if self.plan.is_new(self.found):
+            self._current()
+
+    def seeded(self, tenant: str | None) -> None:
+        """Record a seed. A table that it made is no drift: the schema is what push and seed left.
+
+        That only where the schema before it is known to be the push's.
+        """
+        self.book = self.plan.seeded(self.book, tenant, _now())
+        who = self.plan.who
+        mine = self.book.of(who.service)
+        if not mine or mine[-1].fingerprint != who.fingerprint:
+            return
+        if not mine[-1].catalog or mine[-1].catalog != self.found.catalog:
+            return
+        if after := ledger.look(self.held.session).catalog:
+            self.book = self.book.pushed(mine[-1]._replace(catalog=after))
+
+    def _current(self, elapsed_s: float | None = None) -> None:
+        """Put this start last; ``elapsed_s`` is that of its push, if it had one."""
+        who, pushes = self.plan.who, self.book.of(self.plan.config.service)
+        same = next((p for p in pushes if p.fingerprint == who.fingerprint), None)
+        # A late replica of the release before, with the same inputs, is not the newest by them.
+        late = decide.older(self.book, self.found.catalog, who) and same is pushes[-1]
+        release = () if late or who.release is None else (who.release,)
+        if elapsed_s is None and same:
+            self.book = self.book.pushed(
+                same._replace(releases=release, service=who.service or same.service)
+            )
+            return
+        self.book = self.book.pushed(
             ledger.Push(
-                fingerprint=plan.push_fingerprint or "",
-                catalog=pushed.catalog,
-                release=plan.config.release,
+                fingerprint=who.fingerprint or "",
+                catalog=(self.found.catalog or "") if self.plan.config.push.command else "",
+                releases=release,
                 host=sessions.host(),
                 at=_now(),
-                elapsed_s=round(pushed.elapsed_s, 3),
+                elapsed_s=elapsed_s or 0.0,
+                service=who.service or (same.service if same else None),
+                older=decide.older(self.before, None, who) and not late,
             )
         )
 
     def write(self) -> None:
         """Write what changed; what cannot be written is said and stops nothing."""
-        if self.ledger is self.before:
+        if self.book == self.before:
             return
         session = self.held.session
-        if not self.ledger.writable:
-            why = self.ledger.problem or "the role does not own the database"
+        if not self.book.writable:
+            why = self.book.problem or "the role does not own the database"
             remedy = (
                 "Use an image with the current version of entrypoint."
-                if self.ledger.problem
+                if self.book.problem
                 else f'Run ALTER DATABASE "{session.database}" OWNER TO the role of the '
                 "database's URL, or GRANT the owner to it; until then every start pushes and seeds."
             )
             self._not_written(why, remedy)
             return
         try:
-            ledger.write(session, self.ledger)
+            ledger.write(session, self.book)
         except (RefusedError, UnreachableError) as error:
             if self.held.broken:
                 raise
@@ -187,11 +246,13 @@ def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Con
 def _push(
     plan: Plan, target: Conninfo, record: _Record, found: ledger.Found, connect: wait.Connect
 ) -> None:
+    config, held = plan.config, record.held
     decision = plan.push(found)
     if decision.verdict is decide.Verdict.SKIP:
-        decide.tell_skipped("push", decision, found.ledger)
+        decide.tell_skipped("push", decision, found.ledger, config.service)
+        record.damaged(push.look_again(config.push, held.session, record.book.damages))
+        record.current()
         return
-    config, held = plan.config, record.held
     with step("push", reason=decision.reason) as fields:
         decide.refuse_older(decision)
         around = child.Surroundings(
@@ -205,9 +266,20 @@ def _push(
         )
         prefixes = config.registered.prefixes if config.registered else ()
         opened = partial(_guard_sessions, plan, target, connect)
-        pushed = push.run(config.push, prefixes, found.catalog, around, opened)
+        expected = push.Expected(
+            prefixes,
+            config.verify.bookkeeping,
+            record.book,
+            plan.who,
+            _now(),
+            direct=not held.session.pooled and config.direct is None,
+            left=record.damaged,
+        )
+        pushed = push.run(config.push, expected, found.catalog, around, opened)
         fields.update(pushed.fields)
-        record.lost(plan, pushed)
+        record.lost(pushed.loss)
+        if pushed.wrong:
+            raise pushed.wrong
     if config.verify.at_start != "off":
         verify.run(
             config.verify,
@@ -216,7 +288,7 @@ def _push(
             config.registry,
             partial(_session, target.with_database(placement.DEFAULT), connect, 0.0),
         )
-    record.pushed(plan, pushed)
+    record.pushed(pushed, decision)
 
 
 def _guard_sessions(plan: Plan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:
@@ -234,10 +306,10 @@ def _enduring(session: Session) -> Session:
     return session
 
 
-def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connect) -> None:
-    decision = plan.seed(found, record.held.session)
+def _seed(plan: Plan, record: _Record, connect: wait.Connect) -> None:
+    decision = plan.seed(record.found, record.held.session)
     if not decision.runs:
-        decide.tell_skipped("seed", decision, found.ledger)
+        decide.tell_skipped("seed", decision, record.book, plan.config.service)
         return
     config, held = plan.config, record.held
     assert config.database is not None  # noqa: S101  there is a session in it
@@ -256,7 +328,7 @@ def _seed(plan: Plan, record: _Record, found: ledger.Found, connect: wait.Connec
             added={"SEED_TENANT_ID": tenant} if tenant and config.seed.lookup else {},
         )
         fields.update(seed.run(plan.seeds(tenant), held.session, around))
-        record.ledger = plan.seeded(record.ledger, tenant, _now())
+        record.seeded(tenant)
 
 
 def _tenant(plan: Plan, held: lock.Held, connect: wait.Connect) -> str | None:

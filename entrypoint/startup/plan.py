@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from .. import inputs
 from ..errors import SettingsError
-from ..postgres.ledger import Found, Ledger
+from ..fields import STEPS
+from ..postgres.ledger import NO_PUSH, Found, Ledger, Who
 from ..postgres.session import Session
 from ..sections import Seed
 from ..settings import Settings
@@ -46,6 +47,19 @@ class Plan(NamedTuple):
         agreed = (self.config.database_owner, registered.owner if registered else None)
         return found.stranger is not None and found.stranger not in agreed
 
+    @property
+    def who(self) -> Who:
+        """This start, as the ledger knows it."""
+        config = self.config
+        # A service without a push has releases too: its seed may be an older one's.
+        fingerprint = self.push_fingerprint if config.push.command else NO_PUSH
+        return Who(config.service, config.release, fingerprint)
+
+    def older(self, found: Found) -> bool:
+        """Whether a newer release was here since, which this one must leave alone."""
+        older = decide.older(found.ledger, found.catalog, self.who)
+        return older and self.config.push.on_older != "push"
+
     def push(self, found: Found) -> Decision:
         """Whether to push."""
         if reason := self.config.no_work("push"):
@@ -53,10 +67,27 @@ class Plan(NamedTuple):
         return decide.push(
             found.ledger,
             found.catalog,
-            self.push_fingerprint,
+            self.who,
             on_older=self.config.push.on_older,
             forced="push" in self.config.force,
         )
+
+    def to_record(self, found: Found) -> bool:
+        """Whether the ledger must be written, though there is nothing else to do.
+
+        What failed pushes left is looked at until it is gone.
+        """
+        idle = all(map(self.config.no_work, STEPS))
+        if idle or not found.ledger.writable or not self.provable:
+            return False
+        return bool(found.ledger.damages) or self.is_new(found)
+
+    def is_new(self, found: Found) -> bool:
+        """Whether the ledger lacks this release: its late replicas could not be told from it."""
+        who = self.who
+        if who.fingerprint is None or decide.current(found.ledger, who):
+            return False
+        return not decide.older(found.ledger, found.catalog, who)
 
     def seed(self, found: Found, session: Session) -> Decision:
         """Whether to seed; asks the session for ``seed.check`` where the ledger has the tenant."""
@@ -69,7 +100,9 @@ class Plan(NamedTuple):
             # Whom a lookup found is as true as that it was seeded: nobody is asked again.
             tenant = found.ledger.tenant(fingerprint)
         key = None if seed.lookup and tenant is None else _key(tenant)
-        decision = decide.seed(found.ledger, key, fingerprint, forced=forced)
+        decision = decide.seed(
+            found.ledger, key, fingerprint, older=self.older(found), forced=forced
+        )
         decision = decision._replace(tenant=tenant)
         if decision.runs or seed.check is None:
             return decision

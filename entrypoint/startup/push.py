@@ -1,22 +1,39 @@
 """Step 4: apply the schema with the service's own push-db, under the lock, and judge it."""
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .. import log
-from ..errors import PushError
-from ..postgres import guard, ledger, loss, snapshot
+from ..errors import PushError, RefusedError, Terminated, UnreachableError
+from ..postgres import guard, ledger, loss, sessions, snapshot
 from ..postgres.session import Session
 from ..process import Finished
 from ..sections import Push
 from . import child
-from .verdict import Witnesses, Wrong, judge
-from .words import Ear
+from .verdict import Witnesses, Wrong, blocking, damage, judge, mend, standing
+from .words import Ear, Said
 
 RAILS: Final = {"CI": "1", "NO_COLOR": "1"}
 """What makes a tool neither ask nor paint."""
+
+
+class Expected(NamedTuple):
+    """What a push is judged by, besides its settings."""
+
+    prefixes: Collection[str]
+    bookkeeping: Collection[str] | None
+    before: ledger.Ledger
+    who: ledger.Who
+    at: str
+    """When it was, for the ledger."""
+
+    direct: bool
+    """Whether it is certain that no pooler stands between the push and the server."""
+
+    left: Callable[[Sequence[ledger.Damage]], None]
+    """Hears what failed pushes left, this one or earlier ones, even where `run` raises."""
 
 
 class Pushed(NamedTuple):
@@ -35,15 +52,15 @@ class Pushed(NamedTuple):
 
 def run(
     push: Push,
-    prefixes: Collection[str],
+    expected: Expected,
     catalog: str | None,
     around: child.Surroundings,
-    sessions: Callable[[], Iterator[Session]],
+    guards: Callable[[], Iterator[Session]],
 ) -> Pushed:
     """Push, guarded against loss; idempotent as far as the service's program is.
 
-    ``catalog`` is the schema's fingerprint before it; ``sessions`` opens one after the other for
-    the guard, the mightiest first. A push is not one transaction: what it did before it failed
+    ``catalog`` is the schema's fingerprint before it; ``guards`` opens sessions one after the other
+    for the guard, the mightiest first. A push is not one transaction: what it did before it failed
     stays, and the next one goes on from there. Raises `PushError` when it cannot be started or its
     guard is lost, `LockError`, `UnreachableError` and `Terminated`.
     """
@@ -53,26 +70,116 @@ def run(
     ear = Ear(push.success, push.failure)
     added = {name: value for name, value in RAILS.items() if around.environ.get(name) is None}
     around = replace(around, added=added)
-    with _guarded(push, before, session, sessions) as armed:
-        watches = [armed] if armed else []
-        finished = child.run(task, around, ear.hear, watches)
-        refused = armed is not None and armed.refused()
+    judged = _Judge(push, expected, before)
+    try:
+        with _guarded(push, before, session, guards) as armed:
+            watches = [armed] if armed else []
+            there, connected = sessions.there(session), None
+            finished = child.run(task, around, ear.hear, watches)
+            refused = armed is not None and armed.refused()
+            # A pooler hands one session to many, and a push may know one by another name.
+            if there and expected.direct:
+                connected = sessions.came(session, there)
+    except (PushError, Terminated):
+        with suppress(RefusedError, UnreachableError):
+            after = snapshot.take(session, {table.oid for table in before.filled})
+            lost = loss.compare(before, after)
+            judged.held(
+                Witnesses(None, Said(), refused=False, before=before, after=after, loss=lost)
+            )
+        raise
     after = snapshot.take(session, {table.oid for table in before.filled})
     catalog_after = ledger.look(session).catalog
-    lost = loss.compare(before, after, prefixes)
+    lost = loss.compare(before, after, expected.prefixes)
     if told := lost.fields():
         log.event("warning" if lost.of_rows else "info", "push.loss", **told)
+    if names := loss.not_validated(before, after):
+        log.event(
+            "warning",
+            "push.not_validated",
+            constraints=names,
+            remedy="Run ALTER TABLE … VALIDATE CONSTRAINT when the rows that are there satisfy it.",
+        )
     said = ear.said()
+    changed = _change(catalog, catalog_after)
+    if changed == "changed":
+        connected = True
     fields: dict[str, object] = {
         "returncode": finished.returncode,
         "output": said.text,
-        "catalog": _change(catalog, catalog_after),
+        "connected": "unknown" if connected is None else connected,
+        "catalog": changed,
         "tables": len(after.tables),
     }
-    seen = Witnesses(task.failure(finished), said, refused, before, after, lost)
-    wrong = judge(seen, prefixes=prefixes, on_loss=push.on_loss, allowed=push.allow_loss)
+    seen = Witnesses(task.failure(finished), said, refused, before, after, lost, connected)
+    wrong = judged.wrong(seen)
     error = _error(push, finished, wrong, fields) if wrong else None
     return Pushed(finished.elapsed_s, catalog_after, lost, fields, error)
+
+
+class _Judge(NamedTuple):
+    """Judges one push, and keeps the ledger's list of what failed ones left."""
+
+    push: Push
+    expected: Expected
+    before: snapshot.Snapshot
+
+    def held(self, seen: Witnesses) -> list[ledger.Damage]:
+        """What is there of earlier pushes' damage; tells all of it, and this one's too."""
+        on_loss, allowed = self.push.on_loss, self.push.allow_loss
+        who, book = self.expected.who, self.expected.before
+        new = [
+            ledger.Damage(what, rows, who.fingerprint or "", who.release, self.expected.at)
+            for what, rows in damage(seen, on_loss=on_loss, allowed=allowed).items()
+        ]
+        names = {each.what for each in new}
+        old = [d for d in book.damages if d.what not in names]
+        still = standing(old, seen.after, on_loss=on_loss, allowed=allowed)
+        self.expected.left([*still, *new])
+        return still
+
+    def wrong(self, seen: Witnesses) -> Wrong | None:
+        """Why it is not believed."""
+        who, book = self.expected.who, self.expected.before
+        still = self.held(seen)
+        proved = {push.fingerprint for push in book.of(who.service)} if who.fingerprint else ()
+        held = blocking(still, who.fingerprint or "", proved)
+        tell_damages([each for each in still if each not in held])
+        return judge(
+            seen._replace(held=tuple(held)),
+            prefixes=self.expected.prefixes,
+            on_loss=self.push.on_loss,
+            allowed=self.push.allow_loss,
+            bookkeeping=self.expected.bookkeeping,
+        )
+
+
+def look_again(
+    push: Push, session: Session, damages: Sequence[ledger.Damage]
+) -> list[ledger.Damage]:
+    """What is there still of what failed pushes left, where nothing is pushed; it is told.
+
+    Raises `UnreachableError` and `RefusedError`.
+    """
+    if not damages:
+        return []
+    now = snapshot.take(session)
+    still = standing(damages, now, on_loss=push.on_loss, allowed=push.allow_loss)
+    tell_damages(still)
+    return still
+
+
+def tell_damages(damages: Sequence[ledger.Damage]) -> None:
+    """Log what is held against nobody who starts now, and must be known all the same."""
+    if damages:
+        log.event(
+            "warning",
+            "damage.found",
+            damages=[each.what for each in damages],
+            pushed_release=damages[0].release,
+            pushed_at=damages[0].at,
+            remedy=mend(damages),
+        )
 
 
 @contextmanager

@@ -82,6 +82,15 @@ def _prepare(plan: Plan) -> None:
             reach.as_service(own, config.direct, known, connect, late)
     left_s = max(0.0, deadline - time.monotonic())
     found = ledger.found(session.probed) if session.probed else None
+    if found and (others := found.ledger.others(config.service)):
+        log.event(
+            "warning",
+            "database.shared",
+            database=session.database,
+            services=others,
+            remedy="Give each service a database of its own. If this is a former name of this "
+            "service, set ENTRYPOINT_FORCE=push for one start, which forgets it.",
+        )
     if (found or config.idle) and _proved(plan, found or ledger.UNKNOWN, session):
         session.close()
         return
@@ -103,8 +112,10 @@ def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:
     seed = plan.seed(found, session)
     if seed.runs or push.verdict is decide.Verdict.FAIL:
         return False
-    decide.tell_skipped("push", push, found.ledger)
-    decide.tell_skipped("seed", seed, found.ledger)
+    if plan.to_record(found):
+        return False
+    decide.tell_skipped("push", push, found.ledger, plan.config.service)
+    decide.tell_skipped("seed", seed, found.ledger, plan.config.service)
     return True
 
 
@@ -118,6 +129,7 @@ def _load(environ: Environment) -> Plan:
         "entrypoint.started",
         version=__version__,
         release=config.release,
+        **({"release_ignored": config.release_ignored} if config.release_ignored else {}),
         database_url=config.database.safe() if config.database else None,
         budget_s=budget.longest_s(config),
     )

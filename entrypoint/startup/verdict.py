@@ -3,12 +3,19 @@
 Neither alone is proof. An exit code of 0 is what drizzle-kit 0.31 gives for half a schema.
 """
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Final, NamedTuple
 
-from ..postgres.loss import Loss, half_made
-from ..postgres.snapshot import Snapshot
+from ..postgres.ledger import Damage
+from ..postgres.loss import Loss, invalid_indexes
+from ..postgres.objects import BOOKKEEPING
+from ..postgres.snapshot import MAX_ROWS, Snapshot, Table
 from .words import Said
+
+_INDEX: Final = "index "
+
+_TYPEORM: Final = frozenset({"id", "timestamp", "name"})
+"""The columns of TypeORM's `migrations`, a name that an application may give to a table too."""
 
 
 class Wrong(NamedTuple):
@@ -31,19 +38,77 @@ class Witnesses(NamedTuple):
     before: Snapshot
     after: Snapshot
     loss: Loss
+    connected: bool | None = None
+    """Whether it had a session in the database; None where nobody can tell."""
+
+    held: tuple[Damage, ...] = ()
+    """What earlier pushes left, which is there still, and may not be."""
 
 
 def judge(
-    seen: Witnesses, *, prefixes: Collection[str], on_loss: str, allowed: Collection[str]
+    seen: Witnesses,
+    *,
+    prefixes: Collection[str],
+    on_loss: str,
+    allowed: Collection[str],
+    bookkeeping: Collection[str] | None = None,
 ) -> Wrong | None:
-    """The first reason not to believe a push; None when every witness speaks for it."""
+    """The first reason not to believe a push; None when every witness speaks for it.
+
+    Tables named in ``bookkeeping`` are a tool's, not the service's; by default the known tools'.
+    """
     return (
         _refusal(seen, allowed)
         or _end(seen)
-        or _emptiness(seen, prefixes)
+        or _absence(seen)
+        or _emptiness(seen, prefixes, BOOKKEEPING if bookkeeping is None else bookkeeping)
         or _half(seen)
         or (_lost(seen, allowed) if on_loss == "refuse" else None)
+        or _held(seen)
     )
+
+
+def damage(seen: Witnesses, *, on_loss: str, allowed: Collection[str]) -> dict[str, int]:
+    """What a push that is not believed has left: invalid indexes, and lost rows by label."""
+    left = {f"{_INDEX}{name}": 0 for name in invalid_indexes(seen.before, seen.after)}
+    if on_loss == "refuse":
+        left |= {label: seen.loss.rows.get(label, 0) for label in seen.loss.unallowed(allowed)}
+    return left
+
+
+def standing(
+    damages: Iterable[Damage], now: Snapshot, *, on_loss: str, allowed: Collection[str]
+) -> list[Damage]:
+    """Those that nobody has mended or allowed."""
+    return [
+        each
+        for each in damages
+        if (
+            each.what.removeprefix(_INDEX) in now.invalid_indexes.values()
+            if each.what.startswith(_INDEX)
+            else on_loss == "refuse" and not _mended(each, now, allowed)
+        )
+    ]
+
+
+def _mended(lost: Damage, now: Snapshot, allowed: Collection[str]) -> bool:
+    """Whether as many rows are there again as were lost, the column is, or its name may go."""
+    for oid, table in now.tables.items():
+        if table.label() == lost.what:
+            return bool(table.names() & set(allowed)) or _count(table) >= max(1, lost.rows)
+        columns = [name for (of, _), name in now.columns.items() if of == oid]
+        if lost.what in map(table.label, columns):
+            return True
+    return bool({lost.what, lost.what.removeprefix("public.")} & _unqualified(allowed))
+
+
+def _unqualified(allowed: Collection[str]) -> set[str]:
+    return {name.removeprefix("public.") for name in allowed}
+
+
+def _count(table: Table) -> int:
+    rows = table.rows or 0
+    return max(rows, table.estimate) if rows >= MAX_ROWS else rows
 
 
 def _refusal(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
@@ -70,8 +135,25 @@ def _end(seen: Witnesses) -> Wrong | None:
     return None
 
 
-def _emptiness(seen: Witnesses, prefixes: Collection[str]) -> Wrong | None:
-    names = [table.name for table in seen.after.tables.values()]
+def _absence(seen: Witnesses) -> Wrong | None:
+    if seen.connected is not False:
+        return None
+    return Wrong(
+        "the push command exited with code 0, but never connected to the service's database",
+        "Correct what push.command connects to: a .env file may name another database, or the "
+        "program may end before it connects. Set push.command = [] if there is nothing to push.",
+    )
+
+
+def _emptiness(
+    seen: Witnesses, prefixes: Collection[str], bookkeeping: Collection[str]
+) -> Wrong | None:
+    names = [
+        table.name
+        for oid, table in seen.after.tables.items()
+        if not table.names() & set(bookkeeping)
+        and not (table.name == "migrations" and _columns(seen.after, oid) == _TYPEORM)
+    ]
     if any(name.startswith(tuple(prefixes)) if prefixes else True for name in names):
         return None
     which = f"table whose name begins with {' or '.join(prefixes)}" if prefixes else "table"
@@ -82,14 +164,65 @@ def _emptiness(seen: Witnesses, prefixes: Collection[str]) -> Wrong | None:
     )
 
 
+def _columns(of: Snapshot, table: int) -> set[str]:
+    return {name for (oid, _), name in of.columns.items() if oid == table}
+
+
 def _half(seen: Witnesses) -> Wrong | None:
-    half = half_made(seen.before, seen.after)
+    half = invalid_indexes(seen.before, seen.after)
     if not half:
         return None
     return Wrong(
-        f"the push command exited with code 0, but left half made: {', '.join(half)}",
-        "Drop what is invalid (or VALIDATE the constraint), correct the data, and start again.",
+        "the push command exited with code 0, but left half made: "
+        + ", ".join(f"{_INDEX}{name}" for name in half),
+        _mend_indexes(half),
     )
+
+
+def _mend_indexes(names: Iterable[str]) -> str:
+    drops = "; ".join(f"DROP INDEX {name}" for name in names)
+    return f"Correct the data that the index refuses, run {drops}, and start again."
+
+
+def _held(seen: Witnesses) -> Wrong | None:
+    if not seen.held:
+        return None
+    first = seen.held[0]
+    who = f"release {first.release}" if first.release else "no named release"
+    indexes, lost = _sorted(seen.held)
+    what = [f"left half made: {', '.join(f'{_INDEX}{name}' for name in indexes)}"] * bool(indexes)
+    what += [f"lost the rows of {', '.join(lost)}"] * bool(lost)
+    return Wrong(
+        f"an earlier push ({who}, {first.at}) {' and '.join(what)}; that is so still",
+        mend(seen.held),
+    )
+
+
+def mend(damages: Iterable[Damage]) -> str:
+    """The remedy for what failed pushes left."""
+    indexes, lost = _sorted(damages)
+    remedies = [_mend_indexes(indexes)] * bool(indexes)
+    if lost:
+        remedies.append(
+            "Restore the rows from a backup, or set "
+            f"ENTRYPOINT_ALLOW_LOSS={','.join(lost)} for one start to go on without them."
+        )
+    return " ".join(remedies)
+
+
+def _sorted(damages: Iterable[Damage]) -> tuple[list[str], list[str]]:
+    """The names of invalid indexes, and of what was lost."""
+    names = [each.what for each in damages]
+    indexes = [name.removeprefix(_INDEX) for name in names if name.startswith(_INDEX)]
+    return indexes, [name for name in names if not name.startswith(_INDEX)]
+
+
+def blocking(damages: Iterable[Damage], fingerprint: str, proved: Collection[str]) -> list[Damage]:
+    """Those that are held against a push: its own, and all against one that never succeeded.
+
+    A release that was here before the damage did nothing to deserve it, and must be able to run.
+    """
+    return [d for d in damages if d.fingerprint == fingerprint or fingerprint not in proved]
 
 
 def _lost(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
@@ -98,6 +231,7 @@ def _lost(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
         return None
     return Wrong(
         f"the push lost the rows of {', '.join(sorted(lost))}, which nothing could refuse",
-        "Restore them from a backup; set ENTRYPOINT_ADMIN_URL to a superuser's, so that the next "
-        'push is refused before, or push.on_loss = "warn" if they may go.',
+        "Correct the schema and restore them from a backup, or set ENTRYPOINT_ALLOW_LOSS="
+        f"{','.join(sorted(lost))} for one start to go on without them. With a superuser's "
+        "ENTRYPOINT_ADMIN_URL the next push is refused before it loses anything.",
     )

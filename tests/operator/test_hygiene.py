@@ -258,11 +258,11 @@ def test_an_index_that_is_being_built(operator: Operator) -> None:
     assert answer.findings == []
 
 
-def push(fingerprint: str, catalog: str) -> ledger.Push:
+def push(fingerprint: str, catalog: str, *, older: bool = False) -> ledger.Push:
     """A push as the ledger has it."""
-    return ledger.Push(
-        fingerprint, catalog, f"release {fingerprint}", "h", "2026-01-02T03:04:05Z", 1.5
-    )
+    releases = (f"release {fingerprint}",)
+    at = "2026-01-02T03:04:05Z"
+    return ledger.Push(fingerprint, catalog, releases, "h", at, 1.5, older=older)
 
 
 def write(operator: Operator, book: ledger.Ledger | str) -> None:
@@ -302,12 +302,25 @@ def test_drift(operator: Operator) -> None:
 
 
 def test_an_older_release_was_pushed_last(operator: Operator) -> None:
-    """Its fingerprint was pushed before, and not last."""
+    """It was pushed although a newer one had been."""
     now = catalog_now(operator)
-    for fingerprints, found in (("ab", []), ("aab", []), ("abb", []), ("aba", ["older_release"])):
-        write(operator, ledger.Ledger(tuple(push(each, now) for each in fingerprints)))
-        assert [finding for finding, _ in notices(operator)] == found
-    assert "release a" in notices(operator)[0][1]
+    write(operator, ledger.Ledger((push("b", now), push("a", now))))
+    assert notices(operator) == []
+
+    write(operator, ledger.Ledger((push("b", now), push("a", now, older=True))))
+    [(finding, message)] = notices(operator)
+    assert finding == "older_release"
+    assert "release a" in message
+
+
+def test_what_a_failed_push_left(operator: Operator) -> None:
+    """Damage that is in the ledger, with the release that did it."""
+    left = ledger.Damage("index rpg_i", 0, "f", "release b", "2026-01-02T03:04:05Z")
+    write(operator, ledger.Ledger((push("a", catalog_now(operator)),), damages=(left,)))
+    [(finding, message)] = notices(operator)
+    assert finding == "damage"
+    assert "release b" in message
+    assert "index rpg_i" in message
 
 
 def test_a_tenant_that_was_seeded_twice(operator: Operator) -> None:

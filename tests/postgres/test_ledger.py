@@ -18,7 +18,7 @@ from psycopg import sql
 from entrypoint.errors import RefusedError, UnreachableError
 from entrypoint.postgres import ledger
 from entrypoint.postgres.conninfo import Conninfo
-from entrypoint.postgres.ledger import MARK, Ledger, Losses, Push, parse, render, split
+from entrypoint.postgres.ledger import MARK, Damage, Ledger, Losses, Push, parse, render, split
 from entrypoint.postgres.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from tests.conftest import RoleFactory
     from tests.support.server import Endpoint, Server
 
-PUSH = Push("f" * 64, "c" * 64, "1.2.3", "pod-1", "2026-01-02T03:04:05Z", 1.25)
+PUSH = Push("f" * 64, "c" * 64, ("1.2.3",), "pod-1", "2026-01-02T03:04:05Z", 1.25)
+DAMAGE = Damage("rpg_items", 3, "f" * 64, "1.2.3", "2026-01-02T03:04:08Z")
 LOSSES = Losses(("3 rows of a", "table a", "column b.c"), "1.2.3", "pod-1", "2026-01-02T03:04:07Z")
 FULL = Ledger(
-    (PUSH, PUSH._replace(release=None)),
+    (PUSH, PUSH._replace(fingerprint="g", releases=(), service="rpg", older=True)),
     {"-": ("s" * 64, "2026-01-02T03:04:06Z")},
     (LOSSES, LOSSES._replace(lost=(), release=None)),
+    (DAMAGE, DAMAGE._replace(what="index i", rows=0, release=None)),
 )
 
 HUMAN = [
@@ -92,6 +94,10 @@ def with_push(**changes: object) -> str:
     return line(pushes=[PUSH._asdict() | changes])
 
 
+def with_damage(**changes: object) -> str:
+    return line(damages=[DAMAGE._asdict() | changes])
+
+
 def with_losses(**changes: object) -> str:
     return line(losses=[LOSSES._asdict() | changes])
 
@@ -121,7 +127,11 @@ def with_losses(**changes: object) -> str:
         with_push(fingerprint=None),
         with_push(fingerprint=["f"]),
         with_push(catalog=1),
-        with_push(release=0),
+        with_push(releases=0),
+        with_push(releases=[0]),
+        with_push(releases=None),
+        with_push(service=1),
+        with_push(older=None),
         with_push(host={}),
         with_push(at=None),
         with_push(elapsed_s="1"),
@@ -144,6 +154,13 @@ def with_losses(**changes: object) -> str:
         with_losses(release=1),
         with_losses(host=None),
         with_losses(at={}),
+        line(damages=None),
+        line(damages=[{}]),
+        with_damage(more=1),
+        with_damage(what=None),
+        with_damage(rows="1"),
+        with_damage(release=1),
+        line(v=1),
         line(v=None),
         line(v="1"),
         line(v=0),
@@ -162,7 +179,7 @@ def test_unreadable_is_empty(comment: str) -> None:
     assert render("words\n" + comment, FULL).startswith("words\n")
 
 
-@pytest.mark.parametrize("version", [2, 3.5, 10**30])
+@pytest.mark.parametrize("version", [3, 3.5, 10**30])
 def test_future_is_neither_believed_nor_overwritten(version: float) -> None:
     """A ledger of a later format is a problem, counts as nothing, and is not ours to write."""
     found = parse(line(v=version))
@@ -185,19 +202,66 @@ def test_last_line_that_is_no_ledger_stays() -> None:
 def test_huge_ledger_is_read() -> None:
     """A thousand tenants and a release of a megabyte are no problem."""
     seeds = {f"tenant-{number}": ("f" * 64, "at") for number in range(1000)}
-    huge = Ledger((PUSH._replace(release="x" * 1_000_000),), seeds)
+    huge = Ledger((PUSH._replace(releases=("x" * 1_000_000,)),), seeds)
     assert parse(render("words", huge)) == huge
 
 
 def test_last_pushes_are_kept() -> None:
-    """Of many pushes the last 20 stay, the newest last, and the original as it was."""
+    """Of many distinct pushes the last 20 stay, the newest last, and the original as it was."""
     found = Ledger()
     for number in range(25):
-        found = found.pushed(PUSH._replace(host=str(number)))
-    assert [push.host for push in found.pushes] == [str(number) for number in range(5, 25)]
+        found = found.pushed(PUSH._replace(fingerprint=str(number)))
+    assert [push.fingerprint for push in found.pushes] == [str(n) for n in range(5, 25)]
     assert found.last == found.pushes[-1]
     assert Ledger().pushed(PUSH).pushes == (PUSH,)
     assert Ledger().last is None
+
+
+def test_one_push_is_one_however_often() -> None:
+    """It moves to the end, with the latest catalog, and with every release that carried it."""
+    other = PUSH._replace(fingerprint="g")
+    found = Ledger().pushed(PUSH).pushed(other)
+    for number in range(25):
+        found = found.pushed(PUSH._replace(releases=(str(number),), catalog=str(number)))
+    assert [push.fingerprint for push in found.pushes] == ["g", PUSH.fingerprint]
+    assert found.pushes[-1].catalog == "24"
+    assert found.pushes[-1].releases == tuple(str(number) for number in range(5, 25))
+    assert found.pushed(PUSH._replace(releases=("7",))).pushes[-1].releases[-2:] == ("24", "7")
+    assert found.pushed(PUSH._replace(releases=())).pushes == (
+        other,
+        found.pushes[-1]._replace(catalog=PUSH.catalog),
+    )
+
+
+def test_services_have_pushes_of_their_own() -> None:
+    """Neither takes the other's place; where a name is missing, nothing tells whose it is."""
+    ours, theirs, nobodys = (PUSH._replace(service=name) for name in ("rpg", "hr", None))
+    found = Ledger().pushed(ours).pushed(theirs)
+    assert found.pushes == (ours, theirs)
+    assert (found.of("rpg"), found.of("hr")) == ((ours,), (theirs,))
+    assert found.of(None) == found.pushes
+    assert (found.others("rpg"), found.others("hr"), found.others(None)) == (["hr"], ["rpg"], [])
+    assert Ledger().pushed(nobodys).of("rpg") == (nobodys,)
+    assert Ledger().pushed(nobodys).pushed(ours).pushes == (ours,)
+
+
+def test_the_first_format_is_read() -> None:
+    """Its pushes had one release each, and were as many as there were."""
+    push = {"fingerprint": "f", "catalog": "c", "host": "h", "at": "at", "elapsed_s": 1}
+    pushes = [
+        push | {"release": "a"},
+        push | {"fingerprint": "g", "release": None},
+        push | {"release": "b", "catalog": "d"},
+    ]
+    old = MARK + json.dumps({"v": 1, "pushes": pushes, "seeds": {"-": ["s", "at"]}})
+    found = parse(old)
+    assert found.problem is None
+    assert found.pushes == (
+        Push("g", "c", (), "h", "at", 1),
+        Push("f", "d", ("a", "b"), "h", "at", 1),
+    )
+    assert found.seeds == {"-": ("s", "at")}
+    assert parse(render(old, found)) == found
 
 
 def test_last_losses_are_kept() -> None:
@@ -231,10 +295,12 @@ pushes = st.builds(
     Push,
     fingerprint=anything,
     catalog=anything,
-    release=st.none() | anything,
+    releases=st.lists(anything).map(tuple),
     host=anything,
     at=anything,
     elapsed_s=st.floats(allow_nan=False),
+    service=st.none() | anything,
+    older=st.booleans(),
 )
 losses = st.builds(
     Losses,
@@ -243,11 +309,20 @@ losses = st.builds(
     host=anything,
     at=anything,
 )
+damages = st.builds(
+    Damage,
+    what=anything,
+    rows=st.integers(),
+    fingerprint=anything,
+    release=st.none() | anything,
+    at=anything,
+)
 ledgers = st.builds(
     Ledger,
     pushes=st.lists(pushes, max_size=20).map(tuple),
     seeds=st.dictionaries(anything, st.tuples(anything, anything)),
     losses=st.lists(losses, max_size=10).map(tuple),
+    damages=st.lists(damages).map(tuple),
     problem=st.none(),
     writable=st.just(True),  # noqa: FBT003 - the value itself
 )
@@ -480,7 +555,7 @@ def test_owner_and_members_of_the_owner(
             ledger.write(other, found.pushed(PUSH._replace(host=each.name)))
             other.connection.execute("commit")
     written = parse(comment(server, session.database))
-    assert [push.host for push in written.pushes] == [owner.name, member.name]
+    assert [push.host for push in written.pushes] == [member.name]
 
 
 def test_lost_connection(session: Session, server: Endpoint) -> None:

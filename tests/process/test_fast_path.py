@@ -187,7 +187,8 @@ def test_without_inputs_the_release_decides(stage: Stage) -> None:
 
 
 def release(proved: Stage, content: str, **environ: str) -> Program:
-    """Start another release: other inputs, another name."""
+    """Start another release: other inputs, another name, a table of its own."""
+    proved.push = python("push", "sql", f"create table if not exists rpg_{content} (id int)")
     (proved.directory / "schema" / "heroes.ts").write_text(content)
     proved.environ |= {"ENTRYPOINT_RELEASE": content, **environ}
     return proved.start()
@@ -255,7 +256,7 @@ def test_the_ledger_lives_under_peoples_words(proved: Stage) -> None:
     text, _, line = comment(proved).rpartition("\n")
     assert text == "The RPG's database.\nAsk Ada."
     data = json.loads(line.removeprefix("entrypoint:"))
-    assert data["v"] == 1
+    assert data["v"] == 2
     assert len(data["pushes"]) == 2
     assert list(data["seeds"]) == [TENANT]
 
@@ -287,7 +288,7 @@ def test_an_unreadable_ledger_is_empty(proved: Stage, line: str) -> None:
 def test_a_ledger_from_the_future_is_not_overwritten(proved: Stage) -> None:
     """One warning that it was not believed, one that nothing was written."""
     done(proved.start())
-    future = 'entrypoint:{"v":2,"anything":"else"}'
+    future = 'entrypoint:{"v":3,"anything":"else"}'
     set_comment(proved, future)
 
     program = done(proved.start())

@@ -137,7 +137,7 @@ def last_pushes(stage: Stage) -> list[str]:
     if not comment:
         return []
     book = json.loads(comment.removeprefix("entrypoint:"))
-    return [push["release"] for push in book["pushes"]]
+    return [push["releases"][-1] for push in book["pushes"]]
 
 
 def test_a_start_that_fails_for_it(stage: Stage) -> None:

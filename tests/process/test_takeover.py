@@ -146,7 +146,7 @@ def test_the_leaders_host_vanishes(tmp_path: Path) -> None:
         assert follower.wait(timeout=60) == 0, follower.output
         assert leader.wait(timeout=60) == 6, leader.output
         assert "handoff.exec" not in leader.names()
-        assert [push["release"] for push in ledger(stage)["pushes"]] == ["v2"]
+        assert [push["releases"] for push in ledger(stage)["pushes"]] == [["v2"]]
 
 
 @pytest.mark.timeout(900)

@@ -21,7 +21,11 @@ EXAMPLE = ROOT / "examples/node-service"
 
 def loaded(variables: Mapping[str, str]) -> Settings:
     """Its settings in a container with these variables, its secrets and its image's own."""
-    plain = {name: value for name, value in variables.items() if name != "DATABASE_URL_FILE"}
+    plain = {
+        name: value.replace("${RELEASE}", "v1")
+        for name, value in variables.items()
+        if name != "DATABASE_URL_FILE"
+    }
     secret = {"DATABASE_URL": "postgresql://u:p@db/gaqno_rpg_db", "SEED_TENANT_ID": TENANT}
     environ = {**plain, **secret, "PORT": "4003"}
     block = {name.encode(): value.encode() for name, value in environ.items()}

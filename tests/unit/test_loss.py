@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from entrypoint.postgres.loss import MAX_TOLD, Loss, compare, half_made
+from entrypoint.postgres.loss import MAX_TOLD, Loss, compare, invalid_indexes, not_validated
 from entrypoint.postgres.snapshot import MAX_ROWS, Constraint, Snapshot, Table
 
 NOTHING = Snapshot({}, {}, {}, {}, {})
@@ -282,16 +282,16 @@ def test_what_is_told() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "found"),
     [
-        ({}, {5: "i"}, ["index i"]),
+        ({}, {5: "i"}, ["i"]),
         ({5: "i"}, {5: "i"}, []),
-        ({5: "i"}, {6: "i"}, ["index i"]),
+        ({5: "i"}, {6: "i"}, ["i"]),
         ({5: "i"}, {}, []),
     ],
 )
 def test_an_invalid_index(before: dict[int, str], after: dict[int, str], found: list[str]) -> None:
     """A new one is half made; one that was there is not this push's."""
     looks = [NOTHING._replace(invalid_indexes=indexes) for indexes in (before, after)]
-    assert half_made(*looks) == found
+    assert invalid_indexes(*looks) == found
 
 
 NOT_VALID = KEY._replace(valid=False)
@@ -300,8 +300,8 @@ NOT_VALID = KEY._replace(valid=False)
 @pytest.mark.parametrize(
     ("before", "after", "found"),
     [
-        ({}, {9: NOT_VALID}, ["constraint rpg_items.rpg_items_pk"]),
-        ({9: KEY}, {10: NOT_VALID}, ["constraint rpg_items.rpg_items_pk"]),
+        ({}, {9: NOT_VALID}, ["rpg_items.rpg_items_pk"]),
+        ({9: KEY}, {10: NOT_VALID}, ["rpg_items.rpg_items_pk"]),
         ({9: NOT_VALID}, {9: NOT_VALID}, []),
         ({9: NOT_VALID}, {10: NOT_VALID}, []),
         ({9: NOT_VALID}, {9: KEY}, []),
@@ -312,6 +312,6 @@ NOT_VALID = KEY._replace(valid=False)
 def test_a_constraint_that_is_not_valid(
     before: dict[int, Constraint], after: dict[int, Constraint], found: list[str]
 ) -> None:
-    """A new one is half made; one that was so before is not, nor made anew under its name."""
+    """A new one is told; one that was so before is not, nor made anew under its name."""
     looks = [tables(ITEMS, constraints=constraints) for constraints in (before, after)]
-    assert half_made(*looks) == found
+    assert not_validated(*looks) == found

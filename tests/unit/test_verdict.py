@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from entrypoint.postgres.ledger import Damage
 from entrypoint.postgres.loss import Loss
 from entrypoint.postgres.snapshot import Constraint, Snapshot, Table
-from entrypoint.startup.verdict import Witnesses, Wrong, judge
+from entrypoint.startup.verdict import Witnesses, Wrong, blocking, damage, judge, standing
 from entrypoint.startup.words import Said
 
 
@@ -41,6 +42,7 @@ FINE = Witnesses(
 LOSS = Loss(
     tables=("rpg_items",), of_rows={"rpg_items": frozenset({"rpg_items", "public.rpg_items"})}
 )
+HELD = Damage("index rpg_name", 0, "f", "v2", "then")
 CODE = ("the push command exited with code 1", "Correct what its lines say.")
 NOT_DONE = Said("psql reported an error: no", succeeded=False, remedy="Correct it.")
 
@@ -51,8 +53,9 @@ def verdict(
     prefixes: tuple[str, ...] = ("rpg_",),
     on_loss: str = "refuse",
     allowed: tuple[str, ...] = (),
+    bookkeeping: tuple[str, ...] | None = None,
 ) -> Wrong | None:
-    return judge(seen, prefixes=prefixes, on_loss=on_loss, allowed=allowed)
+    return judge(seen, prefixes=prefixes, on_loss=on_loss, allowed=allowed, bookkeeping=bookkeeping)
 
 
 FOR: list[tuple[Witnesses, dict[str, Any]]] = [
@@ -71,12 +74,10 @@ FOR: list[tuple[Witnesses, dict[str, Any]]] = [
         ),
         {},
     ),
-    (
-        FINE._replace(
-            before=snapshot("rpg_a", unproved=("c",)), after=snapshot("rpg_a", unproved=("c",))
-        ),
-        {},
-    ),
+    (FINE._replace(after=snapshot("rpg_a", unproved=("c",))), {}),
+    (FINE._replace(connected=True), {}),
+    (FINE._replace(after=snapshot("rpg_a", "_prisma_migrations")), {}),
+    (FINE._replace(after=snapshot("kept")), {"prefixes": (), "bookkeeping": ("theirs",)}),
 ]
 
 
@@ -145,15 +146,31 @@ AGAINST = [
         FINE._replace(after=snapshot("rpg_items", indexes=("rpg_name",))),
         (
             "the push command exited with code 0, but left half made: index rpg_name",
-            "Drop what is invalid",
+            "Correct the data that the index refuses, run DROP INDEX rpg_name, and start again.",
         ),
     ),
     (
-        "a constraint",
-        FINE._replace(after=snapshot("rpg_items", unproved=("cheap",))),
+        "no session",
+        FINE._replace(connected=False),
         (
-            "the push command exited with code 0, but left half made: constraint rpg_items.cheap",
-            "Drop what is invalid (or VALIDATE",
+            "the push command exited with code 0, but never connected to the service's database",
+            "Correct what push.command connects to",
+        ),
+    ),
+    (
+        "bookkeeping alone",
+        FINE._replace(after=snapshot("_prisma_migrations", "SequelizeMeta")),
+        ("the push command exited with code 0, but there is no table", "Correct push.command"),
+    ),
+    (
+        "what an earlier push left",
+        FINE._replace(held=(HELD, HELD._replace(what="rpg_heroes", rows=3))),
+        (
+            (
+                "an earlier push (release v2, then) left half made: index rpg_name and lost the "
+                "rows of rpg_heroes; that is so still"
+            ),
+            "Correct the data that the index refuses, run DROP INDEX rpg_name, and start again. R",
         ),
     ),
     (
@@ -161,7 +178,7 @@ AGAINST = [
         FINE._replace(loss=LOSS),
         (
             "the push lost the rows of rpg_items, which nothing could refuse",
-            "Restore them from a backup; set ENTRYPOINT_ADMIN_URL",
+            "Correct the schema and restore them from a backup, or set ENTRYPOINT_ALLOW_LOSS=",
         ),
     ),
 ]
@@ -177,6 +194,81 @@ def test_each_witness_alone(seen: Witnesses, wrong: tuple[str, str]) -> None:
     assert found is not None
     assert found.message.startswith(wrong[0])
     assert found.remedy.startswith(wrong[1])
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_bookkeeping"),
+    [
+        (("id", "timestamp", "name"), True),
+        (("id", "timestamp", "name", "bird"), False),
+        ((), False),
+    ],
+)
+def test_migrations_is_typeorms_by_its_columns(
+    columns: tuple[str, ...], *, is_bookkeeping: bool
+) -> None:
+    """An application may have a table of that name, about birds."""
+    after = snapshot("migrations")
+    numbered = {(0, number): name for number, name in enumerate(columns, 1)}
+    after = after._replace(columns=numbered)
+    found = verdict(FINE._replace(after=after), prefixes=())
+    assert (found is not None) == is_bookkeeping
+
+
+def filled(rows: int | None, estimate: int = -1) -> Snapshot:
+    """One table with so many rows, and a column."""
+    table = Table(1, "public", "rpg_items", "r", 1, estimate, readable=True, rows=rows)
+    return snapshot()._replace(tables={1: table}, columns={(1, 1): "level"})
+
+
+@pytest.mark.parametrize(
+    ("what", "rows", "now", "allowed", "stands"),
+    [
+        ("index i", 0, snapshot("rpg_a", indexes=("i",)), (), True),
+        ("index i", 0, snapshot("rpg_a", indexes=("i",)), ("i", "index i"), True),
+        ("index i", 0, snapshot("rpg_a", indexes=("j",)), (), False),
+        ("rpg_items", 3, snapshot(), (), True),
+        ("rpg_items", 3, filled(0), (), True),
+        ("rpg_items", 3, filled(2), (), True),
+        ("rpg_items", 3, filled(None), (), True),
+        ("rpg_items", 3, filled(3), (), False),
+        ("rpg_items", 20_000, filled(10_000, 20_000), (), False),
+        ("rpg_items", 0, filled(1), (), False),
+        ("rpg_items", 3, filled(0), ("rpg_items",), False),
+        ("rpg_items", 3, snapshot(), ("public.rpg_items",), False),
+        ("rpg_items", 3, snapshot(), ("rpg",), True),
+        ("rpg_items.level", 3, filled(3), (), False),
+        ("rpg_items.name", 3, filled(3), (), True),
+        ("rpg_items.name", 3, filled(3), ("rpg_items.name",), False),
+        ("sales.orders", 3, snapshot(), ("sales.orders",), False),
+    ],
+)
+def test_damage_stands_until_it_is_mended_or_allowed(
+    what: str, rows: int, now: Snapshot, allowed: tuple[str, ...], *, stands: bool
+) -> None:
+    """An index until it is gone or valid, rows until as many are back, or their name may go."""
+    left = HELD._replace(what=what, rows=rows)
+    found = standing([left], now, on_loss="refuse", allowed=allowed)
+    assert found == ([left] if stands else [])
+    if not what.startswith("index"):
+        assert standing([left], now, on_loss="warn", allowed=()) == []
+
+
+def test_what_a_push_has_left() -> None:
+    """Invalid indexes, and what went with rows in it and may not."""
+    loss = LOSS._replace(rows={"rpg_items": 3})
+    seen = FINE._replace(after=snapshot("rpg_a", indexes=("i",)), loss=loss)
+    assert damage(seen, on_loss="refuse", allowed=()) == {"index i": 0, "rpg_items": 3}
+    assert damage(seen, on_loss="refuse", allowed=("rpg_items",)) == {"index i": 0}
+    assert damage(seen, on_loss="warn", allowed=()) == {"index i": 0}
+
+
+def test_damage_is_held_against_who_did_it_and_who_is_new() -> None:
+    """A release that was there before can run; nothing is known of one without a fingerprint."""
+    assert blocking([HELD], "f", {"a", "f"}) == [HELD]
+    assert blocking([HELD], "new", {"a"}) == [HELD]
+    assert blocking([HELD], "a", {"a"}) == []
+    assert blocking([HELD], "", ()) == [HELD]
 
 
 def test_an_empty_database_without_prefixes() -> None:
