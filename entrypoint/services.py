@@ -104,6 +104,8 @@ class Misfit(NamedTuple):
 
     why: str
     right: str | None
+    owner: str | None = None
+    """The other service whose database it is."""
 
 
 def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> Misfit | None:
@@ -117,7 +119,7 @@ def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> 
         return None
     owner = next((s.name for s in registry.values() if s.database == database), None)
     if owner is not None:
-        return Misfit(f"{database!r}, which belongs to {owner}, not to {name}", right)
+        return Misfit(f"{database!r}, which belongs to {owner}, not to {name}", right, owner)
     if row is not None:
         return Misfit(f"{database[:MAX_SHOWN]!r}, but the registry gives {name} {right!r}", right)
     return None

@@ -5,7 +5,7 @@ environment); a variable wins over the file. All problems are found before any i
 no message quotes a secret.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,6 +29,17 @@ class Incomplete(NamedTuple):
 
     reason: str
     remedy: str
+
+
+class Lying(NamedTuple):
+    """What lies in a database that is the wrong one, and what to do before leaving it behind."""
+
+    what: str
+    first: str
+
+
+Look = Callable[[Conninfo, services.Service, Mapping[str, services.Service]], Lying | None]
+"""Looks for what a service has in a database; None where there is nothing."""
 
 
 class Settings(NamedTuple):
@@ -101,19 +112,24 @@ class Settings(NamedTuple):
         return None
 
 
-def load(environ: Environment, directory: Path) -> Settings:
-    """Read and check everything; no network.
+def load(environ: Environment, directory: Path, look: Look | None = None) -> Settings:
+    """Read and check everything; no network but ``look``'s.
 
-    Hides every secret it meets from the log. Raises `SettingsError` with all problems at once.
+    That is asked where the registry gives the service another database than the one named, and
+    that one is nobody else's. Hides every secret it meets from the log. Raises `SettingsError`
+    with all problems at once.
     """
-    return _Reading(Sources(environ, directory)).settings()
+    return _Reading(Sources(environ, directory), look).settings()
 
 
 class _Reading:
     """One reading of the sources: what they mean, and what is wrong with it."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, look: Look | None) -> None:
         self.sources = sources
+        self.look = look
+        self.first = ""
+        """What to do before anything is corrected."""
         self.environ = sources.environ
         self.problems = sources.problems
         self.misread = bool(self.problems)
@@ -224,7 +240,13 @@ class _Reading:
 
     def _check_database(self, url: Conninfo | None, name: str | None) -> None:
         if url and (misfit := services.misfit(url.database, name, self.registry)):
-            self.problems.append(f"{url.variable} names the database {misfit.why}")
+            lying = None
+            if (row := self.registry.get(name or "")) and self.look and not misfit.owner:
+                # A new, empty database is no correction while the rows lie in this one.
+                lying = self.look(url, row, self.registry)
+                self.first = lying.first if lying else ""
+            also = f"; {lying.what}" if lying else ""
+            self.problems.append(f"{url.variable} names the database {misfit.why}{also}")
             self.corrected[url.variable] = url.with_database(misfit.right or "DATABASE").safe()
 
     def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
@@ -327,4 +349,6 @@ class _Reading:
             remedies.insert(0, f"Set {' and '.join(shown)} (the password is masked here)")
         remedy = "; ".join(remedies) or "Correct the settings that are listed"
         remedy += "," if self.remedies else ""
+        if self.first:
+            remedy = f"{self.first}; then {remedy[0].lower()}{remedy[1:]}"
         return SettingsError(self.problems, remedy=f"{remedy} and start again.")

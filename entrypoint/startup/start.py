@@ -1,16 +1,18 @@
 """The container start, in order: settings, gates, wait, database, push, seed, handoff."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from .. import __version__, log, phase, settings, state
+from .. import __version__, log, phase, services, settings, state
 from ..environment import Environment, forget_libpq_variables
 from ..errors import UnreachableError
 from ..fields import STEPS
 from ..postgres import ledger, sessions
+from ..postgres.conninfo import Conninfo
 from ..postgres.session import PATIENCE_S, Session, open_session
 from . import budget, decide, handoff, reach, wait
 from .plan import Plan
@@ -119,8 +121,16 @@ def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:
     return True
 
 
+def _look(
+    named: Conninfo, own: services.Service, registry: Mapping[str, services.Service]
+) -> settings.Lying | None:
+    from . import former  # only a start that fails pays for it
+
+    return former.look(named, own, registry)
+
+
 def _load(environ: Environment) -> Plan:
-    config = settings.load(environ, Path())
+    config = settings.load(environ, Path(), _look)
     phase.service(config.health_url, config.health_problem)
     if config.service:
         log.bind(service=config.service)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from entrypoint.postgres.conninfo import Conninfo
+
 URL = "postgresql://u:pw@db/app"
 TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"
 FINANCE = "gaqno-finance-service"
@@ -1010,6 +1012,29 @@ def test_wrong_url(tmp_path: Path, url: str, problem: str, corrected: str) -> No
     assert error.remedy == (
         f"Set DATABASE_URL to {CORRECTED[corrected]} (the password is masked here) and start again."
     )
+
+
+@pytest.mark.parametrize(
+    ("database", "asked"),
+    [("finance", True), ("postgres", True), ("gaqno_rpg_db", False), ("gaqno_finance_db", False)],
+)
+def test_who_is_asked_about_a_wrong_database(tmp_path: Path, database: str, *, asked: bool) -> None:
+    """Only one that is no other service's; what is there goes before what is corrected."""
+    (tmp_path / "entrypoint.toml").write_text(f"service = '{FINANCE}'\n{NO_PUSH}")
+    variables = environment({"DATABASE_URL": f"{SQL}{database}", "ENTRYPOINT_WAIT_TIMEOUT": "x"})
+    lying = settings.Lying("it has 2 tables", "Run this")
+    seen: list[str] = []
+
+    def look(url: Conninfo, own: services.Service, _: object) -> settings.Lying:
+        seen.append(f"{url.database} {own.name}")
+        return lying
+
+    with pytest.raises(SettingsError) as caught:
+        settings.load(variables, tmp_path, look)
+
+    assert seen == ([f"{database} {FINANCE}"] if asked else [])
+    assert caught.value.remedy.startswith("Run this; then set DATABASE_URL to ") is asked
+    assert any("; it has 2 tables" in problem for problem in caught.value.problems) is asked
 
 
 def test_wrong_url_of_a_service_without_a_row(tmp_path: Path) -> None:
