@@ -10,6 +10,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 MASK: Final = "****"
@@ -54,6 +55,23 @@ _LONGEST_ESCAPE: Final = 24
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+MAX_BYTES: Final = 16_384
+"""Docker splits a longer line, with its end, into pieces that are no JSON (moby#34855)."""
+
+MAX_WORDS_BYTES: Final = 6_000
+"""Of a line, what `error` may take of it, and what `remedy`: nobody writes so much by hand."""
+
+_HEAD: Final = ("timestamp", "level", "event")
+_WORDS: Final = ("error", "remedy", "exit_code")
+
+_CUT: Final = "... (cut)"
+
+_LEAST_BYTES: Final = 100
+"""What is left of a field that is cut, at least."""
+
+_AT_THE_END: Final = frozenset({"tail", "traceback"})
+"""Fields of which the end tells most."""
 
 _last: deque[str] = deque(maxlen=20)
 """The last lines as they were written."""
@@ -246,9 +264,104 @@ def _print_event(
 def _order_event(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """When, how bad, what: first in every line, for who reads it with bare eyes."""
-    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    """When, how bad, what, and what to do: first, for who reads a line with bare eyes."""
+    first = {key: event.pop(key) for key in (*_HEAD, *_WORDS) if key in event}
     return {**first, **event}
+
+
+def _render(
+    render: Callable[..., str], logger: object, method: str, event: Mapping[str, Any]
+) -> str:
+    """A line of fewer than `MAX_BYTES` with its end; ``cut`` names the fields that it cost.
+
+    The largest fields are cut, to one size, and `_WORDS` only where they are monstrous.
+    """
+    text = render(logger, method, dict(event))
+    if len(text) < MAX_BYTES // 6 or _excess(text) <= 0:  # what is no character takes 6 bytes
+        return text
+    sizes = {key: _size(value) for key, value in event.items() if key not in _HEAD}
+    cut: dict[str, Any] = {key: event[key] for key in _HEAD if key in event}
+    cut |= {key: event[key] for key in _WORDS if key in event} | {"cut": []} | dict(event)
+    for key in _WORDS:
+        if sizes.get(key, 0) > MAX_WORDS_BYTES:
+            _cut(cut, key, MAX_WORDS_BYTES, sizes)
+    while (over := _excess(render(logger, method, dict(cut)))) > 0:
+        # Last of all the words, which a console may write longer than they are in JSON.
+        rest = [key for key in sizes if key not in _WORDS and sizes[key] > _LEAST_BYTES]
+        rest = rest or [key for key in sizes if sizes[key] > _LEAST_BYTES]
+        if not rest:  # hundreds of fields
+            last = list(cut)[-1]
+            del cut[last]
+            sizes.pop(last, None)
+            cut["cut"].append(last)
+            continue
+        most = max(_LEAST_BYTES, _level([sizes[key] for key in rest], over))
+        for key in rest:
+            if sizes[key] > most:
+                _cut(cut, key, most, sizes)
+    return render(logger, method, cut)
+
+
+def _level(sizes: list[int], over: int) -> int:
+    """The size to which all that is larger must be cut, so that together they lose so much."""
+    room = sum(sizes) - over
+    for index, size in enumerate(sorted(sizes)):
+        share = room // (len(sizes) - index)
+        if size > share:
+            return share
+        room -= size
+    return max(sizes)
+
+
+def _cut(event: dict[str, Any], key: str, room: int, sizes: dict[str, int]) -> None:
+    """Make a field as small as that, or smaller, and say so."""
+    event[key] = _shortened(event[key], room, end=key in _AT_THE_END)
+    sizes[key] = min(_size(event[key]), sizes[key] - 1, room)
+    if key not in event["cut"]:
+        event["cut"].append(key)
+
+
+def _shortened(value: Any, room: int, *, end: bool = False) -> Any:  # noqa: ANN401  JSON's
+    """As much of a value as fits into so many bytes of JSON: its beginning, or its end."""
+    if isinstance(value, str):
+        room -= len(_CUT)
+        length = min(len(value), max(room, 0))
+        part = value[-length:] if end and length else value[:length]
+        while length and (size := _size(part)) > room:
+            length = min(length - 1, length * room // size)
+            part = value[-length:] if end and length else value[:length]
+        return f"{_CUT}{part}" if end else f"{part}{_CUT}"
+    if not isinstance(value, list | dict):
+        return value
+    pairs = list(value.items()) if isinstance(value, dict) else [("", item) for item in value]
+    kept: list[tuple[str, Any]] = []
+    half = room // 2  # what there is no room for is left out, unless it had most of the room
+    for key, item in reversed(pairs) if end else pairs:
+        size = _size(key) + _size(item)
+        if size > room:
+            if room >= half:
+                kept.append((key, _shortened(item, room - _size(key), end=end)))
+            break
+        kept.append((key, item))
+        room -= size
+    if isinstance(value, dict):
+        return dict(kept)
+    items = [item for _, item in kept]
+    return items[::-1] if end else items
+
+
+def _excess(text: str) -> int:
+    """Bytes by which a line is too long."""
+    return len(_encoded_line(text)) + len("\n") - (MAX_BYTES - 1)
+
+
+def _size(value: object) -> int:
+    """Bytes of a value in a line of JSON, with what stands around it."""
+    return len(_encoded_line(_json(value))) + len(", ")
+
+
+def _encoded_line(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 class _Stderr:
@@ -256,7 +369,7 @@ class _Stderr:
 
     def write(self, text: str) -> None:
         _last.append(text)
-        data = text.encode("utf-8", "backslashreplace")
+        data = _encoded_line(text)
         try:
             while data:
                 data = data[os.write(2, data) :]
@@ -299,7 +412,7 @@ def configure(*, form: str | None, level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *clean,
-            render,
+            partial(_render, render),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=_Stderr()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -380,3 +381,39 @@ def test_only_the_last_lines_are_told(telling: Stage, receiver: Site) -> None:
     assert len(lines) == 20
     assert json.loads(lines[-1])["event"] == "push.failed"
     assert json.loads(lines[0])["line"].startswith("line 81 ")
+
+
+LONG = """
+import sys
+sys.stdout.reconfigure(encoding="utf-8")
+for number in range(60):
+    print(number, "\\x1b[31m\\x00\U0001f600 \\"quoted\\" \\\\" * 2000)
+sys.exit(1)
+"""
+
+
+def test_long_lines_are_whole_documents(telling: Stage, receiver: Site) -> None:
+    """A push that fails with much to say: no line is one that Docker would break, here or there."""
+    script = telling.directory / "push.py"
+    script.write_text(LONG)
+    telling.push = [sys.executable, str(script)]
+    program = telling.start()
+
+    assert program.wait() == 7
+    written = bytes(program.stderr).splitlines(keepends=True)
+    assert max(map(len, written)) < 16_384
+    assert all(isinstance(json.loads(line), dict) for line in written)
+    failed = program.one("push.failed")
+    assert failed["error"] == "the push command exited with code 1"
+    assert (failed["remedy"], failed["exit_code"], failed["cut"]) == (
+        "Correct what its lines say and start again.",
+        7,
+        ["tail"],
+    )
+    assert failed["tail"][-1].startswith("... (cut)")
+    assert program.all("push.output")[0]["cut"] == ["line"]
+    data = posted(receiver)
+    assert (data["message"], data["code"]) == (failed["error"], 7)
+    assert len(data["lines"]) == 20
+    assert json.loads(data["lines"][-1])["event"] == "push.failed"
+    assert max(len(line.encode()) for line in data["lines"]) < 16_384

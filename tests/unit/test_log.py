@@ -296,3 +296,112 @@ def test_stderr_that_takes_nothing(stderr: Any) -> None:  # noqa: ANN401  a func
         os.dup2(saved, 2)
         os.close(saved)
     assert outcome is None
+
+
+FILLERS = {
+    "letters": "x",
+    "quotes": "\"'",
+    "backslashes": "\\",
+    "escapes": "\x1b[31m\x00",
+    "two bytes": "\u00e9",
+    "four bytes": "\U0001f600",
+    "no characters": "\udcff",
+    "private ones": "\ue000 ",
+    "line ends": "a\nb",
+}
+
+
+def written(capfd: pytest.CaptureFixture[str], form: str, **fields: Any) -> str:  # noqa: ANN401
+    """The only line of an event."""
+    log.configure(form=form, level="info")
+    log.event("error", "push.failed", **fields)
+    _, err = capfd.readouterr()
+    assert err.endswith("\n")
+    assert len(err.encode("utf-8", "surrogateescape")) < 16_384
+    return err
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("filler", FILLERS.values(), ids=FILLERS)
+def test_a_line_is_not_longer_than_docker_takes(
+    capfd: pytest.CaptureFixture[str], filler: str, form: str
+) -> None:
+    """Whatever is in it, error, remedy and exit code are whole, and what was cut is named."""
+    error, remedy = f"the push failed: {filler * 100}", f"Correct it. {filler * 50}"
+    tail = [f"{number} {filler * 700}" for number in range(50)]
+    fields = {"command": ["node", filler * 9000], "tail": tail, "error": error, "remedy": remedy}
+    line = written(capfd, form, **fields, exit_code=7, returncode=1, deep={"a": [filler * 20_000]})
+    if form == "console":
+        assert "exit_code=7" in line
+        assert "cut=[" in line
+        return
+    event = json.loads(line)
+    assert list(event)[:6] == ["timestamp", "level", "event", "error", "remedy", "exit_code"]
+    assert (event["error"], event["remedy"], event["exit_code"]) == (error, remedy, 7)
+    assert set(event["cut"]) <= {"tail", "command", "deep"}
+    assert "tail" in event["cut"]
+    assert event["returncode"] == 1
+    assert len(line.encode("utf-8", "surrogateescape")) > 14_000  # no more is lost than must be
+
+
+@pytest.mark.parametrize("filler", FILLERS.values(), ids=FILLERS)
+def test_the_end_of_a_tail_is_kept(capfd: pytest.CaptureFixture[str], filler: str) -> None:
+    """Of its lines the last ones tell most, as those of a traceback; of other lists the first."""
+    many = [f"{number} {filler * 20}" for number in range(1000)]
+    event = json.loads(written(capfd, "json", tail=many, problems=many))
+    assert event["tail"] == many[-len(event["tail"]) :]
+    assert event["problems"] == many[: len(event["problems"])]
+    assert min(len(event["tail"]), len(event["problems"])) > 10
+    event = json.loads(written(capfd, "json", traceback=f"{filler * 20_000} the end", line="x"))
+    assert event["traceback"].startswith("... (cut)")
+    assert event["traceback"].endswith(" the end")
+    assert (event["line"], event["cut"]) == ("x", ["traceback"])
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("filler", FILLERS.values(), ids=FILLERS)
+def test_a_monstrous_error_is_cut_itself(
+    capfd: pytest.CaptureFixture[str], filler: str, form: str
+) -> None:
+    """At 6,000 bytes, with a mark, as is a remedy; the exit code stays."""
+    huge = filler * 50_000
+    line = written(capfd, form, error=huge, remedy=huge, exit_code=7, problems=[huge, huge])
+    assert "... (cut)" in line
+    if form == "json":
+        event = json.loads(line)
+        assert event["error"] == event["remedy"]
+        assert event["error"].removesuffix("... (cut)") == huge[: len(event["error"]) - 9]
+        assert 5_900 < len(log._json(event["error"]).encode("utf-8", "backslashreplace")) <= 6_000  # noqa: SLF001
+        assert event["cut"] == ["error", "remedy", "problems"]
+        assert event["exit_code"] == 7
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abcdefgh"),
+        st.recursive(
+            st.text(max_size=50).map(lambda text: text * 200) | st.integers() | st.none(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=4), inner),
+        ),
+    )
+)
+def test_any_line_is_valid(fields: dict[str, Any]) -> None:
+    """Whatever its fields are, a line is one document, in JSON, and fits."""
+    text = log._render(lambda _logger, _method, event: log._json(event), None, "", fields)  # noqa: SLF001
+    assert len(text.encode("utf-8", "backslashreplace")) + 1 < 16_384
+    assert isinstance(json.loads(text), dict)
+
+
+def test_hundreds_of_fields(capfd: pytest.CaptureFixture[str]) -> None:
+    """Where nothing is large, the last ones go."""
+    event = json.loads(written(capfd, "json", **{f"field_{n:04}": "x" * 50 for n in range(999)}))
+    assert event["field_0000"] == "x" * 50
+    assert "field_0998" not in event
+
+
+def test_a_cut_shows_no_half_of_a_secret(capfd: pytest.CaptureFixture[str]) -> None:
+    """Wherever the cut falls, a secret was masked before."""
+    log.hide(["hunter2-pass"])
+    for before in range(16_240, 16_300):
+        line = written(capfd, "json", line="x" * before + "hunter2-pass" + "y" * 900)
+        assert "hunt" not in line
