@@ -1,4 +1,4 @@
-"""What a child writes, as lines with secrets masked."""
+"""What a child writes, as lines; and as much of one as may be told, with secrets masked."""
 
 import re
 from collections.abc import Callable
@@ -8,16 +8,25 @@ from typing import Final
 from . import log
 
 MAX_LINE: Final = 16 * 1024
-"""Characters of a line that are logged; the rest of it is dropped."""
-
+"""Characters of a line that are told; the rest of it is dropped."""
 
 # Colours, and what a spinner overwrites its line with: nobody's terminal reads this.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
+def shown(line: str) -> str:
+    """A line of a child's for an error or an event: masked, and cut to `MAX_LINE` characters."""
+    text = log.mask(line)
+    # Masked first: a secret that the cut goes through was seen whole.
+    return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}... (cut)"
+
+
 @dataclass
 class Lines:
-    """Turns the bytes of one pipe into masked lines."""
+    """Turns the bytes of one pipe into lines, as they came but for colours.
+
+    To mask costs more than all the rest, and of a flood of lines hardly one is told: see `shown`.
+    """
 
     stream: str
     tell: Callable[[str, str], None]
@@ -26,12 +35,13 @@ class Lines:
 
     def feed(self, data: bytes) -> None:
         """Take bytes; tell every line that is complete, and the beginning of an endless one."""
-        *whole, rest = (self.rest + data).split(b"\n")
-        for line in whole:
-            self._line(line)
-        self.rest = rest
-        if len(rest) > 4 * (MAX_LINE + log.longest_secret()):  # a character has up to 4 bytes
-            self._line(rest, ends=False)
+        first, *more = data.split(b"\n")
+        self.rest += first
+        for piece in more:
+            self._line(self.rest)
+            self.rest = bytearray(piece)
+        if len(self.rest) > 4 * (MAX_LINE + log.longest_secret()):  # a character has up to 4 bytes
+            self._line(self.rest, ends=False)
             self.rest = bytearray()
 
     def close(self) -> None:
@@ -42,11 +52,9 @@ class Lines:
 
     def _line(self, data: bytearray, *, ends: bool = True) -> None:
         if not self.cutting:  # else this is the end of a line whose beginning was told
-            text = _ESCAPES.sub("", data.decode("utf-8", "replace").rstrip("\r"))
-            text = log.mask(text)
-            if len(text) > MAX_LINE:
-                # Masked first: a secret that the cut goes through was seen whole.
-                text = f"{text[:MAX_LINE]}... (cut)"
+            text = data.decode("utf-8", "replace").rstrip("\r")
+            if "\x1b" in text:
+                text = _ESCAPES.sub("", text)
             if text:
                 self.tell(self.stream, text)
         self.cutting = not ends

@@ -23,7 +23,7 @@ from typing import Final, Protocol
 
 from . import log, processes, signals, sockets
 from .fields import OUR_SECRETS
-from .lines import Lines
+from .lines import Lines, shown
 
 GRACE_S: Final = 10.0
 """Seconds between SIGTERM and SIGKILL: what `docker stop` grants too."""
@@ -88,7 +88,7 @@ class Told:
     """Who is told what of a child."""
 
     line: Callable[[str, str], None]
-    """A stream's name and a line of it, secrets masked."""
+    """A stream's name and a line of it, with whatever secrets are in it; see `lines.shown`."""
 
     silence: Callable[[float, set[int]], None]
     """Seconds since the last line, and the local ports of the child's connections."""
@@ -166,7 +166,8 @@ class _Child:
         finally:
             self._end()
         elapsed_s = time.monotonic() - self.started
-        return Finished(self.process.returncode, elapsed_s, self.timed_out, tuple(self.tail))
+        tail = tuple(map(shown, self.tail))
+        return Finished(self.process.returncode, elapsed_s, self.timed_out, tail)
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         for name in ("stdout", "stderr"):

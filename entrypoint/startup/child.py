@@ -71,11 +71,11 @@ def run(
 ) -> process.Finished:
     """Run one program under the lock, however it ends.
 
-    Each line goes to ``hear`` and becomes a ``<step>.output`` event, up to `MAX_EVENTS` of them;
-    when it says nothing for a minute, ``<step>.waiting`` tells what its sessions wait for. Those
-    are ended when it is gone, whatever happened, while the lock is still ours. It is ended when the
-    lock is lost or one of ``watches``. Raises ``task.error`` when it cannot be started, `LockError`
-    when the lock is lost, what a watch raises, and `Terminated`.
+    Each line goes to ``hear`` as it came, secrets and all, and becomes a ``<step>.output`` event,
+    up to `MAX_EVENTS` of them; when it says nothing for a minute, ``<step>.waiting`` tells what its
+    sessions wait for. Those are ended when it is gone, whatever happened, while the lock is still
+    ours. It is ended when the lock is lost or one of ``watches``. Raises ``task.error`` when it
+    cannot be started, `LockError` when the lock is lost, what a watch raises, and `Terminated`.
     """
     # The number tells this child's sessions from those of a replica on the same host.
     name = sessions.application_name(around.service, f"/{task.step}-{secrets.token_hex(3)}")

@@ -5,8 +5,11 @@ Their exit codes are no proof: drizzle-kit 0.31 exits 0 when its SQL failed half
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from .. import log
+from ..lines import MAX_LINE, shown
 from ..postgres.refusal import REFUSES
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -133,16 +136,28 @@ MAX_QUOTE: Final = 200
 
 _DONE: Final = Problem("", "", "")
 
-_ANY: Final = re.compile(
-    "|".join(
-        pattern
-        for tool in TOOLS
-        for pattern in (
-            tool.sign,
-            *([tool.success] if tool.success else []),
-            *(problem.pattern for problem in tool.problems),
-        )
-    )
+
+def _alternatives(patterns: Iterable[str]) -> list[str]:
+    """What stands between the bars of patterns that are in no group."""
+    return [
+        alternative
+        for pattern in patterns
+        for alternative in re.findall(r"(?:\\.|\((?:\\.|[^()])*\)|[^|\\(])+", pattern)
+    ]
+
+
+_PATTERNS: Final = [
+    pattern
+    for tool in TOOLS
+    for pattern in (tool.sign, tool.success, *(problem.pattern for problem in tool.problems))
+    if pattern
+]
+
+# Most lines have none of the words, and there may be a million of them. Python's search is as fast
+# as it should be if every alternative begins with a letter, so those for a line's start are apart.
+_AT_START: Final = re.compile("|".join(p for p in _alternatives(_PATTERNS) if p.startswith("^")))
+_ANYWHERE: Final = re.compile(
+    "|".join(p for p in _alternatives(_PATTERNS) if not p.startswith("^"))
 )
 
 
@@ -156,28 +171,35 @@ class Ear:
         self._failure = failure
         self._found_success = False
         self._found_failure = ""
+        self._line = ""
         self._seen: set[str] = set()
         self._last_words: dict[str, Problem] = {}
         self._refused: dict[str, None] = {}
 
     def hear(self, line: str) -> None:
-        """Take one line, masked, with or without a terminal's escapes."""
-        # What a spinner overwrote was said all the same.
-        for part in _CURSOR.split(_COLOURS.sub("", line)):
-            self._hear(part)
+        """Take one line, with or without a terminal's escapes; what is kept of it is masked."""
+        self._line = line
+        for number, part in enumerate(_parts(line[:MAX_LINE])):
+            self._hear(part, number)
 
-    def _hear(self, line: str) -> None:
+    def _quote(self, number: int) -> str:
+        """A part of the line that is being heard, for people."""
+        parts = _parts(shown(self._line))
+        # One less than were heard, if a secret goes over its end.
+        return parts[min(number, len(parts) - 1)]
+
+    def _hear(self, line: str, number: int) -> None:
         if self._success and self._success.search(line):
             self._found_success = True
         if self._failure and self._failure.search(line):
-            self._found_failure = self._found_failure or line
+            self._found_failure = self._found_failure or self._quote(number)
         if match := REFUSED.search(line):
-            self._refused |= dict.fromkeys(match[1].split(", "))
-        if _ANY.search(line):
+            self._refused |= dict.fromkeys(log.mask(match[1]).split(", "))
+        if _AT_START.match(line) or _ANYWHERE.search(line):
             for tool in TOOLS:
-                self._hear_tool(tool, line)
+                self._hear_tool(tool, line, number)
 
-    def _hear_tool(self, tool: Tool, line: str) -> None:
+    def _hear_tool(self, tool: Tool, line: str, number: int) -> None:
         """Its last word counts: a script may try again, or go on after it was done."""
         word = self._last_words.get(tool.name)
         if tool.success and re.search(tool.success, line):
@@ -191,7 +213,7 @@ class Ear:
                 word = None
         problem = next((p for p in tool.problems if re.search(p.pattern, line)), None)
         if problem and (word is None or word is _DONE):
-            quote = f"{problem.meaning}: {line.strip()[:MAX_QUOTE]}"
+            quote = f"{problem.meaning}: {self._quote(number).strip()[:MAX_QUOTE]}"
             self._last_words[tool.name] = problem._replace(meaning=quote)
 
     def said(self) -> Said:
@@ -220,6 +242,11 @@ class Ear:
             if word is _DONE:
                 done.append(tool.name)
         return _done(" and ".join(done)) if done else Said()
+
+
+def _parts(line: str) -> list[str]:
+    """A line's parts: what a spinner overwrote was said all the same."""
+    return _CURSOR.split(_COLOURS.sub("", line))
 
 
 def _done(who: str) -> Said:

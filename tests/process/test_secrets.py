@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -158,3 +159,27 @@ def test_debug_level_says_no_more(canary: Stage) -> None:
     assert f"DATABASE_URL={canary.url}\n" in program.stdout.decode()
     assert "ENTRYPOINT_ADMIN_URL" not in program.stdout.decode()
     path.unlink()
+
+
+FLOOD = """
+import os, sys
+for number in range(12_000):
+    print("line", number, "of", os.environ["DATABASE_URL"])
+print("psql:x.sql:1: ERROR:  in", os.environ["DATABASE_URL"], flush=True)
+sys.exit(3)
+"""
+
+
+def test_lines_past_the_last_that_is_logged(canary: Stage) -> None:
+    """They are not masked one by one, but what of them gets into the error is."""
+    script = canary.directory / "push.py"
+    script.write_text(FLOOD)
+    canary.push = [sys.executable, str(script)]
+    program = canary.start()
+
+    assert program.wait() == 7
+    failed = program.one("push.failed")
+    assert failed["error"].endswith("ERROR:  in ****")
+    assert failed["tail"][-2] == "line 11999 of ****"
+    assert program.one("push.output_cut")["lines"] == 12_001
+    assert_hidden(program.output, CANARY)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint import log
-from entrypoint.lines import MAX_LINE, Lines
+from entrypoint.lines import MAX_LINE, Lines, shown
 
 SECRET = "k4nary-of-many-letters"
 
@@ -15,7 +15,7 @@ SECRET = "k4nary-of-many-letters"
 def told(*pieces: bytes) -> list[str]:
     """The lines that these pieces make."""
     lines: list[str] = []
-    reader = Lines("stdout", lambda _, line: lines.append(line))
+    reader = Lines("stdout", lambda _, line: lines.append(shown(line)))
     for piece in pieces:
         reader.feed(piece)
     reader.close()
@@ -59,3 +59,13 @@ def test_no_cut_lets_a_secret_through(before: int, size: int, filler: str) -> No
 
     assert SECRET[:5] not in text
     assert SECRET[-5:] not in text
+
+
+def test_only_what_is_shown_is_masked() -> None:
+    """A line comes as it was written, so that one which nobody is told costs no masking."""
+    log.hide([SECRET])
+    lines: list[str] = []
+    reader = Lines("stdout", lambda _, line: lines.append(line))
+    reader.feed(f"password {SECRET}\n".encode())
+    assert lines == [f"password {SECRET}"]
+    assert shown(lines[0]) == "password ****"

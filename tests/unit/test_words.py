@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrypoint import log
+from entrypoint.postgres.refusal import REFUSES
+from entrypoint.startup import words
 from entrypoint.startup.words import MAX_QUOTE, TOOLS, Ear, Said
 
 
@@ -427,3 +430,33 @@ def test_a_failure_of_ones_own_cannot_be_talked_away(lines: list[str], failure: 
     """A line that `push.failure` matches ends it, whatever comes before and after."""
     said = heard(*lines, "x applied Error", "", *lines, failure=failure)
     assert said.succeeded is False
+
+
+def test_every_word_is_looked_for() -> None:
+    """The alternatives that are looked for in a flood of lines are those of the patterns."""
+    for pattern in words._PATTERNS:  # noqa: SLF001
+        assert "|".join(words._alternatives([pattern])) == pattern  # noqa: SLF001
+
+
+def test_what_is_kept_of_a_line_is_masked() -> None:
+    """A failure's line, a tool's and the names in a refusal reach an error without a secret."""
+    log.hide(["hunter2-pass"])
+    ear = Ear(failure=re.compile("oh no"))
+    ear.hear("\x1b[31mworking\roh no: hunter2-pass")
+    assert ear.said().text == "push.failure: oh no: ****"
+    ear = Ear()
+    ear.hear("psql:x.sql:1: ERROR:  role hunter2-pass does not exist")
+    assert ear.said().text.endswith("ERROR:  role **** does not exist")
+    ear = Ear()
+    ear.hear(f"ERROR:  {REFUSES} hunter2-pass, a; allow it")
+    assert ear.said().refused == ("****", "a")
+
+
+@pytest.mark.parametrize("end", ["\r", "\x1b[K"])
+def test_a_secret_over_a_spinner_s_end(end: str) -> None:
+    """One that has in it what overwrites a line is not kept in halves either."""
+    log.hide([f"hunter2{end}-pass"])
+    ear = Ear(failure=re.compile("pass"))
+    ear.hear(f"a\rb hunter2{end}-pass c")
+    assert "hunter" not in ear.said().text
+    assert "pass" not in ear.said().text

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from ... import process
 from ...environment import Environment
 from ...errors import TransferError
+from ...lines import shown
 from ...postgres import sessions
 from ...postgres.authorities import trusted
 from ...postgres.conninfo import Conninfo
@@ -177,7 +178,7 @@ def _run(
     name = sessions.application_name("transfer", f"/{what}-{secrets.token_hex(3)}")
     block = environ.changed(added={"PGAPPNAME": name, "LC_ALL": "C"}).block()
     program = process.Program(argv, block, f"PGAPPNAME={name}".encode(), TIMEOUT_S)
-    told = process.Told(lambda _, line: hear(line), lambda *_: None, lambda _: None)
+    told = process.Told(lambda _, line: hear(shown(line)), lambda *_: None, lambda _: None)
     return process.run(program, told, watches)
 
 
