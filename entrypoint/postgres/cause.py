@@ -43,9 +43,16 @@ CHECK_SERVER: Final = (
 )
 
 
+CHECK_SILENCE: Final = (
+    "Check that the server runs and can be reached from this container, and where a pooler stands "
+    "before it, from there; or raise ENTRYPOINT_WAIT_TIMEOUT."
+)
+
+
 def no_answer(timeout_s: float) -> Cause:
     """Nothing came back within ``timeout_s`` seconds."""
-    return Cause(Kind.TRANSIENT, f"no answer within {timeout_s:.0f} s", CHECK_SERVER, silent=True)
+    text = f"no answer within {timeout_s:.0f} s"
+    return Cause(Kind.TRANSIENT, text, CHECK_SILENCE, silent=True)
 
 
 class ConnectError(Exception):

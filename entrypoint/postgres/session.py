@@ -213,6 +213,7 @@ def open_session(
     read-only.
     """
     timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
+    deadline = time.monotonic() + timeout_s
     params: dict[str, Any] = {
         **_KEEPALIVE,
         **authorities.trusted(resolve.addresses(conninfo, timeout_s)),
@@ -228,7 +229,8 @@ def open_session(
         raise ConnectError(no_answer(timeout_s)) from None
     except psycopg.Error:
         # Its text may quote the conninfo, so it goes no further.
-        raise ConnectError(_diagnose_each(params, timeout_s)) from None
+        left_s = max(SHORTEST_TIMEOUT_S, deadline - time.monotonic())
+        raise ConnectError(_diagnose_each(params, left_s)) from None
     except BaseException as error:
         # A signal: its traceback would keep the half-made connection open, and as long as somebody
         # logs in the server drops no database, which is what we may be about to do.

@@ -12,9 +12,9 @@ CONNECT_S: Final = 6.0
 """Seconds of an attempt to connect that is begun at its deadline: 2 each to resolve the name, to
 connect, and to find out why that failed."""
 
-DATABASE_S: Final = 102.0
+DATABASE_S: Final = 107.0
 """Seconds past the wait for the server: four such attempts (at the database, at two to create it
-from, at it again), 15 for a new database to let us in, and CREATE DATABASE itself."""
+from, at it again), 20 for a new database to let us in, and CREATE DATABASE itself."""
 
 LOCK_S: Final = 17.0
 """Seconds past the wait for the lock: whose session breaks then opens another one, and the server's
@@ -42,9 +42,9 @@ its sessions on the server, and a session to end those from."""
 LOOKUP_S: Final = 8.0
 """Seconds of an attempt to find the tenant that is begun at its deadline: to connect, to ask."""
 
-DIRECT_S: Final = 60.0
+DIRECT_S: Final = 65.0
 """Seconds with a direct URL: five more attempts to connect, as the service will and past its
-pooler, the question where that is in each session, and 15 for a pooler to believe that a database
+pooler, the question where that is in each session, and 20 for a pooler to believe that a database
 was created."""
 
 LAST_WORD_S: Final = 5.0

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from .. import log
 from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
-from ..postgres.cause import Cause, Kind
+from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import WORD_S, Session, first_rows, translated
 from . import wait
@@ -14,8 +14,9 @@ from . import wait
 _PUBLIC_CLOSED_SINCE: Final = 150000
 """The first server version that lets PUBLIC create nothing in schema public."""
 
-AFTER_CREATE_S: Final = 15.0
-"""Seconds in which a database that was just created must let us in."""
+AFTER_CREATE_S: Final = 20.0
+"""Seconds in which a database that was just created must let us in: more than the 15 that PgBouncer
+takes by default until it tries again."""
 
 
 _PLACE: Final = """
@@ -41,6 +42,39 @@ class Creation(NamedTuple):
     isolate: bool
 
 
+def ask(
+    target: Conninfo, creation: Creation, connect: wait.Connect, timeout_s: float
+) -> Cause | bool:
+    """Whether the target is missing, as the databases know from which it would be created.
+
+    Else whether somebody was there, who may only keep us waiting. Blocks up to ``timeout_s``
+    seconds and one short attempt.
+    """
+    deadline = time.monotonic() + timeout_s
+    for name in creation.maintenance_databases:
+        try:
+            session = connect(creation.admin.with_database(name), deadline - time.monotonic())
+        except ConnectError as error:
+            if error.cause.sqlstate is not None:
+                return True  # that one is not for us, but whoever says so is there
+            if error.cause.silent:
+                return False
+            continue
+        with closing(session):
+            if _knows(session, target.database):
+                return True
+        text = "nobody answers for it, and the server does not know it"
+        return Cause(Kind.MISSING, text, "Create the database.")
+    return False
+
+
+def _knows(session: Session, name: str) -> bool:
+    # Outside of a transaction, so perhaps a pooler's session with somebody's path.
+    query = "select from pg_catalog.pg_database where datname operator(pg_catalog.=) %s"
+    with translated("looking for the database", remedy="Start again."):
+        return session.connection.execute(query, [name]).fetchone() is not None
+
+
 def database(
     target: Conninfo,
     reached: Session | Cause,
@@ -59,7 +93,7 @@ def database(
     else:
         created = _create(target, creation, connect, deadline)
         late = max(deadline, time.monotonic() + AFTER_CREATE_S)
-        session = wait.until_ready(target, connect, deadline=late)
+        session = wait.until_ready(target, connect, deadline=late, attempt_s=wait.POOLER_S)
     _check_name(target, session)
     return session, created
 
@@ -121,7 +155,7 @@ def as_service(
 
 
 def _open(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Session:
-    session = wait.until_ready(conninfo, connect, deadline=deadline)
+    session = wait.until_ready(conninfo, connect, deadline=deadline, attempt_s=wait.POOLER_S)
     _check_name(conninfo, session)
     return session
 

@@ -65,13 +65,16 @@ def _prepare(plan: Plan) -> None:
     connect = partial(open_session, application_name=name, patience_s=PATIENCE_S)
     probe = ledger.PROBE if plan.provable else ""
     deadline = time.monotonic() + config.wait_timeout_s
+    creation = reach.Creation(config.admin or target, config.maintenance_databases, config.isolate)
     with step("wait") as fields:
-        reached = wait.until_answered(target, partial(connect, probe=probe), deadline=deadline)
+        reached = wait.until_answered(
+            target,
+            partial(connect, probe=probe),
+            deadline=deadline,
+            ask=partial(reach.ask, target, creation, connect),
+        )
         fields["server"] = target.where()
     with step("database") as fields:
-        creation = reach.Creation(
-            config.admin or target, config.maintenance_databases, config.isolate
-        )
         session, created = reach.database(target, reached, creation, connect, deadline)
         fields |= {"created": created, "database": session.database, "pooled": session.pooled}
     own, known = config.database or target, None

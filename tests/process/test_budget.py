@@ -80,4 +80,4 @@ def test_with_nothing_to_do_no_wait_for_the_lock_is_counted(stage: Stage) -> Non
 
     assert program.wait() == 0
     assert "lock.started" not in program.names()
-    assert program.one("entrypoint.started")["budget_s"] == 20 + 102
+    assert program.one("entrypoint.started")["budget_s"] == 20 + 107

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from tests.support.container import kill
@@ -13,7 +14,10 @@ from tests.support.program import python, until
 from tests.support.stage import Stage, service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tests.support.server import Server
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
 
@@ -24,9 +28,18 @@ def pooled(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Stage]:
     yield from behind(stage, mode=request.param, auth="scram-sha-256")
 
 
-def behind(stage: Stage, *, mode: str, auth: str) -> Iterator[Stage]:
+def behind(
+    stage: Stage,
+    *,
+    mode: str,
+    auth: str,
+    retry: str = "server_login_retry = 1",
+    databases: Sequence[str] = ("*",),
+) -> Iterator[Stage]:
     users = {stage.user: stage.password, stage.server.superuser: stage.server.password}
-    with Pooler(stage.server, mode=mode, auth=auth, users=users) as pooler:
+    with Pooler(
+        stage.server, mode=mode, auth=auth, users=users, retry=retry, databases=databases
+    ) as pooler:
         stage.environ["DATABASE_URL"] = pooler.url(stage.database, stage.user, stage.password)
         yield stage
 
@@ -169,3 +182,71 @@ def test_the_leader_is_killed_behind_the_pooler(proved: Stage) -> None:
     last = proved.start()
     assert last.wait() == 0
     assert last.one("push.skipped")["reason"] == "unchanged"
+
+
+@pytest.fixture(params=["transaction", "session"])
+def by_default(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """A stage behind a PgBouncer that tries a login again 15 s after one that failed."""
+    yield from behind(stage, mode=request.param, auth="scram-sha-256", retry="")
+
+
+@pytest.mark.parametrize("replicas", [1, 8])
+def test_a_missing_database_behind_a_pooler_s_defaults(by_default: Stage, replicas: int) -> None:
+    """PgBouncer keeps a login waiting; the maintenance database through it tells why."""
+    by_default.environ["ENTRYPOINT_WAIT_TIMEOUT"] = "60"
+    programs = [by_default.start() for _ in range(replicas)]
+
+    codes = [program.wait(90) for program in programs]
+
+    assert codes == [0] * replicas, programs[0].output
+    assert sum(program.one("database.finished")["created"] for program in programs) == 1
+    assert by_default.locks() == 0
+
+
+@pytest.mark.parametrize("way", ["through it", "past it"])
+def test_a_missing_database_behind_a_fixed_list(stage: Stage, way: str) -> None:
+    """The service's database is in the list; the one to create it from too, or the admin has it."""
+    served = [stage.database, *(["postgres"] if way == "through it" else [])]
+    if way == "past it":
+        superuser = stage.server.superuser, stage.server.password
+        stage.environ["ENTRYPOINT_ADMIN_URL"] = stage.server.url("postgres", *superuser)
+    stage.environ["ENTRYPOINT_WAIT_TIMEOUT"] = "60"
+    options = {"mode": "transaction", "auth": "scram-sha-256", "retry": ""}
+    for pooled in behind(stage, databases=served, **options):
+        program = pooled.start()
+
+        assert program.wait(90) == 0, program.output
+        assert program.one("database.finished")["created"] is True
+
+
+def test_a_server_that_is_down_behind_the_pooler(own_server: Server, tmp_path: Path) -> None:
+    """PgBouncer says nothing: it is waited for as long as was said, and started when it is back."""
+    with own_server.connect() as connection:
+        connection.execute("create role own login createdb password 'own-password'")
+    stage = Stage(tmp_path, own_server, "own_db", "own", "own-password")
+    for pooled in behind(stage, mode="transaction", auth="scram-sha-256", retry=""):
+        own_server.stop()
+        pooled.environ["ENTRYPOINT_WAIT_TIMEOUT"] = "12"
+        program = pooled.start()
+        assert program.wait(60) == 4
+        failure = program.one("wait.failed")
+        assert "no answer within" in failure["error"]
+        assert "pooler" in failure["remedy"]
+
+        pooled.environ["ENTRYPOINT_WAIT_TIMEOUT"] = "90"
+        program = pooled.start()
+        program.until("wait.retry_scheduled")
+        own_server.resume()
+        assert program.wait(100) == 0, program.output
+
+
+def test_no_timeout_of_ours_reaches_the_pooler_s_next_client(pooled: Stage) -> None:
+    """Whoever gets a start's server connection next finds the role's own timeouts."""
+    assert pooled.start().wait() == 0
+    assert pooled.start().wait() == 0
+    url = pooled.environ["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as first, psycopg.connect(url) as second:
+        second.execute("select 1")  # each has a server connection of its own
+        for client in (first, second):
+            for name in ("statement_timeout", "lock_timeout"):
+                assert client.execute(f"show {name}".encode()).fetchone() == ("0",)

@@ -16,7 +16,7 @@ from tests.support.program import until
 from tests.support.server import Endpoint, as_server_user, give
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 """Where it is installed, if it is."""
@@ -25,13 +25,24 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 class Pooler(Endpoint):
     """PgBouncer on a free loopback port; a context manager that ends it and removes its files."""
 
-    def __init__(self, server: Endpoint, *, mode: str, auth: str, users: Mapping[str, str]) -> None:
+    def __init__(  # noqa: PLR0913  what a pooler is configured by
+        self,
+        server: Endpoint,
+        *,
+        mode: str,
+        auth: str,
+        users: Mapping[str, str],
+        retry: str = "server_login_retry = 1",
+        databases: Sequence[str] = ("*",),
+    ) -> None:
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             port = free.getsockname()[1]
         super().__init__("127.0.0.1", port, server.superuser, server.password)
         self._folder = Path(
             tempfile.mkdtemp(prefix="pooler-", dir="/tmp")
         )  # readable to the server's user
+        self._retry = retry
+        self._databases = databases
         self._write(server, mode, auth, users)
         assert PROGRAM is not None
         self._process = subprocess.Popen(
@@ -44,10 +55,12 @@ class Pooler(Endpoint):
         until(self._listens, "PgBouncer listens")
 
     def _write(self, server: Endpoint, mode: str, auth: str, users: Mapping[str, str]) -> None:
+        where = f"host={server.host} port={server.port}"
+        served = "\n".join(f"{name} = {where}" for name in self._databases)
         ini = f"""
             [databases]
             alias_db = host={server.host} port={server.port} dbname=postgres
-            * = host={server.host} port={server.port}
+            {served}
             [pgbouncer]
             listen_addr = 127.0.0.1
             listen_port = {self.port}
@@ -55,7 +68,7 @@ class Pooler(Endpoint):
             pool_mode = {mode}
             auth_type = {auth}
             auth_file = {self._folder}/users.txt
-            server_login_retry = 1
+            {self._retry}
             logfile = {self._folder}/log
         """
         lines = [f'"{name}" "{password}"\n' for name, password in users.items()]

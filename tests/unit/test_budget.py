@@ -27,49 +27,49 @@ LOOKUP = "tenant_lookup = { url = 'http://s/', timeout = 8 }\n"
 @pytest.mark.parametrize(
     ("toml", "variables", "waits"),
     [
-        ("", {}, {"server": 402}),
+        ("", {}, {"server": 407}),
         (
             "[database]\nextensions = ['x']",
             {},
-            {"server": 402, "lock": 917, "queries": 60, "extensions": 428, "connection": 6},
+            {"server": 407, "lock": 917, "queries": 60, "extensions": 428, "connection": 6},
         ),
         (
             PUSH + SEED,
             {},
-            {"server": 402, "lock": 917, "queries": 60, "push": 674, "seed": 632, "connection": 6},
+            {"server": 407, "lock": 917, "queries": 60, "push": 674, "seed": 632, "connection": 6},
         ),
-        (PUSH, {"ENTRYPOINT_SKIP": "push"}, {"server": 402}),
+        (PUSH, {"ENTRYPOINT_SKIP": "push"}, {"server": 407}),
         (
             PUSH + "on_loss = 'warn'",
             {},
-            {"server": 402, "lock": 917, "queries": 60, "push": 650, "connection": 6},
+            {"server": 407, "lock": 917, "queries": 60, "push": 650, "connection": 6},
         ),
         (
             PUSH,
             {"ENTRYPOINT_ADMIN_URL": "postgresql://a:pw@db/postgres"},
-            {"server": 402, "lock": 917, "queries": 60, "push": 698, "connection": 6},
+            {"server": 407, "lock": 917, "queries": 60, "push": 698, "connection": 6},
         ),
         (
             SEED + "check = 'select 1'",
             {},
-            {"server": 402, "lock": 917, "queries": 60, "seed": 678, "connection": 6},
+            {"server": 407, "lock": 917, "queries": 60, "seed": 678, "connection": 6},
         ),
         (
             "",
             {"ENTRYPOINT_DIRECT_URL": "postgresql://u:pw@db/app"},
-            {"server": 402, "connection": 66},
+            {"server": 407, "connection": 71},
         ),
         (
             SEED + LOOKUP,
             {},
-            {"server": 402, "lock": 917, "queries": 60, "tenant": 16, "seed": 632, "connection": 6},
+            {"server": 407, "lock": 917, "queries": 60, "tenant": 16, "seed": 632, "connection": 6},
         ),
         (
             "[[gates]]\nurl = 'tcp://a:1'\ntimeout = 50\n[[gates]]\nurl = 'tcp://a:2'\ntimeout = 9",
             {"ENTRYPOINT_WAIT_TIMEOUT": "1", "ENTRYPOINT_NOTIFY_URL": "http://hook/"},
-            {"gates": 50, "server": 103, "last word": 5},
+            {"gates": 50, "server": 108, "last word": 5},
         ),
-        ("[[gates]]\nurl = 'tcp://a:1'\ntimeout = 0", {}, {"gates": 1, "server": 402}),
+        ("[[gates]]\nurl = 'tcp://a:1'\ntimeout = 0", {}, {"gates": 1, "server": 407}),
         ("[[gates]]\nurl = 'tcp://a:1'", {"ENTRYPOINT_SKIP": "push,seed"}, {}),
     ],
 )
