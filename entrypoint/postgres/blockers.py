@@ -1,12 +1,11 @@
 """What a child's server sessions wait for, and who is in their way."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
 
-from .session import PATIENCE_S, Session
+from .session import Session
 
 # Statements are left out on both sides: they may hold anything.
 _FIND: Final = """
@@ -35,11 +34,8 @@ select
    where a.pid in (select pid from blocker) and a.pid not in (select pid from child))
 """
 
-_BEGIN: Final = """
-savepoint blockers; set local statement_timeout = '5s';
-select pg_catalog.pg_stat_clear_snapshot()
-"""
-_END: Final = "rollback to blockers; release blockers"
+LOOK_S: Final = 5.0
+"""Seconds that `find` may take."""
 
 _OF_READERS: Final = """
 select case nspname when 'public' then '' else nspname || '.' end || relname, a.pid,
@@ -77,15 +73,13 @@ def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
     """
     connection = session.connection
     try:
-        # A transaction keeps the list of sessions that it saw first.
-        with session.patience(PATIENCE_S):  # a push may be silent for as long as it likes
-            connection.execute(_BEGIN)
+        # A push may be silent for as long as it likes, and each look has the same time.
+        with session.transaction(undone=True, timeout_s=LOOK_S):
+            # A transaction keeps the list of sessions that it saw first.
+            connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
             cursor = connection.execute(_FIND, {"name": name, "ports": list(ports)})
             sessions, blocked_by = cursor.fetchone() or (None, None)
-            connection.execute(_END)
     except psycopg.Error:
-        with suppress(psycopg.Error):  # which broke, or had failed before
-            connection.execute(_END)
         return {}
     fields: dict[str, Any] = {"sessions": sessions or []}
     if blocked_by:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
-from .session import LOCALLY, Session, translated
+from .session import Session, translated
 
 BOOKKEEPING: Final = (
     "drizzle.__drizzle_migrations",
@@ -149,20 +149,17 @@ def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[O
     unknown while somebody changes the schema; blocks for about a second then. Raises
     `RefusedError`, and `UnreachableError` when the connection is gone.
     """
-    connection = session.connection
     with translated("looking for objects", remedy="Let the role connect to this database."):
         try:
             rows = _rows(session, sizes=True)
         except LockNotAvailable:
-            connection.execute("rollback to objects")
             rows = _rows(session, sizes=False)
-        connection.execute("rollback to objects; release objects")
     found = [Object(*row) for *row, comment in rows if note(comment) is None]
     tools = {*(BOOKKEEPING if bookkeeping is None else bookkeeping)}
     return [each for each in found if not {each.name, f"{each.schema}.{each.name}"} & tools]
 
 
 def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:
-    connection = session.connection
-    connection.execute(f"savepoint objects; {LOCALLY}; set local lock_timeout = '1s'")
-    return connection.execute(_QUERY, {"sizes": sizes}).fetchall()
+    with session.transaction(undone=True):
+        session.connection.execute("set local lock_timeout = '1s'")
+        return session.connection.execute(_QUERY, {"sizes": sizes}).fetchall()

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from psycopg import Error, errors, sql
+from psycopg import errors, sql
 
-from .session import LOCALLY, Session, first_rows, translated
+from .session import Session, first_rows, translated
 
 MAX_ROWS: Final = 10_000
 """Rows of a table that are counted; of a larger one the planner's estimate is told."""
@@ -89,15 +89,10 @@ class Snapshot(NamedTuple):
         return [table for table in self.tables.values() if table.filled]
 
 
-# Local to a savepoint, like all that is locked: an AccessShareLock kept until the end of the lock's
-# transaction would stop the push.
-_BEGIN: Final = f"""
-savepoint snapshot;
-{LOCALLY};
-set local lock_timeout = {{}};
+_BEGIN: Final = """
+set local lock_timeout = {};
 set local statement_timeout = '10s'
 """
-_END: Final = "rollback to snapshot; release snapshot"
 
 _LOOK: Final = """
 with space as materialized (
@@ -145,14 +140,9 @@ def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
     unknown, as are those of tables for which the session's patience is too short. Raises
     `UnreachableError` when the connection is gone, `RefusedError` for what else goes wrong.
     """
-    connection = session.connection
     with translated("looking at the tables", remedy="Start again."):
-        try:
-            [found] = first_rows(connection, f"{_begin()};{_LOOK};{_END}")
-        except Error:
-            if not connection.broken:
-                connection.execute(_END)
-            raise
+        with session.transaction(undone=True):
+            [found] = first_rows(session.connection, f"{_begin()};{_LOOK}")
         tables, columns, constraints, values, indexes = (rows or [] for rows in found)
         by_oid = {row[0]: Table(*row) for row in tables}
         for oid, rows in _count(session, by_oid.values(), counted).items():
@@ -226,7 +216,8 @@ def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int
     locked = sql.SQL(", ").join(sql.SQL("only {}").format(name) for name in names.values())
     count = sql.SQL("select {}::int8, count(*) from (select from only {} limit {}) as taken")
     connection = session.connection
-    try:
+    # An AccessShareLock kept until the end of the lock's transaction would stop the push.
+    with session.transaction(undone=True):
         connection.execute(lock.format(sql.SQL(_begin(deadline)), locked).as_bytes(connection))
         there = {(table.oid, table.schema, table.name) for table in tables}
         rows: dict[int, int | None] = {}
@@ -240,7 +231,4 @@ def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int
         if parts:
             counted = connection.execute(sql.SQL(" union all ").join(parts)).fetchall()
             rows |= dict(counted)
-    finally:
-        if not connection.broken:
-            connection.execute(_END)
     return rows
