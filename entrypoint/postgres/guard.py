@@ -1,17 +1,21 @@
-"""Refuses, while somebody else's push runs, to drop what has rows, and to truncate it.
+"""Refuses, while somebody else's push runs, that it drops what has rows, or truncates it.
 
-An event trigger and BEFORE TRUNCATE triggers, their functions in our session's ``pg_temp``. The
-server removes a session's temporary objects at its end, whoever ends it, and what depends on them.
-For that it needs each table for itself and waits as long as somebody reads it, with everybody else
-behind it; so while the push runs, the session watches the start's on the server itself, and if that
-one dies removes them in tries of `TRY_S` seconds. After a crash of the whole server they stay until
-the next guard; so the functions do nothing unless our session holds an advisory lock of a random
-key. Sessions that were open before are left alone: they are not the push's, and a live service may
-truncate a table of its own.
+An event trigger with its function in our session's ``pg_temp``, and a BEFORE TRUNCATE trigger on
+each table. They refuse to the push's own sessions, which are known by an application_name or a
+setting that its environment gives them; of all others they tell what these lost, so that it is not
+held against the push.
 
-Not covered: what a role may not guard (`Guard.drops`, `Guard.unguarded`), rows that DELETE takes,
-values that UPDATE or ALTER COLUMN ... USING change, a table whose first row came after the push
-began, and DROP DATABASE. `loss.compare` tells afterwards what of that it sees.
+A dump restores whatever we do. The event trigger is a member of the extension plpgsql, of which
+pg_dump writes none; the server removes it with ``pg_temp`` when our session ends, whoever ends it.
+The triggers are made of built-ins, and their conditions end with the push's time. While it runs,
+the session watches the start's on the server itself, and if that one dies removes them, table by
+table, in tries of `TRY_S` seconds. What stays all the same (a reader that never ends, a crash of
+the whole server) is the next start's to remove, see `leftovers`.
+
+Not covered: what a role may not guard (`Guard.drops`, `Guard.unguarded`), a push whose client takes
+neither PGAPPNAME nor PGOPTIONS (Prisma's engine, JDBC), rows that DELETE takes, values that UPDATE
+or ALTER COLUMN ... USING change, a table whose first row came after the push began, and DROP
+DATABASE. `loss.compare` tells afterwards what of that it sees.
 """
 
 import math
@@ -21,16 +25,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import psycopg
-from psycopg import sql
 
 from ..errors import PushError
 from . import lock
-from .refusal import ON_DROP, ON_TRUNCATE, TRY_S, Refusal
+from .leftovers import DROP_EVENT_TRIGGER, FUNCTIONS, NAME, TABLES, TRY_S
+from .refusal import SINCE_14, Refusal
 from .session import Session, translated
 from .snapshot import Table
-
-NAME: Final = "entrypoint_guard"
-"""Of the triggers."""
 
 DISARM_S: Final = 5.0
 """Seconds in which `Guard.disarm` tries again where somebody reads a table all the time."""
@@ -54,22 +55,15 @@ WAIT_S: Final = 1.0
 ARM_S: Final = 5.0
 """Seconds in which `arm` waits for tables, all in all."""
 
-_SINCE_14: Final = 140000
-"""The first server version with these settings and CREATE OR REPLACE TRIGGER."""
-
 _BEGIN_14: Final = """
 set idle_session_timeout = 0;
 set client_connection_check_interval = 0
 """
 
-_TRIGGERS: Final = "select tgrelid::regclass::text from pg_trigger where tgname = %s"
-
-_FUNCTIONS: Final = """
-select p.oid::regprocedure::text from pg_catalog.pg_proc p
-join pg_catalog.pg_namespace n on n.oid = pronamespace
-where proname = any (%s) and nspname like 'pg\\_temp\\_%%'
+# Who may make a trigger may not always remove it again.
+_OWN: Final = """
+select oid::int8 from pg_class where oid = any (%s) and pg_has_role(relowner, 'usage')
 """
-
 
 _HOLDER: Final = f"""
 select held.pid, a.usesysid::int8 from ({lock.HOLDER.strip()}) as held
@@ -82,7 +76,9 @@ class Guard:
     """An armed guard; a `process.Watch`, because a push must not outlive it."""
 
     session: Session
-    refusal: Refusal
+    refusal: Refusal | None = None
+    """None where nothing can be refused."""
+
     drops: str | None = None
     """Why drops are not refused, by the server's word; None when they are."""
 
@@ -108,49 +104,46 @@ class Guard:
     def refused(self) -> bool:
         """Whether it refused anything. Raises `PushError` like `check`."""
         try:
-            return self.refusal.happened()
+            return self.refusal is not None and self.refusal.happened()
         except psycopg.Error:
             raise self.lost() from None
+
+    def others(self) -> frozenset[str]:
+        """What sessions lost meanwhile that are none of the push's: `Table.label`s.
+
+        Empty where the guard is gone, which `refused` tells.
+        """
+        try:
+            return frozenset(self.refusal.others() if self.refusal else ())
+        except psycopg.Error:
+            return frozenset()
 
     def disarm(self, timeout_s: float = DISARM_S) -> list[str]:
         """Remove everything and close the session; the tables that keep a dead trigger.
 
-        A trigger's removal needs its table for itself for a moment, and a backend that ends cannot
-        be told to stop waiting for it. So it is tried again and again for ``timeout_s`` seconds.
-        What somebody reads all the time keeps a trigger that never fires, until the next guard.
-        Where not even that can be had, because somebody's transaction has written to it (and before
-        PostgreSQL 14), the session stays on the server and tries on until that one ends.
+        A trigger's removal needs its table for itself for a moment. So it is tried again and again
+        for ``timeout_s`` seconds. What somebody reads all the time keeps a trigger that refuses
+        nothing, until the next start.
         """
         left: list[str] = []
         try:
             left = self._disarm(time.monotonic() + timeout_s)
         except psycopg.Error:
-            pass  # the server does the rest
+            pass  # the server does the rest, or the next start
         finally:
             self.session.close()
         return left
 
     def _disarm(self, deadline: float) -> list[str]:
-        session = self.session
-        self.refusal.sleep()
-        if self.drops is None:
-            _run(session, f"drop event trigger if exists {NAME}", deadline)
-        while _remove_triggers(session, deadline) and time.monotonic() < deadline:
-            time.sleep(TRY_S)  # those who queued up behind us come first
-        if self.refusal.drop():  # also from tables that are not the role's to remove it from
+        if self.refusal is None:
             return []
-        left = _tables(session)
-        if session.server_version >= _SINCE_14:
-            soon = time.monotonic() + LEAVE_S
-            for table in left:  # without our functions, which needs no table for itself
-                _run(
-                    session,
-                    f"create or replace trigger {NAME} before truncate on {table} when (false) "
-                    "execute function pg_catalog.suppress_redundant_updates_trigger()",
-                    soon,
-                )
-        if not self.refusal.drop():
-            self.refusal.watch(None)
+        self.refusal.wake()
+        if self.drops is None:
+            _drop_event_trigger(self.session, deadline)
+        while left := _remove_triggers(self.session, deadline):
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(TRY_S)  # those who queued up behind us come first
         return left
 
 
@@ -171,89 +164,95 @@ def _run(
     return None
 
 
-def _tables(session: Session) -> list[str]:
-    """Those that have a trigger of a guard."""
-    return [table for (table,) in session.connection.execute(_TRIGGERS, [NAME])]
+def _drop_event_trigger(session: Session, deadline: float) -> None:
+    _run(session, f"do $$ begin {DROP_EVENT_TRIGGER} end $$", deadline)
 
 
-def _remove_triggers(session: Session, deadline: float) -> bool:
-    """Remove those that may be removed; whether somebody was in the way."""
-    errors = [
-        _run(session, f"drop trigger if exists {NAME} on {table}", deadline)
-        for table in _tables(session)
-    ]
-    return any(isinstance(error, psycopg.errors.LockNotAvailable) for error in errors)
+def _remove_triggers(session: Session, deadline: float) -> list[str]:
+    """Remove those that may be removed; the tables where somebody was in the way."""
+    left = []
+    for (table,) in session.connection.execute(TABLES).fetchall():
+        error = _run(session, f"drop trigger if exists {NAME} on {table}", deadline)
+        if isinstance(error, psycopg.errors.LockNotAvailable):
+            left.append(table)
+    return left
 
 
-def arm(session: Session, tables: Sequence[Table], allowed: Collection[str]) -> Guard:
+def arm(
+    session: Session, tables: Sequence[Table], allowed: Collection[str], name: str, lasts_s: float
+) -> Guard:
     """Guard these tables from now on, but for the names in ``allowed``, which may go.
 
-    The session becomes the guard's. What the role may not do is told in the result. Each table is
-    locked against writers for a moment; where that takes longer than a second, or than five for all
-    of them, it is left unguarded against TRUNCATE. Raises `UnreachableError` when the connection is
-    gone, and closes the session then.
+    The sessions to refuse to are those with the application_name ``name``, or with the setting
+    `sessions.mark` of it; the push takes at most ``lasts_s`` seconds. The session becomes the
+    guard's. What the role may not do is told in the result. Each table is locked against writers
+    for a moment; where that takes longer than a second, or than five for all of them, it is left
+    unguarded against TRUNCATE. Raises `UnreachableError` when the connection is gone, and closes
+    the session then.
     """
+    guard = Guard(session)
     try:
         with translated("arming the guard", remedy="Start again."):
-            _begin(session)
-            guard = Guard(session, Refusal(session, tables, allowed))
-            _guard_drops(guard)
-            _guard_truncates(guard, tables)
-            if holder := session.connection.execute(_HOLDER).fetchone():
-                guard.refusal.watch(*holder)
+            _arm(guard, tables, allowed, name, lasts_s)
     except BaseException:
         session.close()
         raise
     return guard
 
 
-def _begin(session: Session) -> None:
-    """Prepare the session, and remove what a crashed server left; nobody else has a guard now.
+def _arm(
+    guard: Guard, tables: Sequence[Table], allowed: Collection[str], name: str, lasts_s: float
+) -> None:
+    session = guard.session
+    try:
+        _begin(session)
+        refusal = Refusal(session, tables, allowed, name, lasts_s)
+        holder = session.connection.execute(_HOLDER).fetchone()
+        reason = refusal.closed()
+    except psycopg.Error as error:
+        if session.connection.broken:
+            raise
+        refusal, holder, reason = None, None, _reason(error)
+    if refusal is None or reason:
+        guard.drops = reason
+        guard.unguarded = {table.label(): reason or "" for table in tables}
+        return
+    guard.refusal = refusal
+    if problem := _run(session, refusal.on_drop()):
+        guard.drops = _reason(problem)
+    _guard_truncates(guard, refusal, [t for t in tables if not t.names() & set(allowed)])
+    if holder:
+        refusal.watch(*holder)
 
-    What cannot be removed is asleep, or its session is about to end.
+
+def _begin(session: Session) -> None:
+    """Prepare the session, and remove what an earlier one left; nobody else has a guard now.
+
+    What cannot be removed refuses nothing.
     """
     connection = session.connection
     connection.execute(_BEGIN)
-    if session.server_version >= _SINCE_14:
+    if session.server_version >= SINCE_14:
         connection.execute(_BEGIN_14)
     # What event triggers of others call may be anybody's. A role that may not turn them off has no
     # more rights than whoever made them.
     _run(session, "set session_replication_role = replica")
     soon = time.monotonic() + LEAVE_S
-    _run(session, f"drop event trigger if exists {NAME}", soon)
+    _drop_event_trigger(session, soon)
     _remove_triggers(session, soon)
-    names = [[ON_DROP, ON_TRUNCATE]]
-    for (function,) in connection.execute(_FUNCTIONS, names).fetchall():
+    for (function,) in connection.execute(FUNCTIONS).fetchall():
         _run(session, f"drop function {function}", soon)
 
 
-def _guard_drops(guard: Guard) -> None:
-    error = _run(
-        guard.session,
-        f"{guard.refusal.on_drop()};"
-        f"create event trigger {NAME} on sql_drop execute function pg_temp.{ON_DROP}()",
-    )
-    guard.drops = _reason(error) if error else None
-
-
-def _guard_truncates(guard: Guard, tables: Sequence[Table]) -> None:
+def _guard_truncates(guard: Guard, refusal: Refusal, tables: Sequence[Table]) -> None:
     session = guard.session
-    if error := _run(session, guard.refusal.on_truncate()):
-        guard.unguarded = {table.label(): _reason(error) for table in tables}
-        return
-    # Where a dead trigger could not be removed, it is replaced.
-    create = "create or replace" if session.server_version >= _SINCE_14 else "create"
+    oids = [table.oid for table in tables]
+    own = {oid for (oid,) in session.connection.execute(_OWN, [oids])}
     soon = time.monotonic() + ARM_S
     for table in tables:
-        name = sql.Identifier(table.schema, table.name).as_string(session.connection)
-        error = _run(
-            session,
-            f"{create} trigger {NAME} before truncate on {name} "
-            f"execute function pg_temp.{ON_TRUNCATE}()",
-            soon,
-            WAIT_S,
-        )
-        if error:
+        if table.oid not in own:
+            guard.unguarded[table.label()] = f"must be owner of table {table.name}"
+        elif error := _run(session, refusal.on_truncate(table), soon, WAIT_S):
             guard.unguarded[table.label()] = _reason(error)
 
 

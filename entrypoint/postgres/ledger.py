@@ -55,6 +55,14 @@ from pg_database where datname = current_database()
 """  # noqa: S608  a text of our own
 """The comment, whether we may change it, and the owner who is a stranger."""
 
+LEFTOVERS: Final = """
+select exists (select from pg_trigger join pg_class c on c.oid = tgrelid
+               where tgname = 'entrypoint_guard' and pg_has_role(relowner, 'usage'))
+  or exists (select from pg_event_trigger
+             where evtname = 'entrypoint_guard' and pg_has_role(evtowner, 'usage'))
+"""
+"""Whether something of a guard is there that our role may remove, see `leftovers`."""
+
 
 class Push(NamedTuple):
     """What succeeded with one fingerprint, the last time; `catalog` is the schema's after it."""
@@ -290,18 +298,21 @@ class Found(NamedTuple):
     """The owner, where neither the database nor anything in it is ours: what it says of itself may
     be invented."""
 
+    leftovers: bool = False
+    """Whether something of a guard is there that our role may remove."""
+
 
 UNKNOWN: Final = Found(Ledger(), None)
 """For who has no need to look."""
 
-PROBE: Final = f"{catalog.SETTINGS};{READ};{catalog.FINGERPRINT}"
+PROBE: Final = f"{catalog.SETTINGS};{READ};{LEFTOVERS};{catalog.FINGERPRINT}"
 """For `open_session`; its rows are for `found`."""
 
 
 def found(rows: Sequence[Sequence[Any]]) -> Found:
     """Read the rows of `PROBE`."""
-    _, (comment, owner, stranger), (fingerprint,) = rows
-    return Found(parse(comment, owner=owner), fingerprint, stranger)
+    _, (comment, owner, stranger), (leftovers,), (fingerprint,) = rows
+    return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers)
 
 
 def look(session: Session) -> Found:
@@ -320,13 +331,8 @@ def look(session: Session) -> Found:
 
 
 def _look(session: Session) -> Found:
-    # What a savepoint set locally goes with it, among it the search_path.
-    end = "rollback to look; release look"
-    try:
-        return found(first_rows(session.connection, f"savepoint look;{PROBE};{end}"))
-    except _PASSING:
-        session.connection.execute(end)
-        raise
+    with session.transaction(undone=True):  # with what it sets, among it the search_path
+        return found(first_rows(session.connection, PROBE))
 
 
 def write(session: Session, ledger: Ledger) -> None:

@@ -1,40 +1,55 @@
-"""The functions by which a guard refuses, in the ``pg_temp`` of its session.
+"""How a guard refuses, in SQL: a function for drops, and a condition of built-ins for TRUNCATE.
 
-They run with the rights of who drops or truncates (SECURITY INVOKER), whom they cannot harm more
-than he could himself. They read a table's rows only for who has its owner's rights, and for no
-superuser unless the owner is one. Of any other table they ask for the size, which evaluates none.
+Both run with the rights of who drops or truncates, whom they cannot harm more than he could
+himself, and both do nothing but to tell unless his session has the push's mark. The function reads
+a table's rows only for who has its owner's rights, and for no superuser unless the owner is one. Of
+any other table they ask for the size, which evaluates none.
+
+A push may hide the error that it got. A lock of its session outlives the transaction that ends with
+the error, and the session sleeps until the guard's must have seen it. Its second key is any number,
+for nobody can have taken all of them.
 """
 
 import secrets
 import select
 from collections.abc import Collection, Sequence
-from typing import Final, LiteralString
+from typing import Final
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from .leftovers import DROP_EVENT_TRIGGER, NAME, TABLES, TRY_S
 from .session import SEARCH_PATH, Session, first_rows
+from .sessions import mark
 from .snapshot import Table
 
-ON_DROP: Final = "entrypoint_guard"
-ON_TRUNCATE: Final = "entrypoint_guard_truncate"
-
 REFUSES: Final = "entrypoint refuses to lose the rows of"
-"""How the server's error begins; after it come labels, up to a semicolon."""
+"""How what the server's error quotes begins; after it come labels, up to a semicolon."""
 
-# Locks have a session and, unlike their key, its role cannot be invented.
-_LOCKED: Final = """exists (
-    select from pg_locks l cross join lateral pg_stat_get_activity(l.pid) a
-    where l.locktype = 'advisory' and l.classid = {high} and l.objsubid = 2 {key}
-      and l.granted and l.mode = {mode} and a.usesysid = any ({roles}::oid[])
-      and l.database = (select oid from pg_database where datname = current_database()))"""
+PATIENCE_S: Final = 1.0
+"""Seconds that a refused statement waits for its refusal to be seen."""
 
-_ASLEEP: Final = """
-  if (select coalesce(backend_start < {since}::timestamptz, pid = any ({there}::int[]))
-      from pg_stat_get_activity(pg_backend_pid())) or not {awake} then
-    return {nothing};
-  end if;
+LOOK_S: Final = 0.1
+"""Seconds between two looks at what is refused, and at whether the push's mark is to be seen."""
+
+SLACK_S: Final = 120.0
+"""Seconds after the push's time is up until what is left of its guard does not even tell."""
+
+GIVE_UP_S: Final = 60
+"""Seconds in which the server itself tries to remove the triggers of a start that was killed."""
+
+_MARKED: Final = """(current_setting('application_name') = {name}
+  or current_setting('entrypoint.push', true) = {mark})"""
+
+# Called by whoever truncates, for whom it must not fail where EXECUTE is not PUBLIC's.
+_NOT_PUBLIC: Final = """
+select f from unnest('{"clock_timestamp()", "current_setting(text)",
+  "current_setting(text, boolean)", "pg_relation_size(regclass)",
+  "pg_relation_size(regclass, text)", "pg_try_advisory_lock_shared(integer, integer)",
+  "random()", "pg_sleep(double precision)", "pg_notify(text, text)", "current_database()",
+  "left(text, integer)", "pg_event_trigger_dropped_objects()"}'::regprocedure[]) f
+where not has_function_privilege('public', f, 'execute')
 """
 
 # To look for a row the server plans a query, and with it evaluates what is constant in the owner's
@@ -43,42 +58,36 @@ _NEAR: Final = """exists (select from pg_roles o where o.oid = owner and (rolsup
   or pg_has_role(o.oid, 'usage')
     and not (select rolsuper from pg_roles where rolname = session_user)))"""
 
-# A push may hide the error that it got. A lock of the session outlives the transaction that ends
-# with the error, and is held until the guard's session has seen it. Its second key is any number,
-# for nobody can have taken all of them.
-_TELL: Final = """
-    declare
-      any_key int := floor(random() * 2147483647);
-    begin
-      perform pg_try_advisory_lock_shared({told}, any_key);
-      for i in 1 .. {patience} loop
-        exit when {heard};
-        perform pg_sleep(0.05);
-      end loop;
-      perform pg_advisory_unlock_shared({told}, any_key);
-    end;
-"""
+_TELL: Final = "pg_try_advisory_lock_shared({told}, (random() * 2147483646)::int)"
 
-_ON_DROP: Final = """
+_ON_DROP: Final = f"""
 declare
   gone record;
   filled bool;
   owner oid;
   lost text[];
 begin
-  {asleep}
+  if clock_timestamp() >= {{until}}::timestamptz then
+    return;
+  end if;
+  if {_MARKED} is not true then
+    perform pg_notify({{channel}}, concat_ws(' ', objid, address_names[3]))
+    from pg_event_trigger_dropped_objects()
+    where classid = 'pg_class'::regclass and objid = any ({{tables}}::oid[]);
+    return;
+  end if;
   for gone in
     select objid, objsubid, address_names as name from pg_event_trigger_dropped_objects()
     where classid = 'pg_class'::regclass and object_type in ('table', 'table column')
       and not is_temporary
   loop
-    filled := gone.objid = any ({tables}::oid[]);
+    filled := gone.objid = any ({{tables}}::oid[]);
     if filled and gone.objsubid <> 0 then
       select relowner into owner from pg_class where oid = gone.objid and relkind = 'r';
       filled := found;  -- or it went with it
       if filled and has_table_privilege(gone.objid, 'select')
         and not row_security_active(gone.objid) then
-        if {near} then
+        if {_NEAR} then
           execute format('select exists (select from only %I.%I)', gone.name[1], gone.name[2])
             into filled;
         else
@@ -89,157 +98,191 @@ begin
     if filled and not array[
         gone.name[2], concat_ws('.', gone.name[1], gone.name[2]),
         concat_ws('.', gone.name[2], gone.name[3]), array_to_string(gone.name, '.')
-      ] && {allowed}::text[] then
+      ] && {{allowed}}::text[] then
       lost := lost
         || array_to_string(array_remove(gone.name[1:1], 'public') || gone.name[2:], '.');
     end if;
   end loop;
   if lost is not null then
-    {tell}
-    raise exception '% %; allow it once with ENTRYPOINT_ALLOW_LOSS=%', {refuses},
+    perform {_TELL}, pg_sleep({{patience}});
+    raise exception '% %; allow it once with ENTRYPOINT_ALLOW_LOSS=%', {{refuses}},
       array_to_string(lost, ', '), array_to_string(lost, ',');
   end if;
 end
+"""  # noqa: S608  texts of our own
+
+# Built-ins alone, so that a dump which has it restores anywhere; and it is never true, so that the
+# trigger's function is never called. What is refused is told by a text that is no boolean, of which
+# an empty part is known only when it is evaluated, for the server not to try it before. It names
+# the table by its OID: what is restored from a dump is over.
+_ON_TRUNCATE: Final = f"""
+case when clock_timestamp() >= {{until}}::timestamptz then false
+when {_MARKED} then pg_relation_size({{oid}}::oid::regclass) > 0
+  and {_TELL} is not null and pg_sleep({{patience}}) is not null
+  and ({{refusal}} || left(current_database()::text, 0))::boolean
+else pg_notify({{channel}}, {{payload}}) is null end
 """
 
-_ON_TRUNCATE: Final = """
-declare
-  here text := tg_table_schema;
-  name text := tg_table_name;
-  label text := array_to_string(array_remove(array[here], 'public') || name, '.');
-  filled bool := true;
-  owner oid;
-begin
-  {asleep}
-  if has_table_privilege(tg_relid, 'select') and not row_security_active(tg_relid) then
-    select relowner into owner from pg_class where oid = tg_relid;
-    if {near} then
-      execute format('select exists (select from only %I.%I)', here, name) into filled;
-    else
-      filled := pg_relation_size(tg_relid) > 0;
-    end if;
-  end if;
-  if filled and not array[name, here || '.' || name] && {allowed}::text[] then
-    {tell}
-    raise exception '% %; allow it once with ENTRYPOINT_ALLOW_LOSS=%', {refuses}, label, label;
-  end if;
-  return null;
-end
-"""
+# Locks have a session and, unlike their key, its role cannot be invented.
+_TOLD: Final = """exists (
+    select from pg_locks l cross join lateral pg_stat_get_activity(l.pid) a
+    where l.locktype = 'advisory' and l.classid = {told} and l.objsubid = 2
+      and l.granted and l.mode = 'ShareLock' and a.usesysid = any ({roles}::oid[])
+      and l.database = (select oid from pg_database where datname = current_database()))"""
 
-# Of other roles' sessions a plain role sees no more than that they are there, and as whom. The last
-# column is our role, and then that of the start which holds the lock: the push is one of theirs.
+# The first column is when the guard ends, the last one our role.
 _BEFORE: Final = """
-select clock_timestamp()::text, array (select pid from pg_stat_activity where pid is not null),
-  array (select usesysid::int8 from pg_stat_get_activity(pg_backend_pid()))
-"""
-
-PATIENCE_S: Final = 2.0
-"""Seconds that a refused statement waits at most for its refusal to be seen."""
-
-TRY_S: Final = 0.2
-"""Seconds that a removal waits for a table, and with it all who come after."""
-
-_BRIEFLY: Final = f"set lock_timeout = {int(TRY_S * 1000)}"
-
-_DROP: Final = f"""
-drop function if exists pg_temp.{ON_DROP}(), pg_temp.{ON_TRUNCATE}() cascade
+select (clock_timestamp() + {lasts_s} * interval '1 s')::text,
+  array (select pid from pg_stat_activity where pid is not null),
+  array (select usesysid::int8 from pg_stat_get_activity(pg_backend_pid())), {asks}
 """
 
 _HEARD: Final = "entrypoint.heard"
-"""A setting of the guard's session, which nobody else can change."""
+_SEEN: Final = "entrypoint.seen"
+"""Settings of the guard's session, which nobody else can change."""
 
-# Every transaction of it is short: CREATE INDEX CONCURRENTLY waits for older ones.
+# Every transaction of it is short: CREATE INDEX CONCURRENTLY waits for older ones, and of many
+# tables not all can be locked at once.
 _WATCH: Final = f"""
-do $$ begin
+do $$
+declare
+  name text;
+  since timestamptz;
+  again bool := true;
+begin
   while exists (select from pg_stat_get_activity({{pid}})) loop
-    if {{told}} then
-      perform set_config('{_HEARD}', 'on', false), pg_try_advisory_lock({{high}}, {{heard}});
+    if {{asks}} then
+      perform set_config('{_HEARD}', 'on', false);
+    end if;
+    if coalesce(current_setting('{_SEEN}', true), '') <> 'on' and exists (
+        select from pg_stat_get_activity(null) where application_name = {{name}}) then
+      perform set_config('{_SEEN}', 'on', false);
     end if;
     commit;
     begin
-      perform pg_sleep(0.25);
+      perform pg_sleep({LOOK_S});
     exception when query_canceled then
       return;
     end;
   end loop;
-  perform pg_advisory_unlock_all();
-  loop
+  since := clock_timestamp();
+  while again and clock_timestamp() < since + interval '{GIVE_UP_S} s' loop
+    again := false;
     begin
-      {_DROP};
-      return;
-    exception when others then
+      {DROP_EVENT_TRIGGER}
+    exception when lock_not_available then
+      again := true;
+    when others then
     end;
     commit;
-    perform pg_sleep(1);
+    for name in {TABLES} loop
+      begin
+        execute 'drop trigger if exists {NAME} on ' || name;
+      exception when lock_not_available then
+        again := true;
+      when others then
+      end;
+      commit;
+    end loop;
+    if again then
+      perform pg_sleep(1);
+    end if;
   end loop;
 end $$
-"""
+"""  # noqa: S608  texts of our own
 
 WAKE_S: Final = 5.0
 """Seconds in which the server must end a watch."""
 
 
 class Refusal:
-    """The functions of one guard in its session, which they do not outlive.
+    """What one guard refuses to the sessions of the push with an application_name, and tells."""
 
-    They are asleep unless a session of that one's role holds an advisory lock of a random key, so
-    that what a crashed server left refuses nothing, whoever takes the lock.
-    """
+    def __init__(
+        self,
+        session: Session,
+        tables: Sequence[Table],
+        allowed: Collection[str],
+        name: str,
+        lasts_s: float,
+    ) -> None:
+        """Prepare; ``tables`` are those with rows, ``allowed`` names may go.
 
-    def __init__(self, session: Session, tables: Sequence[Table], allowed: Collection[str]) -> None:
-        """Take the lock and prepare; ``tables`` are those with rows, ``allowed`` names may go."""
+        Raises `psycopg.Error` where the server does not let us look.
+        """
         self.session = session
-        connection = session.connection
-        high, key, told, heard = (secrets.randbits(31) for _ in range(4))
-        connection.execute("select pg_advisory_lock(%s, %s)", [high, key])
-        [(since, there, roles)] = first_rows(connection, _BEFORE)
-        self._roles: list[int] = roles
-        self._high, self._told, self._heard = map(sql.Literal, (high, told, heard))
+        self.tables = {str(table.oid): table for table in tables}
+        self.notified: list[tuple[int, str]] = []
+        told = secrets.randbits(31)
+        self._channel = f"entrypoint_{secrets.token_hex(8)}"
         self._words: dict[str, sql.Composable] = {
-            "since": sql.Literal(since),
-            "there": sql.Literal(there),
+            "name": sql.Literal(name),
+            "mark": sql.Literal(mark(name)),
+            "told": sql.Literal(told),
             "tables": sql.Literal([str(table.oid) for table in tables]),
             "allowed": sql.Literal(list(allowed)),
             "refuses": sql.Literal(REFUSES),
-            "near": sql.SQL(_NEAR),
-            "awake": self._locked(self._high, "ExclusiveLock", roles, sql.Literal(key)),
+            "patience": sql.Literal(PATIENCE_S),
+            "channel": sql.Literal(self._channel),
+            "lasts_s": sql.Literal(lasts_s + SLACK_S),
         }
-        tell = {
-            "told": self._told,
-            "heard": self._locked(self._high, "ExclusiveLock", roles, self._heard),
-            "patience": sql.Literal(int(PATIENCE_S / 0.05)),
-        }
-        self._words["tell"] = sql.SQL(_TELL).format(**tell)
+        self._roles: list[int] = []
+        connection = session.connection
+        before = sql.SQL(_BEFORE).format(asks=self._asks(), **self._words)
+        [(until, self._there, self._roles, _)] = first_rows(
+            connection, before.as_string(connection)
+        )
+        self._words["until"] = sql.Literal(until)
+        connection.add_notify_handler(lambda got: self.notified.append((got.pid, got.payload)))
+        connection.execute(f"listen {self._channel}".encode())
 
-    def _locked(
-        self, high: sql.Literal, mode: str, roles: Collection[int], low: sql.Literal | None = None
-    ) -> sql.Composed:
-        """Whether a session of one of these roles holds a lock of this key; ``low`` may be any."""
-        oids = sql.Literal([str(role) for role in roles])
-        key = sql.SQL("and l.objid = {}").format(low) if low else sql.SQL("")
-        words = {"high": high, "key": key, "mode": sql.Literal(mode), "roles": oids}
-        return sql.SQL(_LOCKED).format(**words)
+    def closed(self) -> str | None:
+        """Which function that it needs is not everybody's to call, if there is one."""
+        row = self.session.connection.execute(_NOT_PUBLIC).fetchone()
+        return f"EXECUTE on the function {row[0]} is revoked from PUBLIC" if row else None
+
+    def _asks(self) -> sql.Composed:
+        """Whether a session of one of the roles tells that it was refused something."""
+        oids = sql.Literal([str(role) for role in self._roles])
+        return sql.SQL(_TOLD).format(told=self._words["told"], roles=oids)
 
     def on_drop(self) -> str:
-        """The statement that creates the event trigger's function, `ON_DROP`."""
-        return self._function(ON_DROP, "event_trigger", "", sql.SQL(_ON_DROP))
-
-    def on_truncate(self) -> str:
-        """The same for the function of BEFORE TRUNCATE triggers, `ON_TRUNCATE`."""
-        return self._function(ON_TRUNCATE, "trigger", "null", sql.SQL(_ON_TRUNCATE))
-
-    def _function(
-        self, name: str, returns: LiteralString, nothing: LiteralString, body: sql.SQL
-    ) -> str:
-        asleep = sql.SQL(_ASLEEP).format(nothing=sql.SQL(nothing), **self._words)
-        text = body.format(asleep=asleep, **self._words).as_string(self.session.connection)
-        statement = sql.SQL(
-            "create function pg_temp.{} () returns {} language plpgsql security invoker "
+        """The statements that make the event trigger."""
+        connection = self.session.connection
+        body = sql.SQL(_ON_DROP).format(**self._words).as_string(connection)
+        function = sql.SQL(
+            "create function pg_temp.{} () returns event_trigger language plpgsql security invoker "
             "set search_path = {} as {}"
+        ).format(sql.Identifier(NAME), sql.SQL(SEARCH_PATH), sql.Literal(body))
+        # pg_dump leaves a member of an extension out. The server does not when it removes pg_temp.
+        return (
+            f"{function.as_string(connection)};"
+            f"create event trigger {NAME} on sql_drop execute function pg_temp.{NAME}();"
+            f"alter extension plpgsql add event trigger {NAME}"
         )
-        names = sql.Identifier(name), sql.SQL(returns), sql.SQL(SEARCH_PATH), sql.Literal(text)
-        return statement.format(*names).as_string(self.session.connection)
+
+    def on_truncate(self, table: Table) -> str:
+        """The statement that makes the trigger of one table."""
+        label = table.label()
+        # Where a dead trigger could not be removed, it is replaced.
+        replace = sql.SQL("or replace" if self.session.server_version >= SINCE_14 else "")
+        statement = sql.SQL(
+            "create {} trigger {} before truncate on {} when ({}) "
+            "execute function pg_catalog.suppress_redundant_updates_trigger()"
+        ).format(
+            replace,
+            sql.Identifier(NAME),
+            sql.Identifier(table.schema, table.name),
+            sql.SQL(_ON_TRUNCATE).format(
+                oid=sql.Literal(table.oid),
+                payload=sql.Literal(str(table.oid)),
+                refusal=sql.Literal(
+                    f"{REFUSES} {label}; allow it once with ENTRYPOINT_ALLOW_LOSS={label}"
+                ),
+                **self._words,
+            ),
+        )
+        return statement.as_string(self.session.connection)
 
     def happened(self) -> bool:
         """Whether anything was refused, even if the push hides the server's error.
@@ -247,39 +290,39 @@ class Refusal:
         The start's own session must be watched until then, see `watch`.
         """
         self.wake()
-        told = self._locked(self._told, "ShareLock", self._roles)
         query = sql.SQL("select coalesce(current_setting({}, true), '') = 'on' or {}")
-        row = self.session.connection.execute(query.format(sql.Literal(_HEARD), told)).fetchone()
+        statement = query.format(sql.Literal(_HEARD), self._asks())
+        row = self.session.connection.execute(statement).fetchone()
         return bool(row and row[0])
 
-    def sleep(self) -> None:
-        """Refuse nothing any more."""
+    def others(self) -> set[str]:
+        """The labels of what sessions lost that are certainly none of the push's.
+
+        One that was there before is none. Of a new one without the mark that is known only where
+        the mark was seen: then the push's sessions have it.
+        """
         self.wake()
-        self.session.connection.execute("select pg_advisory_unlock_all()")
+        query = sql.SQL("select coalesce(current_setting({}, true), '') = 'on'")
+        row = self.session.connection.execute(query.format(sql.Literal(_SEEN))).fetchone()
+        seen = bool(row and row[0])
+        labels = set()
+        for pid, payload in self.notified:
+            oid, _, column = payload.partition(" ")
+            if oid in self.tables and (seen or pid in self._there):
+                labels.add(self.tables[oid].label(column or None))
+        return labels
 
-    def drop(self) -> bool:
-        """Remove the functions with all triggers that call them; whether nobody was in the way."""
-        try:
-            self.session.connection.execute(f"{_BRIEFLY}; {_DROP}")
-        except psycopg.Error:
-            if self.session.connection.broken:
-                raise
-            return False
-        return True
-
-    def watch(self, pid: int | None, role: int | None = None) -> None:
-        """Have the server itself remove them when the session with this pid is gone, or at once.
+    def watch(self, pid: int, role: int) -> None:
+        """Have the server itself remove them when the session with this pid is gone.
 
         Until then it takes down what is refused to sessions of ``role``, that session's, or of our
         own. It goes on even if we are gone too: a backend notices that when it is done with what it
         was sent. Until `wake` the session can do nothing else.
         """
-        if role is not None:
-            self._roles.append(role)
+        self._roles.append(role)
         connection = self.session.connection
-        connection.execute(_BRIEFLY)
-        told = self._locked(self._told, "ShareLock", self._roles)
-        words = {"told": told, "high": self._high, "heard": self._heard, "pid": pid or 0}
+        connection.execute(f"set lock_timeout = {int(TRY_S * 1000)}".encode())
+        words = {"asks": self._asks(), "name": self._words["name"], "pid": pid}
         watch = sql.SQL(_WATCH).format(**words).as_bytes(connection)
         connection.pgconn.send_query(watch)
         connection.pgconn.flush()
@@ -298,3 +341,7 @@ class Refusal:
                 pgconn.consume_input()
             if pgconn.get_result() is None:
                 return
+
+
+SINCE_14: Final = 140000
+"""The first server version with CREATE OR REPLACE TRIGGER, and some settings."""

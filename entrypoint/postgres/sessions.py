@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import psycopg
 
+from ..errors import RefusedError
 from .session import Session, translated
 
 MAX_NAME: Final = 63
@@ -45,6 +46,11 @@ def application_name(service: str | None, suffix: str = "") -> str:
     head = f"entrypoint/{service or '-'}"[:30]
     room = MAX_NAME - len(head) - len(suffix) - 1
     return re.sub(r"[^!-~]", "?", f"{head}/{host()[-room:]}{suffix}")
+
+
+def mark(name: str) -> str:
+    """What tells a child's sessions from all others, at the end of its application_name."""
+    return name.rpartition("/")[2]
 
 
 def host() -> str:
@@ -87,15 +93,18 @@ class There(NamedTuple):
 
 
 def there(session: Session) -> There | None:
-    """How many sessions the database has had, and which it has; None where the server counts none.
+    """How many sessions the database has had, and which it has; None where nobody may count them.
 
     Of parallel workers and the server's own processes none counts. Raises `UnreachableError`.
     """
     if session.server_version < _COUNTS_SESSIONS_SINCE:
         return None
-    with translated("counting sessions", remedy="Start again."), session.transaction():
-        session.connection.execute("select pg_stat_clear_snapshot()")
-        row = session.connection.execute(_THERE).fetchone()
+    try:
+        with translated("counting sessions", remedy="Start again."), session.transaction():
+            session.connection.execute("select pg_stat_clear_snapshot()")
+            row = session.connection.execute(_THERE).fetchone()
+    except RefusedError:  # what a hardened server may have revoked
+        return None
     began, pids = row or (None, [])
     return None if began is None else There(began, frozenset(pids))
 

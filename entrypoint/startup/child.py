@@ -63,13 +63,19 @@ class Task(NamedTuple):
         return None
 
 
+def named(around: Surroundings, task: Task) -> str:
+    """The application_name of one run. Its number tells it from a replica's on the same host."""
+    return sessions.application_name(around.service, f"/{task.step}-{secrets.token_hex(3)}")
+
+
 def run(
     task: Task,
     around: Surroundings,
     hear: Callable[[str], object],
     watches: Sequence[process.Watch] = (),
+    name: str | None = None,
 ) -> process.Finished:
-    """Run one program under the lock, however it ends.
+    """Run one program under the lock, however it ends; ``name`` is what `named` gave it.
 
     Each line goes to ``hear`` as it came, secrets and all, and becomes a ``<step>.output`` event,
     up to `MAX_EVENTS` of them; when it says nothing for a minute, ``<step>.waiting`` tells what its
@@ -77,8 +83,7 @@ def run(
     ours. It is ended when the lock is lost or one of ``watches``. Raises ``task.error`` when it
     cannot be started, `LockError` when the lock is lost, what a watch raises, and `Terminated`.
     """
-    # The number tells this child's sessions from those of a replica on the same host.
-    name = sessions.application_name(around.service, f"/{task.step}-{secrets.token_hex(3)}")
+    name = name or named(around, task)
     teller = _Teller(task.step, name, around, hear)
     program = process.Program(
         task.argv, _environ(around, name).block(), f"PGAPPNAME={name}".encode(), task.timeout_s
@@ -155,8 +160,12 @@ def _end_sessions(around: Surroundings, name: str, ports: set[int]) -> int:
 def _environ(around: Surroundings, name: str) -> Environment:
     added = {"PGAPPNAME": name, **around.added}
     if not around.pooled:
-        # Ours first: of two settings of one option the later wins, and the image's may.
-        options = [f"-c lock_timeout={int(around.lock_timeout_s * 1000)}"]
+        # Ours first: of two settings of one option the later wins, and the image's may. The mark
+        # is for a client that names its sessions itself.
+        options = [
+            f"-c lock_timeout={int(around.lock_timeout_s * 1000)}",
+            f"-c entrypoint.push={sessions.mark(name)}",
+        ]
         if around.held.session.server_version >= _CHECKS_CLIENT_SINCE:
             options.append("-c client_connection_check_interval=1000")
         added["PGOPTIONS"] = " ".join([*options, around.environ.get("PGOPTIONS", "")]).strip()

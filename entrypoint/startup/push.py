@@ -71,11 +71,16 @@ def run(
     added = {name: value for name, value in RAILS.items() if around.environ.get(name) is None}
     around = replace(around, added=added)
     judged = _Judge(push, expected, before)
+    name, others = child.named(around, task), frozenset[str]()
     try:
-        with _guarded(push, before, session, guards) as armed:
+        with _guarded(push, name, before, session, guards) as armed:
             watches = [armed] if armed else []
             there, connected = sessions.there(session), None
-            finished = child.run(task, around, ear.hear, watches)
+            try:
+                finished = child.run(task, around, ear.hear, watches, name)
+            finally:
+                if armed:
+                    others = armed.others()
             refused = armed is not None and armed.refused()
             # A pooler hands one session to many, and a push may know one by another name.
             if there and expected.direct:
@@ -84,14 +89,15 @@ def run(
         with suppress(RefusedError, UnreachableError):
             after = snapshot.take(session, {table.oid for table in before.filled})
             lost = loss.compare(before, after)
-            judged.held(
-                Witnesses(None, Said(), refused=False, before=before, after=after, loss=lost)
-            )
+            seen = Witnesses(None, Said(), refused=False, before=before, after=after, loss=lost)
+            judged.held(seen._replace(others=others))
         raise
     after = snapshot.take(session, {table.oid for table in before.filled})
     catalog_after = ledger.look(session).catalog
     lost = loss.compare(before, after, expected.prefixes)
     if told := lost.fields():
+        if by_others := sorted(others & lost.of_rows.keys()):
+            told["by_others"] = by_others
         log.event("warning" if lost.of_rows else "info", "push.loss", **told)
     if names := loss.not_validated(before, after):
         log.event(
@@ -112,7 +118,7 @@ def run(
         "tables": len(after.tables),
     }
     seen = Witnesses(task.failure(finished), said, refused, before, after, lost, connected)
-    wrong = judged.wrong(seen)
+    wrong = judged.wrong(seen._replace(others=others))
     error = _error(push, finished, wrong, fields) if wrong else None
     return Pushed(finished.elapsed_s, catalog_after, lost, fields, error)
 
@@ -185,6 +191,7 @@ def tell_damages(damages: Sequence[ledger.Damage]) -> None:
 @contextmanager
 def _guarded(
     push: Push,
+    name: str,
     before: snapshot.Snapshot,
     session: Session,
     sessions: Callable[[], Iterator[Session]],
@@ -196,14 +203,14 @@ def _guarded(
         return
     if session.pooled:
         log.event(
-            "info",
+            "warning",
             "guard.unavailable",
             reason="a pooler stands between",
             remedy="Set ENTRYPOINT_DIRECT_URL to the server itself.",
         )
         yield None
         return
-    armed = _arm(sessions, tables, push.allow_loss)
+    armed = _arm(push, name, sessions, tables)
     done = False
     try:
         yield armed
@@ -212,19 +219,23 @@ def _guarded(
         # A start that is being ended has no time to wait for a table.
         left = armed.disarm() if done else armed.disarm(0.0)
         if left:
-            log.event("warning", "guard.left", tables=left, remedy="Nothing: it never fires.")
+            log.event("warning", "guard.left", tables=left, remedy=_LEFT)
+
+
+_LEFT: Final = "Nothing: it refuses nothing any more, and the next start removes it."
 
 
 def _arm(
+    push: Push,
+    name: str,
     sessions: Callable[[], Iterator[Session]],
     tables: list[snapshot.Table],
-    allowed: Collection[str],
 ) -> guard.Guard:
     armed: guard.Guard | None = None
     for session in sessions():
         if armed:
             armed.disarm()
-        armed = guard.arm(session, tables, allowed)
+        armed = guard.arm(session, tables, push.allow_loss, name, push.timeout_s)
         if armed.drops is None:
             break
     assert armed is not None  # noqa: S101  the last one is the service's own
@@ -232,7 +243,7 @@ def _arm(
         log.event("info", "guard.armed", tables=len(tables))
     else:
         log.event(
-            "info",
+            "warning",
             "guard.unavailable",
             reason=armed.drops,
             remedy="Set ENTRYPOINT_ADMIN_URL to a superuser's, or go on: what is dropped with rows "

@@ -96,6 +96,10 @@ def _prepare(plan: Plan) -> None:
             remedy="Give each service a database of its own. If this is a former name of this "
             "service, set ENTRYPOINT_FORCE=push for one start, which forgets it.",
         )
+    if found and found.leftovers:
+        from ..postgres import leftovers  # no start pays for what it does not find
+
+        leftovers.remove(session)
     if (found or config.idle) and _proved(plan, found or ledger.UNKNOWN, session):
         session.close()
         return

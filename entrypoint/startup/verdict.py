@@ -44,6 +44,9 @@ class Witnesses(NamedTuple):
     held: tuple[Damage, ...] = ()
     """What earlier pushes left, which is there still, and may not be."""
 
+    others: frozenset[str] = frozenset()
+    """What sessions lost meanwhile that are none of the push's."""
+
 
 def judge(
     seen: Witnesses,
@@ -63,7 +66,7 @@ def judge(
         or _absence(seen)
         or _emptiness(seen, prefixes, BOOKKEEPING if bookkeeping is None else bookkeeping)
         or _half(seen)
-        or (_lost(seen, allowed) if on_loss == "refuse" else None)
+        or (_lost(seen, {*allowed, *seen.others}) if on_loss == "refuse" else None)
         or _held(seen)
     )
 
@@ -72,7 +75,8 @@ def damage(seen: Witnesses, *, on_loss: str, allowed: Collection[str]) -> dict[s
     """What a push that is not believed has left: invalid indexes, and lost rows by label."""
     left = {f"{_INDEX}{name}": 0 for name in invalid_indexes(seen.before, seen.after)}
     if on_loss == "refuse":
-        left |= {label: seen.loss.rows.get(label, 0) for label in seen.loss.unallowed(allowed)}
+        lost = seen.loss.unallowed({*allowed, *seen.others})
+        left |= {label: seen.loss.rows.get(label, 0) for label in lost}
     return left
 
 

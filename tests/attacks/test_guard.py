@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from psycopg.errors import RaiseException
+from psycopg.errors import InvalidTextRepresentation, RaiseException
 
 from entrypoint.postgres import guard, lock, snapshot
 from entrypoint.postgres.session import Session, open_session
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from tests.attacks.conftest import World
     from tests.support.server import Endpoint
+
+REFUSAL = (RaiseException, InvalidTextRepresentation)
+
+PUSH = "entrypoint/test/host/push-c0ffee"
+AS_PUSH = f"set application_name = '{PUSH}';"
 
 TYPES = ("bool", "text", "timestamptz", "int4", "oid", "name", "regclass", "_int4", "_text", "_oid")
 
@@ -49,7 +54,7 @@ def pushing(world: World) -> Iterator[guard.Guard]:
         held.connection.execute("begin")
         held.connection.execute(f"select pg_advisory_xact_lock({lock.KEY})")
         tables = snapshot.take(held).filled
-        armed = guard.arm(session(world.server, world.name), tables, ())
+        armed = guard.arm(session(world.server, world.name), tables, (), PUSH, 600.0)
         try:
             yield armed
         finally:
@@ -59,7 +64,7 @@ def pushing(world: World) -> Iterator[guard.Guard]:
 def shadow(world: World, more: str = RELATIONS) -> None:
     """Define everything by which a careless function could be caught, then fire the guard."""
     with world.connect(world.mallory) as mallory:
-        mallory.execute(SHADOWS + more)
+        mallory.execute(AS_PUSH + SHADOWS + more)
         for name in TYPES:
             mallory.execute(
                 f"create domain pg_temp.{name} as pg_catalog.{name} check (pg_temp.f(value))"
@@ -105,7 +110,7 @@ def test_no_function_has_the_rights_of_its_owner(filled: World) -> None:
         rows = filled.sql(
             "select prosecdef, proconfig from pg_proc where proname like 'entrypoint%'"
         )
-    assert rows == [(False, ["search_path=pg_catalog, pg_temp"])] * 2
+    assert rows == [(False, ["search_path=pg_catalog, pg_temp"])]
 
 
 def own(world: World) -> None:
@@ -142,8 +147,8 @@ def test_a_superuser_who_drops(filled: World, statement: str, role: str) -> None
     if role == "his":
         statement = f"set role {filled.mallory.name}; {statement}"
     with pushing(filled) as armed:
-        with pytest.raises(RaiseException, match="ENTRYPOINT_ALLOW_LOSS=his"):
-            filled.sql(statement)
+        with pytest.raises(REFUSAL, match="ENTRYPOINT_ALLOW_LOSS=his"):
+            filled.sql(AS_PUSH + statement)
         assert armed.refused()
     assert not filled.won()
 
@@ -186,13 +191,13 @@ def test_a_refusal_that_he_hides(filled: World) -> None:
     with pushing(filled) as armed, filled.connect(filled.mallory) as mallory:
         locks = "select count(pg_advisory_lock(%s, n)) from generate_series(0, 500) n"
         mallory.execute(locks, [told(filled)])
-        with pytest.raises(RaiseException, match="ENTRYPOINT_ALLOW_LOSS=kept"):
-            filled.sql("truncate kept")
+        with pytest.raises(REFUSAL, match="ENTRYPOINT_ALLOW_LOSS=kept"):
+            filled.sql(AS_PUSH + "truncate kept")
         assert armed.refused()
 
 
 def test_what_a_crash_leaves_stays_asleep(old_and_new: Server) -> None:
-    """After a crash of the server he wakes the leftovers by their lock: nobody is refused."""
+    """After a crash of the server he takes the push's name: nobody else is refused."""
     with Server.start(prefix=old_and_new.prefix) as server:
         with server.connect() as connection:
             connection.execute("create role mallory login password 'x'")
@@ -200,25 +205,32 @@ def test_what_a_crash_leaves_stays_asleep(old_and_new: Server) -> None:
         with closing(session(server, "postgres")) as held:
             held.connection.execute(f"begin; select pg_advisory_xact_lock({lock.KEY})")
             tables = snapshot.take(held).filled
-            armed = guard.arm(session(server, "postgres"), tables, ())
+            armed = guard.arm(session(server, "postgres"), tables, (), PUSH, 600.0)
             with server.connect() as connection:
                 connection.execute("checkpoint")  # the tests' servers write nothing before it
             server.kill()
             armed.session.close()
         server.resume()
         with psycopg.connect(server.url("postgres", "mallory", "x"), autocommit=True) as mallory:
-            [(high, key)] = mallory.execute(
-                "select m[1]::int, m[2]::int from pg_proc,"
-                " regexp_match(prosrc, 'classid = (\\d+) and l.objid = (\\d+)') m"
-                " where proname = 'entrypoint_guard'"
-            ).fetchall()
-            mallory.execute("select pg_advisory_lock(%s, %s)", [high, key])
+            mallory.execute(AS_PUSH)
             with server.connect() as connection:
                 connection.execute("truncate kept")
                 connection.execute("drop table kept")
 
 
 def test_what_a_crash_leaves_is_there(filled: World) -> None:
-    """While the guard's own session has that lock the same statement is refused."""
-    with pushing(filled), pytest.raises(RaiseException):
-        filled.sql("truncate kept")
+    """A session of the push's name is refused the same statement."""
+    with pushing(filled), pytest.raises(REFUSAL):
+        filled.sql(AS_PUSH + "truncate kept")
+
+
+def test_conditions_hold_built_ins_only(filled: World) -> None:
+    """What a trigger calls in the session that truncates is the server's own."""
+    with pushing(filled):
+        [(called, function)] = filled.sql(
+            "select array (select distinct m[1]::oid::int8 from regexp_matches(tgqual::text,"
+            " 'funcid (\\d+)', 'g') m), tgfoid::int8 from pg_trigger"
+            " where tgname = 'entrypoint_guard'"
+        )
+    assert len(called) > 5
+    assert all(oid < 16384 for oid in [*called, function])

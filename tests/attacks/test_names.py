@@ -307,7 +307,7 @@ def visit(visitor: Visitor, *, superuser: bool) -> None:
             assert not check.is_there(held.session, "select 1", None)
             if not held.session.pooled:
                 tables = snapshot.take(held.session).filled
-                armed = guard.arm(visitor.open(), tables, ())
+                armed = guard.arm(visitor.open(), tables, (), "test/push", 60.0)
                 assert armed.drops is None
                 assert armed.disarm() == []
     with closing(visitor.open(name="test/child")), closing(visitor.open()) as session:

@@ -736,14 +736,14 @@ def test_a_guard_does_not_count(server: Endpoint, copy: Connection) -> None:
     with contextlib.closing(session(server, copy)) as looking:
         looking.connection.execute("begin")
         tables = snapshot.take(looking).filled
-    armed = guard.arm(session(server, copy), tables, [])
+    armed = guard.arm(session(server, copy), tables, [], "test/push", 60.0)
     assert (armed.drops, armed.unguarded) == (None, {})
     assert fingerprint(copy) == before
     assert armed.disarm() == []
     assert fingerprint(copy) == before
     if copy.info.server_version >= 140000:
         copy.execute("begin; select from parent")
-        armed = guard.arm(session(server, copy), tables, [])
+        armed = guard.arm(session(server, copy), tables, [], "test/push", 60.0)
         assert armed.disarm(0.0) == ["public.parent"]
         copy.execute("commit")
         assert fingerprint(copy) == before

@@ -9,20 +9,21 @@ import signal
 import subprocess
 import uuid
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Thread
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.errors import RaiseException
+from psycopg.errors import InvalidTextRepresentation, RaiseException
 
 from entrypoint.errors import PushError
-from entrypoint.postgres import guard, lock, snapshot
+from entrypoint.postgres import guard, ledger, leftovers, lock, sessions, snapshot
+from entrypoint.postgres import refusal as refusals
 from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.refusal import REFUSES
-from entrypoint.postgres.session import Session, open_session
+from entrypoint.postgres.session import Session, first_rows, open_session
 from tests.conftest import Role
 from tests.support import guards
 from tests.support.program import until
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[TupleRow]
 
 SINCE_14 = 140000
+
+LASTS_S = 600.0
+
+REFUSAL = (RaiseException, InvalidTextRepresentation)
+"""Of a drop, and of TRUNCATE, whose refusal is quoted as a text that is no boolean."""
 
 ODD_SCHEMA = '"Sche,ma ""x"""'
 ODD = f'{ODD_SCHEMA}."Ta.ble; ""%s"",{{}} é"'
@@ -102,6 +108,12 @@ class Database:
 
     server: Endpoint
     name: str
+    push: str = "entrypoint/test/host/push-c0ffee"
+    """The application_name of the push that is guarded."""
+
+    def later(self) -> Database:
+        """The same for another push."""
+        return replace(self, push="entrypoint/test/host/push-decade")
 
     def url(self, role: Role | None = None) -> str:
         """The superuser's by default."""
@@ -109,8 +121,12 @@ class Database:
         return self.server.url(self.name, *login)
 
     def connect(self, role: Role | None = None) -> Connection:
-        """A session in autocommit mode."""
+        """A session in autocommit mode, of anybody."""
         return psycopg.connect(self.url(role), autocommit=True)
+
+    def pushing(self, role: Role | None = None) -> Connection:
+        """The same of the push."""
+        return psycopg.connect(self.url(role), autocommit=True, application_name=self.push)
 
     def session(self, role: Role | None = None) -> Session:
         """The same as the program has it."""
@@ -121,7 +137,7 @@ class Database:
         with closing(self.session(role)) as looking:
             looking.connection.execute("begin")
             tables = snapshot.take(looking).filled
-        return guard.arm(self.session(role), tables, allowed)
+        return guard.arm(self.session(role), tables, allowed, self.push, LASTS_S)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Connection]:
@@ -143,6 +159,12 @@ class Database:
         """What there is of guards."""
         with self.connect() as connection:
             return guards.remains(connection)
+
+    def swept(self) -> list[str]:
+        """The same after what the next start does first."""
+        with closing(self.session()) as looking:
+            leftovers.remove(looking)
+        return self.remains()
 
     def contents(self) -> list[tuple[str, list[str], int]]:
         """All tables with their columns and the number of their rows."""
@@ -197,10 +219,18 @@ def template(server: Endpoint) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def guarded(server: Endpoint, template: str) -> Iterator[Database]:
     """A copy with a guard that all tests share."""
-    with temporary(server, template) as made, made.held(), made.armed() as armed:
+    with (
+        pytest.MonkeyPatch.context() as patch,  # none of these tests waits for it to be seen
+        temporary(server, template) as made,
+        made.held(),
+    ):
+        patch.setattr(refusals, "PATIENCE_S", 0.0)
+        armed = made.arm()
+        patch.undo()
         assert armed.drops is None
         assert armed.unguarded == {}
         yield made
+        armed.disarm()
 
 
 @pytest.fixture
@@ -222,9 +252,11 @@ def owned(db: Database, role: RoleFactory) -> tuple[Database, Role]:
 
 def refusal(connection: Connection, statement: str) -> str:
     """What the server refuses to lose by that statement."""
-    with pytest.raises(RaiseException) as caught:
+    with pytest.raises(REFUSAL) as caught:
         connection.execute(statement.encode())
     text = caught.value.diag.message_primary or ""
+    if caught.type is InvalidTextRepresentation:
+        text = text.partition('"')[2].removesuffix('"')
     match = re.fullmatch(f"{REFUSES} (.+); allow it once with ENTRYPOINT_ALLOW_LOSS=(.+)", text)
     assert match
     assert match[2] == match[1].replace(", ", ",")
@@ -236,8 +268,8 @@ def refuses(connection: Connection, statement: str) -> bool:
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(statement.encode())
-    except RaiseException as error:
-        return (error.diag.message_primary or "").startswith(REFUSES)
+    except REFUSAL as error:
+        return REFUSES in (error.diag.message_primary or "")
     return False
 
 
@@ -283,7 +315,7 @@ REFUSED = {
     "select truncate_it()": "single",
     "delete from single; drop table single": "single",
     "alter table single rename to other; drop table other": "other",
-    "alter table single rename to other; truncate other": "other",
+    "alter table single rename to other; truncate other": "single",
     "alter table single rename note to text; alter table single drop text": "single.text",
     "alter table single set schema bare; drop table bare.single": "bare.single",
     "alter table parted detach partition parted_1; drop table parted_1": "parted_1",
@@ -297,7 +329,7 @@ def test_refused(guarded: Database, statement: str) -> None:
     """Whatever would lose rows fails before it does, names what has them, and changes nothing."""
     before = guarded.contents()
 
-    with guarded.connect() as push:
+    with guarded.pushing() as push:
         label = refusal(push, statement)
 
     assert set(REFUSED[statement].split()) <= set(label.split(", "))
@@ -316,7 +348,7 @@ def test_refused(guarded: Database, statement: str) -> None:
 )
 def test_odd_names(guarded: Database, statement: str, label: str) -> None:
     """Quotes, dots, commas, semicolons, braces and upper case are parts of a name."""
-    with guarded.connect() as push:
+    with guarded.pushing() as push:
         assert refusal(push, statement) == label
 
 
@@ -325,7 +357,7 @@ def test_the_whole_transaction_rolls_back(guarded: Database, statement: str) -> 
     """What an explicit transaction did before it was refused is not done either."""
     before = guarded.contents()
 
-    with guarded.connect() as push:
+    with guarded.pushing() as push:
         push.execute("begin")
         push.execute("create table made (); insert into plain values (3)")
         refusal(push, statement)
@@ -383,7 +415,7 @@ PASSING = [
 @pytest.mark.parametrize("statement", PASSING)
 def test_passes(guarded: Database, statement: str) -> None:
     """What loses no rows is not held up."""
-    with guarded.connect() as push, push.transaction(force_rollback=True):
+    with guarded.pushing() as push, push.transaction(force_rollback=True):
         push.execute(statement)
 
 
@@ -400,13 +432,13 @@ def test_passes(guarded: Database, statement: str) -> None:
 )
 def test_a_column_of_a_table_that_the_push_made(guarded: Database, statement: str) -> None:
     """A push that runs many migrations may drop what it has just filled."""
-    with guarded.connect() as push, push.transaction(force_rollback=True):
+    with guarded.pushing() as push, push.transaction(force_rollback=True):
         push.execute(statement)
 
 
 def test_a_column_that_its_heirs_keep(guarded: Database) -> None:
     """Rows of a child are none of its parent's."""
-    with guarded.connect() as push, push.transaction(force_rollback=True):
+    with guarded.pushing() as push, push.transaction(force_rollback=True):
         push.execute("alter table only parent drop note")
         assert push.execute("select note from child").fetchall() == [("x",)]
 
@@ -414,7 +446,7 @@ def test_a_column_that_its_heirs_keep(guarded: Database) -> None:
 @pytest.mark.parametrize("name", ["plain", "public.plain"])
 def test_a_tables_name_allows_all_of_it(db: Database, name: str) -> None:
     """Its rows, its columns and the table itself may go, and nothing else."""
-    with db.armed(name), db.connect() as push:
+    with db.armed(name), db.pushing() as push:
         assert refuses(push, "truncate plain cascade")  # which empties another
         assert not refuses(
             push, "alter table referring drop constraint referring_id_fkey; truncate plain"
@@ -428,7 +460,7 @@ def test_a_tables_name_allows_all_of_it(db: Database, name: str) -> None:
 @pytest.mark.parametrize("name", ["plain.more", "public.plain.more"])
 def test_a_columns_name_allows_the_column(db: Database, name: str) -> None:
     """Neither another column of its table may go, nor the table."""
-    with db.armed(name, "note") as armed, db.connect() as push:
+    with db.armed(name, "note") as armed, db.pushing() as push:
         assert not refuses(push, "alter table plain drop more")
         assert not armed.refused()
         assert refuses(push, "alter table plain drop more, drop note cascade")
@@ -438,40 +470,72 @@ def test_a_columns_name_allows_the_column(db: Database, name: str) -> None:
 
 def test_a_name_of_another_schema_allows_nothing(db: Database) -> None:
     """A schema's name is not looked over, and a bare name is good in every schema."""
-    with db.armed("away.single", "stock") as armed, db.connect() as push:
+    with db.armed("away.single", "stock") as armed, db.pushing() as push:
         assert not refuses(push, "drop table away.stock")
         assert not refuses(push, "alter table away.stock drop note")
         assert not armed.refused()
         assert refuses(push, "drop table single")
 
 
-def test_sessions_from_before_are_left_alone(db: Database) -> None:
-    """A live service goes on with what it does."""
-    with db.connect() as service, db.armed() as armed:
-        service.execute("truncate single")
-        service.execute("alter table plain drop note cascade")
-        service.execute("drop table away.stock")
-        assert not armed.refused()
-        with db.connect() as push:
-            assert refuses(push, "drop table parted")
-
-
-def test_old_sessions_of_other_roles_are_left_alone(
-    owned: tuple[Database, Role], role: RoleFactory
-) -> None:
-    """Also those of whose sessions a plain role may not see the age."""
-    db, owner = owned
+def test_sessions_of_others_are_left_alone(db: Database, role: RoleFactory) -> None:
+    """A live service goes on with what it does, in old sessions and new ones, and is told of."""
     other = role()
     with db.connect() as connection:
-        connection.execute(f"grant truncate on single to {other.name}")
-    with db.connect(other) as service, db.armed(role=owner), db.connect(other) as late:
-        assert not refuses(service, "truncate single")
-        assert refuses(late, "truncate single")
+        connection.execute(f"grant truncate on referring to {other.name}")
+    with db.connect() as service, db.held(), db.armed() as armed:
+        with db.connect(other) as guest:
+            guest.execute("truncate referring")
+        with db.connect() as new:
+            new.execute("truncate single")
+            new.execute("begin; truncate parted_1; rollback")
+        service.execute("alter table plain drop note cascade")
+        service.execute(
+            "begin; create table fresh as select * from child; alter table child rename to old;"
+            "alter table fresh rename to child; drop table old; commit"
+        )
+        with db.pushing() as push:
+            assert refuses(push, "drop table parted")
+        assert armed.others() == {"plain.note", "child", "single", "referring"}
+        assert armed.refused()
+
+
+def test_a_push_without_the_mark(db: Database) -> None:
+    """What a new session loses is held against the push as long as nobody saw the mark."""
+    with db.held(), db.armed() as armed, db.connect() as push:
+        push.execute("truncate single; drop table away.stock")
+        assert armed.others() == set()
+        assert not armed.refused()
+
+
+def test_the_mark_of_a_client_that_names_itself(db: Database) -> None:
+    """A push's session is known by a setting too, and by neither of another push's."""
+    name, mark = db.push, sessions.mark(db.push)
+    with db.armed():
+        for called, options, refused in [
+            ("mine", f"-c entrypoint.push={mark}", True),
+            ("mine", f"-c entrypoint.push={mark}0", False),
+            (f"{name}0", "", False),
+        ]:
+            with psycopg.connect(
+                db.url(), autocommit=True, application_name=called, options=options
+            ) as push:
+                assert refuses(push, "truncate single") == refused
+                assert refuses(push, "drop table single") == refused
+
+
+@pytest.mark.parametrize("statement", ["truncate single", "drop table single"])
+def test_a_push_that_sets_a_role(owned: tuple[Database, Role], statement: str) -> None:
+    """SET ROLE takes no session out of the push."""
+    db, owner = owned
+    with db.armed() as armed, db.pushing() as push:
+        push.execute(f"set role {owner.name}")
+        assert refuses(push, statement)
+        assert armed.refused()
 
 
 def test_other_databases_are_left_alone(server: Endpoint, db: Database, template: str) -> None:
     """A guard is its own database's."""
-    with temporary(server, template) as other, db.armed() as armed, other.connect() as push:
+    with temporary(server, template) as other, db.armed() as armed, other.pushing() as push:
         assert other.remains() == []
         push.execute("truncate single; drop table plain cascade")
         assert not armed.refused()
@@ -488,7 +552,7 @@ HIDDEN = [
 def test_a_hidden_refusal_is_counted(db: Database, statement: str) -> None:
     """A push that swallows the error, or rolls back, cannot hide it."""
     with db.held(), db.armed() as armed:
-        with db.connect() as push:
+        with db.pushing() as push:
             push.execute("truncate empty_parted; drop table away.void")
             push.execute("begin")
             push.execute(statement)
@@ -501,7 +565,7 @@ def test_a_hidden_refusal_is_counted(db: Database, statement: str) -> None:
 def test_what_was_not_refused_is_not_counted(db: Database) -> None:
     """Drops that pass, and errors of another kind, are no refusal."""
     with db.armed("away.stock") as armed:
-        with db.connect() as push:
+        with db.pushing() as push:
             push.execute("truncate empty_parted; drop table away.stock, away.void")
             with pytest.raises(psycopg.errors.DependentObjectsStillExist):
                 push.execute("drop table plain")
@@ -517,11 +581,11 @@ def test_a_plain_owner(owned: tuple[Database, Role]) -> None:
         assert "permission denied to create event trigger" in (armed.drops or "")
         assert set(armed.unguarded) >= {"referring", "Upper", "parted_1", "away.stock", ODD_LABEL}
         assert not set(armed.unguarded) & {"plain", "single", "empty"}
-        assert "permission denied" in armed.unguarded["typed"]
-        with db.connect(owner) as push:
+        assert armed.unguarded["typed"] == "must be owner of table typed"
+        with db.pushing(owner) as push:
             assert refusal(push, "truncate single") == "single"
             push.execute("drop table empty cascade; drop table single")
-        with db.connect() as push:
+        with db.pushing() as push:
             assert refusal(push, "truncate plain cascade") == "plain"
         assert not armed.refused()  # a plain role may not have it counted
     assert db.remains() == []
@@ -530,7 +594,7 @@ def test_a_plain_owner(owned: tuple[Database, Role]) -> None:
 def test_drop_owned(owned: tuple[Database, Role]) -> None:
     """DROP OWNED is refused to the role itself, whatever else it owns."""
     db, owner = owned
-    with db.armed() as armed, db.connect(owner) as push:
+    with db.armed() as armed, db.pushing(owner) as push:
         label = refusal(push, "drop owned by current_user cascade")
         assert set(label.split(", ")) == {"plain", "single"}
         assert armed.drops is None
@@ -542,46 +606,44 @@ def test_forced_row_security(owned: tuple[Database, Role]) -> None:
     with db.connect() as connection:
         connection.execute("alter table single enable row level security")
         connection.execute("alter table single force row level security")
-    with db.armed(role=owner) as armed, db.connect(owner) as push:
+    with db.armed(role=owner) as armed, db.pushing(owner) as push:
         assert "single" not in armed.unguarded
         assert push.execute("select from single").fetchall() == []
         assert refusal(push, "truncate single") == "single"
 
 
 def test_a_table_that_its_owner_may_not_read(owned: tuple[Database, Role]) -> None:
-    """Rows that nobody may count are as good as there."""
+    """Of rows that nobody may count it is enough that the table is not empty."""
     db, owner = owned
     with db.connect() as connection:
         connection.execute("create table hollow ()")
         connection.execute(f"alter table hollow owner to {owner.name}")
         connection.execute(f"revoke all on hollow, single from {owner.name}")
         connection.execute(f"grant truncate, trigger on hollow, single to {owner.name}")
-    with db.armed(role=owner), db.connect(owner) as push:
+    with db.armed(role=owner), db.pushing(owner) as push:
         assert refusal(push, "truncate single") == "single"
-        assert refusal(push, "truncate hollow") == "hollow"
+        assert not refuses(push, "truncate hollow")
 
 
 def test_a_role_that_owns_nothing(db: Database, role: RoleFactory) -> None:
-    """With every other privilege it guards; what it could not remove goes all the same."""
+    """What it might guard, and could not remove again, it leaves alone and says so."""
     guest = role()
     with db.connect() as connection:
         connection.execute(f"grant all on single to {guest.name}")
-    with db.armed(role=guest) as armed, db.connect() as push:
-        assert "single" not in armed.unguarded
-        assert refusal(push, "truncate single") == "single"
-    until(lambda: db.remains() == [], "the server has removed it")
+    with db.armed(role=guest) as armed, db.pushing() as push:
+        assert armed.unguarded["single"] == "must be owner of table single"
+        push.execute("truncate single")
+        assert db.remains() == []
 
 
 def test_no_temporary_objects(owned: tuple[Database, Role]) -> None:
-    """A role that may make none guards nothing, says so, and nothing fails."""
+    """A role that may make none still refuses TRUNCATE, which needs none."""
     db, owner = owned
     with db.connect() as connection:
         connection.execute(f"revoke temporary on database {db.name} from public")
-    with db.armed(role=owner) as armed, db.connect(owner) as push:
+    with db.armed(role=owner) as armed, db.pushing(owner) as push:
         assert "temporary" in (armed.drops or "")
-        assert "temporary" in armed.unguarded["single"]
-        push.execute("truncate single")
-        assert not armed.refused()
+        assert refusal(push, "truncate single") == "single"
 
 
 def test_no_right_to_use_the_language(owned: tuple[Database, Role]) -> None:
@@ -589,21 +651,46 @@ def test_no_right_to_use_the_language(owned: tuple[Database, Role]) -> None:
     db, owner = owned
     with db.connect() as connection:
         connection.execute("revoke usage on language plpgsql from public")
-    with db.armed(role=owner) as armed:
+    with db.armed(role=owner) as armed, db.pushing(owner) as push:
         assert "plpgsql" in (armed.drops or "")
-        assert "plpgsql" in armed.unguarded["single"]
+        assert refusal(push, "truncate single") == "single"
 
 
 @pytest.mark.parametrize("superuser", [True, False])
 def test_no_language(owned: tuple[Database, Role], *, superuser: bool) -> None:
-    """A database without PL/pgSQL has no guard, which is said and stops no push."""
+    """A database without PL/pgSQL has no guard against drops, which is said and stops no push."""
     db, owner = owned
     with db.connect() as connection:
         connection.execute("drop extension plpgsql cascade")
-    with db.armed(role=None if superuser else owner) as armed:
+    with db.armed(role=None if superuser else owner) as armed, db.pushing(owner) as push:
         assert "plpgsql" in (armed.drops or "")
-        assert "plpgsql" in armed.unguarded["single"]
         assert not armed.refused()
+        assert refusal(push, "truncate single") == "single"
+    assert db.remains() == []
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["pg_sleep(double precision)", "pg_notify(text, text)", "pg_stat_get_activity(int)"],
+)
+@pytest.mark.parametrize("superuser", [True, False])
+def test_a_function_that_is_not_everybodys(
+    owned: tuple[Database, Role], function: str, *, superuser: bool
+) -> None:
+    """Where what the guard calls is revoked nobody's TRUNCATE or DROP fails, and it is said."""
+    db, owner = owned
+    with db.connect() as connection:
+        connection.execute(f"revoke execute on function pg_catalog.{function} from public")
+    with db.held(), db.armed(role=None if superuser else owner) as armed:
+        if not (superuser and "activity" in function):
+            name = function.partition("(")[0]
+            assert name in (armed.drops or "")
+            assert name in armed.unguarded["single"]
+        assert not armed.refused()
+        assert armed.others() == set()
+        with db.connect(owner) as service:
+            service.execute("truncate single; drop table plain cascade")
+    assert db.remains() == []
 
 
 @pytest.mark.parametrize("tag", ["CREATE FUNCTION", "CREATE TRIGGER"])
@@ -621,7 +708,8 @@ def test_somebody_who_forbids_ddl(
             " execute function never()"
         )
     with db.armed(role=None if superuser else owner) as armed:
-        assert armed.unguarded.get("single") == (None if superuser else "not today")
+        forbidden = not superuser and tag == "CREATE TRIGGER"
+        assert armed.unguarded.get("single") == ("not today" if forbidden else None)
         assert (armed.drops is None) == superuser
     with db.connect() as connection:
         connection.execute("drop event trigger never")
@@ -632,20 +720,20 @@ def test_nothing_is_left_after_disarm(db: Database) -> None:
     """No table keeps anything, the session is closed, and what was refused passes."""
     with db.held():
         armed = db.arm()
-        assert len(db.remains()) == 11 + 2 + 1
+        assert len(db.remains()) == 11 + 1 + 1
         armed.check()
         assert not armed.refused()
         armed.check()
         assert armed.disarm() == []
     assert db.remains() == []
     assert armed.session.connection.closed
-    with db.connect() as push:
+    with db.pushing() as push:
         push.execute("truncate single; drop table plain cascade")
 
 
 @pytest.mark.parametrize("how", ["closed", "terminated", "terminated under the lock"])
-def test_nothing_is_left_after_the_session(db: Database, how: str) -> None:
-    """However the guard's session ends, the server removes it all; its owner learns of it."""
+def test_what_a_lost_session_leaves(db: Database, how: str) -> None:
+    """However the guard's session ends, what stays is dead and the next start's to remove."""
     with db.held() if "lock" in how else contextlib.nullcontext():
         armed = db.arm()
         armed.check()
@@ -655,27 +743,29 @@ def test_nothing_is_left_after_the_session(db: Database, how: str) -> None:
             with db.connect() as connection:
                 pid = armed.session.connection.info.backend_pid
                 connection.execute("select pg_terminate_backend(%s)", [pid])
-        until(lambda: db.remains() == [], "the server has removed it")
-    with db.connect() as push:
-        push.execute("truncate single")
+        until(lambda: len(db.remains()) == 11, "the server has removed the event trigger")
+    with db.later().pushing() as push:
+        assert not refuses(push, "truncate single; drop table plain cascade")
+    assert db.swept() == []
     if how != "closed":
         until(armed.session.gone, "the news has come")
         with pytest.raises(PushError, match="guarded"):
             armed.check()
         with pytest.raises(PushError, match="guarded"):
             armed.refused()
+        assert armed.others() == set()
     assert armed.disarm() == []
 
 
 @pytest.mark.parametrize("how", ["restart", "kill"])
-def test_nothing_is_left_after_a_restart(own_server: Server, how: str) -> None:
-    """A server that is restarted removes it on its way down, as do orphans of the postmaster."""
+def test_what_a_restart_leaves(own_server: Server, how: str) -> None:
+    """A server that is restarted leaves dead triggers, as do orphans of the postmaster."""
     own_server.reload({"synchronous_commit": "on"})  # or they may do it in vain
     db = create(own_server, "restarted")
     with db.connect() as connection:
         connection.execute(SCHEMA)
     armed = db.arm()
-    assert db.remains()
+    assert len(db.remains()) == 11 + 1 + 1
 
     if how == "kill":
         own_server.kill()
@@ -683,10 +773,33 @@ def test_nothing_is_left_after_a_restart(own_server: Server, how: str) -> None:
     else:
         own_server.restart()
 
-    assert db.remains() == []
-    with db.connect() as push:
-        push.execute("truncate single; drop table plain cascade")
+    assert len(db.remains()) == 11
+    with db.later().pushing() as push:
+        assert not refuses(push, "truncate single; drop table plain cascade")
+    assert db.swept() == []
     assert armed.disarm() == []
+
+
+def test_what_somebody_elses_push_needs_stays(db: Database) -> None:
+    """A start that finds a guard leaves it alone while its push holds the lock."""
+    with db.armed(), db.pushing() as push:
+        with db.held():
+            assert len(db.swept()) == 11 + 1 + 1
+            assert refuses(push, "truncate single")
+        assert db.swept() == []
+
+
+def test_a_plain_role_sweeps_its_own(owned: tuple[Database, Role]) -> None:
+    """It removes what it owns, and is not told of the rest, at which it would try for ever."""
+    db, owner = owned
+    armed = db.arm()
+    with closing(db.session(owner)) as session:
+        assert first_rows(session.connection, ledger.LEFTOVERS) == [(True,)]
+        leftovers.remove(session)
+        assert first_rows(session.connection, ledger.LEFTOVERS) == [(False,)]
+    assert len(db.remains()) == 11 + 1 + 1 - 2
+    armed.disarm()
+    assert db.remains() == []
 
 
 def crashed(server: Server, how: str) -> Database:
@@ -712,19 +825,19 @@ def crashed(server: Server, how: str) -> Database:
         return False
 
     until(back, "the server is back")
-    return db
+    return db.later()
 
 
 @pytest.mark.parametrize("how", ["server", "backend"])
 def test_what_a_crash_leaves_is_asleep(own_server: Server, how: str) -> None:
     """It refuses nothing, and the next guard takes its place and leaves nothing."""
     db = crashed(own_server, how)
-    assert len(db.remains()) == 11 + 2 + 1
-    with db.connect() as push:
+    assert len(db.remains()) == 11 + 1 + 1
+    with db.pushing() as push:
         assert not refuses(push, "truncate single, parted, parent")
         assert not refuses(push, "drop table plain cascade; alter table single drop note")
 
-    with db.armed() as armed, db.connect() as push:
+    with db.armed() as armed, db.pushing() as push:
         assert armed.drops is None
         assert armed.unguarded == {}
         assert refuses(push, "truncate single")
@@ -740,7 +853,8 @@ def test_what_a_crash_leaves_goes_with_its_slot(own_server: Server) -> None:
         for _ in range(100):
             connection = sessions.enter_context(db.connect())
             connection.execute("create temporary table mine ()")
-    assert db.remains() == []
+    assert len(db.remains()) == 11
+    assert db.swept() == []
 
 
 def test_what_a_crash_leaves_on_a_table_in_use(own_server: Server) -> None:
@@ -751,7 +865,7 @@ def test_what_a_crash_leaves_on_a_table_in_use(own_server: Server) -> None:
         armed = db.arm()
         assert armed.drops is None
         reader.execute("rollback")
-        with db.connect() as push:
+        with db.pushing() as push:
             assert refuses(push, "drop table single")
             if push.info.server_version >= SINCE_14:
                 assert armed.unguarded == {}
@@ -770,12 +884,11 @@ def test_a_plain_role_after_a_superusers_crash(own_server: Server) -> None:
     with db.connect() as connection:
         connection.execute("create role own login password 'own-password'")
         connection.execute("alter table single owner to own; alter table plain owner to own")
-    with db.armed(role=owner) as armed, db.connect(owner) as push:
+    with db.armed(role=owner) as armed, db.pushing(owner) as push:
         assert armed.drops
         assert not {"single", "plain"} & set(armed.unguarded)
         assert refuses(push, "truncate single")
-        assert not refuses(push, "drop table single")
-    with db.armed(), db.connect(owner) as push:
+    with db.armed(), db.pushing(owner) as push:
         assert refuses(push, "drop table single")
     assert db.remains() == []
 
@@ -798,8 +911,9 @@ def test_disarming_with_a_reader(db: Database) -> None:
         assert left == [["public.single"]]
         other.execute("insert into single values (0)")
         reader.execute("commit")
-    with db.connect() as push:
+    with db.later().pushing() as push:
         push.execute("truncate single; drop table plain cascade")
+    assert db.swept() == []
 
 
 def test_the_next_guard_takes_the_dead_triggers_place(db: Database) -> None:
@@ -809,7 +923,7 @@ def test_the_next_guard_takes_the_dead_triggers_place(db: Database) -> None:
         assert db.arm().disarm(0.0) == ["public.single"]
         armed = db.arm()
         reader.execute("rollback")
-        with db.connect() as push:
+        with db.pushing() as push:
             assert refuses(push, "drop table single")
             if push.info.server_version >= SINCE_14:
                 assert armed.unguarded == {}
@@ -852,7 +966,7 @@ def test_disarming_with_a_writer(db: Database) -> None:
         service.execute("create index concurrently on plain (note)")
         writer.execute("commit")
         service.execute("truncate single")
-    until(lambda: db.remains() == [], "the server has removed it")
+    assert db.swept() == []
 
 
 def test_a_start_that_dies_while_somebody_reads(db: Database) -> None:
@@ -869,7 +983,7 @@ def test_a_start_that_dies_while_somebody_reads(db: Database) -> None:
             service.execute("insert into single values (%s)", [number])
         with db.armed() as armed:
             assert armed.drops is None
-            with db.connect() as push:
+            with db.pushing() as push:
                 assert refuses(push, "drop table parted")
         assert "trigger on single" in db.remains()
         reader.execute("commit")
@@ -887,23 +1001,22 @@ def awake(db: Database) -> bool:
         return bool(connection.execute(query.encode()).rowcount)
 
 
-def test_a_dead_guard_that_waits_for_a_reader(server: Endpoint, database: str) -> None:
-    """A killed start whose session cannot end yet does not keep the next one waiting."""
+def test_a_dead_guard_waits_for_no_reader(server: Endpoint, database: str) -> None:
+    """A guard's session ends at once, whoever reads a table, and the next one is whole."""
     db = create(server, database)
     with db.connect() as reader:
         reader.execute("create table single as select 1 as id")
         reader.execute("begin; select from single")
-        db.arm().session.close()
-        until(lambda: waits_for_table(reader), "the dead guard waits for its table")
-        armed = db.arm()
-        assert "single" in armed.unguarded
-        armed.disarm(0.0)
-    until(lambda: db.remains() == [], "the server has removed it")
-
-
-def waits_for_table(connection: Connection) -> bool:
-    query = "select from pg_locks where not granted and relation = 'single'::regclass"
-    return bool(connection.execute(query).rowcount)
+        dead = db.arm().session
+        pid = dead.connection.info.backend_pid
+        dead.close()
+        until(lambda: db.gone(pid), "the dead guard's session has ended")
+        assert db.remains() == ["trigger on single"]
+        if reader.info.server_version >= SINCE_14:
+            armed = db.later().arm()
+            assert (armed.drops, armed.unguarded) == (None, {})
+            armed.disarm(0.0)
+    assert db.swept() == []
 
 
 def test_writers_while_arming(db: Database) -> None:
@@ -912,7 +1025,7 @@ def test_writers_while_arming(db: Database) -> None:
         writer.execute("begin; insert into single values (7)")
         armed = db.arm()
         writer.execute("commit")
-    with db.connect() as push:
+    with db.pushing() as push:
         assert list(armed.unguarded) == ["single"]
         assert "lock timeout" in armed.unguarded["single"]
         assert not refuses(push, "truncate single")
@@ -935,7 +1048,7 @@ def test_arming_while_everything_is_locked(server: Endpoint, database: str) -> N
         names = [table.name for table in tables]
         holder.execute("begin")
         holder.execute(f"lock {', '.join(names)} in access exclusive mode")
-        armed = guard.arm(db.session(), tables, [])
+        armed = guard.arm(db.session(), tables, [], db.push, LASTS_S)
         assert set(armed.unguarded) == set(names)
         assert armed.drops is None
         armed.disarm(0.0)
@@ -943,7 +1056,7 @@ def test_arming_while_everything_is_locked(server: Endpoint, database: str) -> N
 
 def test_an_index_is_made_concurrently(db: Database) -> None:
     """The guard's session holds nothing that CREATE INDEX CONCURRENTLY waits for."""
-    with db.held(), db.armed(), db.connect() as push:
+    with db.held(), db.armed(), db.pushing() as push:
         push.execute("set statement_timeout = '20s'")
         push.execute("create index concurrently made on single (note)")
         push.execute("reindex index concurrently made")

@@ -62,10 +62,12 @@ def refused(program: Program) -> dict[str, Any]:
 
 
 def test_a_killed_start_leaves_no_guard(filled: Stage) -> None:
-    """Its push goes on alone, unguarded: the server has removed it all."""
+    """Its push dies with it, and the server itself has removed it all."""
     program = filled.start()
     program.until("push.output")
-    assert {"trigger on rpg_heroes", "trigger on rpg_items", "trigger on runs"} < {*remains(filled)}
+    assert {"trigger on rpg_heroes", "trigger on rpg_items", "trigger on runs"} <= {
+        *remains(filled)
+    }
 
     os.kill(program.process.pid, signal.SIGKILL)
 
@@ -119,9 +121,8 @@ def test_the_guards_session_is_ended(filled: Stage) -> None:
     program.until("push.output")
     with filled.connect() as connection:
         connection.execute(
-            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
-            " and objsubid = 2 and granted and database ="
-            " (select oid from pg_database where datname = current_database())"
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and wait_event = 'PgSleep'"
         )
 
     assert program.wait() == 7, program.output
@@ -129,10 +130,12 @@ def test_the_guards_session_is_ended(filled: Stage) -> None:
     assert "guarded the push" in failure["error"]
     assert failure["remedy"]
     assert "handoff.exec" not in program.names()
-    assert remains(filled) == []
     with filled.connect() as connection:
         query = "select from runs where ended is not null and what = 'push'"
         assert connection.execute(query).rowcount == 1
+    filled.gate.touch()
+    assert filled.start().wait() == 0
+    assert remains(filled) == []
 
 
 def test_an_admin_guards_an_isolated_database(filled: Stage) -> None:
@@ -187,7 +190,7 @@ def test_tables_that_are_not_the_services(filled: Stage) -> None:
 
     assert program.wait() == 0, program.output
     truncate = program.one("guard.incomplete")["truncate"]
-    assert truncate == {"others": "permission denied for table others"}
+    assert truncate == {"others": "must be owner of table others"}
 
 
 def test_without_rows_there_is_no_guard(stage: Stage) -> None:
@@ -264,3 +267,32 @@ def test_past_a_pooler(pooled: Stage, statement: str) -> None:
 
     assert ("guard.armed" in program.names()) == (statement == DROP)
     assert remains(pooled) == []
+
+
+REVOKED = [
+    "pg_terminate_backend(int, bigint)",
+    "pg_stat_get_activity(int)",
+    "pg_sleep(double precision)",
+    "pg_notify(text, text)",
+    "pg_try_advisory_lock_shared(int, int)",
+    "pg_event_trigger_dropped_objects()",
+]
+
+
+@pytest.mark.parametrize("function", REVOKED)
+def test_functions_that_are_not_everybodys(filled: Stage, function: str) -> None:
+    """A hardened server costs a start its guard, with the reason, and no more."""
+    with filled.connect() as connection:
+        if "bigint" in function and connection.info.server_version < 140000:
+            function = function.replace(", bigint", "")
+        connection.execute(f"revoke execute on function pg_catalog.{function} from public")
+    program = doing(filled, "sql", "create table rpg_more ()", "daemon")
+
+    assert program.wait() == 0, program.output
+    if "terminate" in function:
+        assert program.one("push.sessions_left")["remedy"]
+    else:
+        unavailable = program.one("guard.unavailable")
+        assert function.partition("(")[0] in unavailable["reason"]
+        assert unavailable["level"] == "warning"
+    assert remains(filled) == []

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from entrypoint import notify, process, services
-from entrypoint.postgres import databases, guard, lock, refusal, session, sessions
+from entrypoint.postgres import databases, guard, leftovers, lock, session, sessions
 from entrypoint.startup import budget, check, extensions, locked, reach, tenant, verify
 from tests.support.manifests import ROOT
 from tests.unit.test_endpoints import load
@@ -88,8 +88,8 @@ def test_what_is_added_is_what_the_waits_take() -> None:
     attempt_s = 3 * session.SHORTEST_TIMEOUT_S
     opened_s = locked.CLEANUP_S + attempt_s
     created_s = databases.RETRY_S + session.PATIENCE_S + session.WORD_S
-    armed_s = guard.LEAVE_S + refusal.TRY_S + refusal.TRY_S + guard.ARM_S
-    disarmed_s = refusal.TRY_S + guard.DISARM_S + guard.LEAVE_S
+    armed_s = guard.LEAVE_S + leftovers.TRY_S + leftovers.TRY_S + guard.ARM_S
+    disarmed_s = leftovers.TRY_S + guard.DISARM_S
     sessions_s = signature(sessions.end).parameters["timeout_s"].default
 
     assert attempt_s == budget.CONNECT_S
