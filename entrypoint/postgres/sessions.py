@@ -20,7 +20,7 @@ from pg_catalog.pg_stat_activity
 where (application_name = %s
        or client_port = any (%s) and client_addr = pg_catalog.inet_client_addr())
   and pid <> pg_catalog.pg_backend_pid() and datname = pg_catalog.current_database()
-  and usesysid = (select oid from pg_catalog.pg_roles where rolname = current_user)
+  and usesysid = (select oid from pg_catalog.pg_roles where rolname = session_user)
 """
 
 _COUNTS_SESSIONS_SINCE: Final = 140000
@@ -70,7 +70,9 @@ def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: 
     remedy = f"End the sessions with application_name {name!r} by pg_terminate_backend."
     with translated("ending the child's sessions", remedy=remedy):
         while True:
-            with session.transaction():
+            # Sessions have the role that logged in, also where another one is set for all of them.
+            with session.transaction(undone=True):
+                session.connection.execute("set local role none")
                 # A transaction keeps the list of sessions that it saw first.
                 session.connection.execute("select pg_stat_clear_snapshot()")
                 row = session.connection.execute(_END, [name, list(ports)]).fetchone()

@@ -296,3 +296,19 @@ def test_functions_that_are_not_everybodys(filled: Stage, function: str) -> None
         assert function.partition("(")[0] in unavailable["reason"]
         assert unavailable["level"] == "warning"
     assert remains(filled) == []
+
+
+def test_a_role_that_is_set_for_all_sessions(stage: Stage, role: RoleFactory) -> None:
+    """A push whose sessions take another role times out: its statement ends before the lock."""
+    owner = role()
+    with stage.server.connect() as connection:
+        connection.execute(f"grant {owner.name} to {stage.user}")
+        connection.execute(f"alter role {stage.user} set role = {owner.name}")
+        connection.execute(f"create database {stage.database} owner {owner.name}")
+    stage.sections["push"] = {"timeout": 3}
+    stage.push = python("push", "sql", "select pg_sleep(600)")
+    program = stage.start()
+
+    assert program.wait() == 7, program.output
+    assert program.one("push.sessions_ended")["count"] == 1
+    assert stage.sessions() == []
