@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from ..postgres.databases import Database
+from ..postgres.leftovers import NAME
 from ..services import Service
 from .look import Look
 from .report import Finding
@@ -64,6 +65,13 @@ def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Find
             "invalid_index",
             f"the index {index} in {name!r} is invalid and not used",
             f"Run REINDEX INDEX CONCURRENTLY {index}, or drop it.",
+        )
+    if seen.found.leftovers:
+        yield notice(
+            "guard",
+            f"a push's guard is still in {name!r}, dead unless one runs right now",
+            f"Start {service.name}: it removes the triggers. An admin's event trigger goes by "
+            f"ALTER EXTENSION plpgsql DROP EVENT TRIGGER {NAME}; DROP EVENT TRIGGER {NAME}.",
         )
     if statement := seen.public_may.get("create"):
         yield notice(

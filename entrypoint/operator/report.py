@@ -26,6 +26,7 @@ class Finding(_Model):
         "collation_version",
         "drift",
         "invalid_index",
+        "guard",
         "older_release",
         "damage",
         "tenant_twice",

@@ -241,6 +241,29 @@ def test_an_invalid_index(operator: Operator) -> None:
     assert operator.run("verify", *DEMO, environ=environ).findings == []
 
 
+def test_a_guard_that_a_crash_left(operator: Operator) -> None:
+    """Its event trigger or its triggers are named, and the remedy removes the former."""
+    environ = demo(operator)
+    operator.execute(
+        "create function demo_f() returns event_trigger language plpgsql as 'begin end';"
+        "create event trigger entrypoint_guard on sql_drop execute function demo_f();"
+        "alter extension plpgsql add event trigger entrypoint_guard",
+        "demo_db",
+    )
+    found = only(operator, environ)
+
+    assert found["finding"] == "guard"
+    operator.execute(found["remedy"].partition(" goes by ")[2].removesuffix("."), "demo_db")
+    operator.execute(
+        "create table demo_t (id int); create trigger entrypoint_guard before truncate on demo_t"
+        " when (false) execute function pg_catalog.suppress_redundant_updates_trigger()",
+        "demo_db",
+    )
+    assert only(operator, environ)["finding"] == "guard"
+    operator.execute("drop trigger entrypoint_guard on demo_t", "demo_db")
+    assert operator.run("verify", *DEMO, environ=environ).findings == []
+
+
 def test_an_index_that_is_being_built(operator: Operator) -> None:
     """It is not valid yet, which is no finding."""
     environ = demo(operator)
