@@ -16,6 +16,9 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CURSOR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")
 """What a spinner overwrites its line with."""
 
+_SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
+"""Where the spinner of drizzle-kit 0.21 ends, which writes no line break after it."""
+
 
 class Problem(NamedTuple):
     """Something that a tool says, what it means, and what to do."""
@@ -42,7 +45,7 @@ _SEE_LINES: Final = "Correct what its lines say and start again."
 
 _SILENT: Final = (
     "Correct what its lines say; if they say nothing, look whether it connects to the same "
-    "database."
+    "database. If it did what it should, set push.success to a pattern of what it says then."
 )
 
 _TWO_RELEASES: Final = (
@@ -52,7 +55,7 @@ _TWO_RELEASES: Final = (
 
 TOOLS: Final = (
     Tool(
-        "drizzle-kit",  # 0.31.8, 0.31.11 and 1.0.0-rc.5 were run
+        "drizzle-kit",  # 0.21.4, 0.31.8, 0.31.11 and 1.0.0-rc.5 were run
         r"^Reading config file|Pulling schema from database|^Using '\S+' driver for database|"
         r"^\{\"status\":\"(error\",\"error\":\{\"code\"|missing_hints\",\"unresolved\"):",
         r"^\[✓\] Changes applied|^\[i\] No changes detected|migrations applied successfully!|"
@@ -196,8 +199,9 @@ class Ear:
         if match := REFUSED.search(line):
             self._refused |= dict.fromkeys(log.mask(match[1]).split(", "))
         if _AT_START.match(line) or _ANYWHERE.search(line):
-            for tool in TOOLS:
-                self._hear_tool(tool, line, number)
+            for part in _SPUN.split(line):
+                for tool in TOOLS:
+                    self._hear_tool(tool, part, number)
 
     def _hear_tool(self, tool: Tool, line: str, number: int) -> None:
         """Its last word counts: a script may try again, or go on after it was done."""
@@ -213,8 +217,8 @@ class Ear:
                 word = None
         problem = next((p for p in tool.problems if re.search(p.pattern, line)), None)
         if problem and (word is None or word is _DONE):
-            quote = f"{problem.meaning}: {self._quote(number).strip()[:MAX_QUOTE]}"
-            self._last_words[tool.name] = problem._replace(meaning=quote)
+            quote = _SPUN.split(self._quote(number))[-1].strip()[:MAX_QUOTE]
+            self._last_words[tool.name] = problem._replace(meaning=f"{problem.meaning}: {quote}")
 
     def said(self) -> Said:
         """What it comes to."""

@@ -33,6 +33,7 @@ Using 'pg' driver for database querying
 """
 PULL = f"{BEGIN}[⣷] Pulling schema from database...\n"
 PULLED = f"{PULL}\x1b[2K\x1b[1G[✓] Pulling schema from database...\n"
+PULLED_021 = f"drizzle-kit: v0.21.4\ndrizzle-orm: v0.30.10\n\n{PULLED.rstrip()}"  # no line break
 RC_PULLED = PULLED.replace("Using", "Reading schema files:\n/app/schema.js\n\nUsing")
 LOSS = f"""{PULLED} Warning  Found data-loss statements:
 · You're about to delete email column in rpg_users table with 2 items
@@ -67,6 +68,8 @@ INSERT INTO "public"."pgmigrations" (name, run_on) VALUES ('1700000000001_one', 
 """
 
 DONE = {
+    "drizzle-kit 0.21.4 push": f"{PULLED_021}[✓] Changes applied\n",
+    "drizzle-kit 0.21.4 push without a change": f"{PULLED_021}[i] No changes detected\n",
     "drizzle-kit 0.31.11 push": f"{PULLED}[✓] Changes applied\n",
     "drizzle-kit 0.31.11 push without a change": f"{PULLED}[i] No changes detected\n",
     "drizzle-kit 0.31.11 push --force": f"{LOSS}[✓] Changes applied\n".replace(
@@ -110,6 +113,31 @@ ERROR = "reported an error"
 SILENT = "did not say that it was done"
 
 NOT_DONE = {
+    "drizzle-kit 0.21.4 changes a type": (f"{PULLED_021}{CAST}", f'{ERROR}: error: column "label"'),
+    "drizzle-kit 0.21.4 drops a column": (
+        f"{PULLED_021}{LOSS.removeprefix(PULLED)}\x1b[?25l\u276f No, abort\n",
+        f"{ASKED}: Do you still want to push changes?",
+    ),
+    "drizzle-kit 0.21.4 adds a unique constraint": (
+        (
+            f"{PULLED_021}· You're about to add rpg_users_email_unique unique constraint to the "
+            "table, which contains 2 items. If this statement fails, you will receive an error "
+            "from the database. Do you want to truncate rpg_users table?\n"
+        ),
+        f"{ASKED}: · You're about to add rpg_users_email_unique",
+    ),
+    "drizzle-kit 0.21.4 renames a column": (
+        (
+            f"{PULLED_021}\x1b[?25l\nIs full_name column in rpg_users table created or renamed "
+            "from another column?\n\u276f + full_name        create column\n"
+        ),
+        f"{ASKED}: Is full_name column",
+    ),
+    "drizzle-kit 0.21.4 finds no server": (
+        f"{PULL.rstrip()}Error: connect ECONNREFUSED 127.0.0.1:1\n",
+        f"{ERROR}: Error: connect ECONNREFUSED 127.0.0.1:1",
+    ),
+    "drizzle-kit 0.21.4 ends too early": (PULLED_021, SILENT),
     "drizzle-kit 0.31.11 drops a column": (f"{LOSS}{TTY}", f"{ASKED}: Do you still want to push"),
     "drizzle-kit 0.31.11 drops a column, stderr first": (f"{TTY}{LOSS}", f"{ASKED}: Error: Inter"),
     "drizzle-kit 0.31.11 renames a column": (f"{PULLED}{TTY}", f"{ASKED}: Error: Interactive"),

@@ -18,7 +18,12 @@ from tests.support.drizzle.world import javascript
 if TYPE_CHECKING:
     from tests.support.drizzle.world import Schema
 
-VERSIONS = {"0.31.8": "0.45.2", "0.31.11": "0.45.2", "1.0.0-rc.5": "1.0.0-rc.5"}
+VERSIONS = {
+    "0.21.4": "0.30.10",
+    "0.31.8": "0.45.2",
+    "0.31.11": "0.45.2",
+    "1.0.0-rc.5": "1.0.0-rc.5",
+}
 """Versions of drizzle-kit, and of the drizzle-orm that goes with each."""
 
 PG = "8.23.1"
