@@ -140,6 +140,15 @@ CELLS += [
     pytest.param(OLDEST, scenario, outcome, id=f"{OLDEST}-{name}")
     for name, scenario, outcome in OLDEST_MATRIX
 ]
+AGAIN = [
+    pytest.param(version, scenario, outcome, id=f"{version}-{name}")
+    for version, name, scenario, outcome in [
+        *((NEW, name, scenario, outcome) for name, scenario, _, outcome, _ in MATRIX),
+        *((OLDEST, name, scenario, outcome) for name, scenario, outcome in OLDEST_MATRIX),
+    ]
+    if outcome and outcome.error and (version == NEW or "bad-cast" in name)
+]
+"""What fails, of one version, and with OLDEST what stops half way."""
 
 
 class Templates(Protocol):
@@ -199,6 +208,23 @@ def begin(templates: Templates, stage: Stage) -> Begin:
 def test_a_push(begin: Begin, version: str, scenario: Scenario, outcome: Outcome) -> None:
     """The service starts on exactly its image's schema and keeps every row, or does not start."""
     check(begin(version, scenario).start(scenario), outcome)
+
+
+@pytest.mark.parametrize(("version", "scenario", "outcome"), AGAIN)
+def test_the_second_and_third_start_after_a_failure(
+    begin: Begin, version: str, scenario: Scenario, outcome: Outcome
+) -> None:
+    """Each ends with 7 again for the same reason on what the last one left, and loses none."""
+    trial = begin(version, scenario)
+    first = trial.start(scenario)
+    check(first, outcome)
+
+    for _ in range(2):
+        ended = trial.start(scenario)
+
+        assert ended.code == 7
+        assert outcome.error in ended.program.one("push.failed")["error"]
+        assert ended.after == ended.before == first.after
 
 
 @pytest.mark.parametrize("broken", [image(CAST), image(NO_ITEMS, FORCE)], ids=["cast", "loss"])

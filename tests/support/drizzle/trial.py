@@ -110,7 +110,8 @@ class Trial:
         stage.environ["ENTRYPOINT_SKIP"] = "seed"
         through: list[str] = []
         if scenario.stdin:
-            os.mkfifo(stage.directory / "stdin")
+            if not (stage.directory / "stdin").exists():
+                os.mkfifo(stage.directory / "stdin")
             through = ["sh", "-c", f'exec "$@" {scenario.stdin}', "sh"]
         return stage.start("echo", "served", through=through)
 
