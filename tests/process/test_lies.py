@@ -84,6 +84,12 @@ def refused(program: Program) -> dict[str, Any]:
     return failure
 
 
+def lasting(stage: Stage, *argv: str) -> dict[str, Any]:
+    """The same at the second start and the third; the first one's `push.failed`."""
+    first, *_ = [refused(stage.start(*argv)) for _ in range(3)]
+    return first
+
+
 def swords(stage: Stage) -> int:
     """How many rows there are to lose."""
     with stage.connect() as connection:
@@ -102,7 +108,7 @@ def recorded(stage: Stage) -> dict[str, Any]:
 def test_a_push_that_does_nothing_on_an_empty_database(stage: Stage) -> None:
     """Exit code 0 is no table."""
     stage.push = [sys.executable, "-c", CONNECT]
-    failure = refused(stage.start(*service()))
+    failure = lasting(stage, *service())
 
     assert "there is no table in the database" in failure["error"]
     assert (failure["returncode"], failure["tables"]) == (0, 0)
@@ -122,7 +128,7 @@ def test_a_push_with_nothing_to_do(stage: Stage) -> None:
 def test_success_in_words_only(stage: Stage) -> None:
     """The exit code outweighs the tool's word."""
     stage.push = python("push", "say", DONE, "exit", "1")
-    failure = refused(stage.start(*service()))
+    failure = lasting(stage, *service())
 
     assert failure["error"] == "the push command exited with code 1"
     assert failure["output"] == "drizzle-kit: succeeded"
@@ -133,7 +139,7 @@ def test_an_error_after_the_success(stage: Stage) -> None:
     """The last word outweighs exit code and success, and is quoted."""
     problem = 'error: column "label" cannot be cast automatically to type integer'
     stage.push = python("push", "say", DONE, "say", problem)
-    failure = refused(stage.start(*service()))
+    failure = lasting(stage, *service())
 
     assert failure["returncode"] == 0
     assert failure["output"] == f"drizzle-kit reported an error: {problem}"
@@ -165,7 +171,7 @@ def test_a_refusal_names_the_table_and_the_remedy(
     who(stage)
     pushed(stage, *SWORDS)
     release(stage, "v2", "tell", DROP)
-    failure = refused(stage.start(*service()))
+    failure = lasting(stage, *service())
 
     assert "the rows of rpg_items and was refused; nothing of them is lost" in failure["error"]
     assert "ENTRYPOINT_ALLOW_LOSS=rpg_items " in failure["remedy"]
@@ -266,7 +272,7 @@ def test_an_empty_table_that_is_not_the_services(stage: Stage) -> None:
 def test_no_table_of_the_services(stage: Stage) -> None:
     """A push into the wrong database leaves tables, but none with the service's prefix."""
     registered(stage, "shop_")
-    failure = refused(stage.start(*service()))
+    failure = lasting(stage, *service())
 
     assert "no table whose name begins with shop_ in the database" in failure["error"]
     assert failure["tables"] == 2
@@ -275,7 +281,7 @@ def test_no_table_of_the_services(stage: Stage) -> None:
 def test_a_prefix_is_literal(stage: Stage) -> None:
     """Its `_` is a letter, so that rpgs is not rpg_."""
     registered(stage, "rp__")
-    assert "begins with rp__ " in refused(stage.start(*service()))["error"]
+    assert "begins with rp__ " in lasting(stage, *service())["error"]
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -350,7 +356,7 @@ def test_what_is_left_half_made(stage: Stage) -> None:
     """Exit code 0 and a success do not make an index valid."""
     pushed(stage, *SWORDS)
     release(stage, "v2", "try", INDEX, "say", DONE)
-    failure = refused(stage.start(*service()))
+    failure = lasting(stage, *service())
 
     assert "left half made: " in failure["error"]
     assert failure["error"].endswith("rpg_items_name")
@@ -419,7 +425,7 @@ def test_words_of_the_services_own_that_do_not_hold(
     """Without its own success a push has failed, and its own failure wins over everything."""
     stage.sections["push"] = patterns
     stage.push = python("push", *words)
-    failure = refused(stage.start(*service()))
+    failure = lasting(stage, *service())
 
     assert failure["output"] == output
     assert failure["error"] == f"the push command exited with code 0, but {output}"
