@@ -16,7 +16,7 @@ from psycopg import sql
 
 from .. import log, process
 from ..errors import LockError, RefusedError, UnreachableError
-from ..postgres import ledger, lock, loss, ownership, placement, sessions
+from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session
 from . import child, decide, extensions, push, seed, verify, wait
@@ -129,16 +129,15 @@ class _Record:
         """Keep what failed pushes left, this one's and what is there of earlier ones'."""
         self.book = self.book._replace(damages=tuple(damages)[-ledger.MAX_DAMAGES :])
 
-    def lost(self, lost: loss.Loss) -> None:
+    def lost(self, pushed: push.Pushed) -> None:
         """Record what a push lost, whether it is believed or not.
 
-        Where a table's rows are among it no tenant counts as seeded any more: they may have been
-        its own.
+        Where it took a table's rows no tenant counts as seeded any more.
         """
-        if told := lost.told():
+        if told := pushed.loss.told():
             losses = ledger.Losses(tuple(told), self.plan.config.release, sessions.host(), _now())
             self.book = self.book.lost(losses)
-        if lost.of_rows.keys() - set(lost.columns):
+        if pushed.emptied:
             self.book = self.book._replace(seeds={})
 
     def pushed(self, pushed: push.Pushed, decision: decide.Decision) -> None:
@@ -277,7 +276,7 @@ def _push(
         )
         pushed = push.run(config.push, expected, found.catalog, around, opened)
         fields.update(pushed.fields)
-        record.lost(pushed.loss)
+        record.lost(pushed)
         if pushed.wrong:
             raise pushed.wrong
     if config.verify.at_start != "off":

@@ -44,6 +44,9 @@ class Pushed(NamedTuple):
     """The schema's fingerprint after it; None when somebody is changing the schema."""
 
     loss: loss.Loss
+    emptied: bool
+    """Whether it took a table's rows, as far as anybody knows: some may have been a seed's."""
+
     fields: dict[str, object]
     """What the witnesses say."""
 
@@ -120,7 +123,8 @@ def run(
     seen = Witnesses(task.failure(finished), said, refused, before, after, lost, connected)
     wrong = judged.wrong(seen._replace(others=others))
     error = _error(push, finished, wrong, fields) if wrong else None
-    return Pushed(finished.elapsed_s, catalog_after, lost, fields, error)
+    emptied = bool(lost.of_rows.keys() - {*lost.columns} - others)
+    return Pushed(finished.elapsed_s, catalog_after, lost, emptied, fields, error)
 
 
 class _Judge(NamedTuple):
