@@ -17,11 +17,13 @@ from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import NoAnswerError, Session, open_session, translated
 from entrypoint.startup import extensions
 from tests.support.program import python
+from tests.support.server import Server
+from tests.support.versions import MAJORS, NO_NPM, available, prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.support.server import Endpoint, Server
+    from tests.support.server import Endpoint
     from tests.support.stage import Stage
 
 CHECK = "select from rpg_proof"
@@ -40,11 +42,15 @@ def checked(stage: Stage) -> Stage:
     return stage
 
 
-def session(server: Endpoint, user: str, password: str, *, patience_s: float) -> Session:
+def session(
+    server: Endpoint, user: str, password: str, *, patience_s: float, probe: str = ""
+) -> Session:
     """One as a start opens it."""
     params = {"host": server.host, "port": str(server.port), "user": user, "password": password}
     conninfo = Conninfo({**params, "dbname": "postgres"}, "DATABASE_URL")
-    return open_session(conninfo, 5.0, application_name="test/bounds", patience_s=patience_s)
+    return open_session(
+        conninfo, 5.0, application_name="test/bounds", patience_s=patience_s, probe=probe
+    )
 
 
 def test_a_locked_table_is_no_proof_of_a_seed(checked: Stage) -> None:
@@ -137,6 +143,20 @@ def test_a_frozen_server_is_hung_up_on(frozen: Session, ask: Callable[[Session],
 
     assert frozen.connection.broken
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("major", MAJORS)
+def test_a_slow_look_at_the_schema_tells_nothing(major: int) -> None:
+    """The server ends it before the attempt is over, on each version, and the session is there."""
+    if not available(major):
+        pytest.skip(NO_NPM)
+    with Server.start(prefix=prefix(major)) as server:
+        superuser = server.superuser, server.password
+        for seconds, found in ((0, 1), (20, 0)):
+            probe = f"select pg_catalog.pg_sleep({seconds})"
+            with closing(session(server, *superuser, patience_s=30.0, probe=probe)) as ours:
+                assert len(ours.probed) == found
+                assert ours.connection.execute("show statement_timeout").fetchone() == ("30s",)
 
 
 def test_patience_is_for_all_statements_together(own_server: Server) -> None:
