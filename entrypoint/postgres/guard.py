@@ -20,7 +20,7 @@ DATABASE. `loss.compare` tells afterwards what of that it sees.
 
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -108,13 +108,13 @@ class Guard:
         except psycopg.Error:
             raise self.lost() from None
 
-    def others(self) -> frozenset[str]:
-        """What sessions lost meanwhile that are none of the push's: `Table.label`s.
+    def others(self, tables: Mapping[int, Table]) -> frozenset[str]:
+        """What sessions lost meanwhile of these that are none of the push's: `Table.label`s.
 
         Empty where the guard is gone, which `refused` tells.
         """
         try:
-            return frozenset(self.refusal.others() if self.refusal else ())
+            return frozenset(self.refusal.others(tables) if self.refusal else ())
         except psycopg.Error:
             return frozenset()
 

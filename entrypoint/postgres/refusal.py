@@ -12,7 +12,7 @@ for nobody can have taken all of them.
 
 import secrets
 import select
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import psycopg
@@ -73,7 +73,8 @@ begin
   if {_MARKED} is not true then
     perform pg_notify({{channel}}, concat_ws(' ', objid, address_names[3]))
     from pg_event_trigger_dropped_objects()
-    where classid = 'pg_class'::regclass and objid = any ({{tables}}::oid[]);
+    where classid = 'pg_class'::regclass and object_type in ('table', 'table column')
+      and not is_temporary;
     return;
   end if;
   for gone in
@@ -211,7 +212,6 @@ class Refusal:
         Raises `psycopg.Error` where the server does not let us look.
         """
         self.session = session
-        self.tables = {str(table.oid): table for table in tables}
         self.notified: list[tuple[int, str]] = []
         told = secrets.randbits(31)
         self._channel = f"entrypoint_{secrets.token_hex(8)}"
@@ -295,8 +295,8 @@ class Refusal:
         row = self.session.connection.execute(statement).fetchone()
         return bool(row and row[0])
 
-    def others(self) -> set[str]:
-        """The labels of what sessions lost that are certainly none of the push's.
+    def others(self, tables: Mapping[int, Table]) -> set[str]:
+        """The labels of what sessions lost of these that are certainly none of the push's.
 
         One that was there before is none. Of a new one without the mark that is known only where
         the mark was seen: then the push's sessions have it.
@@ -307,9 +307,10 @@ class Refusal:
         seen = bool(row and row[0])
         labels = set()
         for pid, payload in self.notified:
-            oid, _, column = payload.partition(" ")
-            if oid in self.tables and (seen or pid in self._there):
-                labels.add(self.tables[oid].label(column or None))
+            number, _, column = payload.partition(" ")
+            table = tables.get(int(number)) if number.isdecimal() else None
+            if table and (seen or pid in self._there):
+                labels.add(table.label(column or None))
         return labels
 
     def watch(self, pid: int, role: int) -> None:

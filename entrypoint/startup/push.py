@@ -73,17 +73,18 @@ def run(
     ear = Ear(push.success, push.failure)
     added = {name: value for name, value in RAILS.items() if around.environ.get(name) is None}
     around = replace(around, added=added)
-    judged = _Judge(push, expected, before)
     name, others = child.named(around, task), frozenset[str]()
     try:
         with _guarded(push, name, before, session, guards) as armed:
             watches = [armed] if armed else []
+            # What others lost until it was armed nobody told.
+            before = snapshot.take(session) if armed else before
             there, connected = sessions.there(session), None
             try:
                 finished = child.run(task, around, ear.hear, watches, name)
             finally:
                 if armed:
-                    others = armed.others()
+                    others = armed.others(before.tables)
             refused = armed is not None and armed.refused()
             # A pooler hands one session to many, and a push may know one by another name.
             if there and expected.direct:
@@ -93,7 +94,7 @@ def run(
             after = snapshot.take(session, {table.oid for table in before.filled})
             lost = loss.compare(before, after)
             seen = Witnesses(None, Said(), refused=False, before=before, after=after, loss=lost)
-            judged.held(seen._replace(others=others))
+            _Judge(push, expected, before).held(seen._replace(others=others))
         raise
     after = snapshot.take(session, {table.oid for table in before.filled})
     catalog_after = ledger.look(session).catalog
@@ -121,7 +122,7 @@ def run(
         "tables": len(after.tables),
     }
     seen = Witnesses(task.failure(finished), said, refused, before, after, lost, connected)
-    wrong = judged.wrong(seen._replace(others=others))
+    wrong = _Judge(push, expected, before).wrong(seen._replace(others=others))
     error = _error(push, finished, wrong, fields) if wrong else None
     emptied = bool(lost.of_rows.keys() - {*lost.columns} - others)
     return Pushed(finished.elapsed_s, catalog_after, lost, emptied, fields, error)
