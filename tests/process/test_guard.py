@@ -11,6 +11,7 @@ import pytest
 from tests.support import guards
 from tests.support.pooler import PROGRAM, Pooler
 from tests.support.program import Program, python, until
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -312,3 +313,28 @@ def test_a_role_that_is_set_for_all_sessions(stage: Stage, role: RoleFactory) ->
     assert program.wait() == 7, program.output
     assert program.one("push.sessions_ended")["count"] == 1
     assert stage.sessions() == []
+
+
+def test_a_killed_start_with_many_tables(stage: Stage) -> None:
+    """1,500 guarded tables where not even 400 can be locked at once: nothing of it stays."""
+    settings = {"max_connections": "25", "max_locks_per_transaction": "10"}
+    with Server.start(settings=settings) as small:
+        stage.server, stage.user, stage.password = small, small.superuser, small.password
+        stage.environ["ENTRYPOINT_RELEASE"] = "v1"
+        stage.push = python("push", *FILLED)
+        assert stage.start(command="prepare").wait() == 0
+        with stage.connect() as connection:
+            for first in range(0, 1500, 100):
+                connection.execute(
+                    f"do $$ begin for i in {first}..{first + 99} loop execute"
+                    " format('create table rpg_%s as select 1 as id', i); end loop; end $$"
+                )
+        waiting(stage)
+        program = stage.start()
+        program.until("push.output", timeout=120)
+        assert len(remains(stage)) > 1500
+
+        os.kill(program.process.pid, signal.SIGKILL)
+
+        until(lambda: remains(stage) == [], "the server has removed it", timeout=120)
+        until(lambda: stage.sessions() == [], "the guard's session has ended")
