@@ -15,6 +15,7 @@ from entrypoint.errors import SettingsError
 from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, MAX_SECONDS, shortened
 from entrypoint.sections import Gate, Push, Seed, Verify
 from entrypoint.settings import Settings
+from entrypoint.startup import budget
 from entrypoint.startup.budget import waits
 
 if TYPE_CHECKING:
@@ -203,14 +204,14 @@ def test_sample_file(tmp_path: Path) -> None:
     assert found.seed.argv == ("node", "seed-categories.js", TENANT)
     assert waits(found) == {
         "gates": 120,
-        "server": 402,
-        "lock": 917,
-        "queries": 60,
-        "extensions": 428,
-        "push": 601 + 50,
-        "seed": 602.5 + 78,
-        "connection": 6,
-        "last word": 5,
+        "server": 300 + budget.DATABASE_S,
+        "lock": 900 + budget.LOCK_S,
+        "queries": budget.QUERIES_S,
+        "extensions": 300 + budget.CONNECT_S + budget.EXTENSIONS_S,
+        "push": 601 + budget.END_S + budget.CONNECT_S + budget.VERIFY_S,
+        "seed": 602.5 + budget.END_S + budget.CHECK_S,
+        "connection": budget.CONNECT_S,
+        "last word": budget.LAST_WORD_S,
     }
 
 
