@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def test_the_image_decides_about_ci(stage: Stage) -> None:
 
 
 def test_options_stand_before_the_images(stage: Stage) -> None:
-    """Of two settings of one option the later wins, and so the image's."""
+    """Of two settings of one option the later wins, and so the image's; each child has its mark."""
     stage.environ["PGOPTIONS"] = "-c lock_timeout=9s -c statement_timeout=8s"
     stage.sections["push"] = {"lock_timeout": 7}
     query = "do $$ begin raise exception '%', current_setting('lock_timeout'); end $$"
@@ -71,7 +72,10 @@ def test_options_stand_before_the_images(stage: Stage) -> None:
     assert said[0].startswith("PGOPTIONS -c lock_timeout=7000 ")
     assert said[0].endswith(" -c lock_timeout=9s -c statement_timeout=8s")
     assert said[1] == "error: 9s"
-    assert lines(program, "seed")[1] == said[0]
+    seeds = lines(program, "seed")[1]
+    mark = r"entrypoint\.push=(push|seed)-[0-9a-f]{6}\b"
+    assert re.sub(mark, "", seeds) == re.sub(mark, "", said[0])
+    assert [re.findall(mark, line) for line in (said[0], seeds)] == [["push"], ["seed"]]
 
 
 def test_a_push_waits_for_a_table_no_longer_than_its_lock_timeout(stage: Stage) -> None:
