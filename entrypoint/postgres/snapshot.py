@@ -88,6 +88,15 @@ class Snapshot(NamedTuple):
         """The tables that have rows of their own, or may have."""
         return [table for table in self.tables.values() if table.filled]
 
+    def without_rows(self, earlier: "Snapshot") -> "Snapshot":
+        """The same, but for rows of tables that had none earlier: these nobody guards."""
+        empty = {oid for oid, table in earlier.tables.items() if not table.filled}
+        tables = {
+            oid: table._replace(rows=0) if oid in empty else table
+            for oid, table in self.tables.items()
+        }
+        return self._replace(tables=tables)
+
 
 _BEGIN: Final = """
 set local lock_timeout = {};

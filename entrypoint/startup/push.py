@@ -78,7 +78,7 @@ def run(
         with _guarded(push, name, before, session, guards) as armed:
             watches = [armed] if armed else []
             # What others lost until it was armed nobody told.
-            before = snapshot.take(session) if armed else before
+            before = snapshot.take(session).without_rows(before) if armed else before
             there, connected = sessions.there(session), None
             try:
                 finished = child.run(task, around, ear.hear, watches, name)

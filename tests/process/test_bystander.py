@@ -138,3 +138,26 @@ def test_a_loss_of_the_pushs_own(
     service.end()
     with stage.connect() as connection:
         assert connection.execute("select note from rpg_kept").fetchall() == [("x",)]
+
+
+def test_a_cache_that_was_empty_when_the_guard_came(stage: Stage) -> None:
+    """Its rows came while the guard was armed, and the service's TRUNCATE of them fails no push."""
+    stage.environ |= {"ENTRYPOINT_ADMIN_URL": stage.server.url(), "ENTRYPOINT_RELEASE": "v1"}
+    stage.push = python("push", "sql", TABLES, "sql", "truncate rpg_cache")
+    first = stage.start(command="prepare")
+    assert first.wait() == 0, first.output
+    stage.environ["ENTRYPOINT_RELEASE"] = "v2"
+    stage.push = python("push", "ready", "wait-for", str(stage.gate))
+    arming = "wait_event_type = 'Lock' and query like '%create%trigger%rpg_kept%'"
+    with stage.connect() as connection:
+        with stage.connect() as writer, writer.transaction():
+            writer.execute("insert into rpg_kept values (2, 'y')")
+            program = stage.start()
+            query = f"select from pg_stat_activity where {arming}"
+            until(lambda: connection.execute(query.encode()).rowcount, "the guard waits")
+            connection.execute("insert into rpg_cache values (1)")
+        program.until("push.output")
+        connection.execute("truncate rpg_cache")
+        stage.gate.touch()
+
+        assert program.wait() == 0, program.output
