@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.support.drizzle.kit import HAS_NODE, PUSH, VERSIONS, install
+from tests.support.live import live
 from tests.support.program import toml, until
 from tests.support.stage import TENANT
 
@@ -200,6 +201,27 @@ def test_sigterm_in_the_middle_of_a_push_by_hand(finance: Stage) -> None:
 
     assert served(started(finance, "v2", TWO)).startswith("ran: ")
     assert made(finance) == SECOND
+    assert kept(finance) == (1, 2)
+
+
+def test_a_live_service_beside_a_push_by_hand(finance: Stage) -> None:
+    """It meets no error and loses no row, and what it empties and swaps fails neither release."""
+    finance.environ["ENTRYPOINT_ADMIN_URL"] = finance.server.url()
+    served(started(finance, "v1", ONE))
+    earn(finance)
+    more = TWO | {"columns": [*TWO["columns"], ["transactions", "account text"]]}
+
+    with live(finance.url, finance.directory) as goes_on:
+        for name, schema in ("v2", TWO), ("v3", more):
+            with finance.connect() as reader, reader.transaction():
+                reader.execute("select from transactions")
+                program = started(finance, name, schema)
+                until(lambda: altering(finance), "the push waits for the table")
+                goes_on()
+            assert served(program) == "ran: changed"
+            assert "live.board" in program.one("push.loss")["by_others"]
+
+    assert made(finance) == SECOND._replace(columns=SECOND.columns | {"account"})
     assert kept(finance) == (1, 2)
 
 
