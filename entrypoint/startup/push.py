@@ -79,15 +79,15 @@ def run(
             watches = [armed] if armed else []
             # What others lost until it was armed nobody told.
             before = snapshot.take(session).without_rows(before) if armed else before
-            there, connected = sessions.there(session), None
+            # A pooler hands one session to many, and a push may know one by another name.
+            there, connected = sessions.before(session) if expected.direct else None, None
             try:
                 finished = child.run(task, around, ear.hear, watches, name)
             finally:
                 if armed:
                     others = armed.others(before.tables)
             refused = armed is not None and armed.refused()
-            # A pooler hands one session to many, and a push may know one by another name.
-            if there and expected.direct:
+            if there:
                 connected = sessions.came(session, there)
     except (PushError, Terminated):
         with suppress(RefusedError, UnreachableError):

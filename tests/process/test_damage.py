@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from tests.process.test_history import recorded
 from tests.process.test_lies import DONE, DROP, INDEX, NOT_VALID, SWORDS, believed, pushed, refused
 from tests.process.test_lies import release as next_release
 from tests.support.program import python, until
+from tests.support.server import Server
+from tests.support.stage import Stage
+from tests.support.versions import NO_NPM, available, prefix
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.program import Program
-    from tests.support.stage import Stage
 
 
 def damages(stage: Stage) -> list[str]:
@@ -275,6 +282,22 @@ def test_a_push_that_never_connects(stage: Stage, command: list[str]) -> None:
         assert "push.command = []" in failure["remedy"]
 
 
+@pytest.mark.parametrize("major", [14, 15])
+def test_an_older_server_counts_sessions_too(tmp_path: Path, major: int) -> None:
+    """14 counts late: sessions of our own from just before the push are not taken for its own."""
+    if not available(major):
+        pytest.skip(NO_NPM)
+    with Server.start(prefix=prefix(major)) as server:
+        stage = Stage(tmp_path, server, "service", server.superuser, server.password)
+        next_release(stage, "v1")
+        believed(stage.start())
+        next_release(stage, "v2")
+        stage.push = ["true"]
+        assert "never connected" in refused(stage.start())["error"]
+        stage.push = CONNECT
+        assert believed(stage.start())["connected"] is True
+
+
 def test_a_push_that_connects_elsewhere(stage: Stage) -> None:
     """A .env file that leads to another database is found out, although that is well."""
     next_release(stage, "v1")
@@ -306,7 +329,7 @@ def test_another_service_beside_it_is_no_push(stage: Stage) -> None:
     stage.push = ["sh", "-c", "echo begun; while [ ! -e go ]; do sleep 0.05; done"]
     program = stage.start()
     program.until("push.output")
-    with stage.connect() as connection:
+    with psycopg.connect(stage.url) as connection:
         connection.execute("select 1")
         stage.gate.touch()
         assert "never connected" in refused(program)["error"]
@@ -319,3 +342,31 @@ def test_bookkeeping_is_no_table_of_the_service(stage: Stage) -> None:
     stage.push = [*CONNECT[:2], f"import os, psycopg; {script}"]
 
     assert "there is no table in the database" in refused(stage.start())["error"]
+
+
+def asleep(connection: psycopg.Connection) -> None:
+    with suppress(psycopg.errors.QueryCanceled):
+        connection.execute("select pg_sleep(60)")
+
+
+def test_another_roles_worker_is_no_session(stage: Stage) -> None:
+    """It is not taken for one that began and stays, which would hide the push's own: exit 0."""
+    next_release(stage, "v1")
+    believed(stage.start())
+    next_release(stage, "v2")
+    words = '"$@" && echo begun; while [ ! -e go ]; do sleep 0.05; done'
+    stage.push = ["sh", "-c", words, "sh", *CONNECT]
+    workers = "select count(*) from pg_stat_activity where backend_type = 'parallel worker'"
+    with stage.connect() as analyst, stage.connect() as watcher:
+        analyst.execute("set debug_parallel_query = on")
+        program = stage.start()
+        program.until("push.output")
+        query = threading.Thread(target=asleep, args=[analyst])
+        query.start()
+        until(lambda: watcher.execute(workers).fetchone() != (0,), "the worker works")
+        stage.gate.touch()
+        try:
+            assert believed(program)["connected"] == "unknown"
+        finally:
+            analyst.cancel()
+            query.join()
