@@ -36,6 +36,9 @@ MAX_LOSSES: Final = 10
 
 MAX_DAMAGES: Final = 50
 
+_OF: Final = " of "
+"""Between a tenant and the service that seeded it, in a database of several."""
+
 NO_PUSH: Final = "-"
 """The fingerprint under which a service without a push has its releases."""
 
@@ -135,7 +138,7 @@ class Losses(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """The pushes, the current one last, and by tenant the fingerprint of its seed and when."""
+    """The pushes, the current one last, and by `key` the fingerprint of a seed and when."""
 
     pushes: tuple[Push, ...] = ()
     """Distinct by service and fingerprint."""
@@ -177,14 +180,19 @@ class Ledger(NamedTuple):
         dropped = own[:-MAX_PUSHES]
         return self._replace(pushes=tuple(p for p in pushes if p not in dropped))
 
-    def seeded(self, tenant: str, fingerprint: str, at: str) -> "Ledger":
+    def key(self, tenant: str | None, service: str | None) -> str:
+        """That of a seed: the tenant, or a dash where there is none; beside others' its service."""
+        name = (tenant or "-").lower()  # a UUID's case says nothing
+        return f"{name}{_OF}{service}" if self.others(service) else name
+
+    def seeded(self, key: str, fingerprint: str, at: str) -> "Ledger":
         """With a tenant's seed."""
-        return self._replace(seeds={**self.seeds, tenant: (fingerprint, at)})
+        return self._replace(seeds={**self.seeds, key: (fingerprint, at)})
 
     def tenant(self, fingerprint: str) -> str | None:
         """Who was seeded with this fingerprint; the latest, if several were."""
-        seeded = [(at, tenant) for tenant, (by, at) in self.seeds.items() if by == fingerprint]
-        return max(seeded)[1] if seeded else None
+        seeded = [(at, key) for key, (by, at) in self.seeds.items() if by == fingerprint]
+        return max(seeded)[1].partition(_OF)[0] if seeded else None
 
     def lost(self, losses: Losses) -> "Ledger":
         """With what one more push lost."""

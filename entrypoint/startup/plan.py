@@ -99,7 +99,8 @@ class Plan(NamedTuple):
         if seed.lookup and fingerprint and not forced:
             # Whom a lookup found is as true as that it was seeded: nobody is asked again.
             tenant = found.ledger.tenant(fingerprint)
-        key = None if seed.lookup and tenant is None else _key(tenant)
+        unknown = seed.lookup and tenant is None
+        key = None if unknown else found.ledger.key(tenant, self.who.service)
         decision = decide.seed(
             found.ledger, key, fingerprint, older=self.older(found), forced=forced
         )
@@ -120,12 +121,8 @@ class Plan(NamedTuple):
 
     def seeded(self, ledger: Ledger, tenant: str | None, at: str) -> Ledger:
         """The ledger with this tenant's seed."""
-        return ledger.seeded(_key(tenant), self.seed_fingerprint or "", at)
-
-
-def _key(tenant: str | None) -> str:
-    """The ledger's key for a seed: the tenant, or a dash where there is none."""
-    return (tenant or "-").lower()  # a UUID's case says nothing
+        key = ledger.key(tenant, self.who.service)
+        return ledger.seeded(key, self.seed_fingerprint or "", at)
 
 
 def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None:

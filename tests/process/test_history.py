@@ -265,6 +265,22 @@ def test_two_services_in_one_database(
     assert "class" in columns(stage)
 
 
+@pytest.mark.parametrize("seeds", [("one", "one"), ("one", "two")])
+def test_two_services_that_seed_one_tenant(stage: Stage, seeds: tuple[str, str]) -> None:
+    """Neither takes the other's seed for its own, whether or not they look alike; both rest."""
+
+    def start(service: str, seed: str) -> tuple[str, str]:
+        return reasons(release(stage, "A", "v1", seed=seed, ENTRYPOINT_SERVICE=service))
+
+    start("rpg", seeds[0])
+    assert start("hr", seeds[1]) == ("ran: first", "ran: first")
+    start("rpg", seeds[0])  # until now it was not known whose the first seed was
+
+    for _ in range(2):
+        assert start("rpg", seeds[0]) == UNCHANGED
+        assert start("hr", seeds[1]) == UNCHANGED
+
+
 def test_a_service_that_was_renamed(stage: Stage) -> None:
     """The warning's remedy makes the ledger forget the former name."""
     release(stage, "A", "v1", ENTRYPOINT_SERVICE="rpg")
