@@ -74,9 +74,17 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def label(name: str) -> str:
+    """A name for a list with commas between them: in quotes where it could be misread."""
+    plain = "," not in name and name == name.strip() and not name.startswith('"')
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
 def _labels(value: object) -> tuple[str, ...]:
-    """Names with commas between them; unlike words, a table's may have spaces in it."""
-    names = tuple(filter(None, map(str.strip, text(value).split(","))))
+    """Names with commas between them, as `label` writes them; a table's may have spaces in it."""
+    found = re.findall(r'\s*"((?:[^"]|"")+)"\s*(?=,|$)|([^,]+)', text(value))
+    read = (quoted.replace('""', '"') or bare.strip() for quoted, bare in found)
+    names = tuple(filter(None, read))
     if not names:
         raise BadValueError("must be names with commas between them")
     return names

@@ -82,6 +82,7 @@ class Snapshot(NamedTuple):
     """By type and value, the type's name."""
 
     invalid_indexes: Mapping[int, str]
+    """Names that a statement can have as they are."""
 
     @property
     def filled(self) -> list[Table]:
@@ -128,7 +129,8 @@ select
      case nspname when 'public' then '' else nspname || '.' end || typname))
    from pg_enum join pg_type t on t.oid = enumtypid join space s on s.oid = typnamespace),
   (select json_agg(json_build_array(indexrelid::int8,
-     case nspname when 'public' then '' else nspname || '.' end || i.relname))
+     case nspname when 'public' then '' else quote_ident(nspname) || '.' end
+       || quote_ident(i.relname)))
    from pg_index join rel on rel.oid = indrelid join pg_class i on i.oid = indexrelid
    where not indisvalid
      and indexrelid not in (select index_relid from pg_stat_progress_create_index

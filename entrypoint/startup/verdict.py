@@ -6,6 +6,7 @@ Neither alone is proof. An exit code of 0 is what drizzle-kit 0.31 gives for hal
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
+from ..fields import label
 from ..postgres.ledger import Damage
 from ..postgres.loss import Loss, invalid_indexes
 from ..postgres.objects import BOOKKEEPING
@@ -13,6 +14,9 @@ from ..postgres.snapshot import MAX_ROWS, Snapshot, Table
 from .words import Said
 
 _INDEX: Final = "index "
+
+_NEARLY: Final = 0.9
+"""How much of an estimated number of rows counts as all of them."""
 
 _TYPEORM: Final = frozenset({"id", "timestamp", "name"})
 """The columns of TypeORM's `migrations`, a name that an application may give to a table too."""
@@ -99,20 +103,31 @@ def _mended(lost: Damage, now: Snapshot, allowed: Collection[str]) -> bool:
     """Whether as many rows are there again as were lost, the column is, or its name may go."""
     for oid, table in now.tables.items():
         if table.label() == lost.what:
-            return bool(table.names() & set(allowed)) or _count(table) >= max(1, lost.rows)
+            return bool(table.names() & set(allowed)) or _back(table, lost.rows)
+        if not lost.what.startswith(table.label("")):
+            continue
         columns = [name for (of, _), name in now.columns.items() if of == oid]
-        if lost.what in map(table.label, columns):
+        if lost.what in map(table.label, columns) or table.names() & set(allowed):
             return True
     return bool({lost.what, lost.what.removeprefix("public.")} & _unqualified(allowed))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ",".join(map(label, names))
 
 
 def _unqualified(allowed: Collection[str]) -> set[str]:
     return {name.removeprefix("public.") for name in allowed}
 
 
-def _count(table: Table) -> int:
-    rows = table.rows or 0
-    return max(rows, table.estimate) if rows >= MAX_ROWS else rows
+def _back(table: Table, lost: int) -> bool:
+    """Whether it has that many rows again, or some where nobody knew how many were lost."""
+    if not lost:
+        return table.filled
+    if table.rows is None or table.rows < min(lost, MAX_ROWS):
+        return False
+    # Beyond what is counted both are estimates, and a table that was just restored has none yet.
+    return lost < MAX_ROWS or table.estimate < MAX_ROWS or table.estimate >= lost * _NEARLY
 
 
 def _refusal(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
@@ -120,7 +135,7 @@ def _refusal(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
         return None
     names = ", ".join(seen.said.refused) or "a table or column that its lines do not name"
     # With what was allowed before: one push may have to be allowed more than one thing.
-    allow = ",".join([*allowed, *(seen.said.refused or ["NAME"])])
+    allow = _listed([*allowed, *(seen.said.refused or ["NAME"])])
     return Wrong(
         f"the push wanted to lose the rows of {names} and was refused; nothing of them is lost",
         f"Set ENTRYPOINT_ALLOW_LOSS={allow} for one start if they may go, or correct the schema.",
@@ -209,7 +224,7 @@ def mend(damages: Iterable[Damage]) -> str:
     if lost:
         remedies.append(
             "Restore the rows from a backup, or set "
-            f"ENTRYPOINT_ALLOW_LOSS={','.join(lost)} for one start to go on without them."
+            f"ENTRYPOINT_ALLOW_LOSS={_listed(lost)} for one start to go on without them."
         )
     return " ".join(remedies)
 
@@ -236,6 +251,6 @@ def _lost(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
     return Wrong(
         f"the push lost the rows of {', '.join(sorted(lost))}, which nothing could refuse",
         "Correct the schema and restore them from a backup, or set ENTRYPOINT_ALLOW_LOSS="
-        f"{','.join(sorted(lost))} for one start to go on without them. With a superuser's "
+        f"{_listed(sorted(lost))} for one start to go on without them. With a superuser's "
         "ENTRYPOINT_ADMIN_URL the next push is refused before it loses anything.",
     )

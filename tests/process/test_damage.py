@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.process.test_history import recorded
 from tests.process.test_lies import DONE, DROP, INDEX, NOT_VALID, SWORDS, believed, pushed, refused
@@ -139,6 +141,64 @@ def test_a_lost_column_until_it_may_go(stage: Stage) -> None:
     assert damages(stage) == ["rpg_items.name"]
 
     stage.environ["ENTRYPOINT_ALLOW_LOSS"] = "rpg_items.name"
+    believed(stage.start())
+    assert damages(stage) == []
+
+
+def test_a_remedy_names_what_needs_quotes(stage: Stage) -> None:
+    """Whatever a table is called, what the message says clears it."""
+    names = [
+        sql.Identifier(name).as_string()
+        for name in ("Items", "a,b", " items ", 'one "two"', '"three"', '"four", five', "app.six")
+    ]
+    tables = [f"create table if not exists {name} as select 1 as id" for name in names]
+    pushed(stage, "sql", "; ".join(tables))
+    next_release(stage, "v2", "sql", f"drop table if exists {', '.join(names)}", "say", DONE)
+    refused(stage.start())
+    remedy = str(held(stage.start())["remedy"])
+
+    [_, allow] = remedy.removesuffix(" for one start to go on without them.").split("ALLOW_LOSS=")
+    stage.environ["ENTRYPOINT_ALLOW_LOSS"] = allow
+    believed(stage.start())
+    assert damages(stage) == []
+
+
+def test_an_index_whose_name_needs_quotes(stage: Stage) -> None:
+    """The remedy's statement runs as it is."""
+    pushed(stage, *SWORDS)
+    index = 'create unique index concurrently "Items, by name" on rpg_items (name)'
+    next_release(stage, "v2", "try", index, "say", DONE)
+    remedy = refused(stage.start())["remedy"]
+    [drop] = re.findall(r"DROP INDEX .*(?=, and start again)", remedy)
+    execute(stage, drop)
+
+    next_release(stage, "v2", "say", DONE)
+    believed(stage.start())
+    assert damages(stage) == []
+
+
+def test_a_lost_column_of_a_table_that_may_go(stage: Stage) -> None:
+    """Afterwards, as during a push, a table's name allows what is in it."""
+    pushed(stage, *SWORDS)
+    drop = "alter table rpg_items drop column if exists name"
+    next_release(stage, "v2", "sql", drop, "say", DONE)
+    refused(stage.start())
+
+    stage.environ["ENTRYPOINT_ALLOW_LOSS"] = "rpg_items"
+    believed(stage.start())
+    assert damages(stage) == []
+
+
+def test_many_rows_that_are_back(stage: Stage) -> None:
+    """A restored table that nobody has analysed yet is not taken for one that lacks rows."""
+    rows = "insert into rpg_items select generate_series(1, 30000)"
+    pushed(stage, *SWORDS[:2], "sql", rows, "sql", "analyze rpg_items")
+    next_release(stage, "v2", "sql", DROP, "say", DONE)
+    refused(stage.start())
+    next_release(stage, "v2", *SWORDS, "say", DONE)
+    held(stage.start())
+    execute(stage, rows)
+
     believed(stage.start())
     assert damages(stage) == []
 
