@@ -133,8 +133,13 @@ select
        || quote_ident(i.relname)))
    from pg_index join rel on rel.oid = indrelid join pg_class i on i.oid = indexrelid
    where not indisvalid
-     and indexrelid not in (select index_relid from pg_stat_progress_create_index
-                            where index_relid is not null))
+     -- Whose index another role builds is hidden, but not what that session has locked.
+     and not exists (
+       select from pg_stat_progress_create_index p
+       where p.datid = (select oid from pg_database where datname = current_database())
+         and (index_relid = indexrelid or index_relid is null and exists (
+           select from pg_locks l where l.pid = p.pid and l.relation = indrelid
+             and l.database = p.datid and l.locktype = 'relation'))))
 """
 
 

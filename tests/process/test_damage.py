@@ -177,6 +177,28 @@ def test_an_index_whose_name_needs_quotes(stage: Stage) -> None:
     assert damages(stage) == []
 
 
+def test_an_index_that_another_role_is_building(stage: Stage) -> None:
+    """It is not valid yet, which is no fault of the push that runs beside."""
+    pushed(stage, *SWORDS)
+    next_release(stage, "v2", "ready", "wait-for", str(stage.gate), "say", DONE)
+    program = stage.start()
+    program.until("push.output")
+    index = "create index concurrently by_hand on rpg_items (id)"
+    with stage.connect() as writer, stage.connect() as builder, stage.connect() as watcher:
+        writer.execute("begin; insert into rpg_items values (9, 'bow')")
+        building = threading.Thread(target=builder.execute, args=[index])
+        building.start()
+        half = "select from pg_index where not indisvalid"
+        until(lambda: watcher.execute(half).rowcount > 0, "it is being built")
+        stage.gate.touch()
+        try:
+            believed(program)
+        finally:
+            writer.execute("commit")
+            building.join()
+    assert damages(stage) == []
+
+
 def test_a_lost_column_of_a_table_that_may_go(stage: Stage) -> None:
     """Afterwards, as during a push, a table's name allows what is in it."""
     pushed(stage, *SWORDS)
