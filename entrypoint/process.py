@@ -42,6 +42,12 @@ _PR_SET_DUMPABLE: Final = 4
 SILENT_S: Final = 60.0
 """Seconds without a line after which `run` tells that the child says nothing."""
 
+PORTS_S: Final = (0.05, 0.25)
+"""Seconds between two looks at the child's connections, in its first seconds and then."""
+
+PORTS_OFTEN_S: Final = 3.0
+"""How many those are."""
+
 SILENT_AGAIN_S: Final = 30.0
 """Seconds until it tells so again."""
 
@@ -68,6 +74,9 @@ class Finished:
     timed_out: bool
     tail: tuple[str, ...]
     """The last 50 lines, masked."""
+
+    ports: frozenset[int] = frozenset()
+    """The local ports of its connections, but for those that were short."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,8 @@ class _Child:
         self.kill_at: float | None = None
         self.timed_out = False
         self.ports: set[int] = set()
+        self.all_ports: set[int] = set()
+        self.ports_at = self.started + PORTS_S[0]
         self.pidfd: int | None = None
         self.watchdog = _Watchdog(program.mark)
         try:
@@ -167,7 +178,8 @@ class _Child:
             self._end()
         elapsed_s = time.monotonic() - self.started
         tail = tuple(map(shown, self.tail))
-        return Finished(self.process.returncode, elapsed_s, self.timed_out, tail)
+        ports = frozenset(self.all_ports | self.ports)
+        return Finished(self.process.returncode, elapsed_s, self.timed_out, tail, ports)
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         for name in ("stdout", "stderr"):
@@ -194,7 +206,7 @@ class _Child:
         if self.pidfd is None:
             return TICK_S
         until = self.kill_at if self.kill_at is not None else self.ends_at
-        return max(0.0, min(until, self.silent_at) - time.monotonic())
+        return max(0.0, min(until, self.silent_at, self.ports_at) - time.monotonic())
 
     def _turn(self, selector: selectors.BaseSelector, wait_s: float) -> None:
         for key, _ in selector.select(wait_s):
@@ -219,6 +231,11 @@ class _Child:
     def _decide(self) -> None:
         """Begin or finish ending the child when a signal came or its time is up."""
         now = time.monotonic()
+        if now >= self.ports_at:
+            group, left = self._pids()
+            self.all_ports |= sockets.local_ports(group | left)
+            often = now - self.started < PORTS_OFTEN_S
+            self.ports_at = time.monotonic() + PORTS_S[0 if often else 1]
         if now >= self.silent_at:
             self.silent_at = now + SILENT_AGAIN_S
             group, left = self._pids()

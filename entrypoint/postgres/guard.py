@@ -108,13 +108,15 @@ class Guard:
         except psycopg.Error:
             raise self.lost() from None
 
-    def others(self, tables: Mapping[int, Table]) -> frozenset[str]:
+    def others(
+        self, tables: Mapping[int, Table], ports: Collection[int] | None = None
+    ) -> frozenset[str]:
         """What sessions lost meanwhile of these that are none of the push's: `Table.label`s.
 
         Empty where the guard is gone, which `refused` tells.
         """
         try:
-            return frozenset(self.refusal.others(tables) if self.refusal else ())
+            return frozenset(self.refusal.others(tables, ports) if self.refusal else ())
         except psycopg.Error:
             return frozenset()
 

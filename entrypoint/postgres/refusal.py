@@ -10,8 +10,10 @@ the error, and the session sleeps until the guard's must have seen it. Its secon
 for nobody can have taken all of them.
 """
 
+import os
 import secrets
 import select
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -48,7 +50,8 @@ select f from unnest('{"clock_timestamp()", "current_setting(text)",
   "current_setting(text, boolean)", "pg_relation_size(regclass)",
   "pg_relation_size(regclass, text)", "pg_try_advisory_lock_shared(integer, integer)",
   "random()", "pg_sleep(double precision)", "pg_notify(text, text)", "current_database()",
-  "left(text, integer)", "pg_event_trigger_dropped_objects()"}'::regprocedure[]) f
+  "left(text, integer)", "inet_client_port()",
+  "pg_event_trigger_dropped_objects()"}'::regprocedure[]) f
 where not has_function_privilege('public', f, 'execute')
 """
 
@@ -57,6 +60,9 @@ where not has_function_privilege('public', f, 'execute')
 _NEAR: Final = """exists (select from pg_roles o where o.oid = owner and (rolsuper
   or pg_has_role(o.oid, 'usage')
     and not (select rolsuper from pg_roles where rolname = session_user)))"""
+
+_PORT: Final = """' ' || coalesce(inet_client_port()::text, '')"""
+"""Goes behind what was lost: by which session, as far as its other end can know it."""
 
 _TELL: Final = "pg_try_advisory_lock_shared({told}, (random() * 2147483646)::int)"
 
@@ -71,7 +77,7 @@ begin
     return;
   end if;
   if {_MARKED} is not true then
-    perform pg_notify({{channel}}, concat_ws(' ', objid, address_names[3]))
+    perform pg_notify({{channel}}, objid::text || {_PORT} || coalesce(' ' || address_names[3], ''))
     from pg_event_trigger_dropped_objects()
     where classid = 'pg_class'::regclass and object_type in ('table', 'table column')
       and not is_temporary;
@@ -121,7 +127,7 @@ case when clock_timestamp() >= {{until}}::timestamptz then false
 when {_MARKED} then pg_relation_size({{oid}}::oid::regclass) > 0
   and {_TELL} is not null and pg_sleep({{patience}}) is not null
   and ({{refusal}} || left(current_database()::text, 0))::boolean
-else pg_notify({{channel}}, {{payload}}) is null end
+else pg_notify({{channel}}, {{oid}}::text || {_PORT}) is null end
 """
 
 # Locks have a session and, unlike their key, its role cannot be invented.
@@ -135,6 +141,7 @@ _TOLD: Final = """exists (
 _BEFORE: Final = """
 select (clock_timestamp() + {lasts_s} * interval '1 s')::text,
   array (select pid from pg_stat_activity where pid is not null),
+  inet_client_port(),
   array (select usesysid::int8 from pg_stat_get_activity(pg_backend_pid())), {asks}
 """
 
@@ -229,9 +236,10 @@ class Refusal:
         self._roles: list[int] = []
         connection = session.connection
         before = sql.SQL(_BEFORE).format(asks=self._asks(), **self._words)
-        [(until, self._there, self._roles, _)] = first_rows(
+        [(until, self._there, port, self._roles, _)] = first_rows(
             connection, before.as_string(connection)
         )
+        self._sees_ports = port is not None and port == _local_port(session)
         self._words["until"] = sql.Literal(until)
         connection.add_notify_handler(lambda got: self.notified.append((got.pid, got.payload)))
         connection.execute(f"listen {self._channel}".encode())
@@ -275,7 +283,6 @@ class Refusal:
             sql.Identifier(table.schema, table.name),
             sql.SQL(_ON_TRUNCATE).format(
                 oid=sql.Literal(table.oid),
-                payload=sql.Literal(str(table.oid)),
                 refusal=sql.Literal(
                     f"{REFUSES} {label}; allow it once with ENTRYPOINT_ALLOW_LOSS={label}"
                 ),
@@ -295,11 +302,13 @@ class Refusal:
         row = self.session.connection.execute(statement).fetchone()
         return bool(row and row[0])
 
-    def others(self, tables: Mapping[int, Table]) -> set[str]:
-        """The labels of what sessions lost of these that are certainly none of the push's.
+    def others(self, tables: Mapping[int, Table], ports: Collection[int] | None) -> set[str]:
+        """The labels of what sessions lost of these that are none of the push's.
 
-        One that was there before is none. Of a new one without the mark that is known only where
-        the mark was seen: then the push's sessions have it.
+        One that was there before is none. Nor is a new one without the mark, if the mark was seen,
+        for then the push's sessions have it, or if its port is none of the push's ``ports``. None
+        stands for ports that are not known; nor are they where somebody between us and the server
+        changes them.
         """
         self.wake()
         query = sql.SQL("select coalesce(current_setting({}, true), '') = 'on'")
@@ -307,9 +316,12 @@ class Refusal:
         seen = bool(row and row[0])
         labels = set()
         for pid, payload in self.notified:
-            number, _, column = payload.partition(" ")
+            number, port, column = (*payload.split(" ", 2), "", "")[:3]
+            told = ports is not None and self._sees_ports and port.isdecimal()
+            if told and int(port) in (ports or ()):
+                continue
             table = tables.get(int(number)) if number.isdecimal() else None
-            if table and (seen or pid in self._there):
+            if table and (told or seen or pid in self._there):
                 labels.add(table.label(column or None))
         return labels
 
@@ -342,6 +354,13 @@ class Refusal:
                 pgconn.consume_input()
             if pgconn.get_result() is None:
                 return
+
+
+def _local_port(session: Session) -> int | None:
+    """Our own end of the session's connection, as we know it; None where it has no port."""
+    with socket.socket(fileno=os.dup(session.connection.fileno())) as end:
+        name = end.getsockname()
+    return name[1] if isinstance(name, tuple) else None
 
 
 SINCE_14: Final = 140000

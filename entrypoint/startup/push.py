@@ -81,11 +81,13 @@ def run(
             before = snapshot.take(session).without_rows(before) if armed else before
             # A pooler hands one session to many, and a push may know one by another name.
             there, connected = sessions.before(session) if expected.direct else None, None
+            ports: frozenset[int] | None = None
             try:
                 finished = child.run(task, around, ear.hear, watches, name)
+                ports = finished.ports
             finally:
                 if armed:
-                    others = armed.others(before.tables)
+                    others = armed.others(before.tables, ports)
             refused = armed is not None and armed.refused()
             if there:
                 connected = sessions.came(session, there)

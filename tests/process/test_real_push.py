@@ -225,6 +225,22 @@ def test_a_live_service_beside_a_push_by_hand(finance: Stage) -> None:
     assert kept(finance) == (1, 2)
 
 
+def test_quick_pushes_beside_a_live_service(finance: Stage) -> None:
+    """A push may be over before anybody has seen its mark; what others lost is theirs still."""
+    finance.environ["ENTRYPOINT_ADMIN_URL"] = finance.server.url()
+    served(started(finance, "v0", ONE))
+    earn(finance)
+    losses = set()
+    with live(finance.url, finance.directory) as goes_on:
+        for number in range(1, 7):
+            goes_on()
+            program = started(finance, f"v{number}", (ONE, TWO)[number % 2])
+            assert program.wait() == 0, program.output
+            losses |= {name for loss in program.all("push.loss") for name in loss["by_others"]}
+    assert losses <= {"live.board", "live.cache"}
+    assert kept(finance) == (1, 2)
+
+
 @pytest.fixture
 def shop(stage: Stage) -> Stage:
     """A service with drizzle-kit 0.21 and migrations, which it runs itself when it starts."""
