@@ -80,7 +80,9 @@ def outcomes(images: dict[str, str]) -> Iterator[dict[Case, Deployment]]:
             def deploy(number: int, case: Case) -> Deployment:
                 options = case.patience.options(case.check)
                 options += ["--network", network, "--env", "SERVICE_NAME=demo"]
-                options += ["--env", f"DATABASE_URL={url}/coolify_{number}"]
+                # With a direct URL nobody can tell that a push which only sleeps never connects.
+                for variable in ("DATABASE_URL", "ENTRYPOINT_DIRECT_URL"):
+                    options += ["--env", f"{variable}={url}/coolify_{number}"]
                 options += ["--env", f"ENTRYPOINT_PUSH_COMMAND=sleep {case.start_s}"]
                 options += ["--env", "ENTRYPOINT_HEALTH_URL=http://localhost:4003/v1/health"]
                 with running(images[case.base], "node", "-e", SERVE, options=options) as container:

@@ -271,7 +271,7 @@ def test_up_with_a_new_release_pushes_once_per_service(stack: Stack, release_2: 
     assert [container.name for container in stack.containers("pgbouncer")] == pooler
     for service, database in SERVICES.items():
         assert pushes(stack, service) == 1
-        assert [push["release"] for push in stack.ledger(database)["pushes"]][1:] == [stack.release]
+        assert stack.ledger(database)["pushes"][-1]["releases"] == [stack.release]
         with stack.server.connect(database) as connection:
             query = "select table_name from information_schema.columns where column_name = 'plan'"
             assert connection.execute(query).fetchall() == [(PLANS[database],)]
