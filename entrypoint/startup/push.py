@@ -12,7 +12,7 @@ from ..postgres.session import Session
 from ..process import Finished
 from ..sections import Push
 from . import child
-from .verdict import Witnesses, Wrong, blocking, damage, judge, mend, standing
+from .verdict import Witnesses, Wrong, blocking, damage, index_damage, judge, mend, standing
 from .words import Ear, Said
 
 RAILS: Final = {"CI": "1", "NO_COLOR": "1"}
@@ -89,7 +89,7 @@ def run(
                 if armed:
                     others = armed.others(before.tables, ports)
             refused = armed is not None and armed.refused()
-            if there:
+            if there and not task.failure(finished):
                 connected = sessions.came(session, there)
     except (PushError, Terminated):
         with suppress(RefusedError, UnreachableError):
@@ -157,14 +157,20 @@ class _Judge(NamedTuple):
         still = self.held(seen)
         proved = {push.fingerprint for push in book.of(who.service)} if who.fingerprint else ()
         held = blocking(still, who.fingerprint or "", proved)
-        tell_damages([each for each in still if each not in held])
-        return judge(
+        wrong = judge(
             seen._replace(held=tuple(held)),
             prefixes=self.expected.prefixes,
             on_loss=self.push.on_loss,
             allowed=self.push.allow_loss,
             bookkeeping=self.expected.bookkeeping,
         )
+        told = [each for each in still if each not in held]
+        # A start that was killed could not say whose this is.
+        old = set(self.before.invalid_indexes.values()) & set(seen.after.invalid_indexes.values())
+        known = {each.what for each in still}
+        nobodys = [d for d in map(index_damage, sorted(old)) if d.what not in known]
+        tell_damages([*told, *nobodys])
+        return wrong
 
 
 def look_again(
@@ -190,7 +196,7 @@ def tell_damages(damages: Sequence[ledger.Damage]) -> None:
             "damage.found",
             damages=[each.what for each in damages],
             pushed_release=damages[0].release,
-            pushed_at=damages[0].at,
+            pushed_at=damages[0].at or None,
             remedy=mend(damages),
         )
 

@@ -84,6 +84,11 @@ def damage(seen: Witnesses, *, on_loss: str, allowed: Collection[str]) -> dict[s
     return left
 
 
+def index_damage(name: str) -> Damage:
+    """An invalid index of which nobody knows who left it."""
+    return Damage(f"{_INDEX}{name}", 0, "", None, "")
+
+
 def standing(
     damages: Iterable[Damage], now: Snapshot, *, on_loss: str, allowed: Collection[str]
 ) -> list[Damage]:
@@ -160,7 +165,8 @@ def _absence(seen: Witnesses) -> Wrong | None:
     return Wrong(
         "the push command exited with code 0, but never connected to the service's database",
         "Correct what push.command connects to: a .env file may name another database, or the "
-        "program may end before it connects. Set push.command = [] if there is nothing to push.",
+        "program may end before it connects. Set push.command = [] if there is nothing to push, or "
+        "ENTRYPOINT_DIRECT_URL if the push goes through a pooler by another variable.",
     )
 
 

@@ -250,6 +250,27 @@ def test_a_push_that_was_ended_is_judged_too(stage: Stage) -> None:
     held(stage.start())
 
 
+def test_an_invalid_index_of_a_start_that_was_killed(stage: Stage) -> None:
+    """Nobody could record it: it is told at each push, until it is gone."""
+    pushed(stage, *SWORDS)
+    next_release(stage, "v2", "try", INDEX, "ready", "hang")
+    program = stage.start()
+    until(lambda: any("ready" in e["line"] for e in program.all("push.output")), "it is made")
+    program.signal(signal.SIGKILL)
+    program.wait()
+
+    next_release(stage, "v2", "say", DONE)
+    after = stage.start()
+    believed(after)
+    found = after.one("damage.found")
+    assert found["damages"] == ["index rpg_items_name"]
+    assert (found["pushed_release"], found["pushed_at"]) == (None, None)
+    execute(stage, "drop index rpg_items_name")
+    mended = stage.start()
+    believed(mended)
+    assert "damage.found" not in mended.names()
+
+
 def test_a_failed_push_without_damage_leaves_none(stage: Stage) -> None:
     """What failed by its own word is pushed again, and believed when it succeeds."""
     pushed(stage, *SWORDS)
