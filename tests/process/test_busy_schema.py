@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.program import python
+from tests.support.program import CONNECT, python
 
 if TYPE_CHECKING:
     from tests.support.stage import Stage
@@ -33,7 +33,7 @@ def test_a_locked_table_does_not_hang_a_start(proved: Stage) -> None:
     """What cannot be looked at is not proved: the start goes on to the lock, and says why."""
     with proved.connect() as blocker:
         blocker.execute(LOCK)
-        (proved.directory / "push.sh").write_text("true")
+        (proved.directory / "push.sh").write_text(shlex.join(CONNECT))
         program = proved.start()
 
         assert program.wait(timeout=20) == 0, program.output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from psycopg import sql
 from tests.process.test_history import recorded
 from tests.process.test_lies import DONE, DROP, INDEX, NOT_VALID, SWORDS, believed, pushed, refused
 from tests.process.test_lies import release as next_release
-from tests.support.program import python, until
+from tests.support.program import CONNECT, python, until
 from tests.support.server import Server
 from tests.support.stage import Stage
 from tests.support.versions import NO_NPM, available, prefix
@@ -360,11 +359,6 @@ def test_rows_that_the_push_took_are_seeded_again(stage: Stage, *, crash: bool) 
         assert connection.execute("select from rpg_heroes").rowcount > 0
 
 
-CONNECT = [
-    sys.executable,
-    "-c",
-    "import os, psycopg; psycopg.connect(os.environ['DATABASE_URL']).close()",
-]
 PUSHES_NOTHING = [
     pytest.param(["true"], id="nothing"),
     pytest.param(["node", "-e", "new Promise(() => {}).then(() => 1)"], id="unsettled"),

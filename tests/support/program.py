@@ -32,6 +32,14 @@ def python(name: str, *arguments: str) -> list[str]:
     return [sys.executable, str(PROGRAMS / f"{name}.py"), *arguments]
 
 
+CONNECT = [
+    sys.executable,
+    "-c",
+    "import os, psycopg; psycopg.connect(os.environ['DATABASE_URL']).close()",
+]
+"""The argv of the least push that can be believed."""
+
+
 def namespaces(*kinds: str) -> list[str]:
     """What gives a program namespaces of its own, of which it is root."""
     return ["unshare", *(["--map-root-user"] if os.geteuid() else []), *kinds]
