@@ -7,36 +7,8 @@ from typing import Final, NamedTuple
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
+from .. import tools
 from .session import Session, translated
-
-BOOKKEEPING: Final = (
-    "drizzle.__drizzle_migrations",
-    "_prisma_migrations",
-    "_schema_migrations",
-    "schema_migrations",
-    "alembic_version",
-    "flyway_schema_history",
-    "knex_migrations",
-    "knex_migrations_lock",
-    "pgmigrations",
-    "SequelizeMeta",
-    "django_migrations",
-    "kysely_migration",
-    "kysely_migration_lock",
-    "mikro_orm_migrations",
-    "typeorm_metadata",
-    "goose_db_version",
-    "databasechangelog",
-    "databasechangeloglock",
-    "ar_internal_metadata",
-    "_yoyo_log",
-    "_yoyo_migration",
-    "_yoyo_version",
-    "yoyo_lock",
-    "spatial_ref_sys",
-)
-"""Tables by which known tools remember what they did, with or without a schema."""
-
 
 QUARANTINE: Final = "entrypoint moved: "
 """How the comment of a schema begins in which a transfer keeps what it moved."""
@@ -118,20 +90,23 @@ with recursive space as materialized (
 )
 select case relkind when 'r' then 'table' when 'p' then 'table' when 'f' then 'foreign table'
     when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
-    else 'type' end, nspname, relname, null, rows, size_bytes, comment
+    else 'type' end, nspname, relname, null, rows, size_bytes, comment,
+  case when relname = any(%(doubtful)s) then array(
+    select attname::text from pg_attribute where attrelid = c.oid and attnum > 0
+      and not attisdropped) end
 from measure join pg_class c on c.oid = root join space s on s.oid = relnamespace
 where ('pg_class'::regclass::oid, c.oid) not in (select classid, objid from member)
   and (relkind <> 'S' or not exists (
     select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
       and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')))
 union all
-select 'type', nspname, typname, null, null, null, comment
+select 'type', nspname, typname, null, null, null, comment, null
 from pg_type t join space s on s.oid = typnamespace
 where (typtype in ('e', 'd', 'r') or typtype = 'b' and typcategory <> 'A')
   and ('pg_type'::regclass::oid, t.oid) not in (select classid, objid from member)
 union all
 select case prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end,
-  nspname, proname, pg_get_function_identity_arguments(p.oid), null, null, comment
+  nspname, proname, pg_get_function_identity_arguments(p.oid), null, null, comment, null
 from pg_proc p join space s on s.oid = pronamespace
 where ('pg_proc'::regclass::oid, p.oid) not in (select classid, objid from member)
   and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass
@@ -154,12 +129,21 @@ def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[O
             rows = _rows(session, sizes=True)
         except LockNotAvailable:
             rows = _rows(session, sizes=False)
-    found = [Object(*row) for *row, comment in rows if note(comment) is None]
-    tools = {*(BOOKKEEPING if bookkeeping is None else bookkeeping)}
-    return [each for each in found if not {each.name, f"{each.schema}.{each.name}"} & tools]
+    found = [(Object(*row), columns) for *row, comment, columns in rows if note(comment) is None]
+    return [each for each, columns in found if not _is_a_tools(each, columns or (), bookkeeping)]
+
+
+def _is_a_tools(
+    each: Object, columns: Collection[str], bookkeeping: Collection[str] | None
+) -> bool:
+    names = {each.name, f"{each.schema}.{each.name}"}
+    return (
+        tools.keeps_books(names, columns) if bookkeeping is None else bool(names & {*bookkeeping})
+    )
 
 
 def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:
     with session.transaction(undone=True):
         session.connection.execute("set local lock_timeout = '1s'")
-        return session.connection.execute(_QUERY, {"sizes": sizes}).fetchall()
+        asked = {"sizes": sizes, "doubtful": tools.doubtful()}
+        return session.connection.execute(_QUERY, asked).fetchall()

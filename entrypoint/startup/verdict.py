@@ -6,10 +6,10 @@ Neither alone is proof. An exit code of 0 is what drizzle-kit 0.31 gives for hal
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
+from .. import tools
 from ..fields import label
 from ..postgres.ledger import Damage
 from ..postgres.loss import Loss, invalid_indexes
-from ..postgres.objects import BOOKKEEPING
 from ..postgres.snapshot import MAX_ROWS, Snapshot, Table
 from .words import Said
 
@@ -17,9 +17,6 @@ _INDEX: Final = "index "
 
 _NEARLY: Final = 0.9
 """How much of an estimated number of rows counts as all of them."""
-
-_TYPEORM: Final = frozenset({"id", "timestamp", "name"})
-"""The columns of TypeORM's `migrations`, a name that an application may give to a table too."""
 
 
 class Wrong(NamedTuple):
@@ -68,7 +65,7 @@ def judge(
         _refusal(seen, allowed)
         or _end(seen)
         or _absence(seen)
-        or _emptiness(seen, prefixes, BOOKKEEPING if bookkeeping is None else bookkeeping)
+        or _emptiness(seen, prefixes, bookkeeping)
         or _half(seen)
         or (_lost(seen, {*allowed, *seen.others}) if on_loss == "refuse" else None)
         or _held(seen)
@@ -171,13 +168,16 @@ def _absence(seen: Witnesses) -> Wrong | None:
 
 
 def _emptiness(
-    seen: Witnesses, prefixes: Collection[str], bookkeeping: Collection[str]
+    seen: Witnesses, prefixes: Collection[str], bookkeeping: Collection[str] | None
 ) -> Wrong | None:
     names = [
         table.name
         for oid, table in seen.after.tables.items()
-        if not table.names() & set(bookkeeping)
-        and not (table.name == "migrations" and _columns(seen.after, oid) == _TYPEORM)
+        if not (
+            tools.keeps_books(table.names(), _columns(seen.after, oid))
+            if bookkeeping is None
+            else table.names() & {*bookkeeping}
+        )
     ]
     if any(name.startswith(tuple(prefixes)) if prefixes else True for name in names):
         return None

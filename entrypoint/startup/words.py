@@ -6,11 +6,13 @@ Their exit codes are no proof: drizzle-kit 0.31 exits 0 when its SQL failed half
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Final, NamedTuple
 
-from .. import log
+from .. import log, tools
 from ..lines import MAX_LINE, shown
 from ..postgres.refusal import REFUSES
+from ..tools import Failure, Tool
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CURSOR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")
@@ -20,99 +22,11 @@ _SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
 """Where the spinner of drizzle-kit 0.21 ends, which writes no line break after it."""
 
 
-class Problem(NamedTuple):
-    """Something that a tool says, what it means, and what to do."""
-
-    pattern: str
-    meaning: str
-    remedy: str
-
-
-class Tool(NamedTuple):
-    """A program and its words; patterns are looked for in every line."""
-
-    name: str
-    sign: str
-    """By which a run is known to have begun; without it the tool's problems are not believed."""
-
-    success: str | None
-    """One of them ends every run that succeeded; None for a tool that then says nothing."""
-
-    problems: tuple[Problem, ...]
-
-
 _SEE_LINES: Final = "Correct what its lines say and start again."
 
 _SILENT: Final = (
     "Correct what its lines say; if they say nothing, look whether it connects to the same "
     "database. If it did what it should, set push.success to a pattern of what it says then."
-)
-
-_TWO_RELEASES: Final = (
-    "Make the change in two releases (add first, drop later), or make it by hand once and start "
-    "again."
-)
-
-TOOLS: Final = (
-    Tool(
-        "drizzle-kit",  # 0.21.4, 0.31.8, 0.31.11 and 1.0.0-rc.5 were run
-        r"^Reading config file|Pulling schema from database|^Using '\S+' driver for database|"
-        r"^\{\"status\":\"(error\",\"error\":\{\"code\"|missing_hints\",\"unresolved\"):",
-        r"^\[✓\] Changes applied|^\[i\] No changes detected|migrations applied successfully!|"
-        r"^\{\"status\":\"(ok|no_changes)\"|Your SQL migration file|^No schema changes, nothing to",
-        (
-            Problem(
-                r"Interactive prompts require a TTY|missing_hints|created or renamed from another|"
-                r"Do you (still )?want to |Yes, I want to ",
-                "asked a question and had no terminal",
-                _TWO_RELEASES,
-            ),
-            Problem(
-                r"^\s*(\w*Error|error): |^Error  |query error: |^\{\"status\":\"error\"",
-                "reported an error",
-                _SEE_LINES,
-            ),
-        ),
-    ),
-    Tool(
-        "Prisma",  # 6.19.3 was run, 7.10.1 was read
-        r"^Datasource \"\w+\": PostgreSQL database",
-        r"in sync with (your|the) Prisma schema|^No pending migrations to apply|"
-        r"^All migrations have been successfully applied|^Database schema is up to date|"
-        r"marked as (applied|rolled back)|^Script executed successfully",
-        (
-            Problem(
-                r"--accept-data-loss|There might be data loss",
-                "wanted to lose data and was not allowed to",
-                _TWO_RELEASES,
-            ),
-            Problem(r"^Error: |^Error code: P\d", "reported an error", _SEE_LINES),
-        ),
-    ),
-    Tool(
-        "node-pg-migrate",  # 9.0.0 was run
-        r"^> Migrating files:|^### MIGRATION ",
-        r"^Migrations complete!",
-        (
-            Problem(
-                r"^Error executing:|^> Rolling back attempted migration|^Error: ",
-                "reported an error",
-                _SEE_LINES,
-            ),
-        ),
-    ),
-    Tool(
-        "psql",  # 15 was run
-        r"^psql:|^(ERROR|FATAL|PANIC):  ",
-        None,
-        (
-            Problem(
-                r"^(psql:.+?:\d+: )?(ERROR|FATAL|PANIC):  |^psql:(.+?:\d+:)? error: ",
-                "reported an error",
-                "Correct what its lines say; give psql -v ON_ERROR_STOP=1 --single-transaction.",
-            ),
-        ),
-    ),
 )
 
 REFUSED: Final = re.compile(rf"{re.escape(REFUSES)} (.+?); allow it")
@@ -137,31 +51,39 @@ class Said(NamedTuple):
 MAX_QUOTE: Final = 200
 """Characters of a tool's own line in what is told of it."""
 
-_DONE: Final = Problem("", "", "")
+_DONE: Final = Failure(())
 
 
-def _alternatives(patterns: Iterable[str]) -> list[str]:
-    """What stands between the bars of patterns that are in no group."""
-    return [
-        alternative
-        for pattern in patterns
-        for alternative in re.findall(r"(?:\\.|\((?:\\.|[^()])*\)|[^|\\(])+", pattern)
-    ]
+class _Known(NamedTuple):
+    """The known tools, and all of their words at once for the lines that have none of them.
+
+    There may be a million lines. Python's search is as fast as it should be if every alternative
+    begins with a letter, so the words for a line's start are apart.
+    """
+
+    tools: tuple[Tool, ...]
+    at_start: re.Pattern[str]
+    anywhere: re.Pattern[str]
+
+    def may_be_of(self, line: str) -> bool:
+        """Whether any tool has a word for it."""
+        return bool(self.at_start.match(line) or self.anywhere.search(line))
 
 
-_PATTERNS: Final = [
-    pattern
-    for tool in TOOLS
-    for pattern in (tool.sign, tool.success, *(problem.pattern for problem in tool.problems))
-    if pattern
-]
+@cache
+def known() -> _Known:
+    """The table; read when the first program is heard, not at a start without one."""
+    spoken = tuple(tool for tool in tools.load() if tool.sign)
+    words = [word for tool in spoken for word in tool.words()]
+    return _Known(
+        spoken,
+        re.compile("|".join(word for word in words if word.startswith("^"))),
+        re.compile("|".join(word for word in words if not word.startswith("^"))),
+    )
 
-# Most lines have none of the words, and there may be a million of them. Python's search is as fast
-# as it should be if every alternative begins with a letter, so those for a line's start are apart.
-_AT_START: Final = re.compile("|".join(p for p in _alternatives(_PATTERNS) if p.startswith("^")))
-_ANYWHERE: Final = re.compile(
-    "|".join(p for p in _alternatives(_PATTERNS) if not p.startswith("^"))
-)
+
+def _says(words: Iterable[str], line: str) -> bool:
+    return any(re.search(word, line) for word in words)
 
 
 class Ear:
@@ -176,7 +98,8 @@ class Ear:
         self._found_failure = ""
         self._line = ""
         self._seen: set[str] = set()
-        self._last_words: dict[str, Problem] = {}
+        self._known = known()
+        self._last_words: dict[str, Failure] = {}
         self._refused: dict[str, None] = {}
 
     def hear(self, line: str) -> None:
@@ -198,27 +121,27 @@ class Ear:
             self._found_failure = self._found_failure or self._quote(number)
         if match := REFUSED.search(line):
             self._refused |= dict.fromkeys(log.mask(match[1]).split(", "))
-        if _AT_START.match(line) or _ANYWHERE.search(line):
+        if self._known.may_be_of(line):
             for part in _SPUN.split(line):
-                for tool in TOOLS:
+                for tool in self._known.tools:
                     self._hear_tool(tool, part, number)
 
     def _hear_tool(self, tool: Tool, line: str, number: int) -> None:
         """Its last word counts: a script may try again, or go on after it was done."""
         word = self._last_words.get(tool.name)
-        if tool.success and re.search(tool.success, line):
+        if _says(tool.success, line):
             self._seen.add(tool.name)
             self._last_words[tool.name] = _DONE
             return
-        if re.search(tool.sign, line):
+        if _says(tool.sign, line):
             self._seen.add(tool.name)
             if word is _DONE:  # another run begins
                 del self._last_words[tool.name]
                 word = None
-        problem = next((p for p in tool.problems if re.search(p.pattern, line)), None)
-        if problem and (word is None or word is _DONE):
+        failure = next((each for each in tool.failure if _says(each.says, line)), None)
+        if failure and (word is None or word is _DONE):
             quote = _SPUN.split(self._quote(number))[-1].strip()[:MAX_QUOTE]
-            self._last_words[tool.name] = problem._replace(meaning=f"{problem.meaning}: {quote}")
+            self._last_words[tool.name] = failure._replace(meaning=f"{failure.meaning}: {quote}")
 
     def said(self) -> Said:
         """What it comes to."""
@@ -228,14 +151,14 @@ class Ear:
         if self._found_failure:
             return _not_done(f"push.failure: {self._found_failure}")
         if self._success is None:
-            return self._known()
+            return self._known_tools()
         if self._found_success:
             return _done("push.success")
         return _not_done("no line matches push.success")
 
-    def _known(self) -> Said:
+    def _known_tools(self) -> Said:
         done = []
-        for tool in TOOLS:
+        for tool in self._known.tools:
             if tool.name not in self._seen:
                 continue
             word = self._last_words.get(tool.name)

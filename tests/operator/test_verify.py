@@ -337,6 +337,17 @@ def test_bookkeeping_of_one_s_own(operator: Operator) -> None:
     assert [f["object"] for f in answer.findings] == ["mine", "pgmigrations"]
 
 
+def test_bookkeeping_by_its_columns(operator: Operator) -> None:
+    """A table `migrations` is TypeORM's with its columns, and anybody's with others."""
+    operator.execute(
+        "create table migrations (id serial, timestamp bigint, old int, name varchar);"
+        "alter table migrations drop old;"
+        "create schema birds; create table birds.migrations (id int, species text)"
+    )
+    answer = operator.run("verify", "--json")
+    assert [f["object"] for f in answer.findings] == ["birds.migrations"]
+
+
 def test_one_service_only(strewn: Operator) -> None:
     """`--service` looks at its database, and at the strays in `postgres` that are its own."""
     strewn.execute("create table sso_x (id int)", RPG_DB)

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint import log
+from entrypoint import log, tools
 from entrypoint.postgres.refusal import REFUSES
-from entrypoint.startup import words
-from entrypoint.startup.words import MAX_QUOTE, TOOLS, Ear, Said
+from entrypoint.startup.words import MAX_QUOTE, Ear, Said, known
 
 
 def heard(*lines: str, success: str = "", failure: str = "") -> Said:
@@ -432,7 +431,7 @@ PIECES = [
     "[✓] ",
     "applied",
 ]
-SUCCESS = re.compile("|".join(tool.success for tool in TOOLS if tool.success), re.MULTILINE)
+SUCCESS = re.compile("|".join(w for tool in tools.load() for w in tool.success), re.MULTILINE)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")
 
 LINES = st.lists(
@@ -461,9 +460,13 @@ def test_a_failure_of_ones_own_cannot_be_talked_away(lines: list[str], failure: 
 
 
 def test_every_word_is_looked_for() -> None:
-    """The alternatives that are looked for in a flood of lines are those of the patterns."""
-    for pattern in words._PATTERNS:  # noqa: SLF001
-        assert "|".join(words._alternatives([pattern])) == pattern  # noqa: SLF001
+    """The words that are looked for in a flood of lines are those of the tools."""
+    looked_for = known()
+    for tool in looked_for.tools:
+        for word in tool.words():
+            both = looked_for.at_start, looked_for.anywhere
+            at_start, anywhere = (pattern.pattern.split("|") for pattern in both)
+            assert {*word.split("|")} <= {*(at_start if word[0] == "^" else anywhere)}
 
 
 def test_what_is_kept_of_a_line_is_masked() -> None:

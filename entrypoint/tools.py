@@ -1,0 +1,77 @@
+"""The table of tools that people push with. Data is in tools.toml, which no warm start reads."""
+
+import re
+import tomllib
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+SHIPPED: Final = Path(__file__).with_name("tools.toml")
+
+
+class Failure(NamedTuple):
+    """Something that a tool says when it failed, what it means, and what to do."""
+
+    says: tuple[str, ...]
+    meaning: str = "reported an error"
+    remedy: str = "Correct what its lines say and start again."
+
+
+class Tool(NamedTuple):
+    """A program, its words and its tables; see the head of tools.toml."""
+
+    name: str
+    versions: tuple[str, ...] = ()
+    sign: tuple[str, ...] = ()
+    success: tuple[str, ...] = ()
+    """Empty for a tool that may succeed in silence."""
+
+    failure: tuple[Failure, ...] = ()
+    tables: tuple[str, ...] = ()
+    flags: str = ""
+
+    def words(self) -> tuple[str, ...]:
+        """All of its patterns."""
+        return (*self.sign, *self.success, *(word for each in self.failure for word in each.says))
+
+
+@cache
+def load() -> tuple[Tool, ...]:
+    """The shipped table, read once. Raises OSError where the installation is not whole."""
+    rows = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))
+    return tuple(_tool(name, **row) for name, row in rows.items())
+
+
+def _tool(
+    name: str, *, failure: Collection[Any] = (), flags: str = "", **lists: Collection[str]
+) -> Tool:
+    failures = [Failure(**{**each, "says": tuple(each["says"])}) for each in failure]
+    return Tool(
+        name,
+        failure=tuple(f._replace(remedy=f.remedy.replace("{flags}", flags)) for f in failures),
+        flags=flags,
+        **{key: tuple(value) for key, value in lists.items()},
+    )
+
+
+@cache
+def _bookkeeping() -> dict[str, frozenset[str] | None]:
+    """The tables of all tools, with their columns where a name tells too little."""
+    known: dict[str, frozenset[str] | None] = {}
+    for tool in load():
+        for table in tool.tables:
+            name, _, columns = table.partition(" (")
+            known[name] = frozenset(re.findall(r"\w+", columns)) or None
+    return known
+
+
+def doubtful() -> list[str]:
+    """The names of which the columns must be known."""
+    return [name for name, columns in _bookkeeping().items() if columns]
+
+
+def keeps_books(names: Collection[str], columns: Collection[str]) -> bool:
+    """Whether a table is a known tool's, by one of its names and its columns."""
+    known = _bookkeeping()
+    return any(known[name] in (None, {*columns}) for name in names if name in known)
