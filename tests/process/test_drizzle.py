@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from psycopg import sql
 
-from tests.support.drizzle.kit import HAS_NODE, PUSH, VERSIONS, Kit, install
+from tests.support.drizzle.kit import PUSH, VERSIONS, Kit, install
 from tests.support.drizzle.outcome import Outcome, asked, check, done, erred, failed, refused
 from tests.support.drizzle.trial import Scenario, Trial
 from tests.support.drizzle.world import look
 from tests.support.live import live
+from tests.support.npm import HAS_NODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.support.drizzle.kit import HAS_NODE, PUSH, VERSIONS, install
+from tests.support.drizzle.kit import PUSH, VERSIONS, install
 from tests.support.live import live
+from tests.support.npm import HAS_NODE
 from tests.support.program import toml, until
 from tests.support.stage import TENANT
 

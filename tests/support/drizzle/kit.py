@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.drizzle.world import javascript
+from tests.support.npm import PG, installed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.drizzle.world import Schema
 
 VERSIONS = {
@@ -25,10 +20,6 @@ VERSIONS = {
     "1.0.0-rc.5": "1.0.0-rc.5",
 }
 """Versions of drizzle-kit, and of the drizzle-orm that goes with each."""
-
-PG = "8.23.1"
-
-HAS_NODE = shutil.which("node") is not None and shutil.which("npm") is not None
 
 PUSH = ["node", "node_modules/drizzle-kit/bin.cjs", "push"]
 
@@ -58,25 +49,4 @@ class Kit:
 def install(version: str) -> Kit:
     """Install a version, once for all processes; it stays in the temp folder for later runs."""
     versions = {"drizzle-kit": version, "drizzle-orm": VERSIONS[version], "pg": PG}
-    package = json.dumps({"private": True, "dependencies": versions})
-    home = Path(tempfile.gettempdir()) / f"drizzle-kit-{os.geteuid()}"
-    home.mkdir(mode=0o700, exist_ok=True)
-    assert home.lstat().st_uid == os.geteuid(), f"{home} is not ours: remove it"
-    folder = home / f"{version}-{hashlib.sha256(package.encode()).hexdigest()[:8]}"
-    with Path(f"{folder}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            _install(package, Path(tempfile.mkdtemp(dir=home)), folder)
-    return Kit(folder / "node_modules")
-
-
-def _install(package: str, unfinished: Path, folder: Path) -> None:
-    (unfinished / "package.json").write_text(package)
-    options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-    command = ["npm", "install", *options]
-    try:
-        done = subprocess.run(command, check=False, cwd=unfinished, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    return Kit(installed(f"drizzle-kit-{version}", versions))

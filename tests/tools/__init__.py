@@ -1,0 +1,1 @@
+"""Real runs of the tools that services push with."""

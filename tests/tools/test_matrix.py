@@ -1,0 +1,126 @@
+"""What each tool does in the cases of docs/tools.md, and what a start makes of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.tools.known import TOOLS
+from tests.tools.trial import DROPPED, MORE, ONE, USERS
+
+if TYPE_CHECKING:
+    from tests.tools.tool import Tool
+    from tests.tools.trial import Begin, Ended
+
+DOCS = Path(__file__).parents[2] / "docs" / "tools.md"
+_MATRIX = re.compile(r"<!-- matrix -->\n(.*?)<!-- /matrix -->", re.DOTALL)
+
+EVERY = pytest.mark.parametrize("tool", TOOLS, ids=str)
+ASKING = pytest.mark.parametrize("tool", [t for t in TOOLS if t.has("asks")], ids=str)
+
+NOTHING = "asks nothing"
+
+
+def _table() -> dict[str, dict[str, str]]:
+    """What the documentation says, by tool and case."""
+    found = _MATRIX.search(DOCS.read_text())
+    assert found
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found[1].splitlines()]
+    head, _, *body = filter(None, rows)
+    return {row[0]: dict(zip(head, row, strict=True)) for row in body}
+
+
+TABLE = _table()
+
+
+def check(ended: Ended, case: str) -> None:
+    """Compare what came of it with the table."""
+    assert ended.cell == TABLE[str(ended.tool)][case], ended.said
+
+
+def test_the_table_has_every_tool() -> None:
+    """A row is there for each tool that is run, and for no other; what asks nothing is said."""
+    assert list(TABLE) == list(map(str, TOOLS))
+    for tool in TOOLS:
+        assert (TABLE[str(tool)]["asks"] == NOTHING) == (not tool.has("asks"))
+
+
+@EVERY
+def test_succeeds(begin: Begin, tool: Tool) -> None:
+    """A role that may create its database needs no more, and no line of the start is a warning."""
+    trial = begin(tool)
+
+    ended = trial.start("one")
+
+    check(ended, "succeeds")
+    assert trial.tables() == ONE
+    assert [e for e in ended.program.events if e["level"] != "info"] == []
+
+
+@EVERY
+def test_does_nothing(begin: Begin, tool: Tool) -> None:
+    """A tool that has nothing left to do says so in its way, and changes nothing."""
+    trial = begin(tool)
+    trial.deployed()
+
+    ended = trial.start("one")
+
+    check(ended, "does nothing")
+    assert ended.push["catalog"] == "unchanged"
+    assert (trial.tables(), trial.users()) == (ONE, USERS)
+
+
+@EVERY
+def test_fails_half_way(begin: Begin, tool: Tool) -> None:
+    """Two starts end with 7 for the same reason, no row is lost, and a corrected image starts."""
+    trial = begin(tool)
+    trial.deployed()
+
+    for _ in range(2):
+        check(trial.start("one", "half"), "fails half way")
+        assert trial.users() == USERS
+
+    check(trial.start("one", "more"), "succeeds")
+    assert (trial.tables(), trial.users()) == (MORE, USERS)
+
+
+@ASKING
+def test_asks(begin: Begin, tool: Tool) -> None:
+    """A question that nobody can answer ends the start, and changes nothing."""
+    trial = begin(tool)
+    trial.deployed()
+
+    check(trial.start("one", "asks"), "asks")
+    assert (trial.tables(), trial.users()) == (ONE, USERS)
+
+
+@EVERY
+def test_drops_a_column(begin: Begin, tool: Tool) -> None:
+    """The guard refuses it while there are values, until ENTRYPOINT_ALLOW_LOSS names the column."""
+    trial = begin(tool)
+    trial.deployed()
+
+    check(trial.start("one", "drop"), "drops a column")
+    assert (trial.tables(), trial.users()) == (ONE, USERS)
+
+    trial.stage.environ["ENTRYPOINT_ALLOW_LOSS"] = "rpg_users.email"
+    check(trial.start("one", "drop"), "succeeds")
+    assert trial.tables() == DROPPED
+
+
+@EVERY
+def test_is_killed(begin: Begin, tool: Tool) -> None:
+    """Nothing is lost and no session stays; the next start does the rest, or says why not."""
+    trial = begin(tool)
+    trial.deployed()
+
+    check(trial.killed("one", "more"), "is killed")
+    assert (trial.users(), trial.stage.sessions()) == (USERS, [])
+
+    ended = trial.start("one", "more")
+    check(ended, "after that")
+    assert trial.users() == USERS
+    assert trial.tables() == (MORE if ended.code == 0 else ONE)
