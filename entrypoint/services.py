@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +17,14 @@ MAX_BYTES: Final = 1 << 20
 MAX_SHOWN: Final = 100
 """Characters of a stranger's name that are looked at and shown."""
 
-_KEYS: Final = frozenset({"database", "prefixes", "seed", "owner"})
+KEYS: Final = ("database", "prefixes", "names", "seed", "owner")
+"""What a row may say."""
+
+DEFAULTS: Final = ("postgres", "template0", "template1")
+"""The server's own databases, which are no service's."""
+
+MAX_NAME_BYTES: Final = 63
+"""PostgreSQL cuts a longer name."""
 
 
 class Service(NamedTuple):
@@ -29,6 +36,21 @@ class Service(NamedTuple):
     seed: str
     owner: str | None = None
     """The role that owns the database, where the registry says."""
+
+    names: tuple[str, ...] = ()
+    """Objects without a prefix, with or without a schema: the service's in its own database only.
+
+    Several services may have an ``outbox``, so elsewhere such a name does not say whose it is.
+    """
+
+    def beginnings(self) -> tuple[str, ...]:
+        """What a table of the service's may begin with; nothing where any name will do."""
+        bare = (name.rpartition(".")[2] for name in self.names)
+        return (*self.prefixes, *bare) if self.prefixes else ()
+
+    def lists(self, *names: str) -> bool:
+        """Whether an object with one of these names, bare or qualified, is among ``names``."""
+        return not {*names}.isdisjoint(self.names)
 
 
 class RegistryError(Exception):
@@ -51,14 +73,9 @@ def load(path: Path = SHIPPED) -> Mapping[str, Service]:
         raise RegistryError(["is nested too deeply"]) from None
     problems: list[str] = []
     registry = {name: _service(name, row, problems) for name, row in rows.items()}
-    owners: dict[str, str] = {}
-    for service in registry.values():
-        if not service.database:
-            continue
-        if owners.setdefault(service.database, service.name) != service.name:
-            owner = owners[service.database]
-            problem = f"{service.name}: database {service.database!r} is also {owner}'s"
-            problems.append(problem)
+    problems += _clashes(registry)
+    if not rows:
+        problems.append("has no service in it")
     if problems:
         raise RegistryError(problems)
     return registry
@@ -68,24 +85,66 @@ def _service(name: str, row: Any, problems: list[str]) -> Service:  # noqa: ANN4
     if not isinstance(row, dict):
         problems.append(f"{name}: is not a table")
         return Service(name, "", (), "tenant")
-    problems += [f"{name}: unknown key {key!r}" for key in sorted(row.keys() - _KEYS)]
-    database, prefixes, seed = (
-        row.get("database"),
-        row.get("prefixes", []),
-        row.get("seed", "tenant"),
-    )
+    problems += [
+        f"{name}: unknown key {key!r}; the nearest is {_nearest(key)!r}"
+        for key in sorted(row.keys() - {*KEYS})
+    ]
+    database, seed, owner = row.get("database"), row.get("seed", "tenant"), row.get("owner")
     if not isinstance(database, str) or not database:
         problems.append(f"{name}: database must be a name")
-    if not isinstance(prefixes, list) or not all(isinstance(p, str) and p for p in prefixes):
-        problems.append(f"{name}: prefixes must be a list of strings")
-        prefixes = []
+    elif database in DEFAULTS:
+        problems.append(f"{name}: database {database!r} is the server's own, no service's")
+    elif len(database.encode()) > MAX_NAME_BYTES:
+        problems.append(f"{name}: database is longer than {MAX_NAME_BYTES} bytes")
     if seed not in SEEDS:
         problems.append(f"{name}: seed must be one of {', '.join(SEEDS)}")
-    owner = row.get("owner")
     if owner is not None and (not isinstance(owner, str) or not owner):
         problems.append(f"{name}: owner must be a role's name")
         owner = None
-    return Service(name, str(database or ""), tuple(prefixes), str(seed), owner)
+    prefixes = _texts(name, row, "prefixes", problems)
+    problems += [
+        f"{name}: prefix {prefix!r} is literal, not a pattern: leave {prefix[-1]!r} out"
+        for prefix in prefixes
+        if prefix.endswith(("%", "*"))
+    ]
+    names = _texts(name, row, "names", problems)
+    return Service(name, str(database or ""), prefixes, str(seed), owner, names)
+
+
+def _texts(name: str, row: Mapping[str, Any], key: str, problems: list[str]) -> tuple[str, ...]:
+    texts = row.get(key, [])
+    if isinstance(texts, list) and all(isinstance(each, str) and each for each in texts):
+        return tuple(texts)
+    problems.append(f"{name}: {key} must be a list of strings")
+    return ()
+
+
+def _nearest(key: str) -> str:
+    import difflib
+
+    return difflib.get_close_matches(key[:MAX_SHOWN], KEYS, n=1, cutoff=0.0)[0]
+
+
+def _clashes(registry: Mapping[str, Service]) -> list[str]:
+    """What two rows claim; a prefix may begin with another's, because the longest wins."""
+    problems = []
+    databases: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
+    for service in registry.values():
+        claims = [("database", service.database, databases)] if service.database else []
+        claims += [("prefix", prefix, prefixes) for prefix in service.prefixes]
+        for what, claim, by in claims:
+            if (other := by.setdefault(claim, service.name)) != service.name:
+                problems.append(f"{service.name}: {what} {claim!r} is also {other}'s")
+    for service in registry.values():
+        for name in service.names:
+            owner = claimant(name.rpartition(".")[2], registry)
+            if owner is not None and owner.name != service.name:
+                problems.append(
+                    f"{service.name}: the name {name!r} begins with a prefix of {owner.name}; "
+                    "write it among the prefixes, of which the longest wins"
+                )
+    return problems
 
 
 def claimant(name: str, registry: Mapping[str, Service]) -> Service | None:
@@ -112,7 +171,7 @@ def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> 
     """Whether a service may use a database; the registry is asked only for a named service."""
     row = registry.get(name or "")
     right = row.database if row else None
-    if database in ("postgres", "template0", "template1"):
+    if database in DEFAULTS:
         what = "the server's default" if database == "postgres" else "a template of the server"
         return Misfit(f"{database!r}, {what}, which must hold no application table", right)
     if name is None or database == right:
@@ -123,6 +182,11 @@ def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> 
     if row is not None:
         return Misfit(f"{database[:MAX_SHOWN]!r}, but the registry gives {name} {right!r}", right)
     return None
+
+
+def sharing(names: Collection[str], registry: Mapping[str, Service]) -> list[Service]:
+    """The services that list one of these names, by which nobody knows whose an object is."""
+    return [service for service in registry.values() if service.lists(*names)]
 
 
 def misspelt(name: str, registry: Mapping[str, Service]) -> str | None:

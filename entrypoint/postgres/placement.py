@@ -1,8 +1,10 @@
 """Which objects are where they do not belong; pure."""
 
+import shlex
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from .. import services
 from ..services import Service, claimant
 from .objects import Object
 
@@ -10,50 +12,94 @@ DEFAULT: str = "postgres"
 """The database that must hold no application's object."""
 
 
+FOLLOW: Final = frozenset({"type", "sequence", "function", "procedure", "aggregate"})
+"""Kinds of objects that belong to whoever uses them, whatever their names are."""
+
+
 class Stray(NamedTuple):
     """An object in a database that is not, or may not be, the right one."""
 
     object: Object
     service: Service | None
-    """Whose it is by its prefix."""
+    """Whose it is, by its prefix or by what uses it."""
 
     database: str
     misplaced: bool
     """False where nothing says whose it is, so that it may well be its database's own."""
 
+    own: Service | None = None
+    """The service that the database belongs to."""
+
+    sharing: tuple[Service, ...] = ()
+    """Services that have an object of this name in their own databases."""
+
     def message(self) -> str:
         """What is wrong, in a sentence without its end."""
-        whose = f"{self.service.name}'s" if self.service else "claimed by no service's prefix"
-        what = f"the {self.object.kind} {self.object.label()!r} in {self.database!r} is {whose}"
+        what = f"the {self.object.kind} {self.object.label()!r} in {self.database!r} is "
+        if self.service is None:
+            what += "claimed by no service's prefix"
+        else:
+            what += f"{self.service.name}'s"
+        if self.sharing:
+            named = " and ".join(service.name for service in self.sharing)
+            what += f", and its name does not say whose it is: the registry has it for {named}"
         if self.database == DEFAULT:
             return f"{what}; that database must hold no application's object"
         return what
 
     def remedy(self) -> str:
-        """What to do about it, an imperative sentence."""
+        """What to do about it, an imperative sentence, which harms nobody who uses the object."""
         if self.service and self.database == DEFAULT:
             return f"Run entrypoint transfer {self.service.name}."
         if self.service:
             return f"Move it to {self.service.database!r}, or drop it."
-        if self.database == DEFAULT:
-            return "Move it to the database of whoever uses it, or drop it."
-        return "Rename it, or add its prefix to the service's row of the registry."
+        if self.own:
+            return (
+                f"If it is {self.own.name}'s, add {self.object.name!r} to the names of its row in "
+                "the registry, or a prefix; if not, find out whose it is before you drop it."
+            )
+        if self.sharing and self.object.kind not in FOLLOW:
+            named = " or ".join(service.name for service in self.sharing)
+            return (
+                "Find out whose it is, and run entrypoint transfer SERVICE --with "
+                f"{shlex.quote(self.object.label())}, where SERVICE is {named}."
+            )
+        return "Move it to the database of whoever uses it, or drop it."
 
 
 def in_default(objects: Iterable[Object], registry: Mapping[str, Service]) -> list[Stray]:
-    """Strays in the default database: every application's object is one."""
-    return [Stray(each, claimant(each.name, registry), DEFAULT, True) for each in objects]  # noqa: FBT003  a field
+    """Strays in the default database: every application's object is one.
+
+    A name that services share there says nothing of whose it is.
+    """
+    strays = []
+    for each in objects:
+        service = claimant(each.name, registry)
+        sharing = () if service else tuple(services.sharing(each.names(), registry))
+        strays.append(Stray(each, service, DEFAULT, misplaced=True, sharing=sharing))
+    return strays
 
 
 def in_own(
     objects: Iterable[Object], database: str, own: Service | None, registry: Mapping[str, Service]
 ) -> list[Stray]:
-    """Strays in a service's database; nothing is known of a service that nobody registered."""
+    """Strays in a service's database; nothing is known of a service that nobody registered.
+
+    A type, a sequence or a function that something of the service's uses is its own, too.
+    """
+    if own is None:
+        return []
+
+    def is_own(*names: str) -> bool:
+        service = claimant(names[0], registry)
+        return service == own or (service is None and (not own.prefixes or own.lists(*names)))
+
     strays = []
-    for each in objects if own else ():
+    for each in objects:
+        used = each.kind in FOLLOW and any(map(is_own, each.used_by))
+        if used or is_own(*each.names()):
+            continue
         service = claimant(each.name, registry)
-        if service is None and own and own.prefixes:
-            strays.append(Stray(each, None, database, misplaced=False))
-        elif service not in (None, own):
-            strays.append(Stray(each, service, database, misplaced=True))
+        sharing = () if service else tuple(services.sharing(each.names(), registry))
+        strays.append(Stray(each, service, database, service is not None, own, sharing))
     return strays

@@ -263,7 +263,7 @@ def _push(
             pooled=held.session.pooled,
             lock_timeout_s=config.push.lock_timeout_s,
         )
-        prefixes = config.registered.prefixes if config.registered else ()
+        prefixes = config.registered.beginnings() if config.registered else ()
         opened = partial(_guard_sessions, plan, target, connect)
         expected = push.Expected(
             prefixes,

@@ -284,8 +284,116 @@ def test_in_a_service_s_database(operator: Operator) -> None:
     ]
     assert {f["database"] for f in answer.findings} == {RPG_DB}
     assert stray(answer, "sso_users")["remedy"] == "Move it to 'gaqno_sso_db', or drop it."
-    assert "Rename it" in stray(answer, "rpgx")["remedy"]
+    assert stray(answer, "rpgx")["remedy"].startswith(f"If it is {RPG}'s, add 'rpgx' to the names")
     assert answer.code == 9
+
+
+FOLLOWERS = """
+create type mood as enum ('a'); create type mood_of_many as enum ('a');
+create domain positive as int check (value > 0); create type level as enum ('a');
+create type stat as (l level, n int); create type span as range (subtype = float8);
+create function lowest_of() returns int language sql immutable return 1;
+create domain lowest as int check (value > lowest_of()); create sequence numbers;
+create function at_write() returns trigger language plpgsql as 'begin return new; end';
+create function may() returns bool return true; create function key_of(int) returns int
+  language sql immutable return 1; create function fits(int) returns bool return true;
+create type part_kind as enum ('a'); create type seen as enum ('a'); create type arg as enum ('a');
+create table rpg_x (id int default nextval('numbers'), m mood, many mood_of_many[], p positive,
+  s stat, r span, l lowest, check (fits(id)));
+create trigger at_write before insert on rpg_x for each row execute function at_write();
+create policy may on rpg_x using (may()); create index on rpg_x (key_of(id));
+create table rpg_parts (id int) partition by list (id);
+create table part partition of rpg_parts for values in (1);
+alter table part add check ('a'::part_kind = 'a'::part_kind);
+create view rpg_view as select 'a'::seen; create function rpg_f(arg) returns int return 1;
+"""
+"""Types, sequences and functions without a prefix, each used by something of the service's."""
+
+
+def test_what_a_service_s_own_uses_is_its_own(operator: Operator) -> None:
+    """Enums, domains, ranges, sequences and functions follow what uses them, through others too."""
+    operator.execute(FOLLOWERS, RPG_DB)
+
+    answer = operator.run("verify", "--json", "--strict")
+
+    assert (answer.code, answer.findings) == (0, [])
+
+
+def test_what_nothing_of_the_service_s_uses_is_told(operator: Operator) -> None:
+    """A type of a stranger's table, or of a table that refers to one's own, follows neither."""
+    operator.execute(
+        "create type lone as enum ('a'); create type kind as enum ('a'); create sequence numbers;"
+        "create table plain (id int primary key, kind kind);"
+        "create table rpg_x (id int references plain);"
+        "create function unused() returns int return 1; create table sso_x (id int, kind kind)",
+        RPG_DB,
+    )
+    answer = operator.run("verify", "--json")
+
+    assert sorted(named(answer.findings), key=repr) == [
+        ("function", "unused()", None),
+        ("sequence", "numbers", None),
+        ("table", "plain", None),
+        ("table", "sso_x", SSO),
+        ("type", "kind", None),
+        ("type", "lone", None),
+    ]
+
+
+def test_the_remedy_for_what_has_no_prefix(operator: Operator) -> None:
+    """A name in the service's row clears it, with what the table uses, and renames nothing."""
+    operator.execute(
+        "create type outbox_state as enum ('new'); create schema app;"
+        "create table outbox (id int, state outbox_state); create table app.log (id int)",
+        RPG_DB,
+    )
+    row = f'["{RPG}"]\ndatabase = "{RPG_DB}"\nprefixes = ["rpg_"]\n'
+    other = '[other]\ndatabase = "gaqno_ai_db"\nprefixes = ["ai_"]\nnames = ["outbox"]\n'
+    path = operator.directory / "services.toml"
+    environ = {"ENTRYPOINT_SERVICES": path.name}
+    ignored = [w for name in SERVICES.values() for w in ("--ignore", name)]
+
+    path.write_text(row + other)
+    before = operator.run("verify", "--json", *ignored, environ=environ)
+    path.write_text(f'{row}names = ["outbox", "app.log"]\n{other}')
+    after = operator.run("verify", "--json", "--strict", *ignored, environ=environ)
+
+    assert named(before.findings) == [
+        ("table", "app.log", None),
+        ("table", "outbox", None),
+        ("type", "outbox_state", None),
+    ]
+    assert "the registry has it for other" in stray(before, "outbox")["message"]
+    for found in before.findings:
+        assert f"add {found['object'].split('.')[-1]!r} to the names" in found["remedy"]
+    assert (after.code, after.findings) == (0, [])
+
+
+def test_a_shared_name_elsewhere(operator: Operator) -> None:
+    """In `postgres` and in a neighbour's database it is told, and not said to be anybody's."""
+    for database in ("postgres", "gaqno_ai_db"):
+        operator.execute("create table outbox (id int)", database)
+    rows = [("rpg", RPG_DB, ["rpg_"]), ("sso", "gaqno_sso_db", ["sso_"])]
+    environ = operator.registry(*rows, ("ai", "gaqno_ai_db", ["ai_"]))
+    path = operator.directory / "services.toml"
+    text = path.read_text()
+    for prefix in ("rpg_", "sso_"):
+        text = text.replace(f'["{prefix}"]', f'["{prefix}"]\nnames = ["outbox"]')
+    path.write_text(text)
+    ignored = [w for name in SERVICES.values() for w in ("--ignore", name)]
+
+    answer = operator.run("verify", "--json", *ignored, environ=environ)
+
+    assert [(f["finding"], f["level"], f["service"]) for f in answer.findings] == [
+        ("stray_object", "misplaced", None),
+        ("unprefixed_object", "notice", None),
+    ]
+    for found in answer.findings:
+        assert "the registry has it for rpg and sso" in found["message"]
+    assert (
+        "transfer SERVICE --with outbox, where SERVICE is rpg or sso"
+        in (answer.findings[0]["remedy"])
+    )
 
 
 def test_a_service_without_prefixes(operator: Operator) -> None:

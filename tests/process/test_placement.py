@@ -113,6 +113,33 @@ def test_nothing_is_logged_where_all_is_well(stage: Stage) -> None:
     assert [name for name in program.names() if name.startswith("verify.")] == []
 
 
+ENUMS = (
+    "create type transaction_type as enum ('in', 'out'); create type account_kind as enum ('x');"
+    "create type lone as enum ('x'); create sequence invoice_number;"
+    "create function touch() returns trigger language plpgsql as 'begin return new; end';"
+    "create table rpg_transactions (id int default nextval('invoice_number'),"
+    " kind transaction_type, account account_kind[]);"
+    "create trigger touch before insert on rpg_transactions for each row execute function touch()"
+)
+
+
+def test_enums_without_a_prefix(stage: Stage) -> None:
+    """What the service's tables use is no warning; the name of what nothing uses clears it."""
+    stage.push = python("push", "sql", ENUMS)
+
+    first = started(stage.start())
+    text = REGISTRY.replace('"runs"]', '"runs"]\nnames = ["lone"]')
+    (stage.directory / "services.toml").write_text(text)
+    stage.push = python("push")
+    stage.environ["ENTRYPOINT_RELEASE"] = "v2"
+    second = started(stage.start())
+
+    assert found(first) == [(OWN, "lone", None)]
+    assert "add 'lone' to the names of its row" in first.one("verify.found")["remedy"]
+    assert second.one("push.started")["reason"] == "changed"
+    assert found(second) == []
+
+
 def test_only_after_a_push(stage: Stage) -> None:
     """A start with nothing to do looks nowhere; a push that fails is told for itself."""
     strew(stage, "rpg_lost")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint import cli, errors
+from entrypoint import cli, errors, services
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
 from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
 
@@ -95,6 +95,11 @@ def test_exit_codes_of_the_readme() -> None:
     expected |= {"126 127": "ExecError", "128+n": "Terminated"}
     expected |= {"0": "", str(cli.BUG): "", str(cli.USAGE): ""}
     assert documented == expected
+
+
+def test_keys_of_the_registry_in_the_readme() -> None:
+    """The README's table has what a row of the registry may say, in the order of the code."""
+    assert [row[0].strip("`") for row in section("registry")] == [*services.KEYS]
 
 
 def test_settings_of_the_readme() -> None:

@@ -114,7 +114,76 @@ def test_a_service_that_nobody_registered() -> None:
     assert in_own([table("rpg_x"), table("plain")], "orders_db", None, REGISTRY) == []
 
 
+SHARING = {
+    "a": Service("a", "a_db", ("a_",), "tenant", names=("outbox", "kind")),
+    "b": Service("b", "b_db", ("b_",), "tenant", names=("app.outbox", "audit.log")),
+}
+"""Two services that have an outbox each."""
+
+
+def names(strays: list[Stray]) -> list[str]:
+    """What was found."""
+    return [stray.object.label() for stray in strays]
+
+
+def test_a_name_is_a_service_s_in_its_own_database_alone() -> None:
+    """Bare it counts in any schema; in a neighbour's database and in the default one it is told."""
+    objects = [table("outbox"), table("outbox", "app"), table("log", "audit"), table("log")]
+    a, b = SHARING.values()
+
+    assert names(in_own(objects, a.database, a, SHARING)) == ["audit.log", "log"]
+    assert names(in_own(objects, b.database, b, SHARING)) == ["outbox", "log"]
+    assert [stray.service for stray in in_default(objects, SHARING)] == [None] * 4
+    assert [len(stray.sharing) for stray in in_default(objects, SHARING)] == [1, 2, 1, 0]
+
+
+USED = [
+    (("rpg_x",), 0),
+    (("plain", "dnd_x"), 0),
+    (("plain",), 1),
+    (("sso_x",), 1),
+    ((), 1),
+]
+
+
+@pytest.mark.parametrize("kind", ["type", "sequence", "function", "procedure", "aggregate"])
+@pytest.mark.parametrize("name", ["mood", "sso_mood"])
+@pytest.mark.parametrize(("users", "told"), USED)
+def test_what_a_service_s_own_uses_follows_it(
+    kind: str, name: str, users: tuple[str, ...], told: int
+) -> None:
+    """Whatever its name is; what only others use, or nobody, is told."""
+    each = Object(kind, "public", name, used_by=users)
+    assert len(in_own([each], RPG.database, RPG, REGISTRY)) == told
+
+
+@pytest.mark.parametrize("kind", ["table", "view", "foreign table", "materialized view"])
+def test_a_table_follows_nobody(kind: str) -> None:
+    """Its rows are somebody's, so it is known by its own name."""
+    each = Object(kind, "public", "mood", used_by=("rpg_x",))
+    assert len(in_own([each], RPG.database, RPG, REGISTRY)) == 1
+
+
+def test_what_a_listed_table_uses_follows_it() -> None:
+    """A name of the registry stands for what it needs, too."""
+    each = Object("type", "public", "status", used_by=("outbox",))
+    assert in_own([each], "a_db", SHARING["a"], SHARING) == []
+    assert names(in_own([each], "b_db", SHARING["b"], SHARING)) == ["status"]
+
+
 MUST = "that database must hold no application's object"
+
+WHOSE = "claimed by no service's prefix, and its name does not say whose it is: the registry has it"
+
+IF_IT_IS = (
+    "If it is {}'s, add {!r} to the names of its row in the registry, or a prefix; if not, find "
+    "out whose it is before you drop it."
+)
+
+WITH = (
+    "Find out whose it is, and run entrypoint transfer SERVICE --with app.outbox, where SERVICE "
+    "is a or b."
+)
 
 SENTENCES = [
     (
@@ -135,7 +204,22 @@ SENTENCES = [
     (
         in_own([Object("procedure", "public", "p", "")], "d", RPG, REGISTRY)[0],
         "the procedure 'p()' in 'd' is claimed by no service's prefix",
-        "Rename it, or add its prefix to the service's row of the registry.",
+        IF_IT_IS.format("gaqno-rpg-service", "p"),
+    ),
+    (
+        in_default([table("outbox", "app")], SHARING)[0],
+        f"the table 'app.outbox' in 'postgres' is {WHOSE} for a and b; {MUST}",
+        WITH,
+    ),
+    (
+        in_default([Object("type", "public", "kind")], SHARING)[0],
+        f"the type 'kind' in 'postgres' is {WHOSE} for a; {MUST}",
+        "Move it to the database of whoever uses it, or drop it.",
+    ),
+    (
+        in_own([table("kind")], "b_db", SHARING["b"], SHARING)[0],
+        f"the table 'kind' in 'b_db' is {WHOSE} for a",
+        IF_IT_IS.format("b", "kind"),
     ),
 ]
 

@@ -43,6 +43,23 @@ def test_the_owner_of_a_database(tmp_path: Path) -> None:
     assert {row.owner for row in services.load().values()} == {None}
 
 
+def test_names_that_services_share(tmp_path: Path) -> None:
+    """Several may list one, and one prefix may begin with another's: the longest wins."""
+    path = tmp_path / "services.toml"
+    path.write_text(
+        "[a]\ndatabase = 'a_db'\nprefixes = ['a_']\nnames = ['outbox']\n"
+        "[b]\ndatabase = 'b_db'\nprefixes = ['a_b_', 'a_b_']\nnames = ['outbox', 'x.log']\n"
+    )
+    a, b = services.load(path).values()
+
+    assert services.sharing(["outbox"], {"a": a, "b": b}) == [a, b]
+    assert services.sharing(["log", "x.log"], {"a": a, "b": b}) == [b]
+    assert services.sharing(["log"], {"a": a, "b": b}) == []
+    assert services.claimant("outbox", {"a": a, "b": b}) is None
+
+
+LONGEST = "a prefix of b; write it among the prefixes, of which the longest wins"
+
 BROKEN = {
     "no TOML": (b"[a\n", ["Expected ']' at the end of a table declaration (at line 1, column 3)"]),
     "no UTF-8": (
@@ -56,8 +73,8 @@ BROKEN = {
         b"[a]\ndatabase = 1\nprefixes = 'a_'\nseed = 'often'\n",
         [
             "a: database must be a name",
-            "a: prefixes must be a list of strings",
             "a: seed must be one of tenant, always, never",
+            "a: prefixes must be a list of strings",
         ],
     ),
     "empty prefix": (
@@ -66,7 +83,55 @@ BROKEN = {
     ),
     "unknown keys": (
         b"[a]\ndatabase = 'x'\nprefix = 'a_'\ndb = 'x'\n",
-        ["a: unknown key 'db'", "a: unknown key 'prefix'"],
+        [
+            "a: unknown key 'db'; the nearest is 'database'",
+            "a: unknown key 'prefix'; the nearest is 'prefixes'",
+        ],
+    ),
+    "names": (
+        b"[a]\ndatabase = 'x'\nnames = 'outbox'\n[b]\ndatabase = 'y'\nnames = ['']\n",
+        ["a: names must be a list of strings", "b: names must be a list of strings"],
+    ),
+    "no service": (b"# none yet\n", ["has no service in it"]),
+    "the server's own": (
+        b"[a]\ndatabase = 'postgres'\n[b]\ndatabase = 'template1'\n",
+        [
+            "a: database 'postgres' is the server's own, no service's",
+            "b: database 'template1' is the server's own, no service's",
+        ],
+    ),
+    "too long": (
+        f"[a]\ndatabase = '{'x' * 64}'\n[b]\ndatabase = '{'x' * 63}'\n".encode(),
+        ["a: database is longer than 63 bytes"],
+    ),
+    "patterns": (
+        b"[a]\ndatabase = 'x'\nprefixes = ['a_%', 'b_*', 'c%_']\n",
+        [
+            "a: prefix 'a_%' is literal, not a pattern: leave '%' out",
+            "a: prefix 'b_*' is literal, not a pattern: leave '*' out",
+        ],
+    ),
+    "two of one prefix": (
+        b"""
+        a = { database = 'x', prefixes = ['s_', 't_'] }
+        b = { database = 'y', prefixes = ['u_', 't_'] }
+        c = { database = 'x', prefixes = ['t_'] }
+        """,
+        [
+            "b: prefix 't_' is also a's",
+            "c: database 'x' is also a's",
+            "c: prefix 't_' is also a's",
+        ],
+    ),
+    "a name with a prefix": (
+        b"""
+        a = { database = 'x', prefixes = ['a_'], names = ['a_x', 'b_x', 'app.b_y', 'b'] }
+        b = { database = 'y', prefixes = ['b_'] }
+        """,
+        [
+            f"a: the name 'b_x' begins with {LONGEST}",
+            f"a: the name 'app.b_y' begins with {LONGEST}",
+        ],
     ),
     "owner": (
         b"[a]\ndatabase = 'x'\nowner = ''\n[b]\ndatabase = 'y'\nowner = ['r']\n",
