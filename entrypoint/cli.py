@@ -4,14 +4,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from . import log, phase
-from .errors import EntrypointError, Terminated
+from .errors import EntrypointError, Terminated, UsageError
 
 if TYPE_CHECKING:
     import argparse
     from typing import TextIO
 
 BUG: Final = 1
-USAGE: Final = 2
+USAGE: Final = UsageError.exit_code
 
 STARTS: Final = ("run", "prepare")
 """The commands of containers; the others are people's, who see for themselves."""
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         log.crash(error)
         phase.failed("entrypoint", BUG, f"a bug: {type(error).__name__}: {error}")
         failure, code = error, BUG
-    if arguments[:1] and arguments[0] in STARTS:
+    if "".join(arguments[:1]) in STARTS or isinstance(failure, UsageError):
         from . import notify  # only a start that failed pays for it
 
         notify.tell(failure, code)
@@ -49,24 +49,47 @@ def _configure_log() -> None:
 
 def _dispatch(arguments: list[str]) -> int:
     # Every container start passes here, so argparse is left to those who ask for it.
-    if arguments[:2] == ["run", "--"] and arguments[2:]:
-        command, argv = "run", arguments[2:]
-    else:
+    argv = _of_start(arguments)
+    if argv is None:
         from .arguments import parser
 
         try:
-            parsed = parser().parse_args(arguments)
+            return _operate(parser().parse_args(arguments))
         except SystemExit as stop:  # argparse's own, after its message
             return USAGE if stop.code else 0
-        command, argv = parsed.command, getattr(parsed, "argv", [])
-        if command not in STARTS:
-            return _operate(parsed)
     from .startup import start
 
-    if command == "run":
-        start.run(tuple(argv))
+    if argv is _MISUSED:
+        start.refuse(arguments)
+    if arguments[0] == "run":
+        start.run(argv)
     start.prepare()
     return 0
+
+
+_MISUSED: Final = ("",)
+
+
+def _of_start(arguments: list[str]) -> tuple[str, ...] | None:
+    """The service's words, where a container is to be started; `_MISUSED` where that fails.
+
+    None is for people. Whoever wrote a Dockerfile reads no usage, and is told by an event.
+    """
+    command, rest = "".join(arguments[:1]), arguments[1:]
+    if rest[:1] == ["--"] and command == "run":
+        return tuple(rest[1:])
+    if command in STARTS and rest not in (["-h"], ["--help"]):
+        wrong = rest[:1] and (command != "run" or rest[0].startswith("-"))
+        return _MISUSED if wrong else tuple(rest)
+    return None if _is_for_people(command) else _MISUSED
+
+
+def _is_for_people(command: str) -> bool:
+    import sys
+
+    from .startup.shapes import COMMANDS
+
+    return command in COMMANDS or command.startswith("-") or _is_terminal(sys.stderr)
 
 
 def _operate(arguments: "argparse.Namespace") -> int:

@@ -5,6 +5,7 @@
     BaseException
     |- Exception
     |  `- EntrypointError          never raised itself
+    |     |- UsageError         2  no command, or one that cannot be meant
     |     |- SettingsError      3  missing or wrong configuration; lists every problem
     |     |- UnreachableError   4  not ready before the deadline (a restart may help)
     |     |- RefusedError       5  reachable, but no (a restart will not help)
@@ -16,7 +17,7 @@
     |     `- ExecError    126/127  not executable / not found
     `- Terminated           128+n  ended by signal n
 
-0 is done, 1 is a bug of ours (a traceback), 2 is wrong usage.
+0 is done, 1 is a bug of ours (a traceback), 2 is an operator's wrong usage, too.
 """
 
 
@@ -41,6 +42,12 @@ class EntrypointError(Exception):
         self.message = message
         self.remedy = remedy
         self.fields = fields
+
+
+class UsageError(EntrypointError):
+    """The container's command is missing, or cannot be meant as it is; nothing was done."""
+
+    exit_code = 2
 
 
 class SettingsError(EntrypointError):

@@ -7,6 +7,7 @@ of ours in /proc: neither the environment nor the memory nor the descriptors of 
 """
 
 import ctypes
+import errno
 import gc
 import os
 import selectors
@@ -19,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from . import log, processes, signals, sockets
 from .fields import OUR_SECRETS
@@ -38,6 +39,8 @@ TAIL_LINES: Final = 50
 
 _PR_SET_DUMPABLE: Final = 4
 """The number of prctl(2)'s option."""
+
+_PTRACE_TRACEME: Final = 0
 
 SILENT_S: Final = 60.0
 """Seconds without a line after which `run` tells that the child says nothing."""
@@ -398,6 +401,37 @@ def _wipe(start: int, end: int) -> None:
         if name in _OURS:
             ctypes.memset(start + at + len(name) + 1, 0, len(value))
         at += len(entry) + 1
+
+
+def refused_by_kernel(path: str) -> OSError | None:
+    """Why the kernel does not execute a program; None where it does, or where that cannot be told.
+
+    A child of ours becomes it, and is stopped and killed before the program's first instruction.
+    """
+    with suppress(OSError):
+        pid = os.fork()
+        if not pid:
+            _become(path)
+        _, status = os.waitpid(pid, 0)
+        if os.WIFSTOPPED(status):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return None
+        number = os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.ENOEXEC
+        return OSError(number, os.strerror(number)) if number else None
+    return None
+
+
+def _become(path: str) -> NoReturn:
+    """What that child does: it is traced, so exec stops it."""
+    refusal = 0
+    try:
+        if not ctypes.CDLL(None).ptrace(_PTRACE_TRACEME, 0, 0, 0):
+            os.execve(path, [path], {})  # noqa: S606  it does nothing
+    except OSError as error:
+        refusal = error.errno or 0
+    finally:
+        os._exit(refusal)
 
 
 def reap() -> None:

@@ -7,15 +7,47 @@ descriptors 0-2 that it would have had without us.
 
 import errno
 import os
+import string
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import pairwise
 from typing import Final, NamedTuple, NoReturn
 
-from .. import signals
+from .. import log, signals
 from ..environment import Environment
 from ..errors import ExecError
 
 NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
+
+_JOINERS: Final = frozenset({"&&", "||"})
+
+_SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
+
+_CHANGES: Final = frozenset(";&|\n`(){}<>")
+"""What may put another program before the first one of a shell's text, or in its place."""
+
+_PLAIN: Final = frozenset(string.ascii_letters + string.digits + "_./@%+-")
+"""What a shell takes as it is."""
+
+_ELF_HEADER: Final = 20
+"""Bytes up to the end of the field that says for which machine a binary is."""
+
+_PT_INTERP: Final = 3
+
+_PLATFORM: Final = (
+    "Use a program that is made for this image's platform and C library: build the image with "
+    "--platform, and copy programs from a base of the same kind (Alpine, or Debian)."
+)
+
+_REMEDIES: Final = {
+    errno.E2BIG: "Give the service fewer or shorter variables and words: the kernel takes 128 KiB "
+    "for each, and a quarter of the stack's limit (ulimit -s) for all together.",
+    errno.ETXTBSY: "Let nobody write to the program while the service starts.",
+}
+"""By what the kernel says of a program that it does not execute."""
 
 _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 """What libc's execvp searches where there is no PATH, and where Node lives in its images."""
@@ -32,70 +64,185 @@ def find(argv: tuple[str, ...], environ: Environment) -> Service:
     """Find the service's executable before any work is done.
 
     Raises `ExecError` with 127 when it is not there and 126 when it is and cannot be executed, as
-    shells and container runtimes have it.
+    shells and container runtimes have it, and `UsageError` when there is no command, or one that
+    only a shell would understand. What a shell is told to run is looked at as far as it is certain.
     """
+    if not argv or not _JOINERS.isdisjoint(argv):
+        from . import shapes  # here and below: no start pays for what is right
+
+        raise shapes.joined(argv) if argv else shapes.none()
+    path = environ.get("PATH") or _DEFAULT_PATH
+    service = Service(_executable(argv, path), argv)
+    script = _script(argv)
+    if script is not None:
+        first = _certain_program(script)
+        if first:
+            _executable((first, *script.split()[script.split().index(first) + 1 :]), path)
+    elif any("$" in word for word in argv):
+        _doubt(argv)
+    return service
+
+
+def _executable(argv: Sequence[str], path: str) -> str:
+    """The file that the first word names, as execvp has it."""
     name = argv[0]
     if "/" in name:
         candidates = [name]
     else:
-        path = environ.get("PATH") or _DEFAULT_PATH
         candidates = [os.path.join(folder or ".", name) for folder in path.split(":")]
     refusals: list[ExecError] = []
     for candidate in candidates if name else []:
         if os.path.exists(candidate):
-            refusal = _refusal(candidate)
+            refusal = _refusal(candidate, argv, path)
             if refusal is None:
-                return Service(candidate, argv)
+                return candidate
             refusals.append(refusal)
+    if not refusals:
+        from . import shapes
+
+        raise shapes.lost(name, argv)
     # As execvp has it: that one may not be executed tells more than that another lacks something.
     refusals.sort(key=lambda refusal: refusal.exit_code)
-    raise (
-        refusals[0]
-        if refusals
-        else ExecError(
-            f"{name!r} is not found" + ("" if "/" in name else " on PATH"),
-            code=NOT_FOUND,
-            remedy="Correct the container's command, or add the program to the image.",
+    raise refusals[0]
+
+
+def _script(argv: Sequence[str]) -> str | None:
+    """The text that a shell is told to run; None for any other command."""
+    if os.path.basename(argv[0]) not in _SHELLS:
+        return None
+    for option, text in pairwise(argv):
+        if option[:1] == "-" and option[:2] != "--" and option[-1:] == "c":
+            return text
+    return None
+
+
+def _certain_program(text: str) -> str | None:
+    """The program that a shell's text begins with, where it can be nothing else.
+
+    No builtin, function or alias has such a name, and nothing can come before it or in its place.
+    """
+    words = text.split()[:2]
+    first = words[-1] if words[:1] == ["exec"] else "".join(words[:1])
+    if first[:1] == "[":  # a list that Docker took for text, but for the tests of shells
+        return first if first not in ("[", "[[") else None
+    if not _CHANGES.isdisjoint(text.strip()) or not set(first) <= _PLAIN:
+        return None
+    ending = os.path.splitext(first)[1]
+    certain = "/" in first or first[:1] == "-" or ending in (".js", ".mjs", ".cjs", ".ts", ".py")
+    return first if certain else None
+
+
+def _doubt(argv: tuple[str, ...]) -> None:
+    """Warn of a variable that nobody will expand: it may be meant so."""
+    from . import shapes
+
+    if any(os.path.basename(word) in _SHELLS for word in argv):
+        return
+    if word := shapes.unexpanded(argv):
+        log.event(
+            "warning",
+            "command.doubted",
+            reason=f"the word {word!r} reaches the service as it is: a list is expanded by nobody",
+            remedy=f"Set the container's command to {shapes.expanding(argv)}, whose shell expands "
+            "it, or write what it stands for.",
         )
-    )
 
 
-def _refusal(path: str) -> ExecError | None:
+def _refusal(file: str, argv: Sequence[str], path: str) -> ExecError | None:
     """Why a file that exists cannot be executed; None if nothing speaks against it."""
-    if not os.path.isfile(path) or not os.access(path, os.X_OK):
-        what = "may not be executed" if os.path.isfile(path) else "is no file"
-        remedy = f"Name a program in the container's command, or run chmod +x {path} in the image."
-        return ExecError(f"{path!r} {what}", code=NOT_EXECUTABLE, remedy=remedy)
+    if not os.path.isfile(file) or not os.access(file, os.X_OK):
+        from . import shapes
+
+        return shapes.no_program(file, argv)
     try:
-        with open(path, "rb") as file:
-            head = file.read(256)
+        with open(file, "rb") as opened:
+            head = opened.read(4096)
     except OSError:  # may be executed and not be read
         return None
     if head.startswith(b"#!"):
-        return _refusal_of_script(path, head[2:].split(b"\n")[0])
-    if b"\0" in head:  # a binary, which only the kernel can judge
+        return _refusal_of_script(file, head[2:256].split(b"\n")[0], path)
+    if head.startswith(b"\x7fELF"):
+        return _refusal_of_binary(file, head)
+    if b"\0" in head[:256]:  # a binary of another kind, which only the kernel can judge
         return None
-    remedy = f"Give {path} a first line such as #!/bin/sh, or name its interpreter."
-    return ExecError(f"{path!r} has no #! line", code=NOT_EXECUTABLE, remedy=remedy)
+    from . import shapes
+
+    return shapes.no_first_line(file, argv)
 
 
-def _refusal_of_script(path: str, line: bytes) -> ExecError | None:
+def _refusal_of_script(file: str, line: bytes, path: str) -> ExecError | None:
     """Why the kernel would refuse a script with this first line, or its interpreter would."""
     # Linux cuts at blanks and tabs only: a carriage return at the end is part of the last word.
-    interpreter = line.replace(b"\t", b" ").strip(b" ").split(b" ")[0]
+    words = [word for word in line.replace(b"\t", b" ").split(b" ") if word]
+    interpreter = words[0] if words else b""
     if not interpreter.strip():
-        remedy = f"Name an interpreter in the first line of {path}."
-        return ExecError(f"{path!r} has an empty #! line", code=NOT_EXECUTABLE, remedy=remedy)
+        remedy = f"Name an interpreter in the first line of {file}."
+        return ExecError(f"{file!r} has an empty #! line", code=NOT_EXECUTABLE, remedy=remedy)
     if line.endswith(b"\r"):
-        remedy = f"Save {path} with Unix line ends (LF)."
-        message = f"{path!r} has a carriage return at the end of its #! line"
+        remedy = f"Save {file} with Unix line ends (LF)."
+        message = f"{file!r} has a carriage return at the end of its #! line"
         return ExecError(message, code=NOT_FOUND, remedy=remedy)
-    if not os.path.exists(interpreter):
-        shown = os.fsdecode(interpreter)
-        message = f"{path!r} wants the interpreter {shown!r}, which is not found"
-        remedy = f"Install the interpreter in the image, or correct the first line of {path}."
+    missing = b"" if os.path.exists(interpreter) else interpreter
+    if os.path.basename(interpreter) == b"env" and not missing:
+        missing = _missing_of_env(words[1:], path)
+    if missing:
+        message = f"{file!r} wants the interpreter {os.fsdecode(missing)!r}, which is not found"
+        remedy = f"Install the interpreter in the image, or correct the first line of {file}."
         return ExecError(message, code=NOT_FOUND, remedy=remedy)
     return None
+
+
+def _missing_of_env(words: list[bytes], path: str) -> bytes:
+    """The program that env will not find on PATH; nothing where that is not certain."""
+    name = words[1] if words[:1] == [b"-S"] and words[1:] else b"".join(words[:1])
+    if not name or name[:1] == b"-" or b"=" in name or b"/" in name:
+        return b""
+    folders = map(os.fsencode, path.split(":"))
+    return b"" if any(os.path.exists(os.path.join(each, name)) for each in folders) else name
+
+
+def _refusal_of_binary(file: str, head: bytes) -> ExecError | None:
+    """Why the kernel refuses a binary: for another machine, or without its loader.
+
+    Only what looks so is tried, because an emulator may be registered for it.
+    """
+    loader = _loader(head)
+    foreign = len(head) < _ELF_HEADER or head[18:20] != _own_machine()
+    if not foreign and (not loader or os.path.exists(loader)):
+        return None
+    from .. import process
+
+    problem = process.refused_by_kernel(file)
+    if problem is None:
+        return None
+    code = NOT_FOUND if problem.errno == errno.ENOENT else NOT_EXECUTABLE
+    what = f"cannot be executed: {problem.strerror}"
+    if code == NOT_FOUND:
+        what = f"wants the loader {os.fsdecode(loader)!r}, which is not in the image"
+    return ExecError(f"{file!r} {what}", code=code, remedy=_PLATFORM)
+
+
+def _own_machine() -> bytes:
+    """The machine that this interpreter is made for, as ELF headers have it."""
+    try:
+        with open(sys.executable, "rb") as file:
+            return file.read(_ELF_HEADER)[18:20]
+    except OSError:
+        return b""
+
+
+def _loader(head: bytes) -> bytes:
+    """The dynamic loader that a binary of 64 bits names; empty where it is not in its beginning."""
+    if head[4:6] != b"\2\1":  # 64 bits, little endian
+        return b""
+    number = partial(int.from_bytes, byteorder="little")
+    size, count = number(head[54:56]), number(head[56:58])
+    start = number(head[32:40])
+    for at in range(start, min(start + size * count, len(head) - 56), size or 1):
+        if number(head[at : at + 4]) == _PT_INTERP:
+            begin = number(head[at + 8 : at + 16])
+            return head[begin : begin + number(head[at + 32 : at + 40])].rstrip(b"\0")
+    return b""
 
 
 def become(service: Service, environ: Environment) -> NoReturn:
@@ -113,7 +260,7 @@ def become(service: Service, environ: Environment) -> NoReturn:
         raise ExecError(
             f"{service.path!r} cannot be executed: {error.strerror}",
             code=NOT_EXECUTABLE if found else NOT_FOUND,
-            remedy="Use a program for this image's platform, and give a script a #! line.",
+            remedy=_REMEDIES.get(error.errno or 0, _PLATFORM),
         ) from None
 
 

@@ -1,7 +1,7 @@
 """The container start, in order: settings, gates, wait, database, push, seed, handoff."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,15 @@ def run(argv: tuple[str, ...]) -> NoReturn:
         phase.over(state.STARTED)
         log.event("info", "handoff.exec", argv=list(argv), elapsed_s=since(started))
         handoff.become(service, plan.config.service_environment)
+
+
+def refuse(arguments: Sequence[str]) -> NoReturn:
+    """Fail as a start does for a container's command line that is none of ours: `UsageError`."""
+    phase.begin()
+    with step("settings"):
+        from . import shapes
+
+        raise shapes.misused(arguments)
 
 
 def prepare() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -185,24 +188,291 @@ def test_126_and_127_come_before_any_database_work(stage: Stage, make: Any, code
     assert "wait.started" not in program.names()
 
 
+@dataclass
+class Shape:
+    """A container's command that was meant otherwise."""
+
+    argv: list[str]
+    code: int
+    error: str
+    meant: list[str] | None
+    """The command that the remedy gives, if it gives one."""
+
+
+FILES = {
+    "server.js": "console.log(1)",
+    "dist/main.js": "console.log(1)",
+    "start.sh": "echo $1",
+    "app.py": "print(1)",
+    "node_modules/.bin/next": "",
+    "package.json": '{"scripts": {"start:prod": "node server.js", "start": "node server.js"}}',
+}
+SERVER = ["node", "server.js"]
+SHAPES = {
+    "no command": Shape([], 2, "there is no command for the service", ["node", "dist/main.js"]),
+    "a flag for help": Shape(["--help"], 127, "begins with an option", ["node", "--help"]),
+    "a flag of Node's": Shape(
+        ["--no-warnings", "server.js"],
+        127,
+        "begins with an option",
+        ["node", "--no-warnings", "server.js"],
+    ),
+    "a second --": Shape(["--", *SERVER], 127, "ends with -- already", SERVER),
+    "all in one word": Shape(["node server.js"], 127, "in one word", SERVER),
+    "a script of npm's in one word": Shape(
+        ["npm run start:prod"], 127, "in one word", ["npm", "run", "start:prod"]
+    ),
+    "single quotes": Shape(
+        ["/bin/sh", "-c", "['node', 'server.js']"], 127, "a piece of a list", SERVER
+    ),
+    "curly quotes": Shape(
+        ["/bin/sh", "-c", "[\u201cnode\u201d, \u201cserver.js\u201d]"],
+        127,
+        "a piece of a list",
+        SERVER,
+    ),
+    "a bracket that is missing": Shape(
+        ["/bin/sh", "-c", '["node", "server.js"'], 127, "a piece of a list", SERVER
+    ),
+    "single quotes, as compose splits them": Shape(
+        ["[node,", "server.js]"], 127, "a piece of a list", SERVER
+    ),
+    "a script of package.json": Shape(
+        ["start"], 127, "a script of package.json", ["npm", "run", "start"]
+    ),
+    "a program of a dependency": Shape(
+        ["next", "start"], 127, "a dependency", ["node_modules/.bin/next", "start"]
+    ),
+    "a file of JavaScript": Shape(["server.js"], 127, "a file for one", SERVER),
+    "a file of JavaScript with its folder": Shape(
+        ["dist/main.js", "x"], 126, "may not be executed", ["node", "dist/main.js", "x"]
+    ),
+    "a file of TypeScript that is not there": Shape(
+        ["src/main.ts"], 127, "the image has none", ["node", "src/main.ts"]
+    ),
+    "a file of Python in a shell": Shape(
+        ["sh", "-c", "exec app.py --x"], 127, "a file for one", ["python3", "app.py", "--x"]
+    ),
+    "a file that a shell does not find": Shape(
+        ["sh", "-c", "./nothing --x"], 127, "'./nothing' is not found", None
+    ),
+    "a shell's script": Shape(["start.sh", "x"], 127, "a file for one", ["sh", "start.sh", "x"]),
+    "a folder": Shape(["dist"], 127, "is a folder", ["node", "dist/main.js"]),
+    "a folder by its path": Shape(["./dist"], 126, "is a folder", ["node", "./dist/main.js"]),
+    "a chain": Shape(
+        ["node", "a.js", "&&", "node", "b c.js"],
+        2,
+        "only a shell understands",
+        ["sh", "-c", "node a.js && node 'b c.js'"],
+    ),
+    "a chain behind a shell": Shape(
+        ["sh", "-c", "node", "a.js", "&&", *SERVER],
+        2,
+        "only a shell understands",
+        ["sh", "-c", "node a.js && node server.js"],
+    ),
+    "a chain in one word": Shape(
+        ["true && node server.js"], 127, "a shell's text", ["sh", "-c", "true && node server.js"]
+    ),
+    "an empty word": Shape(["", *SERVER], 127, "is empty", SERVER),
+    "nothing but an empty word": Shape([""], 127, "is empty", None),
+    "a variable": Shape(["$CMD", "x"], 127, "expands a variable", ["sh", "-c", "exec $CMD x"]),
+    "a variable to set": Shape(
+        ["NODE_ENV=production", *SERVER],
+        127,
+        "sets a variable",
+        ["env", "NODE_ENV=production", *SERVER],
+    ),
+    "a command of ours": Shape(
+        ["prepare"],
+        127,
+        "a word of entrypoint's own",
+        ["/opt/entrypoint/bin/entrypoint", "prepare"],
+    ),
+    "ours twice": Shape(["run", "--", *SERVER], 127, "a word of entrypoint's own", SERVER),
+}
+
+
+@pytest.fixture
+def image(stage: Stage) -> Stage:
+    """A stage with a service's files."""
+    for name, text in FILES.items():
+        (stage.directory / name).parent.mkdir(exist_ok=True, parents=True)
+        (stage.directory / name).write_text(text)
+    (stage.directory / "node_modules/.bin/next").chmod(0o755)
+    (stage.directory / "node_modules/.bin/next").write_text("#!/bin/sh\n")
+    return stage
+
+
+def given(stage: Stage, argv: list[str]) -> Program:
+    """A start with exactly these words after `run --`."""
+    stage.write_settings()
+    environ = {"PATH": os.environ["PATH"], "DATABASE_URL": stage.url, **stage.environ}
+    program = Program.start("run", "--", *argv, environ=environ, directory=stage.directory)
+    stage.started.append(program)
+    return program
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_command_that_was_meant_otherwise(image: Stage, shape: str) -> None:
+    """Each is refused before any work by one event, and the remedy names the command to set."""
+    expected = SHAPES[shape]
+    program = given(image, expected.argv)
+
+    assert program.wait() == expected.code, program.output
+    failed = program.one("settings.failed")
+    assert expected.error in failed["error"]
+    assert failed["exit_code"] == expected.code
+    assert program.stdout == b""
+    assert program.names()[-1] == "settings.failed"
+    assert "wait.started" not in program.names()
+    lists = re.findall(r"\[\".*?\"\](?=[ ,.:;]|$)", failed["remedy"])
+    assert [json.loads(each) for each in lists][:1] == [expected.meant] * bool(expected.meant)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        name
+        for name, each in SHAPES.items()
+        if each.meant and (FILES.keys() & each.meant or each.meant[0] in ("sh", "npm"))
+    ],
+)
+def test_what_the_remedy_of_a_command_names_is_found(image: Stage, shape: str) -> None:
+    """Whoever sets the command that the remedy names gets past it, to the database's work."""
+    image.environ["ENTRYPOINT_SKIP"] = "push,seed"
+    image.environ["CMD"] = "true"
+    program = given(image, SHAPES[shape].meant or [])
+    program.wait()
+
+    assert program.one("handoff.exec")["argv"] == SHAPES[shape].meant
+
+
+@pytest.mark.parametrize(
+    ("argv", "doubted"),
+    [
+        (["echo", "--port", "$PORT"], 1),
+        (["echo", "--port=${PORT}"], 1),
+        (["echo", "$(PORT)"], 1),
+        (["echo", "$1", "a$"], 0),
+        (["sh", "-c", "echo $PORT"], 0),
+        (["env", "sh", "-c", "echo ${PORT}"], 0),
+    ],
+)
+def test_a_variable_that_nobody_expands_is_doubted(
+    image: Stage, argv: list[str], doubted: int
+) -> None:
+    """It may be meant so: the service is started with it, and one warning says how it is set."""
+    image.environ |= {"ENTRYPOINT_SKIP": "push,seed", "PORT": "4001"}
+    program = given(image, argv)
+
+    assert program.wait() == 0, program.output
+    assert len(program.all("command.doubted")) == doubted
+    if doubted:
+        assert program.stdout.decode().split() == argv[1:]
+        [line] = re.findall(r"\[.*\]", program.one("command.doubted")["remedy"])
+        again = given(image, json.loads(line))
+        assert again.wait() == 0
+        assert "4001" in again.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "[ -e server.js ] && echo well",
+        "[[ -e x ]] || echo well",
+        "test -e x || echo well",
+        "./nothing || echo well",
+        "./nothing; echo well",
+        "x=./nothing; echo well",
+        "exec echo well",
+        ". ./start.sh well",
+        "nothing() { echo well; }; nothing",
+    ],
+)
+def test_what_a_shell_may_mean_is_left_to_it(image: Stage, script: str) -> None:
+    """Only what is certain of a shell's text is refused: the rest starts."""
+    image.environ["ENTRYPOINT_SKIP"] = "push,seed"
+    program = given(image, ["sh", "-c", script])
+
+    assert program.wait() == 0, program.output
+    assert program.stdout.split()[-1:] in ([b"well"], []), program.output
+    assert program.one("handoff.exec")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ([], "it was not said what to do"),
+        (["node", "server.js"], "'node' is no command of entrypoint's"),
+        (["RUN", "--", "node"], "'RUN' is no command of entrypoint's"),
+        (["run"], "there is no command for the service"),
+        (["run", "--inspect", "server.js"], "`run` has no option --inspect"),
+        (["prepare", "--", "node"], '`prepare` takes no command, but was given ["node"]'),
+    ],
+)
+def test_an_entrypoint_that_was_written_wrong(stage: Stage, words: list[str], error: str) -> None:
+    """A container's log gets an event with the right line, not a usage that nobody asked for."""
+    environ = {"PATH": os.environ["PATH"], "DATABASE_URL": stage.url}
+    program = Program.start(*words, environ=environ, directory=stage.directory)
+
+    assert program.wait() == 2
+    failed = program.one("settings.failed")
+    assert error in failed["error"]
+    assert "/opt/entrypoint/bin/entrypoint" in failed["remedy"] or words == ["run"]
+    assert b"usage:" not in program.stderr
+    assert program.stdout == b""
+
+
+def test_run_without_dashes(stage: Stage) -> None:
+    """Without -- the service's words are the service's all the same."""
+    environ = {"PATH": os.environ["PATH"], "DATABASE_URL": "postgresql://u:p@h/d"}
+    environ["ENTRYPOINT_SKIP"] = "push,seed"
+    program = Program.start("run", "echo", "--x", environ=environ, directory=stage.directory)
+
+    assert program.wait() == 0
+    assert program.stdout == b"--x\n"
+
+
 def test_a_binary_that_the_kernel_refuses(stage: Stage) -> None:
-    """Only the kernel can tell: 126, and said, at the very end."""
+    """One of another machine is tried before any work: 126, and nothing is pushed."""
     path = stage.directory / "program"
     path.write_bytes(b"\x7fELF of another machine\0\0")
     path.chmod(0o755)
-    stage.environ["ENTRYPOINT_SKIP"] = "push,seed"
     program = stage.start(str(path))
 
     assert program.wait() == 126
-    assert "platform" in program.one("handoff.failed")["remedy"]
+    failed = program.one("settings.failed")
+    assert "Exec format error" in failed["error"]
+    assert "--platform" in failed["remedy"]
 
 
-def test_nothing_to_execute_is_usage(stage: Stage) -> None:
-    """`run --` without a command exits 2."""
-    program = Program.start("run", "--", environ=stage.environ, directory=stage.directory)
+def test_a_binary_of_another_c_library(stage: Stage) -> None:
+    """Its loader is not in the image, which the kernel tells as if the program were missing."""
+    program = Path(shutil.which("true") or "").read_bytes()
+    path = stage.directory / "program"
+    path.write_bytes(
+        program.replace(b"/lib64/ld-linux-x86-64.so.2", b"/lib64/ld-musl-x86-64.so.1\0")
+    )
+    path.chmod(0o755)
+    started = stage.start(str(path))
 
-    assert program.wait() == 2
-    assert program.stdout == b""
+    assert started.wait() == 127
+    failed = started.one("settings.failed")
+    assert "'/lib64/ld-musl-x86-64.so.1', which is not in the image" in failed["error"]
+    assert "C library" in failed["remedy"]
+
+
+def test_an_interpreter_that_env_does_not_find(stage: Stage) -> None:
+    """`#!/usr/bin/env node` without node on PATH is 127 before any work, with or without -S."""
+    path = stage.directory / "program"
+    for line in ("#!/usr/bin/env no-such-node", "#!/usr/bin/env -S no-such-node --x"):
+        path.write_text(f"{line}\n")
+        path.chmod(0o755)
+        program = stage.start(str(path))
+
+        assert program.wait() == 127
+        assert "wants the interpreter 'no-such-node'" in program.one("settings.failed")["error"]
 
 
 def test_no_zombie_is_left_to_the_service(stage: Stage) -> None:

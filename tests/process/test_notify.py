@@ -123,6 +123,21 @@ def test_a_start_that_fails_is_told(
     assert program.one("notify.sent")["status"] == 204
 
 
+@pytest.mark.parametrize("words", [[], ["run", "--"], ["run"], ["node", "x.js"], ["prepare", "x"]])
+def test_a_container_without_a_command_is_told(
+    telling: Stage, receiver: Site, words: list[str]
+) -> None:
+    """Nobody reads the log of a container that cannot even begin, so the webhook hears of it."""
+    telling.write_settings()
+    environ = {"DATABASE_URL": telling.url, **telling.environ}
+    program = Program.start(*words, environ=environ, directory=telling.directory)
+
+    assert program.wait() == 2
+    data = posted(receiver)
+    assert (data["step"], data["code"]) == ("settings", 2)
+    assert data["message"] == program.one("settings.failed")["error"]
+
+
 def test_a_service_that_is_not_found_is_told(telling: Stage, receiver: Site) -> None:
     """Before the settings are read."""
     assert telling.start("no-such-program").wait() == 127

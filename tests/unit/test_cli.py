@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ from entrypoint import __version__, cli, errors
 from entrypoint.arguments import parser
 from entrypoint.environment import Environment
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
-from entrypoint.startup import start
+from entrypoint.startup import shapes, start
 
 
 @pytest.fixture(autouse=True)
@@ -38,17 +39,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
-        ["run"],
-        ["run", "--"],
-        ["run", "--verbose", "node"],
-        ["run", "node", "--inspect"],
-        ["prepare", "node"],
-        ["prepare", "--", "node"],
-        ["start"],
         ["--unknown"],
-        ["RUN", "--", "node"],
-        [""],
         ["verify", "gaqno-rpg-service"],
         ["verify", "--service"],
         ["verify", "--watch"],
@@ -130,6 +121,9 @@ def test_an_operator_without_a_server(
         (["run", "--", ""], ("",)),
         (["run", "--", "a", "--", "b"], ("a", "--", "b")),
         (["run", "node", "x.js"], ("node", "x.js")),
+        (["run", "node", "--inspect"], ("node", "--inspect")),
+        (["run", "--"], ()),
+        (["run"], ()),
     ],
 )
 def test_service_s_words(
@@ -142,6 +136,22 @@ def test_service_s_words(
     assert cli.main(arguments) == 143
     assert started == [argv]
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["start"], ["RUN", "--", "node"], [""], ["-x"]])
+def test_a_person_at_a_terminal_is_shown_the_usage(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """What a container is told by an event, who typed it is told by the list of commands."""
+    monkeypatch.setattr(cli, "_is_terminal", lambda _: True)
+    assert cli.main(arguments) == 2
+    assert "usage: entrypoint" in capfd.readouterr().err
+
+
+def test_the_commands_of_containers_are_those_of_people() -> None:
+    """What is taken for a command of ours where one is missing is what the parser knows."""
+    listed = re.findall(r"^    ([a-z]+)", parser().format_help(), flags=re.MULTILINE)
+    assert set(listed) == set(shapes.COMMANDS)
 
 
 def test_prepare(capfd: pytest.CaptureFixture[str], started: list[tuple[str, ...]]) -> None:

@@ -35,10 +35,10 @@ def test_class_is_documented(cls: type) -> None:
 
 
 def test_codes_are_distinct() -> None:
-    """No two classes end with the same code, and none with success, a crash or wrong usage."""
+    """No two classes end with the same code, and none with success or a crash."""
     codes = {cls.__name__: cls.exit_code for cls in CLASSES if cls is not ExecError}
     assert len(set(codes.values())) == len(codes)
-    assert not {0, cli.BUG, cli.USAGE, 126, 127} & set(codes.values())
+    assert not {0, cli.BUG, 126, 127} & set(codes.values())
     assert all(0 < code < 126 for code in codes.values())
 
 
@@ -93,7 +93,7 @@ def test_exit_codes_of_the_readme() -> None:
     }
     expected = {str(c.exit_code): c.__name__ for c in CLASSES if c is not ExecError}
     expected |= {"126 127": "ExecError", "128+n": "Terminated"}
-    expected |= {"0": "", str(cli.BUG): "", str(cli.USAGE): ""}
+    expected |= {"0": "", str(cli.BUG): ""}
     assert documented == expected
 
 

@@ -12,7 +12,7 @@ from entrypoint.errors import ExecError
 from entrypoint.startup.handoff import Service, find
 
 SCRIPT = b"#!/bin/sh\n"
-BINARY = b"\x7fELF\0\0"
+BINARY = Path("/bin/true").read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("empty", b"", 0o755),
         ("text", b"echo hello\n", 0o755),
         ("blanks", b"#! \t/bin/sh\t-e x\n", 0o755),
-        ("env", b"#!/usr/bin/env no-such-program\n", 0o755),
+        ("env", b"#!/usr/bin/env /bin/sh\n", 0o755),
         ("no-end", b"#!/bin/sh", 0o755),
         ("lost", b"#!/no/such/node\n", 0o755),
         ("windows", b"#!/bin/sh\r\necho\r\n", 0o755),
@@ -119,14 +119,14 @@ def test_name_that_is_not_utf_8(folder: Path) -> None:
     [
         ("./missing", 127, "'./missing' is not found"),
         ("missing", 127, "'missing' is not found on PATH"),
-        ("", 127, "'' is not found on PATH"),
+        ("", 127, "the command's first word, '', is empty"),
         ("./dangling", 127, "'./dangling' is not found"),
         ("./loop", 127, "'./loop' is not found"),
         ("./script/x", 127, "'./script/x' is not found"),
         ("./script/", 127, "'./script/' is not found"),
         ("./nul\0", 127, "'./nul\\x00' is not found"),
-        ("./a", 126, "'./a' is no file"),
-        ("./", 126, "'./' is no file"),
+        ("./a", 126, "'./a' is a folder"),
+        ("./", 126, "'./' is a folder"),
         ("/dev/null", 126, "'/dev/null' is no file"),
         ("./plain", 126, "'./plain' may not be executed"),
         ("only-here", 126, "'a/only-here' may not be executed"),

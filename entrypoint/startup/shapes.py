@@ -1,0 +1,329 @@
+"""Commands that were meant otherwise: how Docker, Kubernetes and shells lose one, and the remedy.
+
+Imported only where something is wrong. Looks at the image, changes nothing.
+"""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from ..errors import ExecError, UsageError
+
+NOT_EXECUTABLE: Final = 126
+NOT_FOUND: Final = 127
+
+OURS: Final = "/opt/entrypoint/bin/entrypoint"
+"""Where the payload is in a service's image."""
+
+COMMANDS: Final = (
+    *("run", "prepare", "health", "create", "verify", "status", "transfer", "url", "completion"),
+)
+
+_ENTRYPOINT: Final = f'ENTRYPOINT ["{OURS}", "run", "--"]'
+
+JOINERS: Final = ("&&", "||")
+"""What only a shell understands, and no program takes for a word of its own."""
+
+INTERPRETERS: Final = {
+    ".js": ("node",),
+    ".mjs": ("node",),
+    ".cjs": ("node",),
+    ".ts": ("node",),
+    ".mts": ("node",),
+    ".cts": ("node",),
+    ".py": ("python3",),
+    ".sh": ("sh",),
+    ".rb": ("ruby",),
+    ".php": ("php",),
+    ".jar": ("java", "-jar"),
+}
+"""Who runs a file, by the end of its name."""
+
+_QUOTES: Final = "\"'`\u201c\u201d\u2018\u2019"
+"""Those of shells, and those that editors make of them."""
+
+_OPERATORS = re.compile(r"&&|\|\||[;|<>`]|\$\(")
+_VARIABLE = re.compile(r"\$[({]?[A-Za-z_]")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+def listed(words: Sequence[str]) -> str:
+    """A command as Dockerfiles, compose files and manifests have it."""
+    return json.dumps(list(words), ensure_ascii=False)
+
+
+def none() -> UsageError:
+    """The refusal of a start that was given nothing to become."""
+    return UsageError(
+        "there is no command for the service after `run --`",
+        remedy='Write CMD ["node", "dist/main.js"], whatever the service is, into the same '
+        "Dockerfile after ENTRYPOINT, and both in the exec form, as lists: an ENTRYPOINT drops the "
+        "CMD of the image below, and one in the shell form hands no CMD on. Where a platform names "
+        "the command, its `command` (Kubernetes) or `entrypoint` (compose) drops the image's CMD: "
+        "add the service's to `args`, or to `command` in compose.",
+    )
+
+
+def misused(arguments: Sequence[str]) -> UsageError:
+    """The refusal of a container's command line that is none of ours."""
+    rest = list(arguments[1:])
+    if rest[:1] == ["--"]:
+        rest.pop(0)
+    if arguments[:1] == ["run"]:
+        return UsageError(
+            f"`run` has no option {rest[0]}",
+            remedy=f"Put -- before the service's command: {_ENTRYPOINT}.",
+        )
+    if arguments[:1] == ["prepare"]:
+        return UsageError(
+            f"`prepare` takes no command, but was given {listed(rest)}",
+            remedy="Take those words away, where a platform still adds the service's command "
+            f"(CMD, `args`); or start the service by {listed([OURS, 'run', '--', *rest])}.",
+        )
+    if not arguments:
+        what = "it was not said what to do"
+    else:
+        what = f"{arguments[0]!r} is no command of entrypoint's"
+    return UsageError(
+        f"{what}, such as `run` or `prepare`",
+        remedy=f"Set {_ENTRYPOINT} in the image, and the service's own "
+        "command as CMD. `entrypoint --help` lists the commands.",
+    )
+
+
+def joined(argv: Sequence[str]) -> UsageError:
+    """The refusal of a chain for a shell that no shell will see."""
+    words = list(argv)
+    if "-c" in words[1:-1]:
+        words = words[words.index("-c") + 1 :]
+    script = " ".join(word if word in JOINERS else shlex.quote(word) for word in words)
+    joiner = next(word for word in argv if word in JOINERS)
+    return UsageError(
+        f"the command has {joiner!r} as a word of its own, which only a shell understands",
+        remedy=f"Set the container's command to {listed(['sh', '-c', script])}, the chain as one "
+        "word. What makes the schema belongs into push.command.",
+    )
+
+
+def expanding(argv: Sequence[str]) -> str:
+    """The same command for a shell that expands its variables, also those in Kubernetes' form."""
+    words = [
+        re.sub(r"\$\((\w+)\)", r"${\1}", word) if "$" in word else shlex.quote(word)
+        for word in argv
+    ]
+    return listed(["sh", "-c", f"exec {' '.join(words)}"])
+
+
+def unexpanded(argv: Sequence[str]) -> str | None:
+    """A word with a variable that nobody will expand, if one is there."""
+    return next((word for word in argv[1:] if re.search(r"\$[({]?[A-Z][A-Z0-9_]+", word)), None)
+
+
+def lost(name: str, words: Sequence[str]) -> ExecError:
+    """The refusal of a command whose program, the first word, is not found."""
+    found = f"{name!r} is not found" + ("" if "/" in name else " on PATH")
+    for shape in (
+        _empty,
+        _list,
+        _option,
+        _ours,
+        _unexpanded,
+        _several,
+        _folder,
+        _file,
+        _of_package,
+    ):
+        if told := shape(name, list(words)):
+            what, remedy = told
+            message = f"{found}: {what}" if name else what
+            return ExecError(message, code=NOT_FOUND, remedy=remedy)
+    remedy = "Correct the container's command, or add the program to the image."
+    return ExecError(found, code=NOT_FOUND, remedy=remedy)
+
+
+def _set(*words: str) -> str:
+    return f"Set the container's command to {listed(words)}"
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # a quote that nobody closes
+        return text.split()
+
+
+def _empty(name: str, words: list[str]) -> tuple[str, str] | None:
+    if name.strip():
+        return None
+    rest = [word for word in words if word.strip()]
+    return (
+        f"the command's first word, {name!r}, is empty",
+        f"{_set(*rest)}."
+        if rest
+        else "Name the service's program in the container's command; "
+        "a variable that is not set leaves an empty word.",
+    )
+
+
+def _list(name: str, words: list[str]) -> tuple[str, str] | None:
+    """A list that was taken for text, because it has other quotes than JSON."""
+    if name[0] not in f"[{_QUOTES}":
+        return None
+    bare = [each.strip(f"[], {_QUOTES}") for word in words for each in word.split(",")]
+    return (
+        "it is a piece of a list that was taken for a shell's text",
+        f"{_set(*filter(None, bare))}: with double quotes, commas and both brackets.",
+    )
+
+
+def _option(name: str, words: list[str]) -> tuple[str, str] | None:
+    if name[0] != "-":
+        return None
+    if name == "--":
+        return (
+            "the image's ENTRYPOINT ends with -- already",
+            f"{_set(*words[1:])}, without the --." if words[1:] else none().remedy,
+        )
+    whose = f"For entrypoint's own, run it with --entrypoint {OURS}. " if len(words) == 1 else ""
+    return (
+        "the command begins with an option, and no program",
+        f"{whose}Write the whole command, as in {listed(['node', *words])}: it replaces the CMD.",
+    )
+
+
+def _ours(name: str, words: list[str]) -> tuple[str, str] | None:
+    if os.path.basename(name) not in (*COMMANDS, "entrypoint"):
+        return None
+    rest = words[words.index("--") + 1 :] if "--" in words else []
+    if name in ("run", "entrypoint") and rest:
+        remedy = f"{_set(*rest)}: the image's ENTRYPOINT has `run --` already."
+    else:
+        ours = [OURS, *(words[1:] if name == "entrypoint" else words)]
+        remedy = (
+            f"Replace the image's ENTRYPOINT by {listed(ours)} (`entrypoint` in compose, `command` "
+            "in Kubernetes), or name the service's program."
+        )
+    return "it is a word of entrypoint's own, and stands where the service's command begins", remedy
+
+
+def _unexpanded(name: str, words: list[str]) -> tuple[str, str] | None:
+    if not _VARIABLE.search(name):
+        return None
+    return (
+        "nobody expands a variable in a list",
+        f"Set the container's command to {expanding(words)}, or write what it stands for.",
+    )
+
+
+def _several(name: str, words: list[str]) -> tuple[str, str] | None:
+    """A whole command in one word, or what only a shell takes for a part of one."""
+    assigned = _ASSIGNMENT.match(name)
+    if _OPERATORS.search(name):
+        script = " ".join([name, *map(shlex.quote, words[1:])])
+        return "it is a shell's text", f"{_set('sh', '-c', script)}."
+    parts = [*_split(name), *words[1:]]
+    if assigned and len(parts) > 1:
+        return (
+            "it sets a variable, which only a shell does",
+            f"{_set('env', *parts)}, or set the variable by ENV.",
+        )
+    if name.split() != [name]:
+        return "it is more than a program's name in one word", f"{_set(*parts)}: a word for each."
+    return None
+
+
+def _folder(name: str, words: list[str]) -> tuple[str, str] | None:
+    return (f"{name!r} is a folder", f"{_main_of(name, words)}.") if os.path.isdir(name) else None
+
+
+def _main_of(folder: str, words: Sequence[str]) -> str:
+    """What to start of a folder, as Node and Nest have it."""
+    files = (f"{folder}/{each}" for each in ("main.js", "index.js", "server.js", "__main__.py"))
+    found = next(filter(os.path.exists, files), None)
+    if found is None:
+        return f"Name a program in the container's command, and a file in {folder} for it"
+    return _set(*INTERPRETERS[os.path.splitext(found)[1]], found, *words[1:])
+
+
+def _file(name: str, words: list[str]) -> tuple[str, str] | None:
+    """A file that needs somebody to run it."""
+    ending = os.path.splitext(name)[1].lower()
+    interpreter = INTERPRETERS.get(ending)
+    if interpreter is None:
+        if not os.path.isfile(name):
+            return None
+        return (
+            "it is in the working directory, where nobody looks",
+            f"{_set(f'./{name}', *words[1:])}.",
+        )
+    remedy = f"{_set(*interpreter, *words)}{_hint(ending)}"
+    if os.path.exists(name):
+        return "it is no program, but a file for one", f"{remedy}."
+    return (
+        "it is no program, but a file for one, and the image has none of that name",
+        f"{remedy}, and name a file that is in the image.",
+    )
+
+
+def _hint(ending: str) -> str:
+    if ending not in (".ts", ".mts", ".cts"):
+        return ""
+    return ", which takes Node 22.18 or later, or to node with the .js file that it is compiled to"
+
+
+def _of_package(name: str, words: list[str]) -> tuple[str, str] | None:
+    """What a package manager knows by that name: a script, or a dependency's program."""
+    with suppress(OSError, ValueError, AttributeError):
+        scripts = json.loads(Path("package.json").read_bytes()).get("scripts") or {}
+        if name in scripts:
+            rest = ["--", *words[1:]] if words[1:] else []
+            return (
+                "it is a script of package.json",
+                f"{_set('npm', 'run', name, *rest)}, or to what the script says.",
+            )
+    if "/" not in name and os.path.exists(f"node_modules/.bin/{name}"):
+        return (
+            "it is a program of a dependency",
+            f"{_set(f'node_modules/.bin/{name}', *words[1:])}.",
+        )
+    return None
+
+
+def no_program(path: str, argv: Sequence[str]) -> ExecError:
+    """The refusal of a file that is there and may not be executed, or is none."""
+    words = [path, *argv[1:]]
+    ending = os.path.splitext(path)[1].lower()
+    interpreter = INTERPRETERS.get(ending)
+    if os.path.isdir(path):
+        what = "is a folder"
+        remedy = f"{_main_of(path, argv)}."
+    elif not os.path.isfile(path):
+        what, remedy = "is no file", "Name a program in the container's command."
+    elif os.stat(path).st_mode & 0o111 and os.statvfs(path).f_flag & os.ST_NOEXEC:
+        what = "may not be executed: its file system is mounted with noexec"
+        remedy = "Put it on another file system, or mount that one without noexec."
+    elif interpreter:
+        what = "may not be executed"
+        remedy = f"{_set(*interpreter, *words)}{_hint(ending)}."
+    else:
+        what = "may not be executed"
+        remedy = (
+            f"Run chmod a+rx {path} in the image, or name a program in the container's command."
+        )
+    return ExecError(f"{path!r} {what}", code=NOT_EXECUTABLE, remedy=remedy)
+
+
+def no_first_line(path: str, argv: Sequence[str]) -> ExecError:
+    """The refusal of a script that does not say who runs it."""
+    interpreter = INTERPRETERS.get(os.path.splitext(path)[1].lower(), ("sh",))
+    return ExecError(
+        f"{path!r} has no #! line",
+        code=NOT_EXECUTABLE,
+        remedy=f"{_set(*interpreter, path, *argv[1:])}, or give the file a first line such as "
+        f"#!/usr/bin/env {interpreter[0]}.",
+    )
