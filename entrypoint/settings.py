@@ -5,6 +5,7 @@ environment); a variable wins over the file. All problems are found before any i
 no message quotes a secret.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +20,9 @@ from .sources import Sources
 
 DEFAULT_PUSH: Final = ("node", "push-db.js")
 """The push where no file and no variable names one, if the second word is a file."""
+
+OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")
+"""The places in a corrected URL for what nobody can know."""
 
 MAX_LISTED: Final = 10
 """Services of a registry that a remedy names."""
@@ -346,7 +350,10 @@ class _Reading:
     def _error(self) -> SettingsError:
         remedies = [*self.remedies]
         if shown := [f"{name} to {url}" for name, url in self.corrected.items()]:
-            remedies.insert(0, f"Set {' and '.join(shown)} (the password is masked here)")
+            open_ = OPEN.search(" ".join(self.corrected.values()))
+            also = "; what is in capitals is yours to fill in" if open_ else ""
+            also += "; keep the other parameters" if self.sources.more else ""
+            remedies.insert(0, f"Set {' and '.join(shown)} (the password is masked here{also})")
         remedy = "; ".join(remedies) or "Correct the settings that are listed"
         remedy += "," if self.remedies else ""
         if self.first:

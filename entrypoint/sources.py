@@ -36,6 +36,8 @@ class Sources:
         self.problems: list[str] = []
         self.corrected: dict[str, str] = {}
         """By variable, what a refused connection string should look like."""
+        self.more = False
+        """Whether one of those has parameters that are not shown."""
         self.from_environment: dict[str, Any] = {}
         self.from_file: dict[str, Any] = {}
         self.file = DEFAULT_FILE
@@ -170,6 +172,7 @@ class Sources:
         except dialects.ConninfoError as error:
             self.problems += [f"{name} {problem}" for problem in error.problems]
             self.corrected[name] = error.corrected
+            self.more = self.more or error.more
             return None
         log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
         return conninfo

@@ -33,6 +33,15 @@ _SHOWN: Final = frozenset[str]().union(
 MAX_NAME_BYTES: Final = 63
 """NAMEDATALEN - 1: PostgreSQL silently cuts longer names, and then two names mean one database."""
 
+UNKNOWN: Final = "DATABASE"
+"""What stands in a corrected URL for a database that nobody can know."""
+
+INVISIBLE: Final = (
+    r"\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    r"\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+)
+"""Blanks and other characters that show nothing, as the inside of a regular expression's []."""
+
 BAD_HOST: Final = "has a host that is no valid name or address"
 BAD_PORT: Final = "has a port that is not a number from 1 to 65535"
 
@@ -120,6 +129,13 @@ def _mend_database(params: dict[str, str], *, needs_database: bool) -> Iterator[
     if "://" in name:
         yield "names a database that is itself a URL"
         del params["dbname"]
+    elif name != name.strip() or (not name.isascii() and re.search(f"[{INVISIBLE}]", name)):
+        # A stray database of nearly the right name is what this would make.
+        yield (
+            f"names the database {name[:MAX_NAME_BYTES]!a}, with white space at an end of "
+            "its name or an invisible character in it"
+        )
+        del params["dbname"]
     elif len(name.encode()) > MAX_NAME_BYTES:
         yield (
             f"names a database of more than {MAX_NAME_BYTES} bytes, "
@@ -155,11 +171,16 @@ def template(params: Mapping[str, str]) -> str:
             "user": params.get("user") or "USER",
             "password": MASK,
             "host": params.get("host") or params.get("hostaddr") or "HOST",
-            "dbname": params.get("dbname") or "DATABASE",
+            "dbname": params.get("dbname") or UNKNOWN,
         },
         lambda _: MASK,
         _SHOWN,
     )
+
+
+def has_more(params: Mapping[str, str]) -> bool:
+    """Whether there are parameters that `template` leaves out."""
+    return not params.keys() <= _SHOWN | {"user", "password", "dbname"}
 
 
 def _authority(host: str, port: str) -> str:

@@ -12,7 +12,18 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from .conninfo import BAD_HOST, BAD_PORT, PASSED_ON, Conninfo, is_host, is_port, mend, template
+from .conninfo import (
+    BAD_HOST,
+    BAD_PORT,
+    PASSED_ON,
+    UNKNOWN,
+    Conninfo,
+    has_more,
+    is_host,
+    is_port,
+    mend,
+    template,
+)
 
 MAX_CHARACTERS: Final = 8192
 """More than any real connection string; past it a value is some other file or a mistake."""
@@ -20,10 +31,11 @@ MAX_CHARACTERS: Final = 8192
 _URL = re.compile(r"(?P<scheme>(jdbc:)?[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_UNDECODED = re.compile(r"[\ud800-\udfff]")
 _UNEXPANDED = re.compile(r"\$\{|\$\$|\$\(")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LOCATION = re.compile(r"([^@/#]*@)?[^@/#]*/[^@/#]*")
+
+_BEGIN: Final = "postgres"
 
 _SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -47,10 +59,12 @@ _DOLLAR: Final = "has a $ in the database's name: a variable was not expanded"
 class ConninfoError(ValueError):
     """Why a connection string is refused, and what it should look like; never the password."""
 
-    def __init__(self, problems: list[str], corrected: str) -> None:
+    def __init__(self, problems: list[str], params: Mapping[str, str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-        self.corrected = corrected
+        self.corrected = template(params)
+        self.more = has_more(params)
+        """Whether there are parameters that the corrected one does not show."""
 
 
 def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = True) -> Conninfo:
@@ -59,44 +73,33 @@ def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = T
     Raises `ConninfoError` with every problem found.
     """
     if len(text) > MAX_CHARACTERS:
-        raise ConninfoError([f"is longer than {MAX_CHARACTERS} characters"], template({}))
+        raise ConninfoError([f"is longer than {MAX_CHARACTERS} characters"], {})
     problems: list[str] = []
-    params: dict[str, str] = {}
-    text = _unwrap(text, problems)
+    if not _is_plain(text):
+        from . import pasted  # no plain URL pays for what people leave around others
+
+        text, problems = pasted.unwrapped(text)
     match = _URL.fullmatch(text)
-    if not text:
-        problems.append("is empty")
-    elif match:
-        if not _SCHEME.fullmatch(match["scheme"]):
-            problems.append("has a scheme other than postgresql://")
-        params = _parse_url(match["rest"], problems)
-    elif "=" in text:
-        params = _parse_keywords(text, problems)
-    else:
-        problems.append("is neither a URL nor key=value conninfo")
+    params = _parse_text(text, match, problems)
     if params or not problems:
         _check_tls(params, problems)
         problems += mend(params, needs_database=needs_database)
     if problems:
-        raise ConninfoError(list(dict.fromkeys(problems)), template(params))
+        raise ConninfoError(list(dict.fromkeys(problems)), params)
     written = _split(match["rest"])[0].partition(":")[2] if match else ""
     return Conninfo(_translate(params), variable, written_password=written)
 
 
-def _unwrap(text: str, problems: list[str]) -> str:
-    """``text`` without what surrounds it and must go, each noted as a problem."""
-    if text != (bare := text.strip()):
-        what = "a newline" if re.search(r"[\r\n]", text) else "white space"
-        problems.append(f"begins or ends with {what}")
-    if bare[:1] in ('"', "'", "`"):
-        problems.append("is wrapped in quotes, which nobody removes for the service")
-        bare = bare.strip("\"'` \t\r\n")
-    if _CONTROL.search(bare):
-        what = "a newline" if re.search(r"[\r\n]", bare) else "a control character"
-        problems.append(f"contains {what}")
-    if _UNDECODED.search(bare):
-        problems.append("has bytes that are not UTF-8")
-    return _UNDECODED.sub("", _CONTROL.sub("", bare))
+def _parse_text(text: str, url: re.Match[str] | None, problems: list[str]) -> dict[str, str]:
+    if url:
+        if not _SCHEME.fullmatch(url["scheme"]):
+            problems.append("has a scheme other than postgresql://")
+        return _parse_url(url["rest"], problems)
+    if "=" in text:
+        return _parse_keywords(text, problems)
+    if text:
+        problems.append("is neither a URL nor key=value conninfo")
+    return {}
 
 
 def _parse_url(rest: str, problems: list[str]) -> dict[str, str]:
@@ -105,19 +108,37 @@ def _parse_url(rest: str, problems: list[str]) -> dict[str, str]:
             "contains an unexpanded variable (${...}, $$ or $(...)); "
             "a literal $ in a password is written %24"
         )
+    if _is_torn(rest):
+        problems.append("has an @ in its parameters and another path before them; write %40, %2F")
+        return {}
     userinfo, at, location = _split(rest)
+    if not _is_plain(f"{_BEGIN}{rest}") or "://" in rest:
+        from . import pasted
+
+        if pasted.has_another(userinfo, location):
+            problems.append("has another connection string in it")
+            return {}
+        location = pasted.whole(location, problems)
     location, _, query = location.partition("?")
     authority, _, path = location.partition("/")
     user = _parse_userinfo(userinfo, problems) if at else {}
     server = _parse_authority(authority, problems, has_userinfo=bool(at))
     if server is None or "assword=" in userinfo:
         return {}  # what looks like a host or a database may be the end of a password
-    return {
-        **user,
-        **server,
-        **_parse_path(path, problems),
-        **_parse_query(query, problems, has_path=bool(path)),
-    }
+    named = _parse_path(path, problems)
+    rest_of_it = _parse_query(query, problems, path=named.get("dbname", ""))
+    return {**user, **server, **named, **rest_of_it}
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing can stand around a URL, or where nobody sees it."""
+    return (
+        text[: len(_BEGIN)].lower() == _BEGIN
+        and text.isascii()
+        and text.isprintable()
+        and " " not in text
+        and text[-1] not in "\"'`<>;,"
+    )
 
 
 def _split(rest: str) -> tuple[str, str, str]:
@@ -127,19 +148,29 @@ def _split(rest: str) -> tuple[str, str, str]:
     shown as a host; unless it clearly stands in a parameter.
     """
     before, _, query = rest.partition("?")
-    keys = {pair.partition("=")[0] for pair in query.split("&")}
-    if "@" in query and _LOCATION.fullmatch(before) and keys <= _KNOWN:
+    if _has_parameters(query) and _LOCATION.fullmatch(before):
         userinfo, at, location = before.rpartition("@")
         return userinfo, at, f"{location}?{query}"
     return rest.rpartition("@")
 
 
+def _is_torn(rest: str) -> bool:
+    """Whether an @ may be a parameter's or the password's, so that nobody knows the server."""
+    before, _, query = rest.partition("?")
+    return "@" in before and _has_parameters(query) and not _LOCATION.fullmatch(before)
+
+
+def _has_parameters(query: str) -> bool:
+    """Whether there is an @ in what begins as parameters do."""
+    return "@" in query and {pair.partition("=")[0] for pair in query.split("&")} <= _KNOWN
+
+
 def _parse_userinfo(userinfo: str, problems: list[str]) -> dict[str, str]:
     user, colon, password = userinfo.partition(":")
-    params = {
-        "user": _decode(user, "the user's name", problems),
-        "password": _decode(password, "the password", problems),
-    }
+    before = len(problems)
+    params = {"user": _decode(user, "the user's name", problems)}
+    odd = len(problems) > before or _CONTROL.search(user)
+    params["password"] = _decode(password, "the password", problems)
     merged = ":" in params["user"] and not colon
     if merged:
         problems.append("has an escaped ':' in the user's name and no password; write it as it is")
@@ -147,7 +178,7 @@ def _parse_userinfo(userinfo: str, problems: list[str]) -> dict[str, str]:
     for char, escape in {"@": "%40", "/": "%2F", "?": "%3F", "#": "%23", " ": "%20"}.items():
         if where := " and ".join(name for name, part in parts.items() if char in part):
             problems.append(f"has an unescaped {char!r} in the {where}; write {escape}")
-    if re.search(r"[@/?# ]", user) or _UNEXPANDED.search(user) or merged:
+    if odd or re.search(r"[@/?# ]", user) or _UNEXPANDED.search(user) or merged:
         params["user"] = ""  # what this is cannot be told from a password; do not show it
     return {key: value for key, value in params.items() if value}
 
@@ -176,31 +207,38 @@ def _parse_authority(
 
 
 def _parse_path(path: str, problems: list[str]) -> dict[str, str]:
-    if re.search(r"[/#]", path):
+    """The database; `UNKNOWN` where drivers, or people, would take it for two different ones."""
+    name, cut, rest = re.match(r"([^/#]*)([/#]*)(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
+    if cut:
         problems.append(
             "has a / or # in the database's name; write %2F or %23, or remove what follows the name"
         )
-    name = re.split(r"[/#]", path)[0]
     if "$" in name:
         problems.append(_DOLLAR)
-        return {"dbname": "DATABASE"}
-    return {"dbname": _decode(name, "the database's name", problems)} if name else {}
+        return {"dbname": UNKNOWN}
+    known = len(problems)
+    name = _decode(name, "the database's name", problems)
+    if name and (rest or len(problems) > known):
+        return {"dbname": UNKNOWN}
+    return {"dbname": name} if name else {}
 
 
-def _parse_query(query: str, problems: list[str], *, has_path: bool) -> dict[str, str]:
+def _parse_query(query: str, problems: list[str], *, path: str) -> dict[str, str]:
     params: dict[str, str] = {}
     for pair in query.split("&"):
         key, _, value = pair.partition("=")
         key = unquote(key)
+        known = len(problems)
         value = _decode(value.replace("+", " "), "its parameters", problems)
         if key in ("dbname", "database"):
+            same = len(problems) == known and value in ("", path)
             problems.append(
                 f"names the database by the parameter {key}=, which libpq and node-postgres "
                 "understand differently; name it in the path only"
             )
-            if has_path:
-                continue
             key = "dbname"
+            if path and not same:
+                value = UNKNOWN
         if value:
             params[key] = value
     return params
@@ -218,9 +256,19 @@ def _parse_keywords(text: str, problems: list[str]) -> dict[str, str]:
     except ProgrammingError:
         problems.append("is no valid key=value conninfo (libpq refuses it)")
         return {}
-    if "$" in params.get("dbname", ""):
+    name = params.get("dbname", "")
+    if "$" in name:
         problems.append(_DOLLAR)
-        params["dbname"] = "DATABASE"
+        params["dbname"] = UNKNOWN
+    if "://" not in name and re.search("[%=/#?]", name):
+        problems.append(
+            "has %, =, /, # or ? in the database's name, which key=value takes as they are; "
+            "write a URL if they belong there"
+        )
+        params["dbname"] = UNKNOWN
+    if _CONTROL.search("".join(params.values())):
+        params = {key: value for key, value in params.items() if not _CONTROL.search(value)}
+        params.setdefault("dbname", UNKNOWN)
     return params
 
 
@@ -234,7 +282,8 @@ def _decode(text: str, what: str, problems: list[str]) -> str:
         problems.append(f"has percent-encoded bytes in {what} that are not UTF-8")
         return text
     if _CONTROL.search(decoded):
-        problems.append(f"has a control character in {what}")
+        if not _CONTROL.search(text):  # which would be known
+            problems.append(f"has a control character in {what}")
         return _CONTROL.sub("", decoded)
     return decoded
 

@@ -543,7 +543,7 @@ def test_no_variable(
     assert error.problems == [problem]
     assert error.remedy == (
         f"Set {shown} to postgresql://USER:****@HOST:5432/DATABASE "
-        "(the password is masked here) and start again."
+        f"(the password is masked here{OPEN}) and start again."
     )
 
 
@@ -798,7 +798,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     assert error.remedy == (
         "Set DATABASE_URL to postgresql://u:****@db/postgres and "
         "ENTRYPOINT_ADMIN_URL to postgresql://root:****@db/DATABASE "
-        "(the password is masked here) and start again."
+        f"(the password is masked here{OPEN}) and start again."
     )
 
 
@@ -982,7 +982,7 @@ WRONG_URLS: list[tuple[str, str, str]] = [
     (f"{SQL}finance", "names the database 'finance', but the registry gives", FINANCE),
     ("postgresql://u:pw@db", "names no database", "DATABASE"),
     (SQL, "names no database", "DATABASE"),
-    (f"{SQL}gaqno_finance_db?dbname=x", "names the database by the parameter dbname=", FINANCE),
+    (f"{SQL}gaqno_finance_db?dbname=x", "names the database by the parameter dbname=", "DATABASE"),
     (f"{SQL}?database=gaqno_finance_db", "names the database by the parameter", FINANCE),
     (SQL + "x" * 64, "names a database of more than 63 bytes", "DATABASE"),
     ("postgresql://u:pw@/gaqno_finance_db", "has an empty host", "HOST"),
@@ -996,6 +996,7 @@ WRONG_URLS: list[tuple[str, str, str]] = [
     ("postgresql://u:p#w@db/gaqno_finance_db", "has an unescaped '#' in the password", FINANCE),
     ("postgresql://u:p%w@db/gaqno_finance_db", "has an unescaped '%' in the password", FINANCE),
 ]
+OPEN = "; what is in capitals is yours to fill in"
 CORRECTED = {
     FINANCE: "postgresql://u:****@db/gaqno_finance_db",
     "DATABASE": "postgresql://u:****@db/DATABASE",
@@ -1011,7 +1012,8 @@ def test_wrong_url(tmp_path: Path, url: str, problem: str, corrected: str) -> No
     assert len(error.problems) == 1
     assert error.problems[0].startswith(f"DATABASE_URL {problem}")
     assert error.remedy == (
-        f"Set DATABASE_URL to {CORRECTED[corrected]} (the password is masked here) and start again."
+        f"Set DATABASE_URL to {CORRECTED[corrected]} (the password is masked here"
+        f"{'' if corrected == FINANCE else OPEN}) and start again."
     )
 
 
@@ -1235,3 +1237,13 @@ def test_file_shows_no_secret(tmp_path: Path, key: str) -> None:
 def test_shortened(value: object, shown: str) -> None:
     """A value in a message fits a line, and is cut before anything that may be a secret."""
     assert shortened(value) == shown
+
+
+def test_a_corrected_url_is_not_all(tmp_path: Path) -> None:
+    """Parameters that are not shown are to be kept, and where all are shown nothing is said."""
+    kept = refused(tmp_path, DATABASE_URL=f"'{URL}?sslrootcert=/ca.pem&sslmode=require'").remedy
+    assert kept == (
+        "Set DATABASE_URL to postgresql://u:****@db/app?sslmode=require "
+        "(the password is masked here; keep the other parameters) and start again."
+    )
+    assert "other" not in refused(tmp_path, DATABASE_URL=f"'{URL}?sslmode=require'").remedy

@@ -1,0 +1,61 @@
+"""A refused connection string, and what its remedy leads to: the whole start, on a real server."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.stage import Stage
+
+COPIED: dict[str, tuple[Callable[[str], str], str]] = {
+    "remark": (lambda url: f"{url} # production", "has a remark behind it"),
+    "quotes": (lambda url: f'"{url}"', "is wrapped in quotes"),
+    "semicolon": (lambda url: f"{url};", "ends with a ;"),
+    "export": (lambda url: f"export DATABASE_URL={url}", "begins with a variable's name"),
+    "psql": (lambda url: f"psql '{url}'", "is a command of psql's"),
+    "carriage return": (lambda url: f"{url}\r", "begins or ends with a newline"),
+    "zero width": (lambda url: f"{url}\u200b", "an invisible character (U+200B)"),
+    "no-break space": (lambda url: f"{url}\u00a0", "an invisible character (U+00A0)"),
+    "base64": (lambda url: base64.b64encode(url.encode()).decode(), "in base64"),
+    "second line": (lambda url: f"{url}\nOTHER=1", "has a remark behind it"),
+    "escaped blank": (lambda url: f"{url}%20", "white space at an end of its name"),
+    "word": (lambda url: f"{url} production", "has white space behind the host"),
+}
+
+
+def databases(stage: Stage) -> set[str]:
+    """What is on the server that looks like the service's."""
+    with stage.server.connect() as connection:
+        query = "select datname from pg_database where starts_with(datname, %s)"
+        return {name for (name,) in connection.execute(query, [stage.database[:17]])}
+
+
+@pytest.mark.parametrize(("copied", "problem"), COPIED.values(), ids=COPIED)
+def test_the_remedy_of_a_copied_url_mends_the_start(
+    stage: Stage, copied: Callable[[str], str], problem: str
+) -> None:
+    """Exit 3 and no database; with the remedy's URL the service's own, and no stray one."""
+    stage.environ["DATABASE_URL"] = copied(stage.url)
+    program = stage.start()
+
+    assert program.wait() == 3
+    failed = program.one("settings.failed")
+    assert failed["exit_code"] == 3
+    assert problem in " ".join([failed["error"], *failed.get("problems", [])])
+    assert databases(stage) == set()
+
+    url = re.search(r"Set DATABASE_URL to (\S+) \(", failed["remedy"])
+    assert url, failed["remedy"]
+    filled = url[1].replace("****", quote(stage.password, safe=""))
+    stage.environ["DATABASE_URL"] = filled.replace("/DATABASE", f"/{stage.database}")
+    program = stage.start()
+
+    assert program.wait() == 0, program.output
+    assert databases(stage) == {stage.database}

@@ -1,0 +1,203 @@
+"""What a remedy says is done here, and must help: connection strings, and names of ours."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from entrypoint import settings
+from entrypoint.environment import Environment
+from entrypoint.errors import SettingsError
+from entrypoint.postgres.dialects import ConninfoError, parse
+from tests.process import test_bad_input, test_secrets
+from tests.unit import test_dialects, test_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import ModuleType
+
+MODULES = (test_dialects, test_settings, test_bad_input, test_secrets)
+"""Tests that are given connection strings."""
+
+MEANT = {"app", "d", "x", "gaqno_finance_db"}
+"""The databases that whoever wrote those strings had in mind."""
+
+FILLED = {"USER": "u", "HOST": "db", "DATABASE": "meant_db"}
+"""What somebody puts into the places that a remedy leaves open."""
+
+
+def given(module: ModuleType) -> Iterator[str]:
+    """Every text in a parametrization of a module's tests."""
+    for function in vars(module).values():
+        for mark in getattr(function, "pytestmark", []):
+            if mark.name == "parametrize":
+                yield from texts(mark.args[1])
+
+
+def texts(value: Any) -> Iterator[str]:  # noqa: ANN401  whatever a test is given
+    if isinstance(value, bytes):
+        yield value.decode("utf-8", "surrogateescape")
+    elif isinstance(value, str):
+        yield value.replace("{raw}", "p@w:x").replace("{escaped}", "p%40w")
+    elif isinstance(value, dict):
+        yield from texts([*value.keys(), *value.values()])
+    elif hasattr(value, "__iter__"):
+        for each in value:
+            yield from texts(each)
+
+
+def refused(text: str) -> bool:
+    """Whether this is a connection string, and one that cannot be used."""
+    if "://" not in text and "=" not in text:
+        return False
+    try:
+        parse(text)
+    except ConninfoError:
+        return True
+    return False
+
+
+REFUSED = sorted({text for module in MODULES for text in given(module) if refused(text)})
+
+
+def test_the_suite_has_refused_urls() -> None:
+    """The collection finds what the tests of connection strings are given."""
+    assert len(REFUSED) > 100
+    assert {*test_dialects.REFUSED} & {*REFUSED}
+
+
+def remedied(folder: Path, text: str) -> str | None:
+    """The database that is used when a value is set, or when its remedy is followed to the letter.
+
+    None where the remedy leaves the database open, and says so.
+    """
+    try:
+        found = load(folder, text.replace("\0", "").encode("utf-8", "surrogateescape"))
+    except SettingsError as error:
+        remedy = error.remedy
+    else:
+        return found
+    url = re.search(r"Set DATABASE_URL to (\S+) ", remedy)
+    assert url, remedy
+    filled = re.sub("USER|HOST|DATABASE", lambda place: FILLED[place[0]], url[1])
+    assert (filled != url[1]) == ("capitals" in remedy)
+    return load(folder, filled.replace("****", "pw").encode())
+
+
+def load(folder: Path, value: bytes) -> str | None:
+    database = settings.load(Environment({b"DATABASE_URL": value}), folder).database
+    assert database is not None
+    return None if database.database == FILLED["DATABASE"] else database.database
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:60])
+def test_a_refused_url_s_remedy_is_accepted(tmp_path: Path, text: str) -> None:
+    """Each refused URL of the suite, corrected as told, is accepted and names what was meant."""
+    assert remedied(tmp_path, text) in {None, *MEANT}
+
+
+def coded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+DAMAGES: dict[str, Callable[[str], str]] = {
+    "remark": lambda url: f"{url} # production",
+    "remark of a word": lambda url: f"{url} #production",
+    "remark with an @": lambda url: f"{url} # ask me@example.com",
+    "slashes": lambda url: f"{url} // production",
+    "dashes": lambda url: f"{url} -- production",
+    "bracket": lambda url: f"{url} (production)",
+    "word": lambda url: f"{url} production",
+    "tab": lambda url: f"{url}\tproduction",
+    "no-break space": lambda url: f"{url}\u00a0# production",
+    "semicolon": lambda url: f"{url};",
+    "comma": lambda url: f"{url},",
+    "quotes": lambda url: f'"{url}"',
+    "single quotes": lambda url: f"'{url}'",
+    "backticks": lambda url: f"`{url}`",
+    "smart quotes": lambda url: f"\u201c{url}\u201d",
+    "smart single quotes": lambda url: f"\u2018{url}\u2019",
+    "angle brackets": lambda url: f"<{url}>",
+    "first quote": lambda url: f'"{url}',
+    "last quote": lambda url: f'{url}"',
+    "last smart quote": lambda url: f"{url}\u201d",
+    "quotes and remark": lambda url: f'"{url}" # production',
+    "quotes and semicolon": lambda url: f'"{url}";',
+    "export": lambda url: f"export DATABASE_URL={url}",
+    "export with quotes": lambda url: f"export DATABASE_URL='{url}'; # production",
+    "name": lambda url: f"DATABASE_URL={url}",
+    "name with blanks": lambda url: f"DATABASE_URL = {url}",
+    "YAML": lambda url: f"DATABASE_URL: {url}",
+    "YAML in a list": lambda url: f'- DATABASE_URL="{url}"',
+    "Dockerfile": lambda url: f"ENV DATABASE_URL={url}",
+    "psql": lambda url: f"psql '{url}'",
+    "psql with options": lambda url: f'psql -X -d "{url}"',
+    "JSON": lambda url: json.dumps({"url": url}),
+    "JSON of two": lambda url: json.dumps({"a": "postgres://u:pw@h/one", "b": url}),
+    "base64": coded,
+    "base64 with a newline": lambda url: coded(url + "\n"),
+    "newline": lambda url: f"{url}\n",
+    "CRLF": lambda url: f"{url}\r\n",
+    "CR": lambda url: f"{url}\r",
+    "blanks": lambda url: f"  {url}  ",
+    "BOM": lambda url: f"\ufeff{url}",
+    "zero width": lambda url: f"{url}\u200b",
+    "zero width joiner": lambda url: f"\u200d{url}\u2060",
+    "no-break spaces": lambda url: f"\u00a0{url}\u00a0",
+    "second line": lambda url: f"{url}\nOTHER=1",
+    "second line of a remark": lambda url: f"{url}\n# production",
+    "second line of a word": lambda url: f"{url}\nmore",
+    "first line of a remark": lambda url: f"# production\n{url}",
+    "two of them": lambda url: f"{url}\npostgres://u:pw@other/one",
+    "two of them on a line": lambda url: f"{url},postgres://u:pw@other/one",
+    "two names": lambda url: f"A={url}\nB=postgres://u:pw@other/one",
+    "surrogate": lambda url: f"{url}\udcff",
+    "zero width inside": lambda url: url.replace("app", "a\u200bpp"),
+    "escaped zero width inside": lambda url: url.replace("app", "a%E2%80%8Bpp"),
+    "newline inside": lambda url: url.replace("app", "a\npp"),
+    "wrapped": lambda url: url.replace("db/", "d\nb/"),
+    "escaped blank": lambda url: url.replace("app", "app%20"),
+    "escaped blank before": lambda url: url.replace("app", "%20app"),
+    "escaped newline": lambda url: url.replace("app", "app%0A"),
+    "escaped no-break space": lambda url: url.replace("app", "app%C2%A0"),
+    "half an escape": lambda url: url.replace("app", "app%2"),
+    "slash": lambda url: url.replace("app", "app/"),
+    "path": lambda url: url.replace("app", "app/production"),
+    "fragment": lambda url: url.replace("app", "app#production"),
+    "blank": lambda url: url.replace("app", "app production"),
+    "twice": lambda url: url.replace("app", "app?dbname=other"),
+    "JDBC": lambda url: f"jdbc:{url}",
+    "variable": lambda url: url.replace("app", "${DB:-app}"),
+    "no database": lambda url: url.replace("app", ""),
+}
+
+VALID = [text for text, params in test_dialects.ACCEPTED.items() if params["dbname"] == "app"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_url_leads_to_no_other_database(
+    tmp_path: Path, damage: Callable[[str], str]
+) -> None:
+    """A valid URL that was damaged leads, accepted or corrected, to its own database or to none."""
+    found = {text: remedied(tmp_path, damage(text)) for text in VALID if damage(text) != text}
+    assert {text: name for text, name in found.items() if name not in (None, "app")} == {}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_url_tells_no_secret(damage: Callable[[str], str]) -> None:
+    """No four characters of a password are shown, whatever stands around its URL."""
+    halves = test_dialects.L, test_dialects.R
+    parts = {part for half in halves for part in test_dialects.fragments(half)}
+    for text in VALID:
+        for password in ("".join(halves), " # ".join(halves), "@".join(halves)):
+            damaged = damage(text.replace("pw", password))
+            try:
+                said = str(parse(damaged).safe())
+            except ConninfoError as error:
+                said = f"{error.problems} {error.corrected} {error!r} {error.__context__}"
+            assert not [part for part in parts if part in said], damaged
