@@ -36,6 +36,9 @@ class Cause(NamedTuple):
     silent: bool = False
     """Whether nothing answered, so that another attempt takes its whole timeout."""
 
+    unheard: bool = False
+    """Whether nobody was reached at all: another address of the same host may know more."""
+
 
 CHECK_SERVER: Final = (
     "Check that the server runs and can be reached from this container, or raise "

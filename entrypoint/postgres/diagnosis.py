@@ -5,17 +5,21 @@ The code is on the wire, though, and libpq can write down what passes there: a f
 repeated once with a trace, and the course of the conversation tells the cause.
 """
 
+import errno
 import os
 import re
 import select
+import socket
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Final, Self
 
 from psycopg import pq
 
 from .cause import CHECK_SERVER, Cause, Kind, no_answer
+from .sqlstates import CHECK_CREDENTIALS, CHECK_PARAMETERS, Said, verdict
 
 _CLOSED: Final = "connection refused or closed by the server"
 
@@ -23,64 +27,171 @@ CHECK_TLS: Final = "Correct sslmode and the certificates it needs in {url}."
 CHECK_AUTHORITY: Final = (
     "Correct sslmode in {url}, or name the server's authority in its sslrootcert or SSL_CERT_FILE."
 )
-CHECK_CREDENTIALS: Final = "Correct the user and the password in {url}."
-
-_REFUSED: Final = {
-    "28P01": CHECK_CREDENTIALS,
-    "28000": "Let this role log in from this host: pg_hba.conf, LOGIN, or the role's name.",
-    "42501": "Run GRANT CONNECT ON DATABASE ... TO the role of {url}.",
-    "55000": "Allow connections to the database (ALTER DATABASE ... ALLOW_CONNECTIONS true), "
-    "or drop it if it is invalid.",
-    "0A000": "Correct the parameters of {url}.",
-    "22023": "Correct the parameters of {url}.",
-}
-"""SQLSTATEs that no waiting heals, with what does."""
+_CHECK_AUTHENTICATION: Final = "Correct require_auth and channel_binding in {url}."
+_CHECK_ROUTE: Final = (
+    "Give this container's network a route to {address}, or name another host in {{url}}; if the "
+    "route only comes later, raise ENTRYPOINT_WAIT_TIMEOUT."
+)
+_CHECK_IPV6: Final = (
+    "Use a host in {{url}} that has an IPv4 address (a pooler's has one in most cases), or give "
+    "this container's network IPv6: {address} is IPv6 and there is no way to it; if that only "
+    "comes later, raise ENTRYPOINT_WAIT_TIMEOUT."
+)
 
 _PROTOCOL_VIOLATION: Final = "08P01"
 """What PgBouncer before 1.20 answers whatever is wrong."""
 
-_LINE = re.compile(r"^(?P<way>[FB])\t\d+\t(?P<message>\w+)", re.MULTILINE)
-_CODE = re.compile(r'^B\t\d+\tErrorResponse\t.*? C "(\w{5})"', re.MULTILINE)
-_TEXT = re.compile(r' M "(.*?)"(?= [A-Zp] "| \\x00|$)', re.MULTILINE)
+_MESSAGE = re.compile(r"^(?P<way>[FB])\t\d+\t(?P<name>\w+)(?P<body>.*?)(?=^[FB]\t\d+\t\w|\Z)",
+                      re.MULTILINE | re.DOTALL)  # fmt: skip
+_FIELD: Final = r' {} "(.*?)"(?= [A-Za-z] "| \\x00)'
+
+_LONGEST: Final = 300
+"""Characters of somebody else's words that are quoted."""
 
 _MUST_HAVE_TLS: Final = ("require", "verify-ca", "verify-full")
+
+_ROUTELESS: Final = (
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+    errno.EADDRNOTAVAIL,
+    errno.EAFNOSUPPORT,
+)
+"""What the kernel says where a packet has no way out, or did not come back."""
+
+_PROBE_S: Final = 2.0
+"""Seconds for a connection of our own to say what libpq's did not."""
+
+_UNTRIED: Final = frozenset({"host", "hostaddr", "port", "user", "password", "dbname"})
+"""Parameters that libpq takes whatever they are."""
 
 
 def diagnose(params: Mapping[str, str], timeout_s: float) -> Cause:
     """Connect once more to a single address and say why it fails.
 
-    Blocks up to ``timeout_s`` seconds; leaves no connection behind.
+    Blocks up to ``timeout_s`` seconds, and four more; leaves no connection behind.
     """
     deadline = time.monotonic() + timeout_s
-    conninfo = " ".join(f"{key}={_quoted(value)}" for key, value in params.items()).encode()
-    connection = pq.PGconn.connect_start(conninfo)
+    connection = _begin(params)
     try:
         if connection.status == pq.ConnStatus.BAD:
             return _never_started(params)
         with _Recording(connection) as recording:
-            finished = _poll(connection, deadline)
+            finished = _poll(connection, deadline, recording)
         if not finished:
             return no_answer(timeout_s)
         if connection.status == pq.ConnStatus.OK:
-            return Cause(Kind.PASSED, "the first attempt failed, the second did not", CHECK_SERVER)
-        return _explain(recording.text, params, needs_password=connection.needs_password)
+            return _passed()
+        words = connection.error_message.decode("utf-8", "replace")
+        return _explain(recording, params, words, needs_password=connection.needs_password)
     finally:
         connection.finish()
+
+
+def _begin(params: Mapping[str, str]) -> pq.abc.PGconn:
+    conninfo = " ".join(f"{key}={_quoted(value)}" for key, value in params.items()).encode()
+    return pq.PGconn.connect_start(conninfo)
 
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def _passed() -> Cause:
+    return Cause(Kind.PASSED, "the first attempt failed, the second did not", CHECK_SERVER)
+
+
 def _never_started(params: Mapping[str, str]) -> Cause:
-    host = params.get("host", "")
-    if host.startswith("/"):
-        return Cause(Kind.TRANSIENT, f"no server listens on a socket in {host}", CHECK_SERVER)
+    """Libpq had no connection to speak of: it refuses a parameter, or the kernel the address."""
+    if names := _refused_parameters(params):
+        return Cause(
+            Kind.REFUSED,
+            f"libpq refuses {' or '.join(names)} as given, before it connects",
+            f"Correct {' or '.join(names)} in {{url}}, or take it out.",
+        )
+    return _reach(params) or (_wrong_peer(params) if "requirepeer" in params else _passed())
+
+
+def _wrong_peer(params: Mapping[str, str]) -> Cause:
     return Cause(
         Kind.REFUSED,
-        "libpq refuses a parameter of the connection",
-        "Correct the parameters of {url}.",
+        f"the server's socket in {params.get('host')} is not that of the user in requirepeer",
+        "Correct requirepeer in {url}.",
     )
+
+
+def _refused_parameters(params: Mapping[str, str]) -> list[str]:
+    """The names of what libpq refuses whatever the server: here it is one that surely listens."""
+    try:
+        listener = socket.create_server(("127.0.0.1", 0))
+    except OSError:
+        return []
+    with closing(listener):
+        port = str(listener.getsockname()[1])
+        there = {"host": "127.0.0.1", "hostaddr": "127.0.0.1", "port": port}
+        least = {"user": "u", "dbname": "d", "connect_timeout": "2", **there}
+        own = {key: value for key, value in params.items() if key not in _UNTRIED}
+        if _accepts({**own, **least}) or not _accepts(least):
+            return []
+        alone = [key for key in own if not _accepts({key: own[key], **least})]
+        return alone or [key for key in own if _accepts({**_without(own, key), **least})]
+
+
+def _accepts(params: Mapping[str, str]) -> bool:
+    connection = _begin(params)
+    try:
+        return connection.status != pq.ConnStatus.BAD
+    finally:
+        connection.finish()
+
+
+def _without(params: Mapping[str, str], left_out: str) -> dict[str, str]:
+    return {key: value for key, value in params.items() if key != left_out}
+
+
+def _reach(params: Mapping[str, str]) -> Cause | None:
+    """Why the kernel lets nobody through to the server; None if it does."""
+    try:
+        _dial(params).close()
+    except TimeoutError:
+        return no_answer(_PROBE_S)._replace(unheard=True)
+    except OSError as error:
+        return _unreachable(params, error)
+    return None
+
+
+def _dial(params: Mapping[str, str]) -> socket.socket:
+    host = params.get("host", "")
+    port = int(params.get("port") or "5432")
+    if not host.startswith("/"):
+        return socket.create_connection((params.get("hostaddr") or host, port), _PROBE_S)
+    dialled = socket.socket(socket.AF_UNIX)
+    try:
+        dialled.settimeout(_PROBE_S)
+        dialled.connect(f"{host}/.s.PGSQL.{port}")
+    except BaseException:
+        dialled.close()
+        raise
+    return dialled
+
+
+def _unreachable(params: Mapping[str, str], error: OSError) -> Cause:
+    host = params.get("host", "")
+    if host.startswith("/"):
+        if error.errno in (errno.EACCES, errno.EPERM):
+            text = f"this container's user may not use the socket in {host}"
+            return Cause(Kind.TRANSIENT, text, "Let it in there, or correct the host in {url}.")
+        return Cause(Kind.TRANSIENT, f"no server listens on a socket in {host}", CHECK_SERVER)
+    if error.errno in (errno.ECONNREFUSED, errno.ECONNRESET):
+        return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER, unheard=True)
+    address = params.get("hostaddr") or host
+    code = errno.errorcode.get(error.errno or 0, "no connection")
+    said = f"{(error.strerror or code).lower()} ({code}, {address})"
+    if error.errno not in _ROUTELESS:
+        return Cause(Kind.TRANSIENT, said, CHECK_SERVER, unheard=True)
+    remedy = (_CHECK_IPV6 if ":" in address else _CHECK_ROUTE).format(address=address)
+    return Cause(Kind.TRANSIENT, f"no route to the server: {said}", remedy, unheard=True)
 
 
 class _Recording:
@@ -88,7 +199,10 @@ class _Recording:
 
     def __init__(self, connection: pq.abc.PGconn) -> None:
         self._connection = connection
+        self._end = -1
         self.text = ""
+        self.hung_up = True
+        """Whether the other side ended it, as far as the kernel knows; else libpq did."""
 
     def __enter__(self) -> Self:
         if hasattr(os, "memfd_create"):
@@ -104,71 +218,126 @@ class _Recording:
         self._file.seek(0)
         self.text = self._file.read().decode("utf-8", "replace")
         self._file.close()
+        self._let_go()
+
+    def keep(self) -> None:
+        """Hold on to the socket, which libpq closes, and may replace, at its next step."""
+        self._let_go()
+        self._end = os.dup(self._connection.socket)
+
+    def look(self) -> None:
+        """See whether the other side is still there, now that libpq has given up."""
+        with socket.socket(fileno=os.dup(self._end)) as kept:
+            try:
+                self.hung_up = not kept.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self.hung_up = False
+            except OSError:
+                self.hung_up = True
+
+    def _let_go(self) -> None:
+        if self._end >= 0:
+            os.close(self._end)
+            self._end = -1
 
 
-def _poll(connection: pq.abc.PGconn, deadline: float) -> bool:
+def _poll(connection: pq.abc.PGconn, deadline: float, recording: _Recording) -> bool:
     """Drive the attempt to its end; False when the deadline came first."""
     while True:
+        recording.keep()
         status = connection.connect_poll()
+        if status == pq.PollingStatus.FAILED:
+            recording.look()
         if status in (pq.PollingStatus.OK, pq.PollingStatus.FAILED):
             return True
         reading = status == pq.PollingStatus.READING
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return False
-        socket = connection.socket
-        select.select([socket] if reading else [], [] if reading else [socket], [], remaining)
+        end = connection.socket
+        select.select([end] if reading else [], [] if reading else [end], [], remaining)
 
 
-def _explain(trace: str, params: Mapping[str, str], *, needs_password: bool) -> Cause:
-    if code := _CODE.search(trace):
-        return _server_said(trace, code[1])
-    messages = [match["message"] for match in _LINE.finditer(trace)]
-    last = messages[-1] if messages else ""
+def _explain(
+    recording: _Recording, params: Mapping[str, str], words: str, *, needs_password: bool
+) -> Cause:
+    messages = list(_MESSAGE.finditer(recording.text))
+    names = [match["name"] for match in messages]
+    errors = [match["body"] for match in messages if match["name"] == "ErrorResponse"]
+    # With sslmode=prefer there may be an attempt with TLS and one without: the last one decides.
+    if errors and (said := _said(errors[-1])):
+        proved = names[:-1][-1:] == ["SASLResponse"]
+        return _server_said(said, params, after_proof=proved)
     if needs_password:
         return Cause(
             Kind.REFUSED,
             "the server wants a password and none is given",
             "Put the password into {url}; PGPASSWORD is the service's and not used.",
         )
-    if last.startswith("Authentication"):
+    if names[-1:] == ["SSLResponse"]:
+        return _tls(messages[-1]["body"], params, words)
+    # Nothing came back, or nothing that PostgreSQL says; only a look of our own tells which.
+    nothing = all(match["way"] == "F" for match in messages)
+    if nothing and (found := _reach(params) or _stranger(params)):
+        return found
+    return _unsaid(names, params, words, hung_up=recording.hung_up)
+
+
+def _unsaid(names: list[str], params: Mapping[str, str], words: str, *, hung_up: bool) -> Cause:
+    """No error was sent: the other side hung up, or libpq did not like what it got."""
+    if "ReadyForQuery" in names:
+        return Cause(Kind.TRANSIENT, "no server accepts writes yet", CHECK_SERVER)
+    if names and names[-1].startswith("Authentication"):
         return Cause(
             Kind.REFUSED,
             "the server's way of authentication is not what is demanded",
-            "Correct require_auth and channel_binding in {url}.",
+            _CHECK_AUTHENTICATION,
         )
-    if last == "SSLResponse":
-        return _tls(trace, params.get("sslmode", "prefer"))
-    if messages == ["SSLRequest"]:
-        # Nothing came back, or nothing that PostgreSQL says; only the first byte tells which.
-        return _stranger(params)
-    text = "no server accepts writes yet" if "ReadyForQuery" in messages else _CLOSED
-    return Cause(Kind.TRANSIENT, text, CHECK_SERVER)
+    if hung_up or names in ([], ["SSLRequest"]):
+        return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER)
+    demands = [key for key in ("require_auth", "channel_binding") if key in params]
+    return Cause(
+        Kind.REFUSED,
+        f"libpq does not go on with this server{_quote(words, params)}",
+        f"Correct {' and '.join(demands)} in {{url}}." if demands else CHECK_PARAMETERS,
+    )
 
 
-def _server_said(trace: str, code: str) -> Cause:
-    text = _TEXT.search(trace)
-    said = f"{text[1] if text else 'error'} ({code})"
-    if code == "3D000":
-        return Cause(Kind.MISSING, said, "Create the database.", code)
-    if code in _REFUSED or code.startswith("28"):
-        return Cause(Kind.REFUSED, said, _REFUSED.get(code, CHECK_CREDENTIALS), code)
-    if code == _PROTOCOL_VIOLATION:
-        before = [match["message"] for match in _LINE.finditer(trace)][-2:-1]
-        if before == ["SASLResponse"]:  # our proof of the password was not accepted
-            return Cause(Kind.REFUSED, said, CHECK_CREDENTIALS, code)
-        return Cause(
-            Kind.UNCLEAR,
-            f"a pooler said: {said}",
-            "Correct the user, the password and the database's name, or give "
-            "ENTRYPOINT_DIRECT_URL, a connection past the pooler.",
-            code,
-        )
-    return Cause(Kind.TRANSIENT, said, CHECK_SERVER, code)
+def _quote(words: str, params: Mapping[str, str]) -> str:
+    """Quote libpq's last line, after a colon; nothing where it could hold a secret."""
+    lines = [line for line in words.splitlines() if line.strip()]
+    line = lines[-1] if lines else ""
+    secrets = [value for key, value in params.items() if "password" in key and value]
+    if not line or any(secret in words for secret in secrets):
+        return ""
+    return f": {_clean(re.sub(r'^.*? port [0-9]+ [^:]*: ', '', line))}"
 
 
-def _tls(trace: str, sslmode: str) -> Cause:
-    if re.search(r"^B\t1\tSSLResponse\t N", trace, re.MULTILINE):
+def _said(body: str) -> Said | None:
+    code, text, file = (re.search(_FIELD.format(key), body, re.DOTALL) for key in "CMF")
+    if code is None:
+        return None
+    return Said(code[1], _clean(text[1] if text else "error"), file[1] if file else "")
+
+
+def _clean(text: str) -> str:
+    """Somebody else's words in one line of bounded length."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _server_said(said: Said, params: Mapping[str, str], *, after_proof: bool) -> Cause:
+    if said.code == _PROTOCOL_VIOLATION and not said.file and after_proof:
+        text = f"a pooler said: {said.text} ({said.code})"  # to our proof of the password
+        return Cause(Kind.REFUSED, text, CHECK_CREDENTIALS, said.code)
+    found = verdict(said, options=bool(params.get("options")))
+    text = f"{'' if said.file else 'a pooler said: '}{said.text} ({said.code})"
+    return Cause(found.kind, text, found.remedy, said.code)
+
+
+def _tls(answer: str, params: Mapping[str, str], words: str) -> Cause:
+    sslmode = params.get("sslmode", "prefer")
+    if answer.strip() == "N":
         if sslmode in _MUST_HAVE_TLS:
             return Cause(
                 Kind.REFUSED, f"the server has no TLS and sslmode={sslmode} wants it", CHECK_TLS
@@ -176,26 +345,29 @@ def _tls(trace: str, sslmode: str) -> Cause:
         return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER)
     return Cause(
         Kind.REFUSED,
-        f"TLS with the server could not be agreed on (sslmode={sslmode})",
+        f"TLS with the server could not be agreed on (sslmode={sslmode}){_quote(words, params)}",
         CHECK_AUTHORITY if sslmode.startswith("verify") else CHECK_TLS,
     )
 
 
-def _stranger(params: Mapping[str, str]) -> Cause:
+def _stranger(params: Mapping[str, str]) -> Cause | None:
     """Ask for TLS by hand: a PostgreSQL server answers S or N (or E when it is too old)."""
-    import socket
     import struct
 
-    closed = Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER)
-    address = (params.get("hostaddr") or params.get("host", ""), int(params.get("port", "5432")))
     try:
-        with socket.create_connection(address, timeout=2) as connection:
+        with _dial(params) as connection:
             connection.sendall(struct.pack("!ii", 8, 80877103))
             answer = connection.recv(1)
     except OSError:
-        return closed
+        return None
+    if answer in (b"S", b"N") and params.get("sslnegotiation") == "direct":
+        return Cause(
+            Kind.REFUSED,
+            "the server does not take TLS without being asked for it (sslnegotiation=direct)",
+            "Take sslnegotiation out of {url}: only PostgreSQL 17 and newer know it.",
+        )
     if answer in (b"", b"S", b"N", b"E"):
-        return closed
+        return None
     return Cause(
         Kind.REFUSED,
         "what listens there does not speak PostgreSQL's protocol",

@@ -1,0 +1,179 @@
+"""What each SQLSTATE means for somebody who wants to log in: wait, stop, or create the database.
+
+Data: one line for each code or class that errcodes.txt has, with the reason. Which of them a server
+raises before a session begins was read in its postinit.c, miscinit.c, auth.c, backend_startup.c and
+guc.c; what poolers say, in their sources, which are named where their words are.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from .cause import CHECK_SERVER, CHECK_SILENCE, Kind
+
+CHECK_CREDENTIALS: Final = "Correct the user and the password in {url}."
+CHECK_PARAMETERS: Final = "Correct the parameters of {url}."
+CHECK_OPTIONS: Final = (
+    "Correct the parameter options in {url}, or take it out: this server does not know, or does "
+    "not allow, what it asks for."
+)
+CHECK_POOLER: Final = (
+    "Correct the user (some poolers want ROLE.PROJECT), the password and the database's name in "
+    "{url} and in the pooler's own list, or give ENTRYPOINT_DIRECT_URL, a connection past the "
+    "pooler."
+)
+_CHECK_POOLER_OPTIONS: Final = (
+    "Take the parameter out of {url} (options=... in most cases), let the pooler's "
+    "ignore_startup_parameters name it, or give ENTRYPOINT_DIRECT_URL, a connection past the "
+    "pooler."
+)
+_CHECK_POOLER_TLS: Final = "Demand TLS with sslmode=require in {url}."
+_CHECK_SLOTS: Final = (
+    "Close connections, or raise what limits them: max_connections, the role's or the database's "
+    "CONNECTION LIMIT, or the pooler's; or raise ENTRYPOINT_WAIT_TIMEOUT."
+)
+_CHECK_MACHINE: Final = (
+    "Give the server's machine the memory or the disk space that it lacks; its log says which."
+)
+_CHECK_LOG: Final = "Read the server's log, which says more, and mend what it names."
+_CHECK_TRIGGER: Final = (
+    "Let whatever runs at each login admit this role: a login event trigger of the database (ALTER "
+    "EVENT TRIGGER ... DISABLE), or a library that the server preloads."
+)
+
+
+class Verdict(NamedTuple):
+    """What to do about a code."""
+
+    kind: Kind
+    remedy: str
+    """With ``{url}`` where the name of the conninfo's variable belongs."""
+
+    why: str
+    """Where the code comes from at a login."""
+
+
+_WAIT, _STOP = Kind.TRANSIENT, Kind.REFUSED
+
+CODES: Final = {
+    "0A": Verdict(_STOP, CHECK_PARAMETERS, "a protocol or feature that it does not have"),
+    "22": Verdict(_STOP, CHECK_PARAMETERS, "a value in the startup packet"),
+    "28": Verdict(_STOP, CHECK_CREDENTIALS, "auth.c"),
+    "28000": Verdict(
+        _STOP,
+        "Let this role log in from this host: pg_hba.conf, LOGIN, or the role's name.",
+        "auth.c, miscinit.c; and what wants TLS or a certificate",
+    ),
+    "3D": Verdict(Kind.MISSING, "Create the database.", "postinit.c"),
+    "42": Verdict(_STOP, CHECK_PARAMETERS, "a name or a switch in the startup packet"),
+    "42501": Verdict(
+        _STOP,
+        "Run GRANT CONNECT ON DATABASE ... TO the role of {url}.",
+        "postinit.c; guc.c for a setting that the role may not change",
+    ),
+    "55000": Verdict(
+        _STOP,
+        "Allow connections to the database (ALTER DATABASE ... ALLOW_CONNECTIONS true), "
+        "or drop it if it is invalid.",
+        "postinit.c",
+    ),
+    "55P02": Verdict(_STOP, CHECK_PARAMETERS, "guc.c: only a start of the server changes it"),
+    "58P01": Verdict(
+        _STOP,
+        "Install the library on the server, or take it out of its *_preload_libraries.",
+        "dfmgr.c: a library to preload",
+    ),
+    "P0": Verdict(_STOP, _CHECK_TRIGGER, "a login event trigger that raises"),
+    "2F": Verdict(_STOP, _CHECK_TRIGGER, "the same, a function of it"),
+    "38": Verdict(_STOP, _CHECK_TRIGGER, "the same"),
+    "39": Verdict(_STOP, _CHECK_TRIGGER, "the same"),
+    "23": Verdict(_STOP, _CHECK_TRIGGER, "the same, what it writes"),
+    "08": Verdict(_WAIT, CHECK_SERVER, "a connection between the two of them"),
+    "08P01": Verdict(
+        _STOP, CHECK_PARAMETERS, "backend_startup.c, a packet that it cannot read; or a pooler"
+    ),
+    "25": Verdict(_WAIT, CHECK_SERVER, "a login event trigger that writes, on a standby"),
+    "40": Verdict(_WAIT, CHECK_SERVER, "two at once"),
+    "53": Verdict(_WAIT, _CHECK_MACHINE, "memory, disk, locks"),
+    "53300": Verdict(_WAIT, _CHECK_SLOTS, "postinit.c, proc.c: no slot is free"),
+    "55": Verdict(_WAIT, CHECK_SERVER, "somebody holds what is needed"),
+    "57": Verdict(_WAIT, CHECK_SERVER, "it starts, recovers or shuts down"),
+    "58": Verdict(_WAIT, _CHECK_LOG, "its disk or its system"),
+    "F0": Verdict(_WAIT, _CHECK_LOG, "its configuration"),
+    "XX": Verdict(_WAIT, _CHECK_LOG, "what should not happen in it"),
+}
+"""By code, else by class."""
+
+_OTHER: Final = Verdict(_WAIT, _CHECK_LOG, "nobody has met it at a login")
+
+_SETTINGS_FILES: Final = ("guc.c", "postgres.c", "variable.c")
+"""Where the server reads the startup packet's settings; 42501 and 22023 have other causes, too."""
+
+_ABOUT_SETTINGS: Final = ("42601", "42704", "42501", "55P02", "22023")
+
+_PGBOUNCER: Final = (
+    "no such user|login rejected|no authentication method is found|empty password"
+    '|(SASL|password|certificate|PAM|LDAP|"trust") authentication failed'
+)
+_SUPAVISOR: Final = (
+    r"Tenant or user not found|\((ENOTFOUND|ENOIDENTIFIER|EINVALIDUSERINFO|EMULTIPLEUSERS"
+    r"|EADDRNOTALLOWED|EBANNED|EWRONGPASSWORD|EJITUNAUTHORIZED)\)"
+)
+
+# Nobody translates them. `why` is where they were read.
+_POOLERS_WORDS: Final = (
+    (
+        "unsupported (options )?startup parameter",
+        Verdict(_STOP, _CHECK_POOLER_OPTIONS, "PgBouncer's client.c; 08P01"),
+    ),
+    (
+        r"SSL required$|\(ESSLREQUIRED\)|SSL connection is required",
+        Verdict(
+            _STOP, _CHECK_POOLER_TLS, "PgBouncer's client.c, Supavisor's ssl_required_error.ex"
+        ),
+    ),
+    (_PGBOUNCER, Verdict(_STOP, CHECK_POOLER, "PgBouncer's client.c; 08P01")),
+    (_SUPAVISOR, Verdict(_STOP, CHECK_POOLER, "Supavisor's errors/*.ex; XX000")),
+    ("No pool configured", Verdict(_STOP, CHECK_POOLER, "pgcat's client.rs; 58000")),
+    (r"\(EMAXCONN", Verdict(_WAIT, _CHECK_SLOTS, "Supavisor's max_connections_error.ex")),
+    (
+        "no more connections allowed|client connections exceeded",
+        Verdict(_WAIT, _CHECK_SLOTS, "PgBouncer's client.c; 08P01"),
+    ),
+)
+
+_POOLERS_OWN: Final = ("08P01", "XX000", "58000")
+"""What PgBouncer, Supavisor and Neon, and pgcat and Odyssey say to all that they have no code for:
+also that a database is missing, or that the server is down."""
+
+
+class Said(NamedTuple):
+    """An ErrorResponse, as far as it decides."""
+
+    code: str
+    text: str
+    file: str
+    """The server's source file that raised it, in no language; a pooler's own words have none."""
+
+
+def verdict(said: Said, *, options: bool) -> Verdict:
+    """What an error during the login means; ``options`` says whether we sent any."""
+    code = said.code
+    if not said.file and (found := _of_pooler(said)):
+        return found
+    if code in _ABOUT_SETTINGS and (
+        said.file in _SETTINGS_FILES or (not said.file and options and code != "42501")
+    ):
+        return Verdict(_STOP, CHECK_OPTIONS if options else CHECK_PARAMETERS, said.file)
+    found = CODES.get(code) or CODES.get(code[:2]) or _OTHER
+    if not said.file and found.remedy is CHECK_SERVER:
+        return found._replace(remedy=CHECK_SILENCE)
+    return found
+
+
+def _of_pooler(said: Said) -> Verdict | None:
+    for words, found in _POOLERS_WORDS:
+        if re.match(words, said.text):
+            return found
+    if said.code in _POOLERS_OWN:
+        return Verdict(Kind.UNCLEAR, CHECK_POOLER, "a pooler that does not say")
+    return None
