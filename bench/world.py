@@ -109,7 +109,9 @@ class World:
         except SkippedError:
             directory = self.home / "python-service"
             shutil.copytree(EXAMPLES / directory.name, directory)
-            return Service(directory.name, directory, self.database())
+            name, registry = self.database(), directory / "services.toml"
+            registry.write_text(registry.read_text().replace("demo_notes_db", name))
+            return Service(directory.name, directory, name)
 
     @cached_property
     def node(self) -> Service:

@@ -162,6 +162,7 @@ def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
 
 IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
     "service": text,
+    "services": text,
     "database_url": _variables,
     "database.isolate": _flag,
     "database.extensions": _names,

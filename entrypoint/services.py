@@ -205,6 +205,18 @@ def misspelt(name: str, registry: Mapping[str, Service]) -> str | None:
     return stems[close[0]] if close else None
 
 
+def namesake(name: str, registry: Mapping[str, Service]) -> str | None:
+    """The only service that differs by words that most names have: finance, gaqno-finance-service.
+
+    It may be another one all the same, so it is no more than a hint.
+    """
+    words = [word for known in registry for word in _words(known)]
+    common = {word for word in words if 2 * words.count(word) > len(registry)}
+    own = _words(name[:MAX_SHOWN]) - common
+    found = [known for known in registry if own and _words(known) - common == own]
+    return found[0] if len(found) == 1 and name not in registry else None
+
+
 def _words(name: str) -> set[str]:
     return set(re.split("[-_.]", name))
 

@@ -200,15 +200,11 @@ class _Reading:
 
     def _service(self) -> tuple[str | None, services.Service | None]:
         name = self.sources.service
-        path = self.sources.from_environment.get("ENTRYPOINT_SERVICES")
-        try:
-            if path:
-                self.registry = services.load(self.sources.directory / path)
-            elif name:
-                self.registry = services.load()
-        except services.RegistryError as error:
-            self.problems += [f"ENTRYPOINT_SERVICES: {problem}" for problem in error.problems]
-            return name, None
+        path = self.sources.services_file
+        if name or path:
+            self.registry = self.sources.registry()
+            if not self.registry:
+                return name, None  # that is a problem of its own
         if name and (close := services.misspelt(name, self.registry)):
             self.problems.append(
                 f"the service {shortened(name)} is not in the registry; the nearest is {close}"
@@ -225,10 +221,15 @@ class _Reading:
             Incomplete(
                 f"the service {shortened(name)} is not in {which}: its database and its tables "
                 "are not checked",
-                "Name it as the registry does, or give it a row in a registry of your own "
-                f"(ENTRYPOINT_SERVICES). There are: {there or 'none'}{more}.",
+                f"{self._meant(name)}Name it as the registry does, or give it a row in a registry "
+                f"of your own (services in {self.sources.file}, or ENTRYPOINT_SERVICES). There "
+                f"are: {there}{more}.",
             )
         )
+
+    def _meant(self, name: str) -> str:
+        close = services.namesake(name, self.registry)
+        return f"If it is {close}, name it so. " if close else ""
 
     def _database_url(self, *, required: bool) -> tuple[str, str]:
         names: tuple[str, ...] = self.sources.from_file.get("database_url", ("DATABASE_URL",))

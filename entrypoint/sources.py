@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
 
-from . import files, log
+from . import files, log, services
 from .environment import Environment
 from .fields import (
     COMMIT,
@@ -121,6 +121,24 @@ class Sources:
     def get(self, key: str, *, default: Any) -> Any:  # noqa: ANN401  the table says what it is
         """What a key of the file was set to; its variable wins."""
         return self.from_environment.get(variable(key), self.from_file.get(key, default))
+
+    @property
+    def services_file(self) -> str | None:
+        """The registry that is named; ``none`` takes back the file's."""
+        named: str | None = self.get("services", default=None)
+        return None if named == "none" else named
+
+    def registry(self) -> Mapping[str, services.Service]:
+        """The services that are named, or the shipped ones; none where there is a problem."""
+        path = self.services_file
+        try:
+            return services.load(self.directory / path) if path else services.load()
+        except services.RegistryError as error:
+            where = f"{self.file}: services {shortened(path)}"
+            if variable("services") in self.from_environment:
+                where = variable("services")
+            self.problems += [f"{where}: {problem}" for problem in error.problems]
+            return {}
 
     @property
     def service(self) -> str | None:

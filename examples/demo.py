@@ -31,6 +31,7 @@ BIN = Path(sys.executable).parent
 COMMAND = ["entrypoint", "run", "--", "python3", "server.py"]
 TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"
 PASSWORD = secrets.token_hex(8)
+DATABASE = "demo_notes_db"  # the registry's, in services.toml
 SEEDED = {"notes_authors": 2, "notes_notes": 3}
 WRONG_SETTINGS = 3
 TIMEOUT_S = 30.0
@@ -44,10 +45,9 @@ class Start:
     """One container start; what program and service write is printed as it is read."""
 
     def __init__(
-        self, server: Server, database: str, *, host: str = "", label: str = "", shown: str = ""
+        self, server: Server, database: str = DATABASE, *, label: str = "", shown: str = ""
     ) -> None:
-        host = host or f"{server.host}:{server.port}"
-        url = f"postgresql://notes:{PASSWORD}@{host}/{database}"
+        url = f"postgresql://notes:{PASSWORD}@{server.host}:{server.port}/{database}"
         say(f"  {label}$ DATABASE_URL={url.replace(PASSWORD, '****')} \\")
         say(f"  {label}  SEED_TENANT_ID={TENANT} {' '.join(COMMAND)}")
         self.label, self.shown, self.log = label, re.compile(shown), ""
@@ -78,6 +78,7 @@ class Start:
         self.seconds = time.monotonic() - self.began
         port, pid = (LISTENING.findall(self.log) or [("0", "0")])[0]
         claim(int(pid) == self.process.pid, "the service listens, with the PID that was started")
+        claim("[warning" not in self.log, "no warning: there is nothing to say")
         get(int(port), "/v1/health")
         return int(port)
 
@@ -110,13 +111,16 @@ class Start:
 def wrong_url(server: Server) -> str:
     """A wrong DATABASE_URL.
 
-    The default database, postgres, must hold no application table. A URL that leads there is
-    refused before any connection is tried: there is no host `db` here at all.
+    The default database, postgres, must hold no application table, and services.toml gives this
+    service another one. A URL that leads there is refused, with the right one, and nothing is made.
     """
-    with closing(Start(server, "postgres", host="db")) as start:
+    with closing(Start(server, "postgres")) as start:
         claim(start.exit_code() == WRONG_SETTINGS, "exit code 3, settings: no restart will help")
-        claim("remedy=" in start.log and "wait.started" not in start.log, "it says what will")
-    return "a wrong DATABASE_URL was refused with exit code 3, before any connection"
+        claim(
+            f"/{DATABASE} (" in start.log and "wait.started" not in start.log, "it says what will"
+        )
+    claim(DATABASE not in ask(server, "select datname from pg_database"), "nothing was made")
+    return "a wrong DATABASE_URL was refused with exit code 3, and the right one told"
 
 
 def first_start(server: Server) -> str:
@@ -126,10 +130,10 @@ def first_start(server: Server) -> str:
     rows. Then the program becomes the service by exec: the same process, which SIGTERM, sent by
     `docker stop`, reaches directly.
     """
-    claim("demo_notes_db" not in ask(server, "select datname from pg_database"), "no database yet")
-    with closing(Start(server, "demo_notes_db")) as start:
+    claim(DATABASE not in ask(server, "select datname from pg_database"), "no database yet")
+    with closing(Start(server)) as start:
         port = start.serving()
-        claim(rows(server, "demo_notes_db") == SEEDED, f"rows in its database: {SEEDED}")
+        claim(rows(server, DATABASE) == SEEDED, f"rows in its database: {SEEDED}")
         claim(rows(server, "postgres") == {}, "no table in the default database")
         notes = get(port, f"/v1/notes?tenant={TENANT}")["notes"]
         claim(len(notes) == SEEDED["notes_notes"], f"{len(notes)} notes are served")
@@ -143,12 +147,12 @@ def second_start(server: Server) -> str:
     The ledger in the database's comment proves that nothing has changed, so nothing is run: every
     restart, and every deployment without a new schema.
     """
-    with closing(Start(server, "demo_notes_db")) as start:
+    with closing(Start(server)) as start:
         start.serving()
         claim(re.search(r"push\.skipped .*unchanged", start.log), "no push: nothing changed")
         claim(re.search(r"seed\.skipped .*seeded", start.log), "no seed: the tenant has it")
         claim("lock." not in start.log, "no lock: one connection, one query, exec")
-        claim(rows(server, "demo_notes_db") == SEEDED, f"rows in its database: {SEEDED}")
+        claim(rows(server, DATABASE) == SEEDED, f"rows in its database: {SEEDED}")
         claim(start.exit_code(signal.SIGTERM) == 0, "after SIGTERM exit code 0")
     return f"the second start changed nothing, and served after {start.seconds:.1f} s"
 
@@ -156,18 +160,20 @@ def second_start(server: Server) -> str:
 def three_replicas(server: Server) -> str:
     """Three replicas at once.
 
-    On another empty database. A lock in it lets one of them work while the others wait; then they
-    find the work done and go straight on. Only the lines that tell this story are shown.
+    The database was dropped, so the server is empty again. A lock in it lets one of them work while
+    the others wait; then they find the work done and go straight on. Only the lines that tell this
+    story are shown.
     """
+    ask(server, f"drop database {DATABASE}")
     shown = r"database.created|lock\.|(push|seed)\.(output|finished|skipped)|listening"
     with ExitStack() as stack, ThreadPoolExecutor() as pool:
-        new = (Start(server, "demo_race_db", label=label, shown=shown) for label in "123")
+        new = (Start(server, label=label, shown=shown) for label in "123")
         starts = [stack.enter_context(closing(start)) for start in new]
         list(pool.map(Start.serving, starts))
         for work in ("push", "seed"):
             did = "".join(start.label for start in starts if f"{work}.finished" in start.log)
             claim(len(did) == 1, f"one did the {work}, replica {did}")
-        claim(rows(server, "demo_race_db") == SEEDED, f"rows in its database: {SEEDED}")
+        claim(rows(server, DATABASE) == SEEDED, f"rows in its database: {SEEDED}")
         claim(not any(s.exit_code(signal.SIGTERM) for s in starts), "after SIGTERM exit code 0")
     return (
         f"three replicas did the work once; all served after {max(s.seconds for s in starts):.1f} s"

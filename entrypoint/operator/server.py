@@ -109,7 +109,7 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     conninfo = sources.conninfo(variable, text, needs_database=False)
     if not text:
         problems.append("no server is named")
-    registry = _registry(options.get("ENTRYPOINT_SERVICES"), problems)
+    registry = sources.registry()
     problems += _unknown(names, registry)
     if problems or conninfo is None:
         raise SettingsError(
@@ -136,14 +136,6 @@ def _url(sources: Sources, url: str | None) -> tuple[str, str]:
         if text := sources.secret(name):
             return name, text
     return "", ""
-
-
-def _registry(path: str | None, problems: list[str]) -> Mapping[str, Service]:
-    try:
-        return services.load(Path(path)) if path else services.load()
-    except services.RegistryError as error:
-        problems += [f"ENTRYPOINT_SERVICES: {problem}" for problem in error.problems]
-        return {}
 
 
 def _unknown(names: list[str], registry: Mapping[str, Service]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -427,6 +428,61 @@ def test_the_longest_prefix_wins(operator: Operator) -> None:
         ("table", "rpg_items_x", "items"),
         ("table", "rpg_x", "rpg"),
     ]
+
+
+NINE = [
+    f"gaqno_{name}_db"
+    for name in ["crm", "dropshipping", "hr", "lead", "mail", "pms", "shop", "wallet", "web"]
+]
+
+
+def test_databases_that_the_registry_lacks(operator: Operator) -> None:
+    """Fifteen where the shipped registry has six: nine notices, and each remedy clears them."""
+    for name in NINE:
+        create_database(operator.server, name)
+    operator.execute("create table outbox (id int)", "gaqno_shop_db")
+    file = operator.directory / "entrypoint.toml"
+
+    told = operator.run("verify", "--json")
+    file.write_text(f"[verify]\nignore = {json.dumps(NINE)}\n")
+    ignored = operator.run("verify", "--json", "--strict")
+    rows = {name: f"gaqno-{name.split('_')[1]}-service" for name in NINE}
+    rows |= {database: service for service, database in SERVICES.items()}
+    text = "".join(
+        f'[{service}]\ndatabase = "{name}"\nprefixes = ["{name.split("_")[1]}_"]\n'
+        f'names = ["outbox"]\n'
+        for name, service in rows.items()
+    )
+    (operator.directory / "team.toml").write_text(text)
+    file.write_text('services = "team.toml"\n')
+    listed = operator.run("verify", "--json", "--strict")
+    status = operator.run("status", "--json")
+
+    assert (told.code, told.kinds()) == (0, ["database_unclaimed"] * 9)
+    assert {f["remedy"] for f in told.findings} == {
+        "Add it to the registry or to verify.ignore, or drop it."
+    }
+    assert (ignored.code, ignored.findings) == (0, [])
+    assert (listed.code, listed.findings) == (0, [])
+    assert sorted(listed.json["databases"]) == sorted(["postgres", *rows])
+    assert {row["database"] for row in status.rows} == {*rows}
+
+
+def test_a_registry_that_is_refused(operator: Operator) -> None:
+    """Every command ends with exit code 3 and all that is wrong, by the key or the variable."""
+    (operator.directory / "entrypoint.toml").write_text('services = "team.toml"\n')
+    text = "a = { database = 'x', prefixes = ['p_'] }\nb = { database = 'x', prefixes = ['p_'] }\n"
+    (operator.directory / "team.toml").write_text(text)
+    for command in ("verify", "status", "create"):
+        answer = operator.run(command)
+        assert answer.code == 3
+        assert answer.failed()["problems"] == [
+            "entrypoint.toml: services 'team.toml': b: database 'x' is also a's",
+            "entrypoint.toml: services 'team.toml': b: prefix 'p_' is also a's",
+        ]
+        by_variable = operator.run(command, environ={"ENTRYPOINT_SERVICES": "none.toml"})
+        assert by_variable.failed()["error"].startswith("ENTRYPOINT_SERVICES: No such file")
+        assert operator.run(command, environ={"ENTRYPOINT_SERVICES": "none"}).code == 0
 
 
 def test_bookkeeping_of_one_s_own(operator: Operator) -> None:

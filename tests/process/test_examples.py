@@ -24,8 +24,7 @@ from tests.support.stage import TENANT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import RoleFactory
-    from tests.support.server import Endpoint, Server
+    from tests.support.server import Server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # python3 is the one with psycopg
@@ -85,13 +84,14 @@ def node_service(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_python_service_on_an_empty_server(
-    tmp_path: Path, server: Endpoint, database: str, role: RoleFactory, serve: Serve
+    tmp_path: Path, own_server: Server, serve: Serve
 ) -> None:
     """Creates, pushes, seeds, serves as the process that was started, stops at SIGTERM with 0."""
-    directory = tmp_path / "service"
+    directory, database, server = tmp_path / "service", "demo_notes_db", own_server
     copy("python-service", directory)
-    owner = role("createdb")
-    url = server.url(database, owner.name, owner.password)
+    with server.connect() as connection:
+        connection.execute("create role notes login createdb password 'its-password'")
+    url = server.url(database, "notes", "its-password")
 
     first = serve(directory, url, "python3", "server.py")
 
@@ -120,7 +120,7 @@ def test_the_python_service_on_an_empty_server(
     assert lines(third, "seed") == ["seed: inserted 0 rows"]
     assert rows(server, database) == {"notes_authors": 2, "notes_notes": 3}
     assert stop(third) == 0
-    assert owner.password not in first.output + second.output + third.output
+    assert "its-password" not in first.output + second.output + third.output
 
 
 def test_the_node_service_on_an_empty_server(
@@ -169,7 +169,8 @@ def test_the_demo_shows_what_it_claims() -> None:
     assert process.returncode == 0, output
     for claim in (
         "ok: exit code 3",
-        "postgresql://notes:****@db/DATABASE",  # the remedy
+        "/demo_notes_db (the password is masked",  # the remedy
+        "ok: nothing was made",
         "push-db: created table notes_notes",
         "ok: the service listens, with the PID that was started",
         "ok: rows in its database: {'notes_authors': 2, 'notes_notes': 3}",
@@ -184,6 +185,7 @@ def test_the_demo_shows_what_it_claims() -> None:
     ):
         assert claim in output
     assert output.count("ok: no line of it has the password") == 6
+    assert output.count("ok: no warning") == 5
 
 
 def test_ctrl_c_ends_the_demo_and_all_that_it_started() -> None:

@@ -333,6 +333,55 @@ def test_a_service_that_nobody_registered(stage: Stage) -> None:
     ]
 
 
+UNKNOWN = "its database and its tables are not checked"
+
+
+def test_each_remedy_for_a_service_that_nobody_registered(stage: Stage) -> None:
+    """The name that the registry has, and a row in a registry of one's own, end the warning."""
+    del stage.environ["ENTRYPOINT_SERVICES"]
+    (stage.directory / "services.toml").unlink()
+    stage.environ |= {"ENTRYPOINT_SERVICE": "finance"}
+
+    told = started(stage.start()).one("settings.incomplete")
+    stage.environ["ENTRYPOINT_SERVICE"] = "gaqno-finance-service"
+    renamed = stage.start()
+    stage.environ |= {"ENTRYPOINT_SERVICE": "finance", "ENTRYPOINT_SERVICES": "team.toml"}
+    row = REGISTRY.replace("[demo]", "[finance]")
+    (stage.directory / "team.toml").write_text(row)
+    registered = started(stage.start())
+    del stage.environ["ENTRYPOINT_SERVICES"]
+    stage.top["services"] = "team.toml"
+    baked = started(stage.start())
+
+    assert told["level"] == "warning"
+    assert UNKNOWN in told["reason"]
+    assert told["remedy"].startswith("If it is gaqno-finance-service, name it so. ")
+    # It is checked from now on, and its database is another one.
+    assert renamed.wait() == 3
+    assert (
+        "gives gaqno-finance-service 'gaqno_finance_db'" in renamed.one("settings.failed")["error"]
+    )
+    for program in (registered, baked):
+        assert program.all("settings.incomplete") == []
+
+
+def test_a_registry_in_which_two_claim_the_same(stage: Stage) -> None:
+    """Exit code 3 before any connection, with both problems; nothing is created."""
+    (stage.directory / "services.toml").write_text(
+        REGISTRY.replace(OTHER, OWN).replace('"other_"', '"rpg_"')
+    )
+    program = stage.start()
+
+    assert program.wait() == 3
+    failed = program.one("settings.failed")
+    assert failed["problems"] == [
+        "ENTRYPOINT_SERVICES: other: database 'demo_db' is also demo's",
+        "ENTRYPOINT_SERVICES: other: prefix 'rpg_' is also demo's",
+    ]
+    assert "wait.started" not in program.names()
+    assert execute(stage.server, f"select from pg_database where datname = '{OWN}'") == []
+
+
 def test_bookkeeping_of_one_s_own(stage: Stage) -> None:
     """`verify.bookkeeping` counts at a start as well."""
     stage.sections["verify"] = {"bookkeeping": ["versions"]}

@@ -31,6 +31,8 @@ class Stage:
     push: list[str] = field(default_factory=lambda: python("push"))
     seed: list[str] = field(default_factory=lambda: python("seed", "{tenant_id}"))
     sections: dict[str, dict[str, object]] = field(default_factory=dict)
+    top: dict[str, object] = field(default_factory=dict)
+    """Keys of entrypoint.toml that stand in no section."""
     gates: list[dict[str, object]] = field(default_factory=list)
     environ: dict[str, str] = field(default_factory=dict)
     started: list[Program] = field(default_factory=list)
@@ -50,7 +52,8 @@ class Stage:
         push = {"command": self.push, **self.sections.get("push", {})}
         seed = {"command": self.seed, **self.sections.get("seed", {})}
         rest = {key: value for key, value in self.sections.items() if key not in ("push", "seed")}
-        text = toml({**rest, "push": push, "seed": seed, "gates": self.gates}, service="demo")
+        top = {"service": "demo", **self.top}
+        text = toml({**rest, "push": push, "seed": seed, "gates": self.gates}, **top)
         (self.directory / "entrypoint.toml").write_text(text)
 
     def start(self, *argv: str, command: str = "run", **options: Any) -> Program:  # noqa: ANN401  Popen's own

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from entrypoint import services
-from entrypoint.services import RegistryError, Service, misfit, misspelt
+from entrypoint.services import RegistryError, Service, misfit, misspelt, namesake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -265,3 +265,24 @@ def test_misspelt_in_small_registries(name: str, meant: str | None) -> None:
     row = Service("orders", "orders_db", (), "tenant")
     assert misspelt(name, {"orders": row}) == meant
     assert misspelt(name, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("finance", FINANCE),
+        ("rpg-service", "gaqno-rpg-service"),
+        ("gaqno_pdv", "gaqno-pdv-service"),
+        (FINANCE, None),
+        ("hr-service", None),
+        ("finance-ai", None),
+        ("service", None),
+        ("", None),
+        ("x" * 100_000, None),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_namesake(name: str, meant: str | None) -> None:
+    """A name without the words that all have is a hint; two of them, or none, are none."""
+    assert namesake(name, services.load()) == meant
+    assert namesake(name, {}) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,7 @@ def test_default_push(tmp_path: Path) -> None:
 
 
 SAMPLE = """
+services = "services.toml"                   # a registry of one's own; or ENTRYPOINT_SERVICES
 service = "gaqno-finance-service"            # or SERVICE_NAME; looked up in the service registry
 database_url = ["FINANCE_DATABASE_URL", "DATABASE_URL"]   # variables, first one set wins
 
@@ -161,6 +163,7 @@ url = "https://hooks.example.com/${HOOK:-T0/B0}"
 
 def test_sample_file(tmp_path: Path) -> None:
     """Every key of a whole file arrives, together with the registry's row."""
+    shutil.copy(services.SHIPPED, tmp_path)
     found = load(
         tmp_path,
         SAMPLE,
@@ -222,7 +225,7 @@ def test_sample_file_is_complete() -> None:
     keys = {
         f"{name}.{key}" for name in table if isinstance(table[name], dict) for key in table[name]
     }
-    assert keys | {"service", "database_url"} == set(IN_FILE)
+    assert keys | {"service", "services", "database_url"} == set(IN_FILE)
 
 
 @pytest.mark.parametrize(
@@ -589,6 +592,36 @@ def test_broken_registry(tmp_path: Path, content: str | None, problem: str) -> N
     assert len(found) < 200
 
 
+def test_the_registry_of_the_file(tmp_path: Path) -> None:
+    """The file may name one; the variable wins, and `none` takes it back."""
+    for name in ("own", "other"):
+        (tmp_path / f"{name}.toml").write_text(f"[orders]\ndatabase = '{name}_db'\n")
+    toml = f"services = 'own.toml'\nservice = 'orders'\n{NO_PUSH}"
+
+    def database(**environ: str) -> str | None:
+        row = load(tmp_path, toml, **environ).registered
+        return row.database if row else None
+
+    assert database(DATABASE_URL="postgres://u:pw@db/own_db") == "own_db"
+    other = {"DATABASE_URL": "postgres://u:pw@db/other_db", "ENTRYPOINT_SERVICES": "other.toml"}
+    assert database(**other) == "other_db"
+    assert database(ENTRYPOINT_SERVICES="none") is None
+    assert "gaqno-rpg-service" in load(tmp_path, toml, ENTRYPOINT_SERVICES="none").registry
+
+
+def test_a_broken_registry_of_the_file(tmp_path: Path) -> None:
+    """The key is named, and each problem."""
+    toml = f"services = 'own.toml'\n{NO_PUSH}"
+    assert refusal(tmp_path, toml) == (
+        "entrypoint.toml: services 'own.toml': No such file or directory"
+    )
+    (tmp_path / "own.toml").write_text("[a]\ndb = 'x'\n")
+    assert refused(tmp_path, toml).problems == [
+        "entrypoint.toml: services 'own.toml': a: unknown key 'db'; the nearest is 'database'",
+        "entrypoint.toml: services 'own.toml': a: database must be a name",
+    ]
+
+
 def test_misspelt_service(tmp_path: Path) -> None:
     """A service that is nearly a registered one would miss its check, so it is refused."""
     assert refusal(tmp_path, SERVICE_NAME="gaqno-finanse-service") == (
@@ -696,8 +729,11 @@ def test_a_service_that_nobody_registered(tmp_path: Path, name: str) -> None:
     assert reasons(found) == [
         f"the service '{name}' is not in the registry: its database and its tables are not checked"
     ]
-    assert "gaqno-rpg-service" in found.incomplete[0].remedy
-    assert "ENTRYPOINT_SERVICES" in found.incomplete[0].remedy
+    remedy = found.incomplete[0].remedy
+    assert "gaqno-rpg-service" in remedy
+    assert "(services in entrypoint.toml, or ENTRYPOINT_SERVICES)" in remedy
+    near = {"finance": "gaqno-finance-service", "rpg-service": "gaqno-rpg-service"}
+    assert remedy.startswith(f"If it is {near.get(name)}, name it so. ") == (name in near)
 
 
 def test_a_registry_of_one_s_own_without_the_service(tmp_path: Path) -> None:
@@ -808,6 +844,7 @@ VARIABLES = "must be a list of variables' names, such as DATABASE_URL"
 
 WRONG: dict[str, list[tuple[str, str]]] = {
     "service": [("1", TEXT), ("''", TEXT), ("['a']", TEXT), ('"a\\u0000"', TEXT)],
+    "services": [("1", TEXT), ("''", TEXT), ("['a']", TEXT), ('"a\\u0000"', TEXT)],
     "database_url": [
         ("1", LIST),
         ("[1]", LIST),
