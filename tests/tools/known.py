@@ -5,11 +5,59 @@ from __future__ import annotations
 from tests.support.npm import PG
 from tests.tools.tool import Tool, npm
 
+
+def _typeorm(version: str) -> Tool:
+    push = ("node", "node_modules/typeorm/cli.js", "migration:run", "-d", "data-source.js")
+    return Tool("TypeORM", version, push, npm({"typeorm": version, "pg": PG}), "typeorm")
+
+
+def _mikro_orm(version: str, node: str) -> Tool:
+    names = ("cli", "core", "postgresql", "migrations")
+    packages = {f"@mikro-orm/{name}": version for name in names}
+    push = (node, "node_modules/@mikro-orm/cli/cli.js", "migration:up")
+    install = npm(packages, newer=node != "node")
+    return Tool("MikroORM", version, push, install, "mikro-orm", {"NO_COLOR": "1"})
+
+
+def _kysely(version: str, cli: str, file: str, node: str) -> Tool:
+    push = (
+        node,
+        f"node_modules/kysely-ctl/dist/{file}",
+        "migrate",
+        "latest",
+        "--no-outdated-check",
+    )
+    packages = {"kysely": version, "kysely-ctl": cli, "pg": PG}
+    return Tool("Kysely", version, push, npm(packages, newer=node != "node"), "kysely")
+
+
 TOOLS = [
     Tool(
-        "knex",
+        "Knex",
         "3.3.0",
         ("node", "node_modules/knex/bin/cli.js", "migrate:latest"),
         npm({"knex": "3.3.0", "pg": PG}),
+        "knex",
+    ),
+    _typeorm("0.3.31"),
+    _typeorm("1.1.1"),
+    Tool(
+        "Sequelize",
+        "6.37.8",
+        ("node", "node_modules/sequelize-cli/lib/sequelize", "db:migrate"),
+        npm({"sequelize": "6.37.8", "sequelize-cli": "6.6.5", "pg": PG}),
+        "sequelize",
+        mend="drop table rpg_logs",
+    ),
+    _mikro_orm("6.6.7", "node"),
+    _mikro_orm("7.2.1", "bin/node"),
+    _kysely("0.28.19", "0.19.0", "bin.js", "node"),
+    _kysely("0.29.9", "0.21.0", "bin.mjs", "bin/node"),
+    Tool(
+        "Kysely",
+        "0.28.19 Migrator",
+        ("node", "migrate.js"),
+        npm({"kysely": "0.28.19", "pg": PG}),
+        "kysely-migrator",
     ),
 ]

@@ -61,6 +61,9 @@ class Tool:
     environ: Mapping[str, str] = field(default_factory=dict)
     """What a push needs besides DATABASE_URL."""
 
+    mend: str = ""
+    """What a person has to do about a push that stopped half way: SQL; nothing by default."""
+
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 

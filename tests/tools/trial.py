@@ -74,9 +74,9 @@ class Ended(NamedTuple):
 
     @property
     def cell(self) -> str:
-        """The tool's exit code, ours, and in a word why, unless the tool said that it was done."""
+        """The tool's exit code, ours, and why in a word, unless the tool or a signal said it."""
         output, error = self.push["output"], self.push.get("error", "")
-        if output == f"{self.tool.name}: succeeded" and not error:
+        if (output == f"{self.tool.name}: succeeded" and not error) or "by signal" in error:
             word = ""
         elif "entrypoint refuses to lose" in error or "was refused" in error:
             word = "refused"

@@ -65,8 +65,58 @@ MIGRATING = """> Migrating files:
 create table one(id int);
 INSERT INTO "public"."pgmigrations" (name, run_on) VALUES ('1700000000001_one', NOW());
 """
+TYPEORM = """query: SELECT * FROM "migrations" "migrations" ORDER BY "id" DESC
+1 migrations are already loaded in the database.
+2 migrations were found in the source code.
+One1700000000001 is the last executed migration. It was executed on Tue Nov 14 2023 22:13:20.
+1 migrations are new migrations must be executed.
+query: START TRANSACTION
+query: create table rpg_logs (id integer primary key)
+"""
+SEQUELIZE = """
+Sequelize CLI [Node: 20.20.2, CLI: 6.6.5, ORM: 6.37.8]
+
+Loaded configuration file "config.js".
+"""
+MIKRO = """ts-node not installed, support for working with TS files might not work
+\x1b[90m[migrator] \x1b[39mProcessing 'Migration2_more'
+"""
+MIKRO_HELP = """mikro-orm migration:up
+
+Migrate up to the latest version
+
+Options:
+      --config                  Set path to the ORM configuration file   [array]
+"""
+KYSELY = "\u25d0 Starting migration to latest\n"
 
 DONE = {
+    "Knex 3.3.0 migrate:latest": "Batch 1 run: 1 migrations\n",
+    "Knex 3.3.0 migrate:latest without one": "Already up to date\n",
+    "Knex 3.3.0 migrate:up": "Batch 2 ran the following migrations:\n2_more.js\n",
+    "Knex 3.3.0 after Acquire connection error": "Acquire connection error: Error: connect "
+    "ECONNREFUSED 127.0.0.1:1\nBatch 1 run: 1 migrations\n",
+    "TypeORM 1.1.1 migration:run": f"{TYPEORM}Migration More1700000000002 has been executed "
+    "successfully.\nquery: COMMIT\n",
+    "TypeORM 0.3.31 migration:run without one": "No migrations are pending\n",
+    "TypeORM 1.1.1 schema:sync": "query: COMMIT\nSchema synchronization finished successfully.\n",
+    "Sequelize 6.6.5 db:migrate": f"{SEQUELIZE}== 2-more: migrating =======\n"
+    "== 2-more: migrated (0.019s)\n",
+    "Sequelize 6.6.5 db:migrate without one": f"{SEQUELIZE}No migrations were executed, database "
+    "schema was already up to date.\n",
+    "Sequelize 6.6.5 db:migrate:status": f"{SEQUELIZE}up 1-one.js\n",
+    "Sequelize 6.6.5 db:create": f"{SEQUELIZE}Database shop created.\n",
+    "MikroORM 6.6.7 schema:update": "\x1b[32mSchema successfully updated\x1b[39m\n",
+    "MikroORM 7.2.1 migration:up": f"{MIKRO}\x1b[90m[migrator] \x1b[39mApplied 'Migration2_more'\n"
+    "\x1b[32mSuccessfully migrated up to the latest version\x1b[39m\n",
+    "MikroORM 6.6.7 migration:up without one": "Successfully migrated up to the latest version\n",
+    "MikroORM 6.6.7 Migrator.up()": f"{MIKRO}[migrator] Applied 'Migration2_more'\n",
+    "Kysely 0.29.9 migrate latest": f"{KYSELY}\u2714 Migration complete\n\u2139 Ran 1 migration:\n",
+    "Kysely 0.28.19 migrate latest without one": f"{KYSELY}\u2139 Migration skipped: no new "
+    "migrations found\n",
+    "Kysely 0.28.19 migrate latest in CI": "[start] Starting migration to latest\n"
+    "[success] Migration complete\n[info] Ran 1 migration:\n",
+    "Kysely 0.28.19 Migrator": 'migration "1_one" was executed successfully\n',
     "drizzle-kit 0.21.4 push": f"{PULLED_021}[✓] Changes applied\n",
     "drizzle-kit 0.21.4 push without a change": f"{PULLED_021}[i] No changes detected\n",
     "drizzle-kit 0.31.11 push": f"{PULLED}[✓] Changes applied\n",
@@ -109,9 +159,92 @@ def test_done(name: str) -> None:
 
 ASKED = "asked a question and had no terminal"
 ERROR = "reported an error"
+MISSING = "found migrations in the database that this image does not have"
 SILENT = "did not say that it was done"
 
 NOT_DONE = {
+    "Knex 3.3.0 fails": (
+        (
+            'migration file "2_half.js" failed\nmigration failed with error: alter table rpg_users'
+            ' - invalid input syntax for type integer: "ann"\nerror: alter table rpg_users'
+            ' - invalid input syntax for type integer: "ann"\n    at Parser.parseErrorMessage\n'
+        ),
+        f"{ERROR}: migration failed with error: alter table rpg_users - invalid",
+    ),
+    "Knex 3.3.0 finds its lock": (
+        (
+            "Can't take lock to run migrations: Migration table is already locked\nIf you are sure "
+            "migrations are not running you can release the lock manually by running 'knex "
+            "migrate:unlock'\nMigrationLocked: Migration table is already locked\n"
+        ),
+        "found its own lock, which a run that was killed leaves behind: Can't take lock",
+    ),
+    "Knex 3.3.0 misses a file": (
+        "Error: The migration directory is corrupt, the following files are missing: 2_more.js\n",
+        f"{MISSING}: Error: The migration directory is corrupt",
+    ),
+    "Kysely 0.28.19 misses a file": (
+        (
+            f"{KYSELY}\u2716 Migration failed with Error: corrupted migrations: previously "
+            "executed migration 2_more is missing\n"
+        ),
+        f"{MISSING}: \u2716 Migration failed with Error: corrupted",
+    ),
+    "Sequelize 6.6.5 db:migrate:status": (
+        f"{SEQUELIZE}up 1-one.js\ndown 2-more.js\n",
+        "lists a migration that has not run: down 2-more.js",
+    ),
+    "TypeORM 1.1.1 fails": (
+        (
+            f"{TYPEORM}query failed: alter table rpg_users alter name type integer\n"
+            'error: error: invalid input syntax for type integer: "ann"\nMigration '
+            '"Half1700000000002" failed, error: invalid input syntax for type integer: "ann"\n'
+            "query: ROLLBACK\nError during migration run:\nQueryFailedError: invalid input\n"
+        ),
+        f'{ERROR}: Migration "Half1700000000002" failed, error: invalid input syntax',
+    ),
+    "TypeORM 0.3.31 finds no database": (
+        'Error during migration run:\nerror: database "nowhere" does not exist\n',
+        f"{ERROR}: Error during migration run:",
+    ),
+    "TypeORM 0.3.31 ends too early": (TYPEORM, SILENT),
+    "Sequelize 6.6.5 fails": (
+        (
+            f"{SEQUELIZE}== 2-half: migrating =======\n\n"
+            'ERROR: invalid input syntax for type integer: "ann"\n'
+        ),
+        f"{ERROR}: ERROR: invalid input syntax",
+    ),
+    "Sequelize 6.6.5 ends too early": (f"{SEQUELIZE}== 2-half: migrating =======\n", SILENT),
+    "MikroORM 6.6.7 fails": (
+        (
+            f"{MIKRO}{MIKRO_HELP}MigrationError: Migration Migration2_half (up) failed: Original "
+            "error: alter table rpg_users - invalid input syntax\n    at runMicrotasks\n"
+        ),
+        f"{ERROR}: MigrationError: Migration Migration2_half (up) failed",
+    ),
+    "MikroORM 7.2.1 fails": (
+        f'{MIKRO}{MIKRO_HELP}DriverException: invalid input syntax for type integer: "ann"\n',
+        f"{ERROR}: DriverException: invalid input syntax",
+    ),
+    "MikroORM 6.6.7 finds no server": (
+        f"{MIKRO_HELP}Error: connect ECONNREFUSED 127.0.0.1:1\n",
+        f"{ERROR}: Error: connect ECONNREFUSED",
+    ),
+    "Kysely 0.29.9 fails": (
+        (
+            f'{KYSELY}\u2716 Migration failed with error: invalid input syntax @ "2_half"\n\n'
+            " ERROR  invalid input syntax\n"
+        ),
+        f"{ERROR}: \u2716 Migration failed with error: invalid input syntax",
+    ),
+    "Kysely 0.28.19 Migrator fails": (
+        (
+            'migration "1_one" was executed successfully\nfailed to execute migration "2_half"\n'
+            "failed to migrate\nerror: invalid input syntax\n"
+        ),
+        f'{ERROR}: failed to execute migration "2_half"',
+    ),
     "drizzle-kit 0.21.4 changes a type": (f"{PULLED_021}{CAST}", f'{ERROR}: error: column "label"'),
     "drizzle-kit 0.21.4 drops a column": (
         f"{PULLED_021}{LOSS.removeprefix(PULLED)}\x1b[?25l\u276f No, abort\n",
