@@ -43,11 +43,30 @@ def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
 
 def notify_url(sources: Sources) -> str | None:
     """The webhook that hears of failures; hidden from the log, since who knows it may use it."""
-    url = sources.secret(NOTIFY) or sources.from_file.get("notify.url", "")
+    secret = sources.secret(NOTIFY)
+    url = secret or sources.from_file.get("notify.url", "")
     log.hide([url] if url else [])
-    found = _url(sources, _where(sources, "notify.url"), url or None, urls.HTTP)
+    where = sources.where(NOTIFY) if secret else f"{sources.file}: notify.url"
+    if secret and _is_wrapped(sources, where, secret):
+        return None
+    found = _url(sources, where, url or None, urls.HTTP)
     log.hide([found] if found else [])
     return found
+
+
+def _is_wrapped(sources: Sources, where: str, url: str) -> bool:
+    """Whether something stands around a secret URL; then that is noted."""
+    words = url.isascii() and url.isprintable() and " " not in url
+    if words and url.startswith(urls.HTTP) and url[-1].isalnum():
+        return False
+    from .postgres import pasted  # only a URL that is odd pays for it
+
+    _, around = pasted.unwrapped(url)
+    sources.problems += [f"{where} {problem}" for problem in around]
+    if around and NOTIFY in sources.files:
+        file = sources.files[NOTIFY]
+        sources.remedies.append(f"Write the webhook's URL and nothing else into the file {file}")
+    return bool(around)
 
 
 def _health(sources: Sources) -> tuple[str | None, str | None]:

@@ -30,6 +30,25 @@ class BadValueError(ValueError):
     """A value that cannot be used; the text continues a sentence that begins with its name."""
 
 
+UNSEEN: Final = " \t\r\n\ufeff\u00a0\u200b"
+"""Blanks, line ends and a BOM."""
+
+
+def bare(value: str) -> str:
+    """A variable's value without what env files and editors leave at its ends and nobody sees."""
+    return value.strip(UNSEEN) or value
+
+
+def quoted(value: str) -> bool:
+    """Whether a value is in quotes, which shells remove and ``--env-file`` does not."""
+    return len(value) > 1 and value[0] in _OPENING and value[-1] in _CLOSING
+
+
+_OPENING, _CLOSING = "\"'`\u2018\u201c\u201e", "\"'`\u2019\u201d\u201c"
+
+QUOTED: Final = "is in quotes, which nobody removes here (docker's --env-file keeps them)"
+
+
 def text(value: object) -> str:
     """A text that is not empty. Raises `BadValueError`."""
     if not isinstance(value, str) or not value or "\0" in value:
@@ -216,6 +235,13 @@ IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     "ENTRYPOINT_LOG_LEVEL": _one_of(*log.LEVELS),
     **{variable(key): read for key, read in IN_FILE.items() if "." in key},
 }
+
+MAY_BE_QUOTED: Final = frozenset(
+    name
+    for name, read in IN_ENVIRONMENT.items()
+    if read in (_push, _command, _pattern, _labels) or name == variable("notify.url")
+)
+"""What has quotes of its own; a secret's are told with what else is wrong with it."""
 
 LOOKUP_URL: Final = "ENTRYPOINT_LOOKUP_URL"
 

@@ -12,6 +12,9 @@ from typing import Final
 
 _CHUNK: Final = 1 << 18
 
+_SAMPLE: Final = 200
+"""Bytes by which an encoding is told."""
+
 
 def read(path: str | os.PathLike[str], most: int) -> bytes:
     """The content of a regular file of ``most`` bytes at most. Blocks on no more than a disk.
@@ -35,6 +38,17 @@ def chunks(path: str | os.PathLike[str], most: int) -> Iterator[bytes]:
             yield chunk
     finally:
         os.close(file)
+
+
+def encoding(data: bytes) -> str:
+    """What a text is written in, as far as its first bytes tell: UTF-8, UTF-16 or UTF-32."""
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    halves = data[0:_SAMPLE:2], data[1:_SAMPLE:2]
+    zeros = [half.count(0) == len(half) > 1 for half in halves]  # what ASCII's other byte is
+    return "UTF-16" if zeros[0] != zeros[1] else "UTF-8"
 
 
 def _opened(path: str | os.PathLike[str]) -> tuple[int, int]:

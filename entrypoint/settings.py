@@ -6,7 +6,7 @@ no message quotes a secret.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -141,8 +141,7 @@ class _Reading:
         self.corrected = sources.corrected
         self.registry: Mapping[str, services.Service] = {}
         self.incomplete: list[Incomplete] = []
-        self.remedies: list[str] = []
-        """What to do about problems that no connection string mends."""
+        self.remedies = sources.remedies
 
     def settings(self) -> Settings:
         get, options = self.sources.get, self.sources.from_environment
@@ -251,7 +250,9 @@ class _Reading:
                 lying = self.look(url, row, self.registry)
                 self.first = lying.first if lying else ""
             also = f"; {lying.what}" if lying else ""
-            self.problems.append(f"{url.variable} names the database {misfit.why}{also}")
+            self.problems.append(
+                f"{self.sources.where(url.variable)} names the database {misfit.why}{also}"
+            )
             self.corrected[url.variable] = url.with_database(misfit.right or "DATABASE").safe()
 
     def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
@@ -259,7 +260,7 @@ class _Reading:
         direct = self.sources.conninfo(name, url)
         if direct and database and direct.database != database.database:
             names = f"{shortened(direct.database)}, the service's is {shortened(database.database)}"
-            self.problems.append(f"{name} names the database {names}")
+            self.problems.append(f"{self.sources.where(name)} names the database {names}")
             self.corrected[name] = direct.with_database(database.database).safe()
         return direct
 
@@ -349,14 +350,27 @@ class _Reading:
         return self.environ.changed(without=[*ours, f"{variable}_FILE"], added={variable: url})
 
     def _error(self) -> SettingsError:
-        remedies = [*self.remedies]
-        if shown := [f"{name} to {url}" for name, url in self.corrected.items()]:
-            open_ = OPEN.search(" ".join(self.corrected.values()))
-            also = "; what is in capitals is yours to fill in" if open_ else ""
-            also += "; keep the other parameters" if self.sources.more else ""
-            remedies.insert(0, f"Set {' and '.join(shown)} (the password is masked here{also})")
+        remedies = [*self._corrections(), *dict.fromkeys(self.remedies)]
         remedy = "; ".join(remedies) or "Correct the settings that are listed"
         remedy += "," if self.remedies else ""
         if self.first:
             remedy = f"{self.first}; then {remedy[0].lower()}{remedy[1:]}"
         return SettingsError(self.problems, remedy=f"{remedy} and start again.")
+
+    def _corrections(self) -> Iterator[str]:
+        """What to set, and what to write into which file."""
+        files = self.sources.files
+        sets = [f"{name} to {url}" for name, url in self.corrected.items() if name not in files]
+        writes = [
+            f"{url} and nothing else into the file {files[name]}"
+            for name, url in self.corrected.items()
+            if name in files
+        ]
+        also = "; what is in capitals is yours to fill in" * bool(
+            OPEN.search(" ".join(self.corrected.values()))
+        )
+        also += "; keep the other parameters" * self.sources.more
+        if sets:
+            yield f"Set {' and '.join(sets)} (the password is masked here{also})"
+        if writes:
+            yield f"Write {' and '.join(writes)} (the password is masked here{also})"

@@ -11,9 +11,14 @@ from .fields import (
     COMMIT,
     IN_ENVIRONMENT,
     IN_FILE,
+    MAY_BE_QUOTED,
     MOVING,
     OUR_SECRETS,
+    QUOTED,
+    UNSEEN,
     BadValueError,
+    bare,
+    quoted,
     shortened,
     variable,
 )
@@ -36,6 +41,10 @@ class Sources:
         self.problems: list[str] = []
         self.corrected: dict[str, str] = {}
         """By variable, what a refused connection string should look like."""
+        self.files: dict[str, str] = {}
+        """By variable, the file that a secret came from, as it may be shown."""
+        self.remedies: list[str] = []
+        """What to do about problems that no connection string mends."""
         self.more = False
         """Whether one of those has parameters that are not shown."""
         self.from_environment: dict[str, Any] = {}
@@ -56,7 +65,11 @@ class Sources:
             if name not in known:
                 self.unknown(name, known)
             elif value and (read := IN_ENVIRONMENT.get(name)):
-                self._keep(self.from_environment, name, read, value, name)
+                value = bare(value)  # noqa: PLW2901  docker's --env-file keeps what nobody sees
+                if quoted(value) and name not in MAY_BE_QUOTED:
+                    self.problems.append(f"{name} {QUOTED}")
+                else:
+                    self._keep(self.from_environment, name, read, value, name)
 
     def _read_file(self) -> None:
         named = self.from_environment.get("ENTRYPOINT_CONFIG")
@@ -163,22 +176,51 @@ class Sources:
 
     def secret(self, name: str) -> str:
         """The value of a secret, or the content of the file that its ``_FILE`` twin names."""
-        value, path = self.environ.get(name, ""), self.environ.get(f"{name}_FILE", "")
+        value, path = self.environ.get(name, ""), bare(self.environ.get(f"{name}_FILE", ""))
         if value and path:
             self.problems.append(f"{name} and {name}_FILE are both set; set one of them")
         if value or not path:
             return value
+        shown = shortened(path)
+        problem, content = self._content(path)
+        if problem:
+            self.problems.append(f"{name}_FILE {problem.format(file=shown)}")
+            self.remedies.append(
+                f"Name in {name}_FILE a file that the container's user may read, with nothing but "
+                f"the value of {name} in it, as UTF-8"
+            )
+            return ""
+        self.files[name] = shown
+        return content
+
+    def _content(self, path: str) -> tuple[str, str]:
+        """What is wrong with a secret's file, or what is in it.
+
+        A BOM and what stands at the ends and shows nothing, as editors, `echo` and Windows leave
+        it, is no part of a secret.
+        """
+        if "://" in path:
+            log.hide([path])
+            return "has a URL in it, and must have a file's path", ""
+        if quoted(path):
+            return QUOTED, ""
         try:
             data = files.read(self.directory / path, MAX_SECRET_BYTES)
+        except IsADirectoryError:
+            why = "Docker makes one where the file to mount is missing"
+            return f"names {{file}}, which is a folder ({why})", ""
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a path"
-            self.problems.append(f"{name}_FILE names a file that cannot be read ({reason})")
-            return ""
-        # The newline that editors and `echo` leave at the end is no part of a secret.
-        content = data.decode("utf-8", "surrogateescape").rstrip("\r\n")
-        if not content:
-            self.problems.append(f"{name}_FILE names an empty file")
-        return content
+            return f"names {{file}}, which cannot be read ({reason})", ""
+        if (written := files.encoding(data)) != "UTF-8":
+            return f"names {{file}}, which is {written}; save it as UTF-8", ""
+        content = data.decode("utf-8", "surrogateescape").strip(UNSEEN)
+        return ("", content) if content else ("names {file}, which is empty", "")
+
+    def where(self, name: str) -> str:
+        """A secret, as problems begin: its variable, or the file that it came from."""
+        file = self.files.get(name)
+        return f"{name}_FILE: the file {file}" if file else name
 
     def conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
         """Read a connection string that came from ``name``, and hide its secrets from the log."""
@@ -188,7 +230,8 @@ class Sources:
         try:
             conninfo = dialects.parse(url, name, needs_database=needs_database)
         except dialects.ConninfoError as error:
-            self.problems += [f"{name} {problem}" for problem in error.problems]
+            where = self.where(name)
+            self.problems += [f"{where} {problem}" for problem in error.problems]
             self.corrected[name] = error.corrected
             self.more = self.more or error.more
             return None

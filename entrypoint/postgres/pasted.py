@@ -84,8 +84,8 @@ def _ends(text: str, bare: str) -> Iterator[str]:
 
 def _within(text: str) -> Iterator[str]:
     if _CONTROL.search(text):
-        what = "a newline" if re.search(r"[\r\n]", text) else "a control character"
-        yield f"contains {what}"
+        lines = re.search(r"[\r\n]", text)
+        yield "has more than one line" if lines else "contains a control character"
     if _UNDECODED.search(text):
         yield "has bytes that are not UTF-8"
     if odd := _ODD.search(text):
@@ -168,7 +168,7 @@ def _of_base64(text: str) -> str | None:
         plain = binascii.a2b_base64(usual + "=" * (-len(usual) % 4)).decode()
     except ValueError:
         return None
-    return plain if _POSTGRES.match(plain.strip().strip(QUOTES)) else None
+    return plain if _URL.match(plain.strip().strip(QUOTES)) else None
 
 
 def _of_command(text: str) -> str | None:
@@ -210,9 +210,9 @@ _QUOTED: Final = "is wrapped in quotes, which nobody removes for the service"
 
 _LAYERS_KNOWN: Final = (
     _Layer("has a remark before it", _without_remarks),
-    _Layer("is JSON, not the connection string alone", _of_json),
-    _Layer("is a connection string in base64; write the string itself", _of_base64),
-    _Layer("is a command of psql's, not the connection string alone", _of_command),
+    _Layer("is JSON, and must be the URL in it alone", _of_json),
+    _Layer("is a URL in base64, and must be the URL itself", _of_base64),
+    _Layer("is a command of psql's, and must be the URL in it alone", _of_command),
     _Layer("begins with a variable's name, which does not belong into its value", _of_assignment),
     _Layer("has a remark behind it, which nobody removes for the service", _without_remark),
     _Layer("ends with a ; or a , (written %3B or %2C if it belongs there)", _without_end),

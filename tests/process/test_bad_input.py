@@ -41,7 +41,11 @@ def test_database_url(tmp_path: Path, value: bytes) -> None:
     assert "Traceback" not in program.output
 
 
-@pytest.mark.parametrize("value", [*VALUES.values(), b"y" * 1_000_000], ids=[*VALUES, "1 MB"])
+USELESS = {**VALUES, "1 MB": b"y" * 1_000_000}
+del USELESS["newlines"]  # around a URL they are no part of it
+
+
+@pytest.mark.parametrize("value", USELESS.values(), ids=USELESS)
 def test_a_file_that_holds_the_url(tmp_path: Path, value: bytes) -> None:
     """DATABASE_URL_FILE is named when its content is of no use."""
     (tmp_path / "secret").write_bytes(value)

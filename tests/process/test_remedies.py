@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,10 +24,22 @@ COPIED: dict[str, tuple[Callable[[str], str], str]] = {
     "carriage return": (lambda url: f"{url}\r", "begins or ends with a newline"),
     "zero width": (lambda url: f"{url}\u200b", "an invisible character (U+200B)"),
     "no-break space": (lambda url: f"{url}\u00a0", "an invisible character (U+00A0)"),
-    "base64": (lambda url: base64.b64encode(url.encode()).decode(), "in base64"),
+    "base64": (lambda url: base64.b64encode(url.encode()).decode(), "is a URL in base64"),
     "second line": (lambda url: f"{url}\nOTHER=1", "has a remark behind it"),
     "escaped blank": (lambda url: f"{url}%20", "white space at an end of its name"),
     "word": (lambda url: f"{url} production", "has white space behind the host"),
+}
+
+
+IN_FILES: dict[str, tuple[Callable[[str], bytes], str]] = {
+    "name": (lambda url: f"DATABASE_URL={url}\n".encode(), "begins with a variable's name"),
+    "two lines": (lambda url: f"{url}\nmore\n".encode(), "has more than one line"),
+    "UTF-16": (lambda url: url.encode("utf-16"), "is UTF-16"),
+    "base64": (lambda url: base64.b64encode(url.encode()), "is a URL in base64"),
+    "JSON": (lambda url: json.dumps({"url": url}).encode(), "is JSON"),
+    "psql": (lambda url: f"psql '{url}'".encode(), "is a command of psql's"),
+    "empty": (lambda _: b"\n", "is empty"),
+    "NUL": (lambda url: f"{url}\0".encode(), "contains a control character"),
 }
 
 
@@ -58,4 +71,32 @@ def test_the_remedy_of_a_copied_url_mends_the_start(
     program = stage.start()
 
     assert program.wait() == 0, program.output
+    assert databases(stage) == {stage.database}
+
+
+@pytest.mark.parametrize(("written", "problem"), IN_FILES.values(), ids=IN_FILES)
+def test_the_remedy_of_a_secret_s_file_mends_the_start(
+    stage: Stage, written: Callable[[str], bytes], problem: str
+) -> None:
+    """The file is named, nothing is created, and the URL alone in it, as told, is enough."""
+    path = stage.directory / "secret"
+    path.write_bytes(written(stage.url))
+    stage.environ |= {"DATABASE_URL": "", "DATABASE_URL_FILE": str(path)}
+    program = stage.start()
+
+    assert program.wait() == 3
+    failed = program.one("settings.failed")
+    error = " ".join([failed["error"], *failed.get("problems", [])])
+    assert "DATABASE_URL_FILE" in error
+    assert problem in error
+    assert str(path)[:20] in error
+    assert "file" in failed["remedy"]
+    assert "Set DATABASE_URL" not in failed["remedy"]
+    assert databases(stage) == set()
+
+    path.write_bytes(b"\xef\xbb\xbf" + stage.url.encode() + b"\r\n")
+    program = stage.start("sh", "-c", 'printf "<%s>" "$DATABASE_URL"')
+
+    assert program.wait() == 0, program.output
+    assert program.stdout == f"<{stage.url}>".encode()
     assert databases(stage) == {stage.database}

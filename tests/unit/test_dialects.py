@@ -352,7 +352,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     f"\r\npostgresql://u:{L}@db/app": (["begins or ends with a newline"], GOOD),
     f" postgresql://u:{L}@db/app": (["begins or ends with white space"], GOOD),
     f'"postgresql://u:{L}@db/app"\n': (["begins or ends with a newline", QUOTES], GOOD),
-    f"postgresql://u:{L}\n{R}@db/app": (["contains a newline"], GOOD),
+    f"postgresql://u:{L}\n{R}@db/app": (["has more than one line"], GOOD),
     f"postgresql://u:{L}\0{R}@db/app": (["contains a control character"], GOOD),
     f"postgresql://u:{L}\udcff{R}@db/app": ([UTF8], GOOD),
     f"host=db user=u password={L}\udcff dbname=app": ([UTF8], GOOD),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -13,7 +14,14 @@ import pytest
 from entrypoint import log, services, settings
 from entrypoint.environment import Environment
 from entrypoint.errors import SettingsError
-from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, MAX_SECONDS, shortened
+from entrypoint.fields import (
+    GATE_KEYS,
+    IN_ENVIRONMENT,
+    IN_FILE,
+    MAX_SECONDS,
+    OUR_SECRETS,
+    shortened,
+)
 from entrypoint.sections import Gate, Push, Seed, Verify
 from entrypoint.settings import Settings
 from entrypoint.startup import budget
@@ -474,35 +482,147 @@ def test_both_set(tmp_path: Path, name: str) -> None:
     assert problem == f"{name} and {name}_FILE are both set; set one of them"
 
 
+SECRETS = ("DATABASE_URL", *OUR_SECRETS)
+HOOK = "https://hooks.example.com/T0/B0"
+
+
+def wrong(kind: str, url: str) -> bytes:
+    """A secret's file as somebody leaves it who meant well."""
+    return {
+        "name": f"DATABASE_URL={url}\n",
+        "export": f"export X='{url}'\n",
+        "quotes": f'"{url}"\n',
+        "two lines": f"{url}\n{url}\n",
+        "remark": f"# the secret\n{url}\n",
+        "remark behind": f"{url} # the secret\n",
+        "psql": f"psql '{url}'\n",
+        "JSON": f'{{"url": "{url}"}}\n',
+        "base64": base64.b64encode(url.encode()).decode() + "\n",
+        "NUL": f"{url}\0",
+        "binary": f"{url}\udcff",
+        "semicolon": f"{url};\n",
+        "zero width": f"{url[:12]}\u200b{url[12:]}\n",
+    }[kind].encode("utf-8", "surrogateescape")
+
+
+WRONG_FILES = {
+    "name": "begins with a variable's name",
+    "export": "begins with a variable's name",
+    "quotes": "is wrapped in quotes",
+    "two lines": "has more than one line",
+    "remark": "has a remark before it",
+    "remark behind": "has a remark behind it",
+    "psql": "is a command of psql's",
+    "JSON": "is JSON",
+    "base64": "is a URL in base64",
+    "NUL": "contains a control character",
+    "binary": "has bytes that are not UTF-8",
+    "semicolon": "ends with a ;",
+    "zero width": "has an invisible character (U+200B)",
+}
+
+
+def with_file(name: str, path: str) -> dict[str, str | bytes]:
+    """The variables for a start that has one secret in a file."""
+    return {f"{name}_FILE": path, **({} if name == "DATABASE_URL" else {"DATABASE_URL": URL})}
+
+
+@pytest.mark.parametrize("kind", WRONG_FILES)
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_s_file_that_is_no_secret(tmp_path: Path, name: str, kind: str) -> None:
+    """Whatever somebody left in it is told of the file, and the remedy is about the file."""
+    url = HOOK if name == "ENTRYPOINT_NOTIFY_URL" else URL
+    (tmp_path / "secret").write_bytes(wrong(kind, url))
+    error = refused(tmp_path, **with_file(name, "secret"))
+
+    about = f"{name}_FILE: the file 'secret' {WRONG_FILES[kind]}"
+    assert any(problem.startswith(about) for problem in error.problems), error.problems
+    assert all(problem.startswith(f"{name}_FILE") for problem in error.problems)
+    assert f"Set {name} to" not in error.remedy
+    assert "the file 'secret'" in error.remedy
+    assert "pw" not in f"{error.problems} {error.remedy}"
+
+
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    "content",
     [
-        (None, "DATABASE_URL_FILE names a file that cannot be read (No such file or directory)"),
-        (b"", "DATABASE_URL_FILE names an empty file"),
-        (b"\n", "DATABASE_URL_FILE names an empty file"),
-        (b"\xff\xfe", "DATABASE_URL has bytes that are not UTF-8"),
-        (b"\0" * 100, "DATABASE_URL contains a control character"),
-        (b"x" * 10_000, "DATABASE_URL is longer than 8192 characters"),
-        (
-            b"x" * 1_000_000,
-            "DATABASE_URL_FILE names a file that cannot be read (it is larger than 65536 bytes)",
-        ),
-        (b"postgres://u:pw@db/app\nmore", "DATABASE_URL contains a newline"),
+        f"{URL}\n",
+        f"{URL}\r\n",
+        f"{URL}\r",
+        f"  {URL}\t \n\n",
+        f"\ufeff{URL}\n",
+        f"{URL}\u00a0",
+        f"\n{URL}",
     ],
-    ids=["missing", "empty", "line", "binary", "zeros", "long", "large", "two lines"],
+    ids=["newline", "CRLF", "CR", "blanks", "BOM", "no-break space", "line before"],
 )
-def test_useless_secret_file(tmp_path: Path, content: bytes | None, problem: str) -> None:
+@pytest.mark.parametrize("name", SECRETS)
+def test_what_editors_leave_in_a_file_is_no_part_of_a_secret(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    """A BOM, line ends and blanks are not handed on; whoever gets the variable gets the value."""
+    if name == "ENTRYPOINT_NOTIFY_URL":
+        content = content.replace(URL, HOOK)
+    (tmp_path / "secret").write_bytes(content.encode())
+    found = load(tmp_path, **with_file(name, "secret"))
+
+    assert found.service_environment == {"DATABASE_URL": URL}
+    assert found.push_environment == {"DATABASE_URL": URL}
+    assert found.notifies == (name == "ENTRYPOINT_NOTIFY_URL")
+
+
+USELESS: dict[str, tuple[bytes | None, str]] = {
+    "missing": (None, "names 'secret', which cannot be read (No such file or directory)"),
+    "empty": (b"", "names 'secret', which is empty"),
+    "line": (b"\n", "names 'secret', which is empty"),
+    "BOM": (b"\xef\xbb\xbf\n", "names 'secret', which is empty"),
+    "UTF-16": (URL.encode("utf-16"), "names 'secret', which is UTF-16; save it as UTF-8"),
+    "UTF-16 without a BOM": (
+        URL.encode("utf-16-le"),
+        "names 'secret', which is UTF-16; save it as UTF-8",
+    ),
+    "UTF-32": (URL.encode("utf-32"), "names 'secret', which is UTF-32; save it as UTF-8"),
+    "large": (
+        b"x" * 1_000_000,
+        "names 'secret', which cannot be read (it is larger than 65536 bytes)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "problem"), USELESS.values(), ids=USELESS)
+@pytest.mark.parametrize("name", SECRETS)
+def test_useless_secret_file(
+    tmp_path: Path, name: str, content: bytes | None, problem: str
+) -> None:
     """A secret's file that is of no use is named, its content is not."""
     if content is not None:
         (tmp_path / "secret").write_bytes(content)
-    assert problem in refused(tmp_path, DATABASE_URL_FILE="secret").problems
+    error = refused(tmp_path, **with_file(name, "secret"))
+    assert error.problems == [f"{name}_FILE {problem}"]
+    assert error.remedy == (
+        f"Name in {name}_FILE a file that the container's user may read, with nothing but "
+        f"the value of {name} in it, as UTF-8, and start again."
+    )
 
 
-def test_secret_file_is_a_folder(tmp_path: Path) -> None:
-    """A folder in place of a secret's file, as a failed bind mount leaves it, is named so."""
-    problem = refusal(tmp_path, ENTRYPOINT_ADMIN_URL_FILE=".")
-    expected = "ENTRYPOINT_ADMIN_URL_FILE names a file that cannot be read (Is a directory)"
-    assert problem == expected
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        (".", "names '.', which is a folder (Docker makes one where the file to mount is missing)"),
+        ("'secret'", "is in quotes, which nobody removes here (docker's --env-file keeps them)"),
+        (URL, "has a URL in it, and must have a file's path"),
+        ("a\nb", "names 'a\\nb', which cannot be read (No such file or directory)"),
+    ],
+    ids=["folder", "quotes", "URL", "newline"],
+)
+def test_a_twin_that_names_no_file(tmp_path: Path, path: str, problem: str) -> None:
+    """What was put in place of a path is told, and no secret that it may be."""
+    (tmp_path / "secret").write_text(URL)
+    for name in SECRETS:
+        error = refused(tmp_path, **with_file(name, path))
+        assert error.problems == [f"{name}_FILE {problem}"]
+        assert "pw" not in f"{error.problems} {error.remedy}"
+    assert load(tmp_path, DATABASE_URL_FILE="secret \r").database is not None
 
 
 # --- which variable, which registry
@@ -956,6 +1076,39 @@ def test_wrong_variable(tmp_path: Path, name: str, value: str) -> None:
     found = refusal(tmp_path, **{name: value})
     assert re.match(rf"{name} (must be|cannot be) ", found)
     assert found.endswith(f", not {value!r}")
+
+
+@pytest.mark.parametrize("name", sorted(IN_ENVIRONMENT))
+def test_quotes_of_an_env_file(tmp_path: Path, name: str) -> None:
+    """A value in quotes is used by nobody silently; commands, patterns and names have their own."""
+    own = {"PUSH_COMMAND", "SEED_COMMAND", "PUSH_SUCCESS", "PUSH_FAILURE", "ALLOW_LOSS"}
+    for quotes in ('""', "''", "\u201c\u201d"):
+        value = f"{quotes[0]}1{quotes[1]}"
+        if name.removeprefix("ENTRYPOINT_") in own:
+            load(tmp_path, NO_PUSH, **{name: value})
+            continue
+        assert "in quotes, which nobody removes" in refusal(tmp_path, NO_PUSH, **{name: value})
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", " ", "\t", "\u00a0", "\ufeff"])
+def test_what_an_env_file_leaves_at_the_end(tmp_path: Path, end: str) -> None:
+    """What nobody sees at the end of a variable of ours is no part of its value."""
+    (tmp_path / "own.toml").write_text("[orders]\ndatabase = 'app'")
+    found = load(
+        tmp_path,
+        ENTRYPOINT_SERVICE=f"orders{end}",
+        ENTRYPOINT_SERVICES=f"own.toml{end}",
+        ENTRYPOINT_MAINTENANCE_DATABASE=f"maintenance{end}",
+        ENTRYPOINT_RELEASE=f"v1{end}",
+        ENTRYPOINT_WAIT_TIMEOUT=f"7{end}",
+        ENTRYPOINT_SKIP=f"seed{end}",
+        ENTRYPOINT_PUSH_ON_OLDER=f"fail{end}",
+        ENTRYPOINT_DATABASE_OWNER=f"platform{end}",
+    )
+    assert found.registered is not None
+    assert (found.service, found.release, found.database_owner) == ("orders", "v1", "platform")
+    assert found.maintenance_databases == ("maintenance",)
+    assert (found.wait_timeout_s, found.skip, found.push.on_older) == (7.0, {"seed"}, "fail")
 
 
 FILES: dict[str, tuple[bytes, str]] = {
