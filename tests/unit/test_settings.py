@@ -1108,7 +1108,11 @@ def test_what_an_env_file_leaves_at_the_end(tmp_path: Path, end: str) -> None:
     assert found.registered is not None
     assert (found.service, found.release, found.database_owner) == ("orders", "v1", "platform")
     assert found.maintenance_databases == ("maintenance",)
-    assert (found.wait_timeout_s, found.skip, found.push.on_older) == (7.0, {"seed"}, "fail")
+    assert (found.wait_timeout_s, found.skip, found.push.on_older) == (
+        7.0,
+        frozenset({"seed"}),
+        "fail",
+    )
 
 
 FILES: dict[str, tuple[bytes, str]] = {
