@@ -94,6 +94,8 @@ class Trial:
     tool: Tool
     templates: Templates
     tmp_path: Path
+    registered: bool = True
+    """Whether the registry has the service, and so its prefix."""
 
     def __post_init__(self) -> None:
         self.stage.environ |= {"ENTRYPOINT_SKIP": "seed", **self.tool.environ}
@@ -120,7 +122,9 @@ class Trial:
             self.tool.lay(stage.directory, *steps)
             row: dict[str, object] = {"database": stage.database, "prefixes": ["rpg_"]}
             (stage.directory / "services.toml").write_text(toml({"demo": row}))
-        stage.environ |= {"ENTRYPOINT_SERVICES": "services.toml", "ENTRYPOINT_RELEASE": release}
+        stage.environ["ENTRYPOINT_RELEASE"] = release
+        if self.registered:
+            stage.environ["ENTRYPOINT_SERVICES"] = "services.toml"
         return stage.start("echo", "served")
 
     def ended(self, program: Program) -> Ended:

@@ -1,0 +1,78 @@
+"""What tools leave in a database, and what a start on it says; its remedies are tried."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.tools.known import TOOLS
+from tests.tools.trial import MORE, USERS
+
+if TYPE_CHECKING:
+    from tests.tools.tool import Tool
+    from tests.tools.trial import Begin
+
+KNEX = next(tool for tool in TOOLS if tool.name == "Knex")
+NEWEST = {tool.name: tool for tool in TOOLS if " " not in tool.version}
+STRICT = [NEWEST["Knex"], NEWEST["Kysely"]]
+"""Those that miss the file of a migration that was run."""
+
+
+@pytest.mark.parametrize("tool", [t for t in NEWEST.values() if t.has("none")], ids=str)
+def test_nothing_but_a_tools_own_tables(begin: Begin, tool: Tool) -> None:
+    """A push without a migration leaves the tool's own tables, which are no schema."""
+    trial = begin(tool)
+    trial.registered = False
+
+    ended = trial.start("none")
+
+    assert ended.code == 7
+    error = "the push command exited with code 0, but there is no table in the database"
+    assert ended.push["error"] == error
+    assert ended.push["tables"] >= 1
+    assert trial.start("one").code == 0
+
+
+def test_a_lock_of_knex(begin: Begin) -> None:
+    """A killed run's lock ends every start with 7, until somebody does what the remedy says."""
+    trial = begin(KNEX)
+    trial.deployed()
+    assert trial.killed("one", "locks", signum=signal.SIGTERM).code == 7
+
+    for ended in (trial.start("one", "locks"), trial.start("one", "locks")):
+        assert ended.cell == "1 → 7 found its own lock, which a run that was killed leaves behind"
+        assert "`knex migrate:unlock`" in ended.push["remedy"]
+
+    subprocess.run(
+        [*KNEX.push[:-1], "migrate:unlock"],
+        check=True,
+        cwd=trial.stage.directory,
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": trial.stage.url},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+    assert trial.start("one", "locks").cell == "0 → 0"
+    assert (trial.tables(), trial.users()) == (MORE, USERS)
+
+
+@pytest.mark.parametrize("tool", STRICT, ids=str)
+def test_an_older_image(begin: Begin, tool: Tool) -> None:
+    """It starts without a push; forced to push it says whose migrations it misses, and ends."""
+    trial = begin(tool)
+    assert trial.start("one").code == 0
+    assert trial.start("one", "more").code == 0
+
+    assert trial.begin("one").wait() == 0
+    trial.stage.environ["ENTRYPOINT_FORCE"] = "push"
+    ended = trial.start("one")
+
+    missed = "found migrations in the database that this image does not have"
+    assert ended.cell == f"1 → 7 {missed}"
+    assert "Deploy the release that has them" in ended.push["remedy"]
+    assert trial.tables() == MORE
+    assert trial.start("one", "more").cell == "0 → 0"
