@@ -116,6 +116,14 @@ def _variables(value: object) -> tuple[str, ...]:
     return names
 
 
+def _tenant_variable(value: object) -> str:
+    """A name that only the seed's own code reads: none that steers us, libpq or a loader."""
+    name = text(value)
+    if not re.fullmatch(r"(?!ENTRYPOINT_|PG|LD_)[A-Za-z_][A-Za-z0-9_]*", name):
+        raise BadValueError("must be a variable's name, such as TENANT_ID, that is the seed's own")
+    return name
+
+
 def _command(value: object) -> tuple[str, ...]:
     """An argv in the file; in a variable, words as a shell would split them."""
     if isinstance(value, str):
@@ -203,6 +211,7 @@ IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
     "seed.timeout": seconds,
     "seed.when": _one_of(*services.SEEDS),
     "seed.check": text,
+    "seed.tenant_variable": _tenant_variable,
     "seed.tenant_lookup": _table("url", "field", "database", "query", "timeout"),
     "verify.at_start": _one_of("warn", "fail", "off"),
     "verify.ignore": _names,

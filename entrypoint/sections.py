@@ -57,6 +57,9 @@ class Seed(NamedTuple):
     lookup: Lookup | None = None
     """Who knows the tenant where `tenant` is None."""
 
+    variable: str | None = None
+    """Where the seed reads its tenant, besides SEED_TENANT_ID."""
+
     @property
     def argv(self) -> tuple[str, ...]:
         """The command with its ``{tenant_id}`` filled in."""

@@ -329,6 +329,7 @@ class _Reading:
                     "SEED_TENANT_ID.",
                 )
             )
+        variable = self._tenant_variable(tenant, lookup, runs=bool(command) and not skipped)
         return Seed(
             command=command,
             inputs=get("seed.inputs", default=()),
@@ -339,7 +340,33 @@ class _Reading:
             check=get("seed.check", default=None),
             tenant=tenant,
             lookup=None if tenant else lookup,
+            variable=variable,
         )
+
+    def _tenant_variable(
+        self, tenant: str | None, lookup: Lookup | None, *, runs: bool
+    ) -> str | None:
+        """Where the seed reads its tenant; what the container has there must not contradict us."""
+        name: str | None = self.sources.get("seed.tenant_variable", default=None)
+        if name is None:
+            return None
+        if name in self.sources.from_file.get("database_url", ("DATABASE_URL",)):
+            self.problems.append(f"seed.tenant_variable is {name}, which names the database")
+        elif not runs:
+            return name
+        elif tenant and (there := self.environ.get(name)) and there.lower() != tenant.lower():
+            self.problems.append(
+                f"{name} and SEED_TENANT_ID are two tenants, and seed.tenant_variable gives the "
+                f"seed one of them as {name}; unset {name}, or set it to the same"
+            )
+        elif self.environ.get(name) and name != "SEED_TENANT_ID" and not tenant and not lookup:
+            self.incomplete.append(
+                Incomplete(
+                    f"{name} is set and SEED_TENANT_ID is not: whom the seed is for is not known",
+                    f"Set SEED_TENANT_ID to the tenant; the seed gets it as {name} too.",
+                )
+            )
+        return name
 
     def _service_environment(self, variable: str, url: str) -> Environment:
         ours = [name + end for name in OUR_SECRETS for end in ("", "_FILE")]

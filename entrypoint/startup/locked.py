@@ -15,7 +15,7 @@ from typing import Final
 from psycopg import sql
 
 from .. import log, process
-from ..errors import LockError, RefusedError, UnreachableError
+from ..errors import LockError, RefusedError, SeedError, UnreachableError
 from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session
@@ -323,11 +323,28 @@ def _seed(plan: Plan, record: _Record, connect: wait.Connect) -> None:
             # With a direct URL beside it, this one is there for a pooler.
             pooled=held.session.pooled or config.direct is not None,
             lock_timeout_s=config.push.lock_timeout_s,
-            # Where it was not looked up, the variable is there already.
-            added={"SEED_TENANT_ID": tenant} if tenant and config.seed.lookup else {},
+            added=_told(plan, tenant),
         )
         fields.update(seed.run(plan.seeds(tenant), held.session, around))
         record.seeded(tenant)
+
+
+def _told(plan: Plan, tenant: str | None) -> dict[str, str]:
+    """The variables in which the seed finds its tenant, wherever we have it from.
+
+    Raises `SeedError` where the container has another one there than the lookup found.
+    """
+    name = plan.config.seed.variable or "SEED_TENANT_ID"
+    if tenant is None:
+        return {}
+    there = plan.config.service_environment.get(name)
+    if there and there.lower() != tenant.lower():
+        raise SeedError(
+            f"{name} names another tenant than the one that seed.tenant_lookup found, and the seed "
+            f"reads its tenant from {name}",
+            remedy=f"Unset {name} in the container, or set SEED_TENANT_ID to the tenant.",
+        )
+    return {"SEED_TENANT_ID": tenant, name: tenant}
 
 
 def _tenant(plan: Plan, held: lock.Held, connect: wait.Connect) -> str | None:

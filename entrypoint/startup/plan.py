@@ -125,20 +125,32 @@ class Plan(NamedTuple):
         return ledger.seeded(key, self.seed_fingerprint or "", at)
 
 
+def _of_push(config: Settings) -> list[str]:
+    # A new extension is created where the push is, so it must not be skipped.
+    return [f"extension {name}" for name in config.extensions]
+
+
+def _of_seed(seed: Seed) -> list[str]:
+    words: list[str] = []
+    if lookup := seed.lookup:  # another question may find another tenant
+        asked = (lookup.url, lookup.field) if lookup.url else (lookup.database, lookup.query)
+        words += ["tenant_lookup", *map(str, asked)]
+    if seed.variable:  # without it, it may have found no tenant
+        words.append(f"tenant_variable {seed.variable}")
+    return words
+
+
 def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None:
     part = config.push if step == "push" else config.seed
     path = config.service_environment.get("PATH")
     if shutil.which(part.command[0], path=path) is None:
         problems.append(f"{step}.command: {part.command[0]!r} is not found on PATH")
-    words = [*part.command]
-    if step == "push":  # a new extension is created where the push is, so it must not be skipped
-        words += [f"extension {name}" for name in config.extensions]
-    elif lookup := config.seed.lookup:  # another question may find another tenant
-        asked = (lookup.url, lookup.field) if lookup.url else (lookup.database, lookup.query)
-        words += ["tenant_lookup", *map(str, asked)]
+    words = [*part.command, *(_of_push(config) if step == "push" else _of_seed(config.seed))]
     values = config.service_environment
-    for name in sorted(set(part.inputs_env)):  # a command's words have no such form
-        words.append(f"variable {name}" + (f"={values[name]}" if name in values else ""))
+    words += [  # a command's words have no such form
+        f"variable {name}" + (f"={values[name]}" if name in values else "")
+        for name in sorted(set(part.inputs_env))
+    ]
     if not part.inputs:
         return inputs.fingerprint([*words, config.release], (), ".") if config.release else None
     try:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -120,6 +121,92 @@ def test_a_tenant_that_is_there_is_seeded(asking: Stage, site: Site) -> None:
     assert b"SEED_TENANT_ID=\n" in program.stdout
     assert heroes(asking) == [TENANT]
     assert site.requests[0].startswith(b"GET /v1/sso/tenants?name=x HTTP/1.1\r\n")
+
+
+READS = """
+import os, psycopg
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    tenant = os.environ.get("TENANT_ID")
+    insert = "insert into rpg_heroes values (%s, 'Ada') on conflict do nothing"
+    if tenant:
+        connection.execute(insert, [tenant])
+"""
+"""A seed that knows its tenant by TENANT_ID, and does nothing without one."""
+
+
+def test_a_seed_that_reads_another_variable(stage: Stage) -> None:
+    """It gets SEED_TENANT_ID's tenant there, the service and the push do not; no second seed."""
+    stage.environ["ENTRYPOINT_RELEASE"] = "v1"
+    stage.push = python("push", "say-environ", "TENANT_ID")
+    stage.seed = [sys.executable, "-c", READS]
+    unread = done(stage.start("env"))
+    assert ("seed.finished" in unread.names(), heroes(stage)) == (True, [])
+
+    stage.sections["seed"] = {"tenant_variable": "TENANT_ID"}
+    first = done(stage.start("env"))
+    second = done(stage.start("env"))
+
+    assert first.one("seed.started")["reason"] == "changed"
+    assert heroes(stage) == [TENANT]
+    assert second.one("seed.skipped")["reason"] == "seeded"
+    assert b"\nTENANT_ID=" not in first.stdout + second.stdout
+    assert "TENANT_ID is not set" in [e["line"] for e in unread.all("push.output")]
+
+
+def test_a_seed_that_reads_another_variable_of_a_lookup(asking: Stage) -> None:
+    """The tenant that was found is there, too, and in SEED_TENANT_ID."""
+    asking.seed = [sys.executable, "-c", READS + "print(os.environ['SEED_TENANT_ID'])"]
+    asking.sections["seed"] |= {"tenant_variable": "TENANT_ID"}
+    first = done(asking.start())
+
+    assert heroes(asking) == [TENANT]
+    assert [e["line"] for e in first.all("seed.output")] == [TENANT]
+    assert done(asking.start()).one("seed.skipped")["reason"] == "seeded"
+
+
+def test_a_container_with_another_tenant(stage: Stage) -> None:
+    """Exit 3 before any connection; both remedies mend it, and the seed gets the one tenant."""
+    stage.seed = [sys.executable, "-c", READS]
+    stage.sections["seed"] = {"tenant_variable": "TENANT_ID"}
+    stage.environ["TENANT_ID"] = OTHER
+    refused = stage.start()
+
+    assert refused.wait() == 3
+    error = refused.one("settings.failed")["error"]
+    assert "TENANT_ID and SEED_TENANT_ID are two tenants" in error
+    assert OTHER not in refused.output
+    assert "wait.started" not in refused.names()
+
+    stage.environ["TENANT_ID"] = TENANT
+    done(stage.start())
+    assert heroes(stage) == [TENANT]
+    del stage.environ["TENANT_ID"]
+    done(stage.start())
+
+
+def test_a_container_with_another_tenant_than_the_lookup_s(asking: Stage) -> None:
+    """Exit 8 before the seed runs, at every start; both remedies mend it."""
+    asking.seed = [sys.executable, "-c", READS]
+    asking.sections["seed"] |= {"tenant_variable": "TENANT_ID"}
+    asking.environ["TENANT_ID"] = OTHER
+    for _ in range(2):
+        program = asking.start()
+        assert program.wait() == 8
+        failed = program.one("seed.failed")
+        assert (
+            "TENANT_ID names another tenant than the one that seed.tenant_lookup found"
+            in (failed["error"])
+        )
+        assert failed["remedy"].startswith("Unset TENANT_ID in the container")
+        assert (heroes(asking), OTHER in program.output) == ([], False)
+
+    unset = dict(asking.environ)
+    del unset["TENANT_ID"]
+    asking.environ = unset | {"SEED_TENANT_ID": OTHER, "TENANT_ID": OTHER}
+    done(asking.start())
+    asking.environ = unset
+    done(asking.start())
+    assert heroes(asking) == [OTHER, TENANT]
 
 
 def test_a_second_start_asks_nobody(asking: Stage, site: Site) -> None:

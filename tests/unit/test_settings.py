@@ -149,6 +149,7 @@ inputs_root = "/srv"
 timeout = 602.5
 when    = "tenant"       # "tenant": only if SEED_TENANT_ID is set
 check   = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
+tenant_variable = "TENANT_ID"
 tenant_lookup = { url = "http://sso-service:4001/v1/sso/tenants?name=gaqno", field = "id" }
 
 [verify]
@@ -211,6 +212,7 @@ def test_sample_file(tmp_path: Path) -> None:
         "tenant",
         check,
         TENANT,
+        variable="TENANT_ID",
     )
     assert found.seed.argv == ("node", "seed-categories.js", TENANT)
     assert waits(found) == {
@@ -379,6 +381,47 @@ def test_seed_when(tmp_path: Path, row: str | None, toml: str, when: str) -> Non
 
 
 SEED = "[seed]\ncommand = ['node', 'seed.js', '--tenant={tenant_id}', '{tenant_id}']\n"
+
+
+NAMED = f"{NO_PUSH}{SEED}tenant_variable = 'TENANT_ID'\n"
+TWO_TENANTS = (
+    "TENANT_ID and SEED_TENANT_ID are two tenants, and seed.tenant_variable gives the seed one of "
+    "them as TENANT_ID; unset TENANT_ID, or set it to the same"
+)
+
+
+def test_another_tenant_in_the_seed_s_variable(tmp_path: Path) -> None:
+    """Two tenants are refused, unless no seed runs; the same one in capitals is the same."""
+    other = "00000000-0000-4000-8000-000000000001"
+    both = {"SEED_TENANT_ID": TENANT, "TENANT_ID": other}
+    assert refusal(tmp_path, NAMED, **both) == TWO_TENANTS
+    assert refusal(tmp_path, NAMED, SEED_TENANT_ID=TENANT, TENANT_ID="x") == TWO_TENANTS
+
+    same = load(tmp_path, NAMED, SEED_TENANT_ID=TENANT, TENANT_ID=TENANT.upper())
+    assert same.seed.variable == "TENANT_ID"
+    assert load(tmp_path, NAMED, ENTRYPOINT_SKIP="seed", **both).seed.variable == "TENANT_ID"
+    assert load(tmp_path, NO_PUSH + SEED, **both).seed.variable is None
+
+
+def test_a_tenant_in_the_seed_s_variable_alone(tmp_path: Path) -> None:
+    """It may be meant to be the tenant, and is not: that is said, with the variable to set."""
+    found = load(tmp_path, NAMED, TENANT_ID=TENANT)
+
+    assert reasons(found) == [
+        "TENANT_ID is set and SEED_TENANT_ID is not: whom the seed is for is not known"
+    ]
+    assert "Set SEED_TENANT_ID to the tenant" in found.incomplete[0].remedy
+    assert reasons(load(tmp_path, NAMED, TENANT_ID=TENANT, SEED_TENANT_ID=TENANT)) == []
+    assert reasons(load(tmp_path, NAMED)) == []
+
+
+def test_the_database_s_variable_is_not_the_seed_s(tmp_path: Path) -> None:
+    """Whichever may name the database: the seed would find a tenant where its URL was."""
+    toml = NAMED.replace("TENANT_ID", "B_URL")
+    names = f"database_url = ['A_URL', 'B_URL']\n{toml}"
+    assert refusal(tmp_path, names, A_URL=URL) == (
+        "seed.tenant_variable is B_URL, which names the database"
+    )
 
 
 def test_tenant_is_filled_in(tmp_path: Path) -> None:
@@ -962,6 +1005,8 @@ TEXT, LIST, WORDS = "must be a text", "must be a list of texts", "must be a list
 SECONDS = f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}"
 VARIABLES = "must be a list of variables' names, such as DATABASE_URL"
 
+OWN_VARIABLE = "must be a variable's name, such as TENANT_ID, that is the seed's own"
+
 WRONG: dict[str, list[tuple[str, str]]] = {
     "service": [("1", TEXT), ("''", TEXT), ("['a']", TEXT), ('"a\\u0000"', TEXT)],
     "services": [("1", TEXT), ("''", TEXT), ("['a']", TEXT), ('"a\\u0000"', TEXT)],
@@ -1020,6 +1065,18 @@ WRONG: dict[str, list[tuple[str, str]]] = {
     "verify.at_start": [("'loud'", "must be one of warn, fail, off")],
     "verify.ignore": [("1", LIST)],
     "verify.bookkeeping": [("''", LIST)],
+    "seed.tenant_variable": [
+        ("1", TEXT),
+        ("''", TEXT),
+        ("'TENANT ID'", OWN_VARIABLE),
+        ("'TENANT-ID'", OWN_VARIABLE),
+        ("'1TENANT'", OWN_VARIABLE),
+        ("'${TENANT_ID}'", OWN_VARIABLE),
+        ("'{tenant_id}'", OWN_VARIABLE),
+        ("'ENTRYPOINT_TENANT'", OWN_VARIABLE),
+        ("'PGUSER'", OWN_VARIABLE),
+        ("'LD_PRELOAD'", OWN_VARIABLE),
+    ],
     "seed.tenant_lookup": [
         ("1", "must be an inline table such as { url = '...' }"),
         ("'url'", "must be an inline table"),
