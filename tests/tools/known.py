@@ -43,7 +43,7 @@ TOOLS = [
     _typeorm("1.1.1"),
     Tool(
         "Sequelize",
-        "6.37.8",
+        "6.6.5",
         ("node", "node_modules/sequelize-cli/lib/sequelize", "db:migrate"),
         npm({"sequelize": "6.37.8", "sequelize-cli": "6.6.5", "pg": PG}),
         "sequelize",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from entrypoint import tools
 from tests.tools.known import TOOLS
 from tests.tools.trial import DROPPED, MORE, ONE, USERS
 
@@ -56,7 +57,9 @@ def check_mended(trial: Trial, ended: Ended, case: str) -> None:
 def test_the_table_has_every_tool() -> None:
     """A row is there for each tool that is run, and for no other; what asks nothing is said."""
     assert list(TABLE) == list(map(str, TOOLS))
+    versions = {tool.name: tool.versions for tool in tools.load()}
     for tool in TOOLS:
+        assert tool.version.split()[0] in versions[tool.name]
         assert (TABLE[str(tool)]["asks"] == NOTHING) == (not tool.has("asks"))
 
 
