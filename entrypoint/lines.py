@@ -10,8 +10,11 @@ from . import log
 MAX_LINE: Final = 16 * 1024
 """Characters of a line that are told; the rest of it is dropped."""
 
-# Colours, and what a spinner overwrites its line with: nobody's terminal reads this.
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+# Nobody's terminal reads colours. What a spinner overwrites its line with is told as it is when it
+# is no escape: what is behind it begins a line for whoever looks for words.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_CURSOR = re.compile(r"(?:\x1b\[[0-9;?]*[ -/]*[@-~]|\r)+")
+_OVERWRITES = re.compile(rb"\r|\x1b\[[0-9;]*[A-HJK]")
 
 
 def shown(line: str) -> str:
@@ -41,8 +44,7 @@ class Lines:
             self._line(self.rest)
             self.rest = bytearray(piece)
         if len(self.rest) > 4 * (MAX_LINE + log.longest_secret()):  # a character has up to 4 bytes
-            self._line(self.rest, ends=False)
-            self.rest = bytearray()
+            self._break()
 
     def close(self) -> None:
         """Tell the last line if it had no end."""
@@ -50,11 +52,18 @@ class Lines:
             self._line(self.rest)
             self.rest = bytearray()
 
+    def _break(self) -> None:
+        """Tell what is there of a line that is too long; of a spinner's all but its last frame."""
+        last = max((found.start() for found in _OVERWRITES.finditer(self.rest)), default=0)
+        rest = self.rest[last:] if last else bytearray()
+        self._line(self.rest[: last or None], ends=bool(last))
+        self.rest = rest
+
     def _line(self, data: bytearray, *, ends: bool = True) -> None:
         if not self.cutting:  # else this is the end of a line whose beginning was told
-            text = data.decode("utf-8", "replace").rstrip("\r")
+            text = data.decode("utf-8", "replace")
             if "\x1b" in text:
-                text = _ESCAPES.sub("", text)
-            if text:
+                text = _CURSOR.sub("\r", _COLOURS.sub("", text))
+            if text := text.strip("\r"):
                 self.tell(self.stream, text)
         self.cutting = not ends

@@ -48,6 +48,26 @@ def test_an_endless_line_is_cut() -> None:
     assert lines == ["x" * MAX_LINE + "... (cut)", "next"]
 
 
+@pytest.mark.parametrize("end", [b"\r", b"\x1b[2K\x1b[1G"])
+def test_a_spinner_s_last_frame_is_told(end: bytes) -> None:
+    """However long it spins without a line's end, what it says last is not cut off."""
+    lines: list[str] = []
+    reader = Lines("stdout", lambda _, line: lines.append(line))
+    for piece in [*[b"working ..." + end] * 20_000, b"done\n", b"next\n"]:
+        reader.feed(piece)
+
+    assert lines[-2].endswith("\rdone")
+    assert lines[-1] == "next"
+    assert len(lines) < 20
+
+
+def test_what_overwrites_begins_anew() -> None:
+    """What stands behind a cursor's move is told apart from what it was written over."""
+    assert told(b"\x1b[?25l[|] Pulling\x1b[2K\x1b[1G[ok] done\x1b[?25h\n") == [
+        "[|] Pulling\r[ok] done"
+    ]
+
+
 @given(st.integers(0, 120), st.integers(90, 7000), st.sampled_from(["x", "\u00e9", "\U0001f600"]))
 def test_no_cut_lets_a_secret_through(before: int, size: int, filler: str) -> None:
     """Wherever the cut and the pieces fall, no half of a secret is told."""
