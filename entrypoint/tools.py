@@ -16,6 +16,8 @@ class Failure(NamedTuple):
     says: tuple[str, ...]
     meaning: str = "reported an error"
     remedy: str = "Correct what its lines say and start again."
+    until: tuple[str, ...] = ()
+    """What undoes it besides the tool's success."""
 
 
 class Tool(NamedTuple):
@@ -24,6 +26,8 @@ class Tool(NamedTuple):
     name: str
     versions: tuple[str, ...] = ()
     sign: tuple[str, ...] = ()
+    """Empty for a tool whose words are all its own."""
+
     success: tuple[str, ...] = ()
     """Empty for a tool that may succeed in silence."""
 
@@ -33,7 +37,8 @@ class Tool(NamedTuple):
 
     def words(self) -> tuple[str, ...]:
         """All of its patterns."""
-        return (*self.sign, *self.success, *(word for each in self.failure for word in each.says))
+        failures = [word for each in self.failure for word in (*each.says, *each.until)]
+        return (*self.sign, *self.success, *failures)
 
 
 @cache
@@ -46,13 +51,19 @@ def load() -> tuple[Tool, ...]:
 def _tool(
     name: str, *, failure: Collection[Any] = (), flags: str = "", **lists: Collection[str]
 ) -> Tool:
-    failures = [Failure(**{**each, "says": tuple(each["says"])}) for each in failure]
     return Tool(
         name,
-        failure=tuple(f._replace(remedy=f.remedy.replace("{flags}", flags)) for f in failures),
+        failure=tuple(_failure(**each, flags=flags) for each in failure),
         flags=flags,
         **{key: tuple(value) for key, value in lists.items()},
     )
+
+
+def _failure(
+    *, says: Collection[str], until: Collection[str] = (), flags: str, **texts: str
+) -> Failure:
+    failure = Failure(tuple(says), until=tuple(until), **texts)
+    return failure._replace(remedy=failure.remedy.replace("{flags}", flags))
 
 
 @cache

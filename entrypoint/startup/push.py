@@ -112,10 +112,10 @@ def run(
             constraints=names,
             remedy="Run ALTER TABLE … VALIDATE CONSTRAINT when the rows that are there satisfy it.",
         )
-    said = ear.said()
     changed = _change(catalog, catalog_after)
     if changed == "changed":
         connected = True
+    said = ear.said(connected=connected)
     fields: dict[str, object] = {
         "returncode": finished.returncode,
         "output": said.text,

@@ -5,8 +5,9 @@ Their exit codes are no proof: drizzle-kit 0.31 exits 0 when its SQL failed half
 """
 
 import re
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 from .. import log, tools
@@ -18,15 +19,20 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CURSOR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")
 """What a spinner overwrites its line with."""
 
-_SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
+SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
 """Where the spinner of drizzle-kit 0.21 ends, which writes no line break after it."""
 
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
 
+_OWN_WORDS: Final = (
+    "If it did what it should, set push.success to a pattern of what it says then, or let a shell "
+    'say so: push.command = ["sh", "-c", "… && echo pushed"] and push.success = "^pushed$".'
+)
+
 _SILENT: Final = (
     "Correct what its lines say; if they say nothing, look whether it connects to the same "
-    "database. If it did what it should, set push.success to a pattern of what it says then."
+    f"database. {_OWN_WORDS}"
 )
 
 REFUSED: Final = re.compile(rf"{re.escape(REFUSES)} (.+?); allow it")
@@ -51,7 +57,16 @@ class Said(NamedTuple):
 MAX_QUOTE: Final = 200
 """Characters of a tool's own line in what is told of it."""
 
-_DONE: Final = Failure(())
+
+class _Words(NamedTuple):
+    """A tool's words, made ready; a pattern that matches nothing where it has none."""
+
+    tool: Tool
+    any: re.Pattern[str]
+    sign: re.Pattern[str]
+    success: re.Pattern[str]
+    failures: tuple[tuple[re.Pattern[str], re.Pattern[str], Failure], ...]
+    """What each failure says, and what undoes it."""
 
 
 class _Known(NamedTuple):
@@ -61,29 +76,88 @@ class _Known(NamedTuple):
     begins with a letter, so the words for a line's start are apart.
     """
 
-    tools: tuple[Tool, ...]
+    tools: tuple[_Words, ...]
     at_start: re.Pattern[str]
     anywhere: re.Pattern[str]
 
-    def may_be_of(self, line: str) -> bool:
-        """Whether any tool has a word for it."""
-        return bool(self.at_start.match(line) or self.anywhere.search(line))
+
+def _one_of(words: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(words) or "(?!)")
+
+
+def _ready(tool: Tool) -> _Words:
+    failures = [(_one_of(each.says), _one_of(each.until), each) for each in tool.failure]
+    # A tool without a sign is known by all of its words.
+    sign = tool.sign or (*tool.success, *(word for each in tool.failure for word in each.says))
+    success = _one_of(tool.success)
+    return _Words(tool, _one_of(tool.words()), _one_of(sign), success, tuple(failures))
 
 
 @cache
 def known() -> _Known:
     """The table; read when the first program is heard, not at a start without one."""
-    spoken = tuple(tool for tool in tools.load() if tool.sign)
+    spoken = [tool for tool in tools.load() if tool.words()]
     words = [word for tool in spoken for word in tool.words()]
     return _Known(
-        spoken,
-        re.compile("|".join(word for word in words if word.startswith("^"))),
-        re.compile("|".join(word for word in words if not word.startswith("^"))),
+        tuple(map(_ready, spoken)),
+        _one_of(word for word in words if word.startswith("^")),
+        _one_of(word for word in words if not word.startswith("^")),
     )
 
 
-def _says(words: Iterable[str], line: str) -> bool:
-    return any(re.search(word, line) for word in words)
+@dataclass
+class _Run:
+    """What one tool has said so far."""
+
+    words: _Words
+    seen: bool = False
+    done: bool = False
+    quote: str = ""
+    """Of its failure, if it has failed."""
+
+    failure: Failure | None = None
+    late: bool = False
+    """Whether it had been done: the failure may be another program's, whose words are alike."""
+
+    got_further: bool = False
+    """Whether it said something by which a failure to connect is undone."""
+
+    def hear(self, line: str, quote: Callable[[], str]) -> None:
+        """Its last word counts: a script may try again, or go on after it was done."""
+        words = self.words
+        if not words.any.search(line):
+            return
+        if words.success.search(line):
+            self.seen = self.done = True
+            self.failure = None
+            return
+        failed = next((each for each in words.failures if each[0].search(line)), None)
+        if words.sign.search(line):
+            self.seen = True
+            if self.failure is None and not failed:  # another run begins
+                self.done = False
+        if failed:
+            self._fail(failed[2], quote)
+        elif any(until.search(line) for _, until, _ in words.failures):
+            self.got_further = True
+            if self.failure and self.failure.until:
+                self.failure = None
+
+    def _fail(self, failure: Failure, quote: Callable[[], str]) -> None:
+        # Of two the first is the cause, unless a retry may have dealt with it.
+        if self.failure is None or (self.failure.until and not failure.until):
+            self.failure, self.quote, self.late = failure, quote(), self.done
+            self.done = False
+
+    def dealt_with(self, *, connected: bool | None) -> bool:
+        """Whether its failure is one of connecting that the script waited out.
+
+        A program that had a session in the end, and said nothing before it failed, has. That
+        `psql -qf a.sql; psql -qf b.sql; true` failed to connect for b.sql alone cannot be told
+        from that: both are as silent.
+        """
+        undone = self.failure is not None and bool(self.failure.until)
+        return undone and connected is True and not self.got_further
 
 
 class Ear:
@@ -97,22 +171,22 @@ class Ear:
         self._found_success = False
         self._found_failure = ""
         self._line = ""
-        self._seen: set[str] = set()
-        self._known = known()
-        self._last_words: dict[str, Failure] = {}
+        known_tools = known()
+        self._at_start, self._anywhere = known_tools.at_start, known_tools.anywhere
+        self._runs = [_Run(words) for words in known_tools.tools]
         self._refused: dict[str, None] = {}
 
     def hear(self, line: str) -> None:
         """Take one line, with or without a terminal's escapes; what is kept of it is masked."""
         self._line = line
-        for number, part in enumerate(_parts(line[:MAX_LINE])):
-            self._hear(part, number)
+        for number, part in enumerate(parts(line)):
+            self._hear(part[:MAX_LINE], number)
 
     def _quote(self, number: int) -> str:
         """A part of the line that is being heard, for people."""
-        parts = _parts(shown(self._line))
+        pieces = parts(log.mask(self._line))
         # One less than were heard, if a secret goes over its end.
-        return parts[min(number, len(parts) - 1)]
+        return shown(pieces[min(number, len(pieces) - 1)])
 
     def _hear(self, line: str, number: int) -> None:
         if self._success and self._success.search(line):
@@ -121,57 +195,44 @@ class Ear:
             self._found_failure = self._found_failure or self._quote(number)
         if match := REFUSED.search(line):
             self._refused |= dict.fromkeys(log.mask(match[1]).split(", "))
-        if self._known.may_be_of(line):
-            for part in _SPUN.split(line):
-                for tool in self._known.tools:
-                    self._hear_tool(tool, part, number)
+        if self._at_start.match(line) or self._anywhere.search(line):
+            for part in SPUN.split(line):
+                for run in self._runs:
+                    run.hear(part, partial(self._quote_short, number))
 
-    def _hear_tool(self, tool: Tool, line: str, number: int) -> None:
-        """Its last word counts: a script may try again, or go on after it was done."""
-        word = self._last_words.get(tool.name)
-        if _says(tool.success, line):
-            self._seen.add(tool.name)
-            self._last_words[tool.name] = _DONE
-            return
-        if _says(tool.sign, line):
-            self._seen.add(tool.name)
-            if word is _DONE:  # another run begins
-                del self._last_words[tool.name]
-                word = None
-        failure = next((each for each in tool.failure if _says(each.says, line)), None)
-        if failure and (word is None or word is _DONE):
-            quote = _SPUN.split(self._quote(number))[-1].strip()[:MAX_QUOTE]
-            self._last_words[tool.name] = failure._replace(meaning=f"{failure.meaning}: {quote}")
+    def _quote_short(self, number: int) -> str:
+        return SPUN.split(self._quote(number))[-1].strip()[:MAX_QUOTE]
 
-    def said(self) -> Said:
-        """What it comes to."""
-        return self._said()._replace(refused=tuple(self._refused))
+    def said(self, *, connected: bool | None = None) -> Said:
+        """What it comes to, of a program that ``connected`` to the database; None: nobody knows."""
+        return self._said(connected=connected)._replace(refused=tuple(self._refused))
 
-    def _said(self) -> Said:
+    def _said(self, *, connected: bool | None) -> Said:
         if self._found_failure:
             return _not_done(f"push.failure: {self._found_failure}")
         if self._success is None:
-            return self._known_tools()
+            return self._known_tools(connected=connected)
         if self._found_success:
             return _done("push.success")
         return _not_done("no line matches push.success")
 
-    def _known_tools(self) -> Said:
+    def _known_tools(self, *, connected: bool | None) -> Said:
         done = []
-        for tool in self._known.tools:
-            if tool.name not in self._seen:
+        for run in self._runs:
+            tool = run.words.tool
+            if not run.seen:
                 continue
-            word = self._last_words.get(tool.name)
-            if word is None and tool.success:
+            if run.failure and not run.dealt_with(connected=connected):
+                text = f"{tool.name} {run.failure.meaning}: {run.quote}"
+                remedy = run.failure.remedy + (f" {_OWN_WORDS}" if run.late else "")
+                return _not_done(text, remedy)
+            if tool.success and not run.done:
                 return _not_done(f"{tool.name} did not say that it was done", _SILENT)
-            if word is not None and word is not _DONE:
-                return _not_done(f"{tool.name} {word.meaning}", word.remedy)
-            if word is _DONE:
-                done.append(tool.name)
+            done.append(tool.name)
         return _done(" and ".join(done)) if done else Said()
 
 
-def _parts(line: str) -> list[str]:
+def parts(line: str) -> list[str]:
     """A line's parts: what a spinner overwrote was said all the same."""
     return _CURSOR.split(_COLOURS.sub("", line))
 

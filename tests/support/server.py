@@ -115,7 +115,11 @@ class Server(Endpoint):
     """
 
     def __init__(
-        self, directory: Path | None, settings: Mapping[str, str], prefix: Path | None = None
+        self,
+        directory: Path | None,
+        settings: Mapping[str, str],
+        prefix: Path | None = None,
+        language: str | None = None,
     ) -> None:
         super().__init__("127.0.0.1", 0, "postgres", _PASSWORD)
         self.prefix = prefix or _install()
@@ -125,6 +129,10 @@ class Server(Endpoint):
         self.data = directory / "data"
         self.log = directory / "log"
         self._settings = _SETTINGS | dict(settings)
+        self._environment = dict(_ENVIRONMENT)
+        if language:
+            self._settings["lc_messages"] = "C.UTF-8"
+            self._environment |= {"LC_ALL": "C.UTF-8", "LANGUAGE": language}
         self._process: subprocess.Popen[bytes] | None = None
         self._all_gone = -1  # reads end of file once no process of the server is left
 
@@ -136,6 +144,7 @@ class Server(Endpoint):
         settings: Mapping[str, str] | None = None,
         hba: str | None = None,
         prefix: Path | None = None,
+        language: str | None = None,
     ) -> Self:
         """Start a server on a free loopback port and block until it accepts connections.
 
@@ -143,12 +152,12 @@ class Server(Endpoint):
         to reach it (root's `tmp_path` is closed to others). Data that is already in it, such as a
         base backup, is used as it is. `settings` come on top of ours; `hba` replaces the lines of
         `pg_hba.conf`, but for the superuser on the socket. `prefix` is where another version's
-        `bin` is (`tests.support.versions`).
+        `bin` is (`tests.support.versions`). Messages are in `language` where it has that one.
 
         Raises:
             ServerError: It did not start. Nothing is left behind but `directory`.
         """
-        server = cls(directory, settings or {}, prefix)
+        server = cls(directory, settings or {}, prefix, language)
         try:
             if not server.data.exists():
                 shutil.copytree(_template(server.prefix), server.data)
@@ -207,7 +216,7 @@ class Server(Endpoint):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.socket_dir,
-                env=_ENVIRONMENT,
+                env=self._environment,
                 pass_fds=[held_by_server],
                 start_new_session=True,  # Ctrl-C ends the tests first
                 **as_server_user(),

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint import log, tools
+from entrypoint.lines import Lines
 from entrypoint.postgres.refusal import REFUSES
+from entrypoint.startup import words
 from entrypoint.startup.words import MAX_QUOTE, Ear, Said, known
+from tests.unit.foreign import FOREIGN
+
+if TYPE_CHECKING:
+    from entrypoint.tools import Tool
 
 
 def heard(*lines: str, success: str = "", failure: str = "") -> Said:
@@ -146,6 +153,8 @@ DONE = {
     "The following migration(s) have been applied:\nmigrations/\n  └─ 20240101000000_one/\n"
     "    └─ migration.sql\nAll migrations have been successfully applied.\n",
     "Prisma 6.19.3 migrate deploy without one": f"{PRISMA}No pending migrations to apply.\n",
+    "psql 15 waits for its server": 'psql: error: connection to server at "db", port 5432 failed: '
+    "Connection refused\nCREATE TABLE\nINSERT 0 2\n count \n-------\n     2\n(1 row)\n\n",
     "node-pg-migrate 9.0.0 up": f"{MIGRATING}Migrations complete!\n",
     "node-pg-migrate 9.0.0 up without one": "No migrations to run!\nMigrations complete!\n",
 }
@@ -377,6 +386,41 @@ NOT_DONE = {
         "CREATE TABLE\npsql:file.sql:1: error: gone.sql: No such file or directory\n",
         f"{ERROR}: psql:file.sql:1: error: gone.sql",
     ),
+    "psql 15 finds no file": (
+        "psql: error: gone.sql: No such file or directory\n",
+        f"{ERROR}: psql: error: gone.sql",
+    ),
+    "psql 15 finds no file, in German": (
+        "psql: Fehler: gone.sql: Datei oder Verzeichnis nicht gefunden\nCREATE TABLE\n",
+        f"{ERROR}: psql: Fehler: gone.sql",
+    ),
+    "psql 15 finds no database, in Chinese": (
+        (
+            'psql: 错误: 连接到"127.0.0.1"上的服务器，端口15816失败：'  # noqa: RUF001  its own
+            '致命错误:  数据库 "nodb" 不存在\n'
+        ),
+        f"{ERROR}: psql: 错误: 连接到",
+    ),
+    "psql 15 asks a server that speaks German": (
+        (
+            "CREATE TABLE\npsql:file.sql:2: FEHLER:  Syntaxfehler bei »nope«\nZEILE 1: nope;\n"
+            "         ^\npsql:file.sql:4: HINWEIS:  Relation »b« existiert bereits, wird "
+            "übersprungen\n"
+        ),
+        f"{ERROR}: psql:file.sql:2: FEHLER:  Syntaxfehler",
+    ),
+    "psql 10 finds no server": (
+        (
+            "psql: could not connect to server: Connection refused\n"
+            '\tIs the server running on host "127.0.0.1" and accepting\n'
+            "\tTCP/IP connections on port 1?\n"
+        ),
+        f"{ERROR}: psql: could not connect to server",
+    ),
+    "psql 10 comes too early": (
+        "psql: FATAL:  the database system is starting up\n",
+        f"{ERROR}: psql: FATAL:  the database system is starting up",
+    ),
     "psql 15 finds no server": (
         (
             'psql: error: connection to server at "db", port 5432 failed: Connection refused\n'
@@ -416,6 +460,105 @@ NOBODY = {
 def test_nobody_that_we_know(name: str) -> None:
     """A program without a known tool's sign is judged by other witnesses, whatever it says."""
     assert run(NOBODY[name]) == Said("not recognised")
+
+
+SEVERITIES = {  # by src/backend/po of PostgreSQL 10 to 18, all of its languages
+    "English, Spanish, Japanese": ("ERROR FATAL PANIC", "WARNING NOTICE INFO LOG DEBUG"),
+    "French": ("ERREUR FATAL PANIC", "ATTENTION NOTICE"),
+    "Georgian": ("შეცდომა ფატალური პანიკა", "გაფრთხილება ინფორმაცია ჟურნალი"),
+    "German": ("FEHLER FATAL PANIK", "WARNUNG HINWEIS"),
+    "Indonesian": ("ERROR FATAL PANIK", "PERINGATAN NOTICE"),
+    "Italian": ("ERRORE FATALE PANICO", "ATTENZIONE NOTIFICA"),
+    "Korean": ("오류 치명적오류 손상", "경고 알림 정보 로그"),
+    "Polish": ("BŁĄD KATASTROFALNY PANIKA", "OSTRZEŻENIE UWAGA INFORMACJA"),
+    "Portuguese": ("ERRO FATAL PÂNICO", "ADVERTÊNCIA AVISO NOTA"),
+    "Russian": ("ОШИБКА ВАЖНО ПАНИКА", "ПРЕДУПРЕЖДЕНИЕ ЗАМЕЧАНИЕ СООБЩЕНИЕ"),
+    "Swedish": ("FEL FATALT PANIK", "VARNING NOTIS LOGG"),
+    "Turkish": ("HATA ÖLÜMCÜL KRİTİK", "UYARI NOT BİLGİ"),
+    "Turkish, both": ("HATA_(ERROR) ÖLÜMCÜL_(FATAL) KRİTİK_(PANIC)", "UYARI"),
+    "Ukrainian": ("ПОМИЛКА ФАТАЛЬНО ПАНІКА", "ПОПЕРЕДЖЕННЯ ПОВІДОМЛЕННЯ"),
+    "Chinese": ("错误 致命错误 比致命错误还过分的错误 灾难性错误", "警告 注意 信息 日志"),
+    "Chinese of Taiwan": ("錯誤 致命錯誤 嚴重錯誤", "警告 注意 資訊 日誌"),
+}
+
+
+@pytest.mark.parametrize("language", SEVERITIES)
+@pytest.mark.parametrize("before", ["", "psql:<stdin>:3: ", "psql:my file.sql:3: "])
+def test_the_server_s_language(language: str, before: str) -> None:
+    """An error is one in every language that PostgreSQL speaks, a warning and a notice is none."""
+    errors, others = SEVERITIES[language]
+    for word in errors.split():
+        assert run(f"{before}{word.replace('_', ' ')}:  x").succeeded is False, word
+    for word in others.split():
+        assert run(f"{before}{word}:  x").succeeded is not False, word
+
+
+OWN = [  # by src/bin/psql/po of PostgreSQL 12 to 18
+    *["error: ", "fatal: ", "Fehler: ", "Fatal: ", "erreur : ", "fatal : ", "errore: ", "erro: "],
+    *["fel: ", "fatalt: ", "hata (error): ", "ölümcül (fatal): ", "ошибка: ", "важно: "],
+    *["помилка: ", "збій: ", "σφάλμα: ", "κρίσιμο: ", "შეცდომა: ", "エラー: ", "致命的エラー: "],
+    *["错误: ", "致命的: ", "錯誤: ", "오류: ", "심각: "],
+]
+WARNINGS = [
+    *["warning: ", "Warnung: ", "attention : ", "avviso: ", "aviso: ", "varning: "],
+    *["precaución: ", "предупреждение: ", "попередження: ", "προειδοποίηση: ", "გაფრთხილება: "],
+    *["警告: ", "경고: ", "hint: ", "detail: ", "Tipp: "],
+]
+
+
+@pytest.mark.parametrize("before", ["psql: ", "psql:f.sql:3: "])
+def test_psql_s_own_language(before: str) -> None:
+    """The same of what psql says of itself."""
+    for word in OWN:
+        assert run(f"{before}{word}x").succeeded is False, word
+    for word in WARNINGS:
+        assert run(f"{before}{word}x") == Said("not recognised"), word
+
+
+REFUSED = NOT_DONE["psql 15 finds no server"][0]
+SQL_ERROR = "psql:f.sql:2: ERROR:  no\n"
+
+WAITED = [  # what psql said, whether the push had a session, and whether it is believed
+    (f"{REFUSED}CREATE TABLE", None, True),
+    (f"{REFUSED}INSERT 0 1", None, True),
+    (f"{REFUSED}(1 row)", None, True),
+    (f"{REFUSED}(2 Zeilen)", None, True),
+    (f"{REFUSED}psql:f.sql:1: NOTICE:  x", None, True),
+    (f"{REFUSED}psql:f.sql:1: HINWEIS:  x", None, True),
+    (f"{REFUSED}{REFUSED}{REFUSED}CREATE TABLE", None, True),
+    (f"{REFUSED}waiting for db", None, False),
+    (f"{REFUSED}waiting for db", False, False),
+    (f"{REFUSED}waiting for db", True, True),  # it said nothing more: psql -q
+    (f"CREATE TABLE\n{REFUSED}", True, False),  # its second file never came
+    (f"CREATE TABLE\n{REFUSED}CREATE TABLE", True, True),
+    (f"{REFUSED}{SQL_ERROR}", True, False),
+    (f"{REFUSED}{SQL_ERROR}CREATE TABLE", True, False),
+    (f"{SQL_ERROR}CREATE TABLE", True, False),
+    (f"{SQL_ERROR}{REFUSED}CREATE TABLE", True, False),
+    (f"CREATE TABLE\n{SQL_ERROR}(1 row)\nCREATE TABLE", True, False),
+    ("psql: error: gone.sql: No such file or directory\nCREATE TABLE", True, False),
+    ("psql: FATAL:  the database system is starting up\nCREATE TABLE", None, True),
+]
+
+
+@pytest.mark.parametrize(("text", "connected", "believed"), WAITED)
+def test_a_failure_that_was_waited_out(
+    text: str, *, connected: bool | None, believed: bool
+) -> None:
+    """What could not connect is undone by a run that could; what failed in SQL never is."""
+    ear = Ear()
+    for line in text.splitlines():
+        ear.hear(line)
+    said = ear.said(connected=connected)
+
+    assert said.succeeded is believed
+    assert said.text.startswith("psql: succeeded" if believed else f"psql {ERROR}: psql:")
+
+
+def test_of_two_failures_the_graver_is_told() -> None:
+    """A failure to connect may have been waited out, one of SQL behind it was not."""
+    assert run(f"{REFUSED}{SQL_ERROR}").text == f"psql {ERROR}: {SQL_ERROR.strip()}"
+    assert run(f"{SQL_ERROR}{REFUSED}").text == f"psql {ERROR}: {SQL_ERROR.strip()}"
 
 
 AGAIN = [
@@ -595,11 +738,65 @@ def test_a_failure_of_ones_own_cannot_be_talked_away(lines: list[str], failure: 
 def test_every_word_is_looked_for() -> None:
     """The words that are looked for in a flood of lines are those of the tools."""
     looked_for = known()
-    for tool in looked_for.tools:
-        for word in tool.words():
+    for each in looked_for.tools:
+        for word in each.tool.words():
             both = looked_for.at_start, looked_for.anywhere
             at_start, anywhere = (pattern.pattern.split("|") for pattern in both)
             assert {*word.split("|")} <= {*(at_start if word[0] == "^" else anywhere)}
+
+
+READ = {  # in a version's source: nobody has made it say that
+    "drizzle-kit": ["^No schema changes, nothing to"],
+    "Prisma": [
+        "^Database schema is up to date",
+        "marked as (applied|rolled back)",
+        "^Script executed successfully",
+        r"^Error code: P\d",
+    ],
+    "node-pg-migrate": ["^Error: "],
+    "MikroORM": ["^No changes required, schema is up-to-date"],
+    "Sequelize": ["^No seeders found"],
+    "TypeORM": ["^Migrations failed, error: "],
+}
+RECORDED = DONE | {name: text for name, (text, _) in NOT_DONE.items()}
+SPOKEN = [each.tool for each in known().tools]
+
+
+def lines_of(tool: Tool) -> list[str]:
+    """Every recorded line of a tool, as it is heard."""
+    texts = [text for name, text in RECORDED.items() if name.split(maxsplit=1)[0] == tool.name]
+    parts = [part for text in texts for line in text.split("\n") for part in words.parts(line)]
+    return [half for part in parts for half in words.SPUN.split(part)]
+
+
+@pytest.mark.parametrize("tool", SPOKEN, ids=lambda tool: tool.name)
+def test_every_word_was_recorded(tool: Tool) -> None:
+    """No word is guessed, and none outlives the version that said it."""
+    recorded = lines_of(tool)
+    unheard = [w for w in tool.words() if not any(re.search(w, line) for line in recorded)]
+    assert unheard == READ.get(tool.name, [])
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recording_is_of_one_tool(name: str) -> None:
+    """What one tool says is not taken for another's."""
+    own = name.split(maxsplit=1)[0]
+    said = run(RECORDED[name]).text
+    assert own in said
+    assert [tool.name for tool in SPOKEN if tool.name in said.partition(":")[0]] == [own]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_others_lines_name_no_tool(name: str) -> None:
+    """What a push writes besides is judged by other witnesses, even if it looks like an error."""
+    assert run(FOREIGN[name]) == Said("not recognised")
+
+
+def test_others_lines_before_a_success() -> None:
+    """All of them together, before a tool that is done in the end, are no failure of it."""
+    everything = "\n".join(FOREIGN.values())
+    for name, text in DONE.items():
+        assert run(f"{everything}\n{text}").succeeded is True, name
 
 
 def test_what_is_kept_of_a_line_is_masked() -> None:
@@ -614,6 +811,55 @@ def test_what_is_kept_of_a_line_is_masked() -> None:
     ear = Ear()
     ear.hear(f"ERROR:  {REFUSES} hunter2-pass, a; allow it")
     assert ear.said().refused == ("****", "a")
+
+
+def test_a_late_failure_names_ones_own_words() -> None:
+    """What is heard after a success may be another program's, and the remedy says how to tell."""
+    late = run(f"{PULLED}[✓] Changes applied\nError: no cache\n")
+    early = run(f"{PULLED}Error: no cache\n[✓] Changes applied\n{CAST}")
+
+    assert "push.success" in late.remedy
+    assert "push.success" in early.remedy
+    assert "push.success" not in run(f"{PULLED}Error: no cache\n").remedy
+
+
+ODD = {  # how the last word comes
+    "CRLF": b"\r\nWORD\r\n",
+    "progress": b"\n\r 1/3\r 2/3\r 3/3\rWORD\n",
+    "a bar": b"\n[=>  ] 1/3\x1b[K\r[==> ] 2/3\x1b[K\rWORD",
+    "an escape": b"\nPulling\x1b[2K\x1b[1GWORD\x1b[?25h\n",
+    "colours": b"\n\x1b[1;32mWORD\x1b[0m\n",
+    "a spinner for minutes": b"\n" + b"Pulling ...\r" * 20_000 + b"WORD",
+    "the same by escapes": b"\n" + b"Pulling ...\x1b[2K\x1b[1G" * 9_000 + b"WORD",
+    "a long line before it": b"\n" + b"x" * 500_000 + b"\nWORD",
+    "no text": b"\n\xff\xfe\n\xc3\x28\x00\n\x00\nWORD\n",
+}
+
+
+def heard_by_pipe(data: bytes, size: int = 65_536) -> Said:
+    """What bytes come to that arrive in pieces of this size."""
+    ear = Ear()
+    lines = Lines("stdout", lambda _, line: ear.hear(line))
+    for start in range(0, len(data), size):
+        lines.feed(data[start : start + size])
+    lines.close()
+    return ear.said()
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("size", [7, 65_536])
+def test_odd_output(name: str, size: int) -> None:
+    """A word is heard however a pipe brings it."""
+    for word, succeeded in (("[✓] Changes applied", True), ("error: no", False)):
+        data = b"Reading config file" + ODD[name].replace(b"WORD", word.encode())
+        assert heard_by_pipe(data, size).succeeded is succeeded
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_an_encoding_that_nobody_reads(encoding: str) -> None:
+    """It is not recognised, and nothing is raised: the other witnesses judge."""
+    data = "Reading config file\nerror: no\n".encode(encoding)
+    assert heard_by_pipe(data) == Said("not recognised")
 
 
 @pytest.mark.parametrize("end", ["\r", "\x1b[K"])
