@@ -9,6 +9,7 @@ of ours in /proc: neither the environment nor the memory nor the descriptors of 
 import ctypes
 import errno
 import gc
+import math
 import os
 import selectors
 import signal
@@ -22,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
-from . import log, processes, signals, sockets
+from . import cgroups, log, processes, signals, sockets
 from .fields import OUR_SECRETS
 from .lines import Lines, shown
 
@@ -50,6 +51,9 @@ PORTS_S: Final = (0.05, 0.25)
 
 PORTS_OFTEN_S: Final = 3.0
 """How many those are."""
+
+LATE_S: Final = 7.0
+"""Seconds before its time is up at which it is looked at once more, or a quarter of that time."""
 
 SILENT_AGAIN_S: Final = 30.0
 """Seconds until it tells so again."""
@@ -81,6 +85,12 @@ class Finished:
     ports: frozenset[int] = frozenset()
     """The local ports of its connections, but for those that were short."""
 
+    oom_kills: int = 0
+    """How many processes of our container the kernel killed for memory meanwhile."""
+
+    clue: tuple[str, str] | None = None
+    """What `Told.late` found out."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -107,6 +117,9 @@ class Told:
 
     end: Callable[[set[int]], None]
     """When its group is dead, whatever happened: the ports that it had when we ended it."""
+
+    late: Callable[[set[int]], tuple[str, str] | None] = lambda _: None
+    """When its time is nearly up: what it still does, by its connections' ports, and a remedy."""
 
 
 def run(program: Program, told: Told, watches: Sequence[Watch]) -> Finished:
@@ -141,6 +154,7 @@ class _Child:
     ) -> None:
         self.started = self.heard = time.monotonic()
         self.ends_at = self.started + program.timeout_s
+        self.late_at = self.ends_at - min(LATE_S, program.timeout_s / 4)
         self.silent_at = self.started + SILENT_S
         self.mark = program.mark
         self.told = told
@@ -149,6 +163,8 @@ class _Child:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.kill_at: float | None = None
         self.timed_out = False
+        self.clue: tuple[str, str] | None = None
+        self.oom_kills = cgroups.oom_kills()
         self.ports: set[int] = set()
         self.all_ports: set[int] = set()
         self.ports_at = self.started + PORTS_S[0]
@@ -182,7 +198,9 @@ class _Child:
         elapsed_s = time.monotonic() - self.started
         tail = tuple(map(shown, self.tail))
         ports = frozenset(self.all_ports | self.ports)
-        return Finished(self.process.returncode, elapsed_s, self.timed_out, tail, ports)
+        kills = cgroups.oom_kills() - self.oom_kills
+        code = self.process.returncode
+        return Finished(code, elapsed_s, self.timed_out, tail, ports, kills, self.clue)
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         for name in ("stdout", "stderr"):
@@ -209,7 +227,7 @@ class _Child:
         if self.pidfd is None:
             return TICK_S
         until = self.kill_at if self.kill_at is not None else self.ends_at
-        return max(0.0, min(until, self.silent_at, self.ports_at) - time.monotonic())
+        return max(0.0, min(until, self.silent_at, self.ports_at, self.late_at) - time.monotonic())
 
     def _turn(self, selector: selectors.BaseSelector, wait_s: float) -> None:
         for key, _ in selector.select(wait_s):
@@ -239,10 +257,15 @@ class _Child:
             self.all_ports |= sockets.local_ports(group | left)
             often = now - self.started < PORTS_OFTEN_S
             self.ports_at = time.monotonic() + PORTS_S[0 if often else 1]
+        if now >= self.late_at:
+            self.late_at = math.inf
+            group, left = self._pids()
+            self.clue = self.told.late(sockets.local_ports(group | left))
         if now >= self.silent_at:
             self.silent_at = now + SILENT_AGAIN_S
-            group, left = self._pids()
-            self.told.silence(now - self.heard, sockets.local_ports(group | left))
+            if self.kill_at is None:
+                group, left = self._pids()
+                self.told.silence(now - self.heard, sockets.local_ports(group | left))
         if self.kill_at is not None:
             if now >= self.kill_at or self.signalled.count > 1:
                 self._signal_group(signal.SIGKILL)

@@ -7,8 +7,8 @@ import psycopg
 
 from .session import Session
 
-# Statements are left out on both sides: they may hold anything.
-_FIND: Final = """
+# Statements are left out on both sides, but for their command: they may hold anything.
+_FIND: Final = r"""
 with child as (
   select * from pg_catalog.pg_stat_activity
   where (application_name = %(name)s
@@ -25,7 +25,11 @@ select
           from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = l.relation),
         l.locktype) from pg_catalog.pg_locks l where l.pid = child.pid and not l.granted limit 1),
         wait_event_type || ': ' || wait_event),
-     'since', to_char(state_change at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
+     'since', to_char(state_change at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+     'state_s', round(extract(epoch from clock_timestamp() - state_change)),
+     'kind', upper(substring(query from
+        '(?i)^\s*(alter|analyze|call|cluster|commit|copy|create|delete|do|drop|'
+        'grant|insert|lock|merge|refresh|reindex|select|truncate|update|vacuum|with)\M'))))
    from child),
   (select json_agg(json_build_object('pid', a.pid, 'application_name', application_name,
      'client_addr', host(client_addr), 'state', state,

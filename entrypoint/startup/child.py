@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .. import log, phase, process
 from ..environment import Environment
@@ -12,6 +12,7 @@ from ..errors import PushError, RefusedError, SeedError, UnreachableError
 from ..postgres import blockers, sessions
 from ..postgres.lock import Held
 from ..postgres.session import Session
+from . import endings
 
 MAX_EVENTS: Final = 10_000
 """Lines of one child that are logged; a flood of them would push everything else out of the log."""
@@ -49,18 +50,9 @@ class Task(NamedTuple):
     argv: tuple[str, ...]
     timeout_s: float
 
-    def failure(self, finished: process.Finished) -> tuple[str, str] | None:
+    def failure(self, finished: process.Finished) -> endings.Ending | None:
         """What is wrong with how it ended, and the remedy."""
-        code, step = finished.returncode, self.step
-        if finished.timed_out:
-            return (
-                f"the {step} command was not done within {self.timeout_s:.0f} s and was ended",
-                f"Find out what it waited for in the lines above, or raise {step}.timeout.",
-            )
-        if code:
-            how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
-            return f"the {step} command {how}", "Correct what its lines say and start again."
-        return None
+        return endings.told(self.step, finished, self.timeout_s)
 
 
 def named(around: Surroundings, task: Task) -> str:
@@ -89,7 +81,7 @@ def run(
         task.argv, _environ(around, name).block(), f"PGAPPNAME={name}".encode(), task.timeout_s
     )
     phase.detail("")  # whatever was waited for before, it is there
-    told = process.Told(teller.line, teller.silence, teller.end)
+    told = process.Told(teller.line, teller.silence, teller.end, teller.late)
     try:
         return process.run(program, told, [around.held, *watches])
     except OSError as problem:
@@ -120,11 +112,19 @@ class _Teller:
         self.hear(line)
 
     def silence(self, silent_s: float, ports: set[int]) -> None:
-        around = self.around
-        found = blockers.find(around.held.session, self.name, () if around.pooled else ports)
+        found = self._sessions(ports)
         self.silent = True
         phase.detail("it prints nothing", silent_s)
+        if clue := endings.doing(found, self.step, hidden=self.around.pooled):
+            found = {"reason": clue[0], "remedy": clue[1], **found}
         log.event("warning", f"{self.step}.waiting", silent_s=round(silent_s, 1), **found)
+
+    def late(self, ports: set[int]) -> tuple[str, str] | None:
+        return endings.doing(self._sessions(ports), self.step, hidden=self.around.pooled)
+
+    def _sessions(self, ports: set[int]) -> dict[str, Any]:
+        around = self.around
+        return blockers.find(around.held.session, self.name, () if around.pooled else ports)
 
     def end(self, ports: set[int]) -> None:
         if self.lines > MAX_EVENTS:

@@ -7,6 +7,7 @@ from ..postgres.session import Session
 from ..sections import Seed
 from . import child
 from .check import LATE_S, is_there, waited_for
+from .endings import Ending
 from .words import Ear
 
 _CHECKED: Final = {True: "found a row", False: "found no row", None: "had no answer"}
@@ -26,19 +27,20 @@ def run(seed: Seed, session: Session, around: child.Surroundings) -> dict[str, o
     fields: dict[str, object] = {"returncode": finished.returncode, "output": said.text}
     wrong = task.failure(finished)
     if said.succeeded is False:
-        message = wrong[0] if wrong else "the seed command exited with code 0"
-        wrong = f"{message}: {said.text}", said.remedy
+        message = wrong.message if wrong else "the seed command exited with code 0"
+        remedy = wrong.remedy if wrong and wrong.certain else said.remedy
+        wrong = Ending(f"{message}: {said.text}", remedy)
     elif not wrong and seed.check is not None:
         found = is_there(session, seed.check, seed.tenant, LATE_S)
         fields["check"] = _CHECKED[found]
         if found is None:
-            wrong = (
+            wrong = Ending(
                 "the seed command exited with code 0, but seed.check had no answer: "
                 + waited_for(session),
                 "End the session that has the table locked, or make seed.check faster.",
             )
         elif not found:
-            wrong = (
+            wrong = Ending(
                 "the seed command exited with code 0, but seed.check finds no row",
                 "Correct the seed, or seed.check.",
             )

@@ -11,6 +11,7 @@ from ..fields import label
 from ..postgres.ledger import Damage
 from ..postgres.loss import Loss, invalid_indexes
 from ..postgres.snapshot import MAX_ROWS, Snapshot, Table
+from .endings import Ending
 from .words import Said
 
 _INDEX: Final = "index "
@@ -29,7 +30,7 @@ class Wrong(NamedTuple):
 class Witnesses(NamedTuple):
     """What speaks for a push, and against it."""
 
-    ended: tuple[str, str] | None
+    ended: Ending | None
     """How the program failed by its own word, and the remedy."""
 
     said: Said
@@ -147,9 +148,9 @@ def _refusal(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
 def _end(seen: Witnesses) -> Wrong | None:
     said = seen.said
     if seen.ended:
-        message, remedy = seen.ended
+        message, remedy, certain = seen.ended
         if said.succeeded is False:
-            return Wrong(f"{message}: {said.text}", said.remedy)
+            return Wrong(f"{message}: {said.text}", remedy if certain else said.remedy)
         return Wrong(message, remedy)
     if said.succeeded is False:
         return Wrong(f"the push command exited with code 0, but {said.text}", said.remedy)

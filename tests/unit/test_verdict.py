@@ -9,6 +9,7 @@ import pytest
 from entrypoint.postgres.ledger import Damage
 from entrypoint.postgres.loss import Loss
 from entrypoint.postgres.snapshot import Constraint, Snapshot, Table
+from entrypoint.startup.endings import Ending
 from entrypoint.startup.verdict import Witnesses, Wrong, blocking, damage, judge, standing
 from entrypoint.startup.words import Said
 
@@ -43,7 +44,7 @@ LOSS = Loss(
     tables=("rpg_items",), of_rows={"rpg_items": frozenset({"rpg_items", "public.rpg_items"})}
 )
 HELD = Damage("index rpg_name", 0, "f", "v2", "then")
-CODE = ("the push command exited with code 1", "Correct what its lines say.")
+CODE = Ending("the push command exited with code 1", "Correct what its lines say.")
 NOT_DONE = Said("psql reported an error: no", succeeded=False, remedy="Correct it.")
 
 
