@@ -63,10 +63,10 @@ def _found(service: Service, database: Database) -> Creation:
 
 
 def _create(session: Session, service: Service, *, isolate: bool) -> Creation:
-    owner = service.owner or session.connection.info.user
     deadline = time.monotonic() + TIMEOUT_S
     name = service.database
     try:
+        owner = service.owner or databases.acts_as(session, session.connection.info.user)
         ours = databases.create(session, name, owner=owner, isolate=isolate, deadline=deadline)
     except (RefusedError, UnreachableError) as error:
         failed = failure(name, error)

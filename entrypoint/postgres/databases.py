@@ -10,7 +10,6 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
 from .. import log
-from ..errors import RefusedError
 from .session import PATIENCE_S, WORD_S, Session, translated
 
 RETRY_S: Final = 0.5
@@ -77,31 +76,47 @@ def read_any_encoding(session: Session) -> None:
         session.connection.adapters.register_loader(kind, _AnyEncoding)
 
 
+def acts_as(session: Session, role: str) -> str:
+    """The role that owns what this role makes: itself, or what ALTER ROLE ... SET role says.
+
+    A superuser's is himself: our sessions of his go back to his own role.
+
+    Raises `RefusedError` and `UnreachableError`.
+    """
+    with translated("asking which role it acts as", remedy="Start again."), session.transaction():
+        row = session.connection.execute(_ACTS_AS, [role, role]).fetchone()
+    return str(row[0]) if row and row[0] else role
+
+
 def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: float) -> bool:
     """Create a database from template0 as UTF8, owned by ``owner``. Idempotent and race-safe.
 
     Returns whether it was us. With ``isolate`` PUBLIC may no longer connect to a database that we
     created. A failure in between leaves the database there and complete, open to PUBLIC. Raises
-    `RefusedError` for a lacking privilege or owner, `UnreachableError` when the server goes away.
+    `RefusedError` for what the server refuses, with what mends it, and `UnreachableError` when the
+    server goes away or lacks something for a while.
     """
     connection = admin.connection
-    user = connection.info.user
-    remedy = (
-        f'Run ALTER ROLE "{user}" CREATEDB (and GRANT "{owner}" TO "{user}" if they differ), or '
-        "set ENTRYPOINT_ADMIN_URL to a role that may create databases."
-    )
-    with translated(f"creating the database {name!r} as role {user!r}", remedy=remedy):
-        # Outside of a transaction, so perhaps a pooler's session with somebody's path.
+    # Outside of a transaction, so perhaps a pooler's session with somebody's path.
+    with translated(f"creating the database {name!r}", remedy="Start again."):
         found = connection.execute(
             "select from pg_catalog.pg_database where datname operator(pg_catalog.=) %s", [name]
         )
-        if found.fetchone() is not None or not _create(admin, name, owner, deadline):
+        if found.fetchone() is not None:
             return False
-        if isolate:
-            # A newer database inherits CONNECT for everybody, and six services share the server.
-            connection.execute(
-                sql.SQL("revoke connect on database {} from public").format(sql.Identifier(name))
-            )
+    try:
+        if not _create(admin, name, owner, deadline):
+            return False
+    except psycopg.Error as error:
+        user, remedy = _mend(admin, name, owner, error.sqlstate)
+        with translated(f"creating the database {name!r} as role {user!r}", remedy=remedy):
+            raise
+    if isolate:
+        # A newer database inherits CONNECT for everybody, and six services share the server.
+        revoke = sql.SQL("revoke connect on database {} from public").format(sql.Identifier(name))
+        remedy = f"Run {revoke.as_string()} as {_quoted(owner)}: it is there, and complete."
+        with translated(f"closing the new database {name!r} to PUBLIC", remedy=remedy):
+            connection.execute(revoke)
     return True
 
 
@@ -113,18 +128,88 @@ def _create(admin: Session, name: str, owner: str, deadline: float) -> bool:
         _execute(admin, statement, deadline)
     except psycopg.errors.DuplicateDatabase:
         return False
-    except psycopg.errors.UndefinedObject as error:
-        said = error.diag.message_primary
-        raise RefusedError(
-            f"creating the database {name!r}: {said} ({error.sqlstate})",
-            remedy=f'Run CREATE ROLE "{owner}" LOGIN, or correct the owner in the registry.',
-        ) from None
     except psycopg.errors.UniqueViolation as error:
         # What every loser of a race gets: the check by name came before the winner's commit.
         if error.diag.constraint_name != "pg_database_datname_index":
             raise
         return False
     return True
+
+
+# What CREATE DATABASE raises in dbcommands.c, and what poolers and managed servers do.
+_MENDS: Final = {
+    "42704": "Run CREATE ROLE {owner} LOGIN, or correct the owner in the registry.",
+    "3D000": "Run CREATE DATABASE template0 TEMPLATE template1 IS_TEMPLATE true ALLOW_CONNECTIONS "
+    "false, or have a cluster made with one.",
+    "55000": "Mend template0, which the server calls invalid, or create it yourself: {by_hand}",
+    "55006": "End the sessions in template0 (pg_stat_activity names them), and let nobody connect "
+    "to it: ALTER DATABASE template0 ALLOW_CONNECTIONS false.",
+    "22023": "Create it yourself with a locale that can hold UTF8: {by_hand}",
+    "0A000": "What answers there creates no database by SQL. Create it with its own tools for the "
+    "owner {owner}, or set ENTRYPOINT_ADMIN_URL to a connection past the pooler.",
+    "25001": "A pooler puts statements into a transaction, where no database can be created. Set "
+    "ENTRYPOINT_ADMIN_URL to a connection past it.",
+    "25006": "Point ENTRYPOINT_ADMIN_URL at a server that accepts writes.",
+    "58P01": "Read the server's log: files of template0 are missing on its disk.",
+    "58030": "Read the server's log: it cannot read or write on its disk.",
+}
+
+_BY_HAND: Final = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' OWNER {}"
+
+_OTHERWISE: Final = (
+    "Do what the server's words ask for, or create it yourself: {by_hand}; or set "
+    "ENTRYPOINT_ADMIN_URL to a role that may create databases."
+)
+
+_ACTS_AS: Final = """
+select case when %s = session_user and current_user <> session_user then current_user::text
+  else (select substr(each, 6) from pg_roles r, unnest(rolconfig) each
+    where r.rolname = %s and not rolsuper
+      and each like 'role=%%' and each <> 'role=none') end
+"""
+
+_MAY: Final = """
+select current_user::text, rolsuper or rolcreatedb, (
+  select pg_has_role(r.oid, o.oid, {}) from pg_roles o where o.rolname = %s), (
+  select datistemplate from pg_database where datname = 'template0')
+from pg_roles r where r.rolname = current_user
+"""
+
+_SET_SINCE: Final = 160000
+"""The first server version in which being a member need not mean that one may act as the role."""
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string()
+
+
+def _mend(admin: Session, name: str, owner: str, code: str | None) -> tuple[str, str]:
+    """Who could not create it, and what mends that."""
+    user = admin.connection.info.user
+    if code == "42501":
+        return _allow(admin, owner)
+    by_hand = sql.SQL(_BY_HAND).format(sql.Identifier(name), sql.Identifier(owner)).as_string()
+    remedy = _MENDS.get(code or "", _OTHERWISE)
+    return user, remedy.format(owner=_quoted(owner), by_hand=by_hand)
+
+
+def _allow(admin: Session, owner: str) -> tuple[str, str]:
+    """Who lacks which right, as the catalog has it: who acts may be another than who logged in."""
+    means = "'set'" if admin.server_version >= _SET_SINCE else "'member'"
+    with translated("asking for the role's rights", remedy="Start again."), admin.transaction():
+        query = sql.SQL(_MAY).format(sql.SQL(means))
+        row = admin.connection.execute(query, [owner]).fetchone()
+    user, creates, acts, template = row or (admin.connection.info.user, False, False, True)
+    steps = [] if creates else [f"ALTER ROLE {_quoted(user)} CREATEDB"]
+    if acts is False:
+        steps.append(f"GRANT {_quoted(owner)} TO {_quoted(user)}")
+    if template is False:
+        steps.append("ALTER DATABASE template0 IS_TEMPLATE true")
+    if not steps:
+        return user, "Let the role create databases: the server, or who manages it, forbids it."
+    return user, (
+        f"Run {'; '.join(steps)}, or set ENTRYPOINT_ADMIN_URL to a role that may create databases."
+    )
 
 
 def _execute(admin: Session, statement: sql.Composed, deadline: float) -> None:

@@ -367,5 +367,7 @@ def translated(doing: str, *, remedy: str) -> Iterator[None]:
         if code in CANCELLED:
             raise UnreachableError(message, remedy=_FIND_OUT, **fields) from None
         if lost or (code or "")[:2] in ("08", "53", "57"):
-            raise UnreachableError(message, remedy=CHECK_SERVER, **fields) from None
+            from .sqlstates import remedy_of
+
+            raise UnreachableError(message, remedy=remedy_of(code), **fields) from None
         raise RefusedError(message, remedy=remedy, **fields) from None

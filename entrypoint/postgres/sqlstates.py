@@ -155,6 +155,13 @@ class Said(NamedTuple):
     """The server's source file that raised it, in no language; a pooler's own words have none."""
 
 
+def remedy_of(code: str | None) -> str:
+    """What mends a statement's failure that may pass; without a code the connection was lost."""
+    if code is None or code.startswith("08"):
+        return CHECK_SERVER
+    return (CODES.get(code) or CODES.get(code[:2]) or _OTHER).remedy
+
+
 def verdict(said: Said, *, options: bool) -> Verdict:
     """What an error during the login means; ``options`` says whether we sent any."""
     code = said.code

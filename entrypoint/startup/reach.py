@@ -173,18 +173,19 @@ def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadlin
         return False
     with closing(admin):
         version = admin.server_version
+        owner = databases.acts_as(admin, target.user)
         created = databases.create(
             admin,
             target.database,
-            owner=target.user,
+            owner=owner,
             isolate=creation.isolate,
             deadline=deadline,
         )
     if created:
-        log.event("info", "database.created", database=target.database, owner=target.user)
+        log.event("info", "database.created", database=target.database, owner=owner)
     if created and creation.isolate and version < _PUBLIC_CLOSED_SINCE:
         admin_there = creation.admin.with_database(target.database)
-        _close_public(admin_there, target.user, connect, deadline)
+        _close_public(admin_there, owner, connect, deadline)
     return created
 
 

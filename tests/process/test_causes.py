@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import struct
 import threading
@@ -22,6 +23,7 @@ from tests.support.stage import Stage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import RoleFactory
     from tests.support.program import Program
 
 pooled = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
@@ -404,3 +406,134 @@ def test_every_code_has_a_verdict() -> None:
     assert not known & NOT_AT_A_LOGIN
     for verdict in sqlstates.CODES.values():
         assert verdict.remedy.format(url="DATABASE_URL")
+
+
+def create_refused(stage: Stage) -> dict[str, Any]:
+    """A start that could not create the database, and left none behind."""
+    failure = refused(stage.start())
+    assert failure["event"] == "database.failed"
+    with stage.server.connect() as connection:
+        query = "select from pg_database where datname = %s"
+        assert connection.execute(query, [stage.database]).rowcount == 0
+    return failure
+
+
+def statements(remedy: str) -> list[str]:
+    """What a remedy says to run."""
+    return remedy.removeprefix("Run ").split(", or ")[0].split("; ")
+
+
+def run(stage: Stage, remedy: str) -> None:
+    """Do what a remedy says, as the superuser."""
+    with stage.server.connect() as connection:
+        for statement in statements(remedy):
+            connection.execute(statement.encode())
+
+
+def owner(stage: Stage) -> str:
+    """Whose the stage's database is."""
+    with stage.server.connect() as connection:
+        query = "select pg_get_userbyid(datdba) from pg_database where datname = %s"
+        row = connection.execute(query, [stage.database]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_a_role_that_acts_as_another(stage: Stage, role: RoleFactory) -> None:
+    """ALTER ROLE ... SET role: the other one lacks CREATEDB, is named, and owns the database."""
+    other = role().name
+    with stage.server.connect() as connection:
+        connection.execute(f"alter role {stage.user} nocreatedb")
+        connection.execute(f"grant {other} to {stage.user}")
+        connection.execute(f"alter role {stage.user} set role = {other}")
+
+    failure = create_refused(stage)
+
+    assert f"as role '{other}'" in failure["error"]
+    assert statements(failure["remedy"]) == [f'ALTER ROLE "{other}" CREATEDB']
+    run(stage, failure["remedy"])
+    program = stage.start()
+    assert program.wait() == 0, program.output
+    assert program.one("database.created")["owner"] == owner(stage) == other
+    assert stage.start().wait() == 0
+
+
+def test_an_admin_creates_for_a_role_that_acts_as_another(stage: Stage, role: RoleFactory) -> None:
+    """The database belongs to the role that the service acts as, so that it may push there."""
+    other = role().name
+    with stage.server.connect() as connection:
+        connection.execute(f"grant {other} to {stage.user}")
+        connection.execute(f"alter role {stage.user} set role = {other}")
+    stage.environ["ENTRYPOINT_ADMIN_URL"] = stage.server.url()
+    for _ in range(2):
+        program = stage.start()
+        assert program.wait() == 0, program.output
+    assert owner(stage) == other
+
+
+def test_an_admin_who_lacks_both_rights(stage: Stage, role: RoleFactory) -> None:
+    """CREATEDB and the membership are both named, and nothing else is needed."""
+    admin = role()
+    stage.environ["ENTRYPOINT_ADMIN_URL"] = stage.server.url("postgres", admin.name, admin.password)
+    failure = create_refused(stage)
+
+    assert len(statements(failure["remedy"])) == 2
+    run(stage, failure["remedy"])
+    assert stage.start().wait() == 0
+    assert owner(stage) == stage.user
+
+
+def test_a_server_without_template0(far: Stage) -> None:
+    """The remedy makes it again, and the start creates the database."""
+    with far.server.connect() as connection:
+        connection.execute("alter database template0 is_template false")
+        connection.execute("drop database template0")
+    failure = create_refused(far)
+
+    assert "(3D000)" in failure["error"]
+    run(far, failure["remedy"])
+    assert far.start().wait() == 0
+
+
+def test_a_template0_that_is_no_template(far: Stage) -> None:
+    """Nobody but its owner may copy it, which is no lack of the role's: the remedy mends it."""
+    with far.server.connect() as connection:
+        connection.execute("alter database template0 is_template false")
+
+    run(far, create_refused(far)["remedy"])
+
+    assert far.start().wait() == 0
+
+
+def test_a_session_in_template0(far: Stage) -> None:
+    """It is waited for; then the remedy says who is in the way, and how to keep them out."""
+    with far.server.connect() as connection:
+        connection.execute("alter database template0 allow_connections true")
+    far.environ["ENTRYPOINT_WAIT_TIMEOUT"] = "1"
+    with far.server.connect("template0"):
+        failure = create_refused(far)
+
+    assert "(55006)" in failure["error"]
+    assert "template0" in failure["remedy"]
+    assert "CREATEDB" not in failure["remedy"]
+    with far.server.connect() as connection:
+        connection.execute("alter database template0 allow_connections false")
+    assert far.start().wait() == 0
+
+
+def test_files_that_the_server_has_lost(far: Stage) -> None:
+    """A template whose files are missing is no matter of rights: the server's log is named."""
+    server = far.server
+    assert isinstance(server, Server)
+    with server.connect() as connection:
+        row = connection.execute("select oid from pg_database where datname = 'template0'")
+        [(oid,)] = row.fetchall()
+    server.stop()
+    shutil.rmtree(server.data / "base" / str(oid))
+    server.resume()
+
+    failure = create_refused(far)
+
+    assert "(58P01)" in failure["error"]
+    assert "log" in failure["remedy"]
+    assert "CREATEDB" not in failure["remedy"]
