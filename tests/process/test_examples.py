@@ -13,7 +13,7 @@ import subprocess
 import sys
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pytest
 
@@ -44,7 +44,7 @@ RPG_ROWS = {
 class Serve(Protocol):
     """Starts a service of a folder and blocks until it is healthy."""
 
-    def __call__(self, directory: Path, url: str, *command: str, force: str = "") -> Program:
+    def __call__(self, directory: Path, url: str, *command: str, **environ: str) -> Program:
         """The database is at this URL, the service is started by this command."""
 
 
@@ -53,10 +53,9 @@ def serve() -> Iterator[Serve]:
     """Start services; those that a failed test leaves behind are ended."""
     started: list[Program] = []
 
-    def start(directory: Path, url: str, *command: str, force: str = "") -> Program:
-        port = free_port()
-        environ = {"PATH": PATH, "PORT": str(port), "DATABASE_URL": url, "SEED_TENANT_ID": TENANT}
-        environ["ENTRYPOINT_FORCE"] = force
+    def start(directory: Path, url: str, *command: str, **more: str) -> Program:
+        environ = {"PATH": PATH, "DATABASE_URL": url, "SEED_TENANT_ID": TENANT, **more}
+        port = int(environ.setdefault("PORT", str(free_port())))
         program = Program.start("run", "--", *command, environ=environ, directory=directory)
         started.append(program)
         program.until("handoff.exec")
@@ -114,7 +113,7 @@ def test_the_python_service_on_an_empty_server(
     assert "lock.started" not in second.names()
     assert stop(second) == 0
 
-    third = serve(directory, url, "python3", "server.py", force="push,seed")
+    third = serve(directory, url, "python3", "server.py", ENTRYPOINT_FORCE="push,seed")
 
     assert lines(third, "push") == ["push-db: no changes"]
     assert lines(third, "seed") == ["seed: inserted 0 rows"]
@@ -148,13 +147,97 @@ def test_the_node_service_on_an_empty_server(
     assert second.one("seed.skipped")["reason"] == "seeded"
     assert stop(second) == 0
 
-    third = serve(node_service, url, "node", "server.js", force="push,seed")
+    third = serve(node_service, url, "node", "server.js", ENTRYPOINT_FORCE="push,seed")
 
     assert "No changes detected" in lines(third, "push")[-1]
     assert "seed: inserted 0 rows" in lines(third, "seed")[-1]
     assert rows(own_server, "gaqno_rpg_db") == RPG_ROWS
     assert stop(third) == 0
     assert "p@ss" not in first.output + second.output + third.output
+
+
+def quiet(program: Program) -> Program:
+    """Nothing that it said was a warning."""
+    assert [event for event in program.events if event["level"] not in ("debug", "info")] == []
+    return program
+
+
+class Example(NamedTuple):
+    """An example as one of the services of a system."""
+
+    name: str
+    folder: str
+    database: str
+    command: tuple[str, ...] = ("node", "server.js")
+
+    @property
+    def registered(self) -> tuple[str, ...]:
+        """How verify is told to look at it alone; the Python one has a registry for itself."""
+        if self.name == "notes":
+            ignored = [each.database for each in SYSTEM if each is not self]
+            return tuple(word for name in ignored for word in ("--ignore", name))
+        return "--service", f"gaqno-{self.name}-service"
+
+
+SYSTEM = [
+    Example("sso", "sso-service", "gaqno_sso_db"),
+    Example("rpg", "node-service", "gaqno_rpg_db"),
+    Example("finance", "tenant-service", "gaqno_finance_db"),
+    Example("omnichannel", "tenant-service", "gaqno_omnichannel_db"),
+    Example("notes", "python-service", "demo_notes_db", ("python3", "server.py")),
+]
+
+
+def variables(server: Server) -> dict[str, dict[str, str]]:
+    """What each example of `SYSTEM` is told, where it is not what all are."""
+    port = str(free_port())
+    sso = f"http://127.0.0.1:{port}/v1"
+    tenant = {"SEED_TENANT_ID": "", "ENTRYPOINT_GATES": f"{sso}/health"}
+    finance, omnichannel = (
+        {"ENTRYPOINT_CONFIG": f"services/{name}.toml", "TABLE_PREFIX": prefix, **tenant}
+        for name, prefix in (("finance", "finance_"), ("omnichannel", "omni_"))
+    )
+    finance["ENTRYPOINT_SEED_TENANT_LOOKUP"] = (
+        f"{{ url = '{sso}/sso/tenants?name=gaqno-development', field = 'tenants.id' }}"
+    )
+    omnichannel["ENTRYPOINT_SEED_TENANT_LOOKUP"] = (
+        "{ database = 'gaqno_sso_db',"
+        " query = \"select id from sso_tenants where name = 'gaqno-development'\" }"
+    )
+    omnichannel["ENTRYPOINT_LOOKUP_URL"] = server.url("gaqno_sso_db", "sso", "pw")
+    return {"sso": {"PORT": port}, "finance": finance, "omnichannel": omnichannel}
+
+
+@pytest.mark.timeout(300)
+def test_no_start_of_an_example_warns(
+    tmp_path: Path, node_service: Path, own_server: Server, serve: Serve
+) -> None:
+    """Five services beside each other: first, second and forced third start; verify is clean."""
+    server, told = own_server, variables(own_server)
+    for each in SYSTEM:
+        with server.connect() as connection:
+            connection.execute(f"create role {each.name} login createdb password 'pw'".encode())
+        directory = tmp_path / each.name
+        copy(each.folder, directory)
+        if each.command[0] == "node":  # all of them have the packages of one
+            (directory / "node_modules").symlink_to(node_service / "node_modules")
+
+    for force in ("", "", "push,seed"):
+        # A superuser's URL beside it guards a push over tables with rows.
+        admin = {"ENTRYPOINT_FORCE": force, "ENTRYPOINT_ADMIN_URL": server.url() if force else ""}
+        running = []
+        for each in SYSTEM:
+            url = server.url(each.database, each.name, "pw")
+            more = told.get(each.name, {}) | admin
+            running.append(quiet(serve(tmp_path / each.name, url, *each.command, **more)))
+        assert [stop(program) for program in running] == [0] * 5
+
+    for each in SYSTEM:
+        environ = {"PATH": PATH, "DATABASE_URL": server.url()}
+        look = ("verify", "--strict", *each.registered)
+        directory = tmp_path / (each.name if each.name == "notes" else "")
+        verified = Program.start(*look, environ=environ, directory=directory)
+        assert verified.wait() == 0, verified.output
 
 
 def test_the_demo_shows_what_it_claims() -> None:
