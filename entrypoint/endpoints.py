@@ -43,6 +43,8 @@ def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
 
 def notify_url(sources: Sources) -> str | None:
     """The webhook that hears of failures; hidden from the log, since who knows it may use it."""
+    if sources.from_environment.get(NOTIFY, "") is None:
+        return None  # the deployment takes back what the image says
     secret = sources.secret(NOTIFY)
     url = secret or sources.from_file.get("notify.url", "")
     log.hide([url] if url else [])
@@ -102,7 +104,9 @@ def _url(
         filled = urls.filled_in(text(url), sources.environ)
         urls.check(filled, schemes)
     except (urls.BadUrlError, BadValueError) as problem:
-        sources.problems.append(f"{where} {problem}")
+        used = [] if isinstance(problem, urls.UnsetError) else urls.variables(str(url))
+        filled_in = f" (with {' and '.join(used)} filled in)" if used else ""
+        sources.problems.append(f"{where} {problem}{filled_in}")
         return None
     return filled
 

@@ -245,12 +245,31 @@ IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
     **{variable(key): read for key, read in IN_FILE.items() if "." in key},
 }
 
-MAY_BE_QUOTED: Final = frozenset(
-    name
-    for name, read in IN_ENVIRONMENT.items()
-    if read in (_push, _command, _pattern, _labels) or name == variable("notify.url")
+MAY_BE_QUOTED: Final = (
+    *("ENTRYPOINT_ALLOW_LOSS", "ENTRYPOINT_NOTIFY_URL"),
+    *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_SEED_COMMAND"),
+    *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE"),
 )
 """What has quotes of its own; a secret's are told with what else is wrong with it."""
+
+NONE: Final = "none"
+"""In a variable: nothing, where the image's file says something."""
+
+_LISTS: Final = (
+    *("database.extensions", "push.command", "push.inputs", "push.inputs_env"),
+    *("seed.command", "seed.inputs", "seed.inputs_env", "verify.ignore"),
+)
+_TEXTS: Final = (
+    *("service", "services", "database.owner", "push.inputs_root", "push.success", "push.failure"),
+    *("seed.inputs_root", "seed.check", "seed.tenant_lookup", "seed.tenant_variable"),
+    *("verify.bookkeeping", "health.url", "notify.url"),
+)
+
+NOTHING: Final[dict[str, tuple[str, ...] | None]] = {
+    **{variable(key): () for key in _LISTS},
+    **{variable(key): None for key in _TEXTS},
+}
+"""By variable, what that is. The others have a value for what is so without the file."""
 
 LOOKUP_URL: Final = "ENTRYPOINT_LOOKUP_URL"
 

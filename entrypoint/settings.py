@@ -14,7 +14,7 @@ from . import endpoints, services
 from .environment import Environment
 from .errors import SettingsError
 from .fields import LOOKUP_URL, OUR_SECRETS, STEPS, UUID, shortened
-from .postgres.conninfo import Conninfo
+from .postgres.conninfo import UNKNOWN, Conninfo
 from .sections import Gate, Lookup, Push, Seed, Verify
 from .sources import Sources
 
@@ -206,8 +206,10 @@ class _Reading:
                 return name, None  # that is a problem of its own
         if name and (close := services.misspelt(name, self.registry)):
             self.problems.append(
-                f"the service {shortened(name)} is not in the registry; the nearest is {close}"
+                f"the service {shortened(name)}{self._by()} is not in the registry; "
+                f"the nearest is {close}"
             )
+            self.remedies.append(self._rename(close))
         elif name and name not in self.registry:
             self._unregistered(name, path)
         return name, self.registry.get(name or "")
@@ -218,13 +220,30 @@ class _Reading:
         more = " and more" if len(self.registry) > MAX_LISTED else ""
         self.incomplete.append(
             Incomplete(
-                f"the service {shortened(name)} is not in {which}: its database and its tables "
-                "are not checked",
+                f"the service {shortened(name)}{self._by()} is not in {which}: its database and "
+                "its tables are not checked",
                 f"{self._meant(name)}Name it as the registry does, or give it a row in a registry "
                 f"of your own (services in {self.sources.file}, or ENTRYPOINT_SERVICES). There "
                 f"are: {there}{more}.",
             )
         )
+
+    def _by(self) -> str:
+        """Who gives the service its name."""
+        return f" (named by {self.sources.named()[1]})"
+
+    def _is_foreign(self) -> bool:
+        """Whether the name may be a platform's."""
+        return self.sources.named()[1] == "SERVICE_NAME"
+
+    def _rename(self, name: str) -> str:
+        """How a service gets its right name, the nearest way first."""
+        variable, file = f"set ENTRYPOINT_SERVICE={name}", self.sources.file
+        line = f'write service = "{name}" in {file}'
+        where = self.sources.named()[1]
+        if where == "ENTRYPOINT_SERVICE":
+            return variable
+        return f"{line} or {variable}" if where == file else f"{variable} or {line}"
 
     def _meant(self, name: str) -> str:
         close = services.namesake(name, self.registry)
@@ -238,9 +257,24 @@ class _Reading:
         if required:
             empty = next((name for name in names if name in self.environ), None)
             what = f"{empty} is empty" if empty else f"{' or '.join(names)} is not set"
-            self.problems.append(what)
+            others = self._others()
+            also = f"; {' and '.join(others)} looks like a connection string" if others else ""
+            self.problems.append(f"{what}{also}")
+            if others:
+                line = f'database_url = ["{others[0]}"]'
+                self.remedies.append(f"or write {line} in {self.sources.file}")
             self.corrected[empty or names[0]] = "postgresql://USER:****@HOST:5432/DATABASE"
         return names[0], ""
+
+    def _others(self) -> list[str]:
+        """Variables that may be the one that is missing; none of our own."""
+        begin = ("postgres://", "postgresql://")
+        found = [
+            name
+            for name, value in self.environ.items()
+            if value.startswith(begin) and name not in OUR_SECRETS
+        ]
+        return sorted(found)[:MAX_LISTED]
 
     def _check_database(self, url: Conninfo | None, name: str | None) -> None:
         if url and (misfit := services.misfit(url.database, name, self.registry)):
@@ -250,10 +284,16 @@ class _Reading:
                 lying = self.look(url, row, self.registry)
                 self.first = lying.first if lying else ""
             also = f"; {lying.what}" if lying else ""
-            self.problems.append(
-                f"{self.sources.where(url.variable)} names the database {misfit.why}{also}"
-            )
-            self.corrected[url.variable] = url.with_database(misfit.right or "DATABASE").safe()
+            if name:
+                also = f"; the service is {shortened(name)}{self._by()}{also}"
+            where = self.sources.where(url.variable)
+            self.problems.append(f"{where} names the database {misfit.why}{also}")
+            self.corrected[url.variable] = url.with_database(misfit.right or UNKNOWN).safe()
+            if misfit.owner:
+                self.remedies.append(f"or, if this is {misfit.owner}, {self._rename(misfit.owner)}")
+            elif row and self._is_foreign() and url.database not in services.DEFAULTS:
+                ways = f"in ENTRYPOINT_SERVICE, or as service in {self.sources.file}"
+                self.remedies.append(f"or, if this is not {name}, name the service {ways}")
 
     def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
         name = "ENTRYPOINT_DIRECT_URL"
@@ -300,7 +340,8 @@ class _Reading:
         skip = " or set ENTRYPOINT_SKIP=push" if absent else ""
         remedy = f"{name}; if there is nothing to push, write push.command = [] in {file}{skip}"
         if service:
-            self.problems.append(f"{where}no push.command for the service {shortened(service)}")
+            by = self._by()
+            self.problems.append(f"{where}no push.command for the service {shortened(service)}{by}")
             self.remedies.append(remedy)
         else:
             reason = f"{where}no push.command: the database is created and nothing is pushed"

@@ -1,5 +1,6 @@
 """Reads both sources of settings, environment and ``entrypoint.toml``, noting every problem."""
 
+import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -13,6 +14,8 @@ from .fields import (
     IN_FILE,
     MAY_BE_QUOTED,
     MOVING,
+    NONE,
+    NOTHING,
     OUR_SECRETS,
     QUOTED,
     UNSEEN,
@@ -26,6 +29,12 @@ from .postgres import dialects
 from .postgres.conninfo import Conninfo
 
 DEFAULT_FILE: Final = "entrypoint.toml"
+
+_LINK: Final = (
+    r"ENTRYPOINT(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|"
+    r"PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+)
+"""What Kubernetes, and Docker's links, tell of a Service whose name begins with `entrypoint`."""
 
 MAX_FILE_BYTES: Final = 1 << 20
 
@@ -63,10 +72,13 @@ class Sources:
             if not name.startswith("ENTRYPOINT_"):
                 continue
             if name not in known:
-                self.unknown(name, known)
+                if not re.fullmatch(_LINK, name):
+                    self.unknown(name, known)
             elif value and (read := IN_ENVIRONMENT.get(name)):
                 value = bare(value)  # noqa: PLW2901  docker's --env-file keeps what nobody sees
-                if quoted(value) and name not in MAY_BE_QUOTED:
+                if value == NONE and name in NOTHING:
+                    self.from_environment[name] = NOTHING[name]
+                elif quoted(value) and name not in MAY_BE_QUOTED:
                     self.problems.append(f"{name} {QUOTED}")
                 else:
                     self._keep(self.from_environment, name, read, value, name)
@@ -139,7 +151,7 @@ class Sources:
     def services_file(self) -> str | None:
         """The registry that is named; ``none`` takes back the file's."""
         named: str | None = self.get("services", default=None)
-        return None if named == "none" else named
+        return named
 
     def registry(self) -> Mapping[str, services.Service]:
         """The services that are named, or the shipped ones; none where there is a problem."""
@@ -156,8 +168,15 @@ class Sources:
     @property
     def service(self) -> str | None:
         """The service's name."""
-        named = self.from_environment.get("ENTRYPOINT_SERVICE") or self.from_file.get("service")
-        return named or self.environ.get("SERVICE_NAME") or None
+        return self.named()[0]
+
+    def named(self) -> tuple[str | None, str]:
+        """The service's name, and who says so: a platform may set SERVICE_NAME for itself."""
+        if (own := "ENTRYPOINT_SERVICE") in self.from_environment:
+            return self.from_environment[own], own
+        if named := self.from_file.get("service"):
+            return named, self.file
+        return bare(self.environ.get("SERVICE_NAME", "")).strip() or None, "SERVICE_NAME"
 
     @property
     def release(self) -> str | None:

@@ -39,6 +39,11 @@ def filled_in(text: str, environ: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, text)
 
 
+def variables(text: str) -> list[str]:
+    """The variables that `filled_in` looks for."""
+    return [match[1] for match in _VARIABLE.finditer(text)]
+
+
 def check(url: str, schemes: tuple[str, ...]) -> None:
     """Raise `BadUrlError` if no request can be sent to this URL."""
     if not url.isprintable() or " " in url or "${" in url:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+
+from tests.support.program import Program, python, toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,4 +102,46 @@ def test_the_remedy_of_a_secret_s_file_mends_the_start(
 
     assert program.wait() == 0, program.output
     assert program.stdout == f"<{stage.url}>".encode()
+    assert databases(stage) == {stage.database}
+
+
+def test_a_foreign_service_name_beside_the_right_url(stage: Stage) -> None:
+    """A platform's SERVICE_NAME is told as who named the service, and the remedy mends it."""
+    (stage.directory / "own.toml").write_text(f"[demo-shop]\ndatabase = '{stage.database}'\n")
+    (stage.directory / "entrypoint.toml").write_text(toml({"push": {"command": python("push")}}))
+    environ = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": stage.url,
+        "ENTRYPOINT_SERVICES": "own.toml",
+        "SERVICE_NAME": "web",
+    }
+    program = Program.start("run", "--", "true", environ=environ, directory=stage.directory)
+
+    assert program.wait() == 3
+    failed = program.one("settings.failed")
+    assert failed["error"].endswith("; the service is 'web' (named by SERVICE_NAME)")
+    assert databases(stage) == set()
+
+    way = re.search(r"set (ENTRYPOINT_SERVICE)=(\S+) or", failed["remedy"])
+    assert way, failed["remedy"]
+    environ[way[1]] = way[2]
+    program = Program.start("run", "--", "true", environ=environ, directory=stage.directory)
+    assert program.wait() == 0, program.output
+    assert databases(stage) == {stage.database}
+
+
+def test_a_worker_takes_back_what_the_image_of_the_api_says(stage: Stage) -> None:
+    """Health, gates, webhook, push and seed of the image are none of a worker's that says so."""
+    stage.sections["health"] = {"url": "http://127.0.0.1:${PORT}/health"}
+    stage.sections["notify"] = {"url": "http://127.0.0.1:1/hook"}
+    stage.gates = [{"url": "tcp://127.0.0.1:1", "timeout": 600}]
+    stage.push = ["no-such-program"]
+    stage.seed = ["no-such-program"]
+    names = ("HEALTH_URL", "NOTIFY_URL", "GATES", "PUSH_COMMAND", "SEED_COMMAND")
+    stage.environ |= {f"ENTRYPOINT_{name}": "none" for name in names}
+    program = stage.start()
+
+    assert program.wait() == 0, program.output
+    done = {"gates.started", "push.started", "seed.started", "health.ignored"}
+    assert not done & {*program.names()}
     assert databases(stage) == {stage.database}

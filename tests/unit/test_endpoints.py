@@ -87,6 +87,14 @@ def test_a_url_that_nobody_can_ask_is_refused(tmp_path: Path, url: str, problem:
     assert problems(tmp_path, "", ENTRYPOINT_HEALTH_URL=url) == [f"ENTRYPOINT_HEALTH_URL {problem}"]
 
 
+@pytest.mark.parametrize("port", ["tcp://10.0.0.1:80", "80 ", "eighty", "4001\r"])
+def test_a_foreign_port_is_named(tmp_path: Path, port: str) -> None:
+    """A URL that a variable spoils says which one that is."""
+    found = problems(tmp_path, "[health]\nurl = 'http://127.0.0.1:${PORT}/'", PORT=port)
+    assert found[0].startswith("entrypoint.toml: health.url ")
+    assert found[0].endswith(" (with PORT filled in)")
+
+
 def test_a_health_url_whose_variable_is_not_set_stops_no_start(tmp_path: Path) -> None:
     """A job that only prepares has no PORT; the probe will say what it misses."""
     found = load(tmp_path, "[health]\nurl = 'http://127.0.0.1:${PORT}/'")

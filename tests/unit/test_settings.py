@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,9 +21,11 @@ from entrypoint.fields import (
     MAX_SECONDS,
     OUR_SECRETS,
     shortened,
+    variable,
 )
 from entrypoint.sections import Gate, Push, Seed, Verify
 from entrypoint.settings import Settings
+from entrypoint.sources import Sources
 from entrypoint.startup import budget
 from entrypoint.startup.budget import waits
 
@@ -732,7 +734,10 @@ def test_registry_of_one_s_own(tmp_path: Path) -> None:
         found = load(tmp_path, DATABASE_URL="postgres://u:pw@db/orders_db", **variables)
         assert found.registered == services.Service("orders", "orders_db", (), "never")
         problem = refusal(tmp_path, DATABASE_URL=URL, **variables)
-        expected = "names the database 'app', but the registry gives orders 'orders_db'"
+        expected = (
+            "names the database 'app', but the registry gives orders 'orders_db'; "
+            "the service is 'orders' (named by SERVICE_NAME)"
+        )
         assert problem == f"DATABASE_URL {expected}"
 
 
@@ -787,10 +792,14 @@ def test_a_broken_registry_of_the_file(tmp_path: Path) -> None:
 
 def test_misspelt_service(tmp_path: Path) -> None:
     """A service that is nearly a registered one would miss its check, so it is refused."""
-    assert refusal(tmp_path, SERVICE_NAME="gaqno-finanse-service") == (
-        "the service 'gaqno-finanse-service' is not in the registry; "
-        "the nearest is gaqno-finance-service"
-    )
+    error = refused(tmp_path, SERVICE_NAME="gaqno-finanse-service")
+    assert error.problems == [
+        (
+            "the service 'gaqno-finanse-service' (named by SERVICE_NAME) is not in the registry; "
+            "the nearest is gaqno-finance-service"
+        )
+    ]
+    assert error.remedy.startswith("set ENTRYPOINT_SERVICE=gaqno-finance-service or write ")
     assert load(tmp_path, SERVICE_NAME="gaqno-hr-service").registered is None
 
 
@@ -839,7 +848,10 @@ def test_a_service_without_a_push_is_refused(tmp_path: Path, variable: str) -> N
         settings.load(environment({"DATABASE_URL": URL, variable: "orders"}), tmp_path)
 
     assert caught.value.problems == [
-        f"no entrypoint.toml in {tmp_path} and no push.command for the service 'orders'"
+        (
+            f"no entrypoint.toml in {tmp_path} and no push.command for the service 'orders' "
+            f"(named by {variable})"
+        )
     ]
     assert caught.value.remedy == (
         "Add COPY entrypoint.toml ./ and what the push needs to the image's last stage; "
@@ -852,7 +864,7 @@ def test_a_service_whose_file_has_no_push_is_refused(tmp_path: Path) -> None:
     """The file that names the service must say what its push is, or that there is none."""
     error = refused(tmp_path, "service = 'orders'")
 
-    assert error.problems == ["no push.command for the service 'orders'"]
+    assert error.problems == ["no push.command for the service 'orders' (named by entrypoint.toml)"]
     assert error.remedy == (
         "Name the push in push.command; if there is nothing to push, write push.command = [] in "
         "entrypoint.toml, and start again."
@@ -890,7 +902,10 @@ def test_a_service_that_nobody_registered(tmp_path: Path, name: str) -> None:
     found = load(tmp_path, SERVICE_NAME=name)
 
     assert reasons(found) == [
-        f"the service '{name}' is not in the registry: its database and its tables are not checked"
+        (
+            f"the service '{name}' (named by SERVICE_NAME) is not in the registry: "
+            "its database and its tables are not checked"
+        )
     ]
     remedy = found.incomplete[0].remedy
     assert "gaqno-rpg-service" in remedy
@@ -905,7 +920,8 @@ def test_a_registry_of_one_s_own_without_the_service(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(rows)
     found = load(tmp_path, SERVICE_NAME="billing", ENTRYPOINT_SERVICES="own.toml")
 
-    assert "'billing' is not in the registry 'own.toml'" in reasons(found)[0]
+    assert "'billing' (named by SERVICE_NAME) is not in the registry" in reasons(found)[0]
+    assert "'own.toml'" in reasons(found)[0]
     assert found.incomplete[0].remedy.endswith("service-8, service-9 and more.")
 
 
@@ -1248,6 +1264,12 @@ WRONG_URLS: list[tuple[str, str, str]] = [
     ("postgresql://u:p%w@db/gaqno_finance_db", "has an unescaped '%' in the password", FINANCE),
 ]
 OPEN = "; what is in capitals is yours to fill in"
+OR = {
+    f"{SQL}gaqno_rpg_db": "; or, if this is gaqno-rpg-service, set ENTRYPOINT_SERVICE="
+    'gaqno-rpg-service or write service = "gaqno-rpg-service" in entrypoint.toml,',
+    f"{SQL}finance": "; or, if this is not gaqno-finance-service, name the service in "
+    "ENTRYPOINT_SERVICE, or as service in entrypoint.toml,",
+}
 CORRECTED = {
     FINANCE: "postgresql://u:****@db/gaqno_finance_db",
     "DATABASE": "postgresql://u:****@db/DATABASE",
@@ -1264,7 +1286,7 @@ def test_wrong_url(tmp_path: Path, url: str, problem: str, corrected: str) -> No
     assert error.problems[0].startswith(f"DATABASE_URL {problem}")
     assert error.remedy == (
         f"Set DATABASE_URL to {CORRECTED[corrected]} (the password is masked here"
-        f"{'' if corrected == FINANCE else OPEN}) and start again."
+        f"{'' if corrected == FINANCE else OPEN}){OR.get(url, '')} and start again."
     )
 
 
@@ -1296,7 +1318,150 @@ def test_wrong_url_of_a_service_without_a_row(tmp_path: Path) -> None:
     remedy = refused(tmp_path, DATABASE_URL=f"{SQL}postgres").remedy
     assert remedy.startswith("Set DATABASE_URL to postgresql://u:****@db/DATABASE ")
     problem = refusal(tmp_path, DATABASE_URL=f"{SQL}gaqno_rpg_db", SERVICE_NAME="orders")
-    assert problem.endswith("which belongs to gaqno-rpg-service, not to orders")
+    assert "which belongs to gaqno-rpg-service, not to orders; " in problem
+
+
+@pytest.mark.parametrize("name", ["rpg", "gaqno-rpg-service", "web", "otel-collector"])
+def test_a_foreign_service_name(tmp_path: Path, name: str) -> None:
+    """Beside the right URL it says who named the service, and each way out is one."""
+    url = "postgresql://u:pw@db/gaqno_finance_db"
+    (tmp_path / "entrypoint.toml").write_text(NO_PUSH)
+    error = refused(tmp_path, DATABASE_URL=url, SERVICE_NAME=name)
+
+    [problem] = error.problems
+    assert problem.endswith(f"not to {name}; the service is {name!r} (named by SERVICE_NAME)")
+    ways = re.search(r"set (ENTRYPOINT_SERVICE)=(\S+) or write (service = .*) in ent", error.remedy)
+    assert ways, error.remedy
+    by_variable = {ways[1]: ways[2]}
+    assert load(tmp_path, DATABASE_URL=url, SERVICE_NAME=name, **by_variable).service == FINANCE
+    toml = f"{ways[3]}\n{NO_PUSH}"
+    assert load(tmp_path, toml, DATABASE_URL=url, SERVICE_NAME=name).service == FINANCE
+
+
+def test_a_wrong_name_of_the_image_s(tmp_path: Path) -> None:
+    """The file that names the service is told, and comes first among the ways out."""
+    url = "postgresql://u:pw@db/gaqno_finance_db"
+    toml = f"service = 'gaqno-rpg-service'\n{NO_PUSH}"
+    error = refused(tmp_path, toml, DATABASE_URL=url, SERVICE_NAME=FINANCE)
+    assert error.problems[0].endswith("'gaqno-rpg-service' (named by entrypoint.toml)")
+    assert 'if this is gaqno-finance-service, write service = "gaqno-fin' in error.remedy
+    variables = {"DATABASE_URL": url, "ENTRYPOINT_SERVICE": "gaqno-rpg-service"}
+    error = refused(tmp_path, NO_PUSH, SERVICE_NAME=FINANCE, **variables)
+    assert error.problems[0].endswith("'gaqno-rpg-service' (named by ENTRYPOINT_SERVICE)")
+    assert "if this is gaqno-finance-service, set ENTRYPOINT_SERVICE=gaqno-fin" in error.remedy
+
+
+def test_a_url_in_another_variable(tmp_path: Path) -> None:
+    """What may be the missing variable is named, none of its value, and the line that takes it."""
+    variables = {"POSTGRES_URL": URL, "OTHER": "x", "ENTRYPOINT_ADMIN_URL": URL}
+    with pytest.raises(SettingsError) as caught:
+        settings.load(environment(variables), tmp_path)
+    problem = "DATABASE_URL is not set; POSTGRES_URL looks like a connection string"
+    assert caught.value.problems == [problem]
+    assert 'or write database_url = ["POSTGRES_URL"] in entrypoint.toml,' in caught.value.remedy
+    assert "pw" not in caught.value.remedy
+    (tmp_path / "entrypoint.toml").write_text('database_url = ["POSTGRES_URL"]')
+    assert settings.load(environment(variables), tmp_path).database is not None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ENTRYPOINT_SERVICE_HOST",
+        "ENTRYPOINT_SERVICE_PORT",
+        "ENTRYPOINT_SERVICE_PORT_HTTP",
+        "ENTRYPOINT_PORT",
+        "ENTRYPOINT_PORT_8080_TCP",
+        "ENTRYPOINT_PORT_8080_TCP_ADDR",
+        "ENTRYPOINT_PUSH_SERVICE_HOST",
+        "ENTRYPOINT_PUSH_PORT_80_UDP_PROTO",
+    ],
+)
+def test_variables_of_kubernetes(tmp_path: Path, name: str) -> None:
+    """A Service that is called `entrypoint` stops no pod of its namespace."""
+    assert load(tmp_path, **{name: "tcp://10.0.0.1:80"}).service_environment[name]
+    assert name not in IN_ENVIRONMENT
+
+
+# --- what the image says and the deployment takes back
+
+IMAGE: dict[str, tuple[str, str]] = {
+    "service": ("'orders'", "none"),
+    "services": ("'own.toml'", "none"),
+    "database.isolate": ("false", "true"),
+    "database.extensions": ("['a']", "none"),
+    "database.owner": ("'a'", "none"),
+    "push.command": ("['a']", "none"),
+    "push.inputs": ("['a']", "none"),
+    "push.inputs_env": ("['A']", "none"),
+    "push.inputs_root": ("'a'", "none"),
+    "push.timeout": ("1", "600"),
+    "push.lock_timeout": ("1", "30"),
+    "push.on_older": ("'fail'", "skip"),
+    "push.on_loss": ("'warn'", "refuse"),
+    "push.success": ("'a'", "none"),
+    "push.failure": ("'a'", "none"),
+    "seed.command": ("['a']", "none"),
+    "seed.inputs": ("['a']", "none"),
+    "seed.inputs_env": ("['A']", "none"),
+    "seed.inputs_root": ("'a'", "none"),
+    "seed.timeout": ("1", "600"),
+    "seed.when": ("'never'", "tenant"),
+    "seed.check": ("'select 1'", "none"),
+    "seed.tenant_lookup": ("{ url = 'http://sso/' }", "none"),
+    "seed.tenant_variable": ("'TENANT_ID'", "none"),
+    "verify.at_start": ("'fail'", "warn"),
+    "verify.ignore": ("['a']", "none"),
+    "verify.bookkeeping": ("['a']", "none"),
+    "health.url": ("'http://127.0.0.1/'", "none"),
+    "notify.url": ("'http://hooks/'", "none"),
+}
+"""Each key with a value of the image's, and what its variable takes that back with."""
+
+
+def test_every_key_can_be_taken_back() -> None:
+    """The table has every key but the variables' own names."""
+    assert IMAGE.keys() == IN_FILE.keys() - {"database_url"}
+
+
+@pytest.mark.parametrize("key", IMAGE)
+def test_the_deployment_takes_back(tmp_path: Path, key: str) -> None:
+    """With a variable a start is as if the image's file had not said it; empty changes nothing."""
+    (tmp_path / "own.toml").write_text("[orders]\ndatabase = 'app'")
+    section, _, name = key.rpartition(".")
+    value, back = IMAGE[key]
+    line = f"{name} = {value}\n"
+    toml = f"[{section}]\n{line}" if section else line + NO_PUSH
+    variables = {"ENTRYPOINT_SKIP": "push,seed"}
+
+    def seen(toml: str, **more: str) -> list[object]:
+        (tmp_path / "entrypoint.toml").write_text(toml)
+        sources = Sources(environment({"DATABASE_URL": URL, **variables, **more}), tmp_path)
+        found = load(tmp_path, toml, **variables, **more)
+        hidden: dict[str, Any] = {
+            "incomplete": (),
+            "service_environment": {},
+            "push_environment": {},
+        }
+        return [found._replace(**hidden), sources.get("verify.ignore", default=())]
+
+    plain = seen("" if section else NO_PUSH)
+    assert seen(toml) != plain
+    assert seen(toml, **{variable(key): back}) == plain
+    assert seen(toml, **{variable(key): ""}) == seen(toml)
+
+
+def test_a_push_that_is_taken_back_is_none(tmp_path: Path) -> None:
+    """`none` says that there is nothing to push, though the default push is there."""
+    (tmp_path / "push-db.js").touch()
+    found = load(tmp_path, ENTRYPOINT_PUSH_COMMAND="none", SERVICE_NAME="orders")
+    assert found.push.command == ()
+
+
+def test_a_name_that_is_taken_back(tmp_path: Path) -> None:
+    """Neither the image nor the platform names a service that the deployment says is none."""
+    toml = "service = 'orders'"
+    assert load(tmp_path, toml, ENTRYPOINT_SERVICE="none", SERVICE_NAME="bills").service is None
 
 
 # --- the direct URL
