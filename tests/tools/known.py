@@ -61,3 +61,7 @@ TOOLS = [
         "kysely-migrator",
     ),
 ]
+
+_ORMS = ("Knex", "TypeORM", "Sequelize", "MikroORM", "Kysely")
+ORMS = {t.name: t for t in TOOLS if t.name in _ORMS and " " not in t.version}
+"""The newest version of each ORM of Node, by name."""

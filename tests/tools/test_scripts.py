@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools.known import TOOLS
+from tests.tools.known import ORMS
 from tests.tools.trial import MORE, ONE, USERS
 
 if TYPE_CHECKING:
     from tests.tools.tool import Tool
     from tests.tools.trial import Begin
 
-NEWEST = {tool.name: tool for tool in TOOLS if " " not in tool.version}
-EVERY = pytest.mark.parametrize("tool", NEWEST.values(), ids=str)
+EVERY = pytest.mark.parametrize("tool", ORMS.values(), ids=str)
 
 NOBODY = "DATABASE_URL=postgresql://nobody@127.0.0.1:1/nowhere"
 
