@@ -33,13 +33,16 @@ class Stray(NamedTuple):
     sharing: tuple[Service, ...] = ()
     """Services that have an object of this name in their own databases."""
 
+    follows: bool = False
+    """Whether it is a service's because only that one's objects use it."""
+
     def message(self) -> str:
         """What is wrong, in a sentence without its end."""
         what = f"the {self.object.kind} {self.object.label()!r} in {self.database!r} is "
         if self.service is None:
             what += "claimed by no service's prefix"
         else:
-            what += f"{self.service.name}'s"
+            what += f"{self.service.name}'s{', whose objects use it' if self.follows else ''}"
         if self.sharing:
             named = " and ".join(service.name for service in self.sharing)
             what += f", and its name does not say whose it is: the registry has it for {named}"
@@ -49,6 +52,11 @@ class Stray(NamedTuple):
 
     def remedy(self) -> str:
         """What to do about it, an imperative sentence, which harms nobody who uses the object."""
+        if self.service and self.database == DEFAULT and self.follows:
+            return (
+                f"Run entrypoint transfer {self.service.name}, which takes a copy along; drop this "
+                "one when the quarantine is dropped."
+            )
         if self.service and self.database == DEFAULT:
             return f"Run entrypoint transfer {self.service.name}."
         if self.service:
@@ -70,14 +78,21 @@ class Stray(NamedTuple):
 def in_default(objects: Iterable[Object], registry: Mapping[str, Service]) -> list[Stray]:
     """Strays in the default database: every application's object is one.
 
-    A name that services share there says nothing of whose it is.
+    A name that services share there says nothing of whose it is; what uses it may.
     """
     strays = []
     for each in objects:
-        service = claimant(each.name, registry)
-        sharing = () if service else tuple(services.sharing(each.names(), registry))
-        strays.append(Stray(each, service, DEFAULT, misplaced=True, sharing=sharing))
+        service, user = claimant(each.name, registry), _user(each, registry)
+        sharing = () if service or user else tuple(services.sharing(each.names(), registry))
+        stray = Stray(each, service or user, DEFAULT, misplaced=True, sharing=sharing)
+        strays.append(stray._replace(follows=service is None and user is not None))
     return strays
+
+
+def _user(each: Object, registry: Mapping[str, Service]) -> Service | None:
+    """The only service whose objects use this one."""
+    users = {claimant(name, registry) for name in each.used_by} if each.kind in FOLLOW else set()
+    return users.pop() if len(users) == 1 else None
 
 
 def in_own(

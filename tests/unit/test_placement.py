@@ -157,6 +157,27 @@ def test_what_a_service_s_own_uses_follows_it(
     assert len(in_own([each], RPG.database, RPG, REGISTRY)) == told
 
 
+@pytest.mark.parametrize(
+    ("users", "service"),
+    [
+        (("rpg_x", "dnd_y"), RPG),
+        (("rpg_x", "sso_y"), None),
+        (("rpg_x", "plain"), None),
+        (("plain",), None),
+        ((), None),
+    ],
+)
+def test_what_one_service_s_objects_use_in_the_default_database(
+    users: tuple[str, ...], service: Service | None
+) -> None:
+    """It is that service's where nobody else uses it, and goes along with its transfer."""
+    [stray] = in_default([Object("type", "public", "mood", used_by=users)], REGISTRY)
+
+    assert (stray.service, stray.follows) == (service, service is not None)
+    assert ("gaqno-rpg-service's, whose objects use it" in stray.message()) == stray.follows
+    assert ("transfer gaqno-rpg-service, which takes" in stray.remedy()) == stray.follows
+
+
 @pytest.mark.parametrize("kind", ["table", "view", "foreign table", "materialized view"])
 def test_a_table_follows_nobody(kind: str) -> None:
     """Its rows are somebody's, so it is known by its own name."""

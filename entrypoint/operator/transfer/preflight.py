@@ -224,7 +224,17 @@ def _lost(plan: Plan) -> Iterator[Problem]:
 def _lookalikes(plan: Plan) -> Iterator[Problem]:
     prefixes = tuple(prefix.lower() for prefix in plan.service.prefixes)
     for relation in plan.staying:
-        if relation.owner_table is not None or not relation.name.lower().startswith(prefixes):
+        if relation.owner_table is not None:
+            continue
+        if plan.service.lists(relation.name, f"{relation.schema}.{relation.name}"):
+            yield Problem(
+                f"lookalike:{relation.label()}",
+                f"{relation.label()!r} is among the service's names in the registry, and here it "
+                "may be another's",
+                "Name it by --with if it is the service's, or agree that it stays.",
+            )
+            continue
+        if not relation.name.lower().startswith(prefixes):
             continue
         if claimant(relation.name, {plan.service.name: plan.service}) is None:
             yield Problem(

@@ -291,3 +291,55 @@ def test_events_are_json_on_stderr(small: World) -> None:
     assert done.code == 0
     names = [json.loads(line)["event"] for line in done.err.splitlines()]
     assert names == ["transfer.phase_started", "transfer.phase_finished"] * 6
+
+
+SHARED = """
+create type mood as enum ('sad', 'ok'); create table outbox (id int, mood mood);
+alter table rpg_items add mood mood default 'ok'; create type rpg_only as enum ('x');
+create type item_kind as enum ('x'); alter table rpg_items add kind item_kind
+"""
+
+STAYS = ("--allow", "lookalike:outbox", "--allow", "type:public.mood")
+
+
+def test_a_shared_name_is_not_moved_blindly(small: World) -> None:
+    """Without a word it is an obstacle; agreed to it stays, and by --with it goes."""
+    row = f'["{RPG}"]\ndatabase = "{RPG_DB}"\nprefixes = ["rpg_", "dnd_"]\nnames = ["outbox"]\n'
+    (small.operator.directory / "services.toml").write_text(row)
+    environ = {"ENTRYPOINT_SERVICES": "services.toml"}
+    small.sql(SHARED)
+    refused = small.transfer(environ=environ)
+    stays = small.transfer("--dry-run", "--json", *STAYS, environ=environ)
+    goes = small.transfer("--json", "--with", "outbox", environ=environ)
+
+    assert refused.code == 10
+    assert refused.failed()["obstacles"] == ["type:public.mood", "lookalike:outbox"]
+    assert "may be another's" in refused.failed()["error"]
+    assert (stays.code, goes.code) == (0, 0)
+    assert small.sql("select from outbox", RPG_DB) == []
+
+
+def test_a_type_without_a_prefix_goes_along(small: World) -> None:
+    """Verify says whose it is by what uses it; the move, and then its drop, clear it."""
+    small.sql(SHARED + "; drop table outbox; drop table sso_users")
+
+    def types() -> dict[str, str]:
+        found = small.operator.run("verify", "--json", "--service", RPG).findings
+        return {f["object"]: f["remedy"] for f in found if f["kind"] == "type"}
+
+    takes = (
+        f"Run entrypoint transfer {RPG}, which takes a copy along; drop this one when the "
+        "quarantine is dropped."
+    )
+    assert types() == {
+        "item_kind": takes,
+        "mood": takes,
+        "rpg_only": f"Run entrypoint transfer {RPG}.",
+    }
+    small.moved()
+    assert types() == {}
+    clean = small.operator.run("verify", "--json", "--strict", "--service", RPG)
+    assert {f["finding"] for f in clean.findings} == {"quarantine"}
+    assert small.transfer("--drop-quarantine").code == 0
+    small.sql("drop type mood, item_kind")
+    assert small.sql("select 'ok'::mood, 'x'::item_kind", RPG_DB) == [("ok", "x")]
