@@ -98,7 +98,8 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
     """
     connection = admin.connection
     # Outside of a transaction, so perhaps a pooler's session with somebody's path.
-    with translated(f"creating the database {name!r}", remedy="Start again."):
+    doing = f"creating the database {name!r} as role {connection.info.user!r}"
+    with translated(doing, remedy="Start again."):
         found = connection.execute(
             "select from pg_catalog.pg_database where datname operator(pg_catalog.=) %s", [name]
         )

@@ -56,6 +56,47 @@ select (select rolsuper from pg_roles where rolname = session_user) and (
     where a.privilege_type = 'CREATE' and (a.grantee = 0 or a.grantee in (select oid from lesser))))
 """
 
+_PUBLIC: Final = """
+select session_user::text, pg_get_userbyid(d.datdba), pg_get_userbyid(n.nspowner),
+  has_schema_privilege(session_user, n.oid, 'create')
+    and has_schema_privilege(session_user, n.oid, 'usage'),
+  has_database_privilege(session_user, d.oid, 'create')
+from pg_database d left join pg_namespace n on nspname = 'public'
+where datname = current_database()
+"""
+
+
+def no_place(session: Session) -> str | None:
+    """What lets the session's role create something in schema public, if it may not yet.
+
+    None where it may, or where its own path leads it to another schema. Raises `RefusedError` and
+    `UnreachableError`.
+    """
+    with translated("asking where the role may create", remedy="Start again."):
+        with session.transaction(names="default"):
+            [(schema,)] = first_rows(session.connection, "select pg_catalog.current_schema()")
+        with session.transaction():
+            [(role, owner, keeper, may, may_make)] = first_rows(session.connection, _PUBLIC)
+    if may or schema not in (None, "public"):
+        return None
+    user, base = sql.Identifier(role).as_string(), sql.Identifier(session.database).as_string()
+    ways = [f"GRANT USAGE, CREATE ON SCHEMA public TO {user}"]
+    who = keeper
+    if keeper is None:
+        ways = [f"CREATE SCHEMA public AUTHORIZATION {user}"]
+        who = role if may_make else owner
+    elif keeper == "pg_database_owner":
+        who = owner
+        ways.append(
+            f"if the database is to be the service's own, ALTER DATABASE {base} OWNER TO {user}"
+        )
+    else:
+        ways.append(f"ALTER SCHEMA public OWNER TO {user}")
+    found = f"belongs to {keeper!r}" if keeper else "is missing"
+    if keeper == "pg_database_owner":
+        found = f"belongs to the database's owner, {owner!r}"
+    return f"Run {', or '.join(ways)}, as {who!r} or a superuser: schema public {found}."
+
 
 def exposed(session: Session) -> dict[str, str]:
     """What every role may do in the session's database, with the statement that forbids it.

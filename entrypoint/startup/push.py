@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from .. import log
 from ..errors import PushError, RefusedError, Terminated, UnreachableError
-from ..postgres import guard, ledger, loss, sessions, snapshot
+from ..postgres import guard, ledger, loss, ownership, sessions, snapshot
 from ..postgres.session import Session
 from ..process import Finished
 from ..sections import Push
@@ -125,7 +125,7 @@ def run(
     }
     seen = Witnesses(task.failure(finished), said, refused, before, after, lost, connected)
     wrong = _Judge(push, expected, before).wrong(seen._replace(others=others))
-    error = _error(push, finished, wrong, fields) if wrong else None
+    error = _error(push, finished, _placed(wrong, seen, session), fields) if wrong else None
     emptied = bool(lost.of_rows.keys() - {*lost.columns} - others)
     return Pushed(finished.elapsed_s, catalog_after, lost, emptied, fields, error)
 
@@ -271,6 +271,15 @@ def _change(before: str | None, after: str | None) -> str:
     if before is None or after is None:
         return "unknown"
     return "unchanged" if before == after else "changed"
+
+
+def _placed(wrong: Wrong, seen: Witnesses, session: Session) -> Wrong:
+    """Where the program failed by itself, and may create nothing: point to the schema."""
+    by_itself = not seen.ended.certain if seen.ended else seen.said.succeeded is False
+    if by_itself and seen.before.tables == seen.after.tables:
+        with suppress(RefusedError, UnreachableError):
+            return wrong._replace(remedy=ownership.no_place(session) or wrong.remedy)
+    return wrong
 
 
 def _error(push: Push, finished: Finished, wrong: Wrong, fields: dict[str, object]) -> PushError:
