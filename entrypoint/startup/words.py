@@ -58,50 +58,61 @@ MAX_QUOTE: Final = 200
 """Characters of a tool's own line in what is told of it."""
 
 
+class Patterns:
+    """Words to look for in a line, all at once.
+
+    There may be a million lines. Python's search tries a `^` at every character, and is as fast as
+    it should be if every alternative begins with a letter, so the words for a line's start are
+    apart.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        words = list(words)
+        self.at_start = "|".join(word for word in words if word.startswith("^"))
+        self.anywhere = "|".join(word for word in words if not word.startswith("^"))
+        self._match = re.compile(self.at_start).match if self.at_start else None
+        self._search = re.compile(self.anywhere).search if self.anywhere else None
+
+    def said(self, line: str) -> bool:
+        """Whether one of them is in it."""
+        match, search = self._match, self._search
+        return bool((match and match(line)) or (search and search(line)))
+
+
 class _Words(NamedTuple):
-    """A tool's words, made ready; a pattern that matches nothing where it has none."""
+    """A tool's words, made ready."""
 
     tool: Tool
-    any: re.Pattern[str]
-    sign: re.Pattern[str]
-    success: re.Pattern[str]
-    failures: tuple[tuple[re.Pattern[str], re.Pattern[str], Failure], ...]
-    """What each failure says, and what undoes it."""
+    any: Patterns
+    sign: Patterns
+    success: Patterns
+    failures: tuple[tuple[Patterns, Failure], ...]
+    until: Patterns
+    """What undoes those failures that have such words."""
 
 
 class _Known(NamedTuple):
-    """The known tools, and all of their words at once for the lines that have none of them.
-
-    There may be a million lines. Python's search is as fast as it should be if every alternative
-    begins with a letter, so the words for a line's start are apart.
-    """
+    """The known tools, and all of their words for the lines that have none of them."""
 
     tools: tuple[_Words, ...]
-    at_start: re.Pattern[str]
-    anywhere: re.Pattern[str]
-
-
-def _one_of(words: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(words) or "(?!)")
+    any: Patterns
 
 
 def _ready(tool: Tool) -> _Words:
-    failures = [(_one_of(each.says), _one_of(each.until), each) for each in tool.failure]
+    failures = [(Patterns(each.says), each) for each in tool.failure]
     # A tool without a sign is known by all of its words.
     sign = tool.sign or (*tool.success, *(word for each in tool.failure for word in each.says))
-    success = _one_of(tool.success)
-    return _Words(tool, _one_of(tool.words()), _one_of(sign), success, tuple(failures))
+    until = Patterns(word for each in tool.failure for word in each.until)
+    any_ = Patterns(tool.words())
+    return _Words(tool, any_, Patterns(sign), Patterns(tool.success), tuple(failures), until)
 
 
 @cache
 def known() -> _Known:
     """The table; read when the first program is heard, not at a start without one."""
     spoken = [tool for tool in tools.load() if tool.words()]
-    words = [word for tool in spoken for word in tool.words()]
     return _Known(
-        tuple(map(_ready, spoken)),
-        _one_of(word for word in words if word.startswith("^")),
-        _one_of(word for word in words if not word.startswith("^")),
+        tuple(map(_ready, spoken)), Patterns(word for tool in spoken for word in tool.words())
     )
 
 
@@ -111,6 +122,9 @@ class _Run:
 
     words: _Words
     seen: bool = False
+    begun: bool = False
+    """Whether there was a sign of it. Its success may be anybody's word, and names no failure."""
+
     done: bool = False
     quote: str = ""
     """Of its failure, if it has failed."""
@@ -125,20 +139,22 @@ class _Run:
     def hear(self, line: str, quote: Callable[[], str]) -> None:
         """Its last word counts: a script may try again, or go on after it was done."""
         words = self.words
-        if not words.any.search(line):
+        if not words.any.said(line):
             return
-        if words.success.search(line):
+        sign = words.sign.said(line)
+        self.begun = self.begun or sign
+        if words.success.said(line):
             self.seen = self.done = True
             self.failure = None
             return
-        failed = next((each for each in words.failures if each[0].search(line)), None)
-        if words.sign.search(line):
+        failed = next((each for says, each in words.failures if says.said(line)), None)
+        if sign:
             self.seen = True
             if self.failure is None and not failed:  # another run begins
                 self.done = False
         if failed:
-            self._fail(failed[2], quote)
-        elif any(until.search(line) for _, until, _ in words.failures):
+            self._fail(failed, quote)
+        elif words.until.said(line):
             self.got_further = True
             if self.failure and self.failure.until:
                 self.failure = None
@@ -171,14 +187,13 @@ class Ear:
         self._found_success = False
         self._found_failure = ""
         self._line = ""
-        known_tools = known()
-        self._at_start, self._anywhere = known_tools.at_start, known_tools.anywhere
-        self._runs = [_Run(words) for words in known_tools.tools]
+        self._runs: list[_Run] = []  # made at the first line, while the program runs
         self._refused: dict[str, None] = {}
 
     def hear(self, line: str) -> None:
         """Take one line, with or without a terminal's escapes; what is kept of it is masked."""
         self._line = line
+        self._runs = self._runs or [_Run(words) for words in known().tools]
         for number, part in enumerate(parts(line)):
             self._hear(part[:MAX_LINE], number)
 
@@ -195,7 +210,7 @@ class Ear:
             self._found_failure = self._found_failure or self._quote(number)
         if match := REFUSED.search(line):
             self._refused |= dict.fromkeys(log.mask(match[1]).split(", "))
-        if self._at_start.match(line) or self._anywhere.search(line):
+        if known().any.said(line):
             for part in SPUN.split(line):
                 for run in self._runs:
                     run.hear(part, partial(self._quote_short, number))
@@ -222,11 +237,11 @@ class Ear:
             tool = run.words.tool
             if not run.seen:
                 continue
-            if run.failure and not run.dealt_with(connected=connected):
+            if run.failure and run.begun and not run.dealt_with(connected=connected):
                 text = f"{tool.name} {run.failure.meaning}: {run.quote}"
                 remedy = run.failure.remedy + (f" {_OWN_WORDS}" if run.late else "")
                 return _not_done(text, remedy)
-            if tool.success and not run.done:
+            if tool.success and run.begun and not run.done:
                 return _not_done(f"{tool.name} did not say that it was done", _SILENT)
             done.append(tool.name)
         return _done(" and ".join(done)) if done else Said()
