@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
 import base64
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from entrypoint import settings
+from entrypoint.arguments import parser
 from entrypoint.environment import Environment
 from entrypoint.errors import SettingsError
+from entrypoint.fields import IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
 from entrypoint.postgres.dialects import ConninfoError, parse
 from tests.process import test_bad_input, test_secrets
 from tests.unit import test_dialects, test_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from types import ModuleType
 
 MODULES = (test_dialects, test_settings, test_bad_input, test_secrets)
@@ -201,3 +205,135 @@ def test_a_damaged_url_tells_no_secret(damage: Callable[[str], str]) -> None:
             except ConninfoError as error:
                 said = f"{error.problems} {error.corrected} {error!r} {error.__context__}"
             assert not [part for part in parts if part in said], damaged
+
+
+# --- what remedies name is there
+
+ROOT = Path(__file__).parents[2]
+
+
+class Said(NamedTuple):
+    """A text of the program's, with `{}` for what is put into it."""
+
+    module: str
+    text: str
+
+
+def said(module: str, source: str) -> Iterator[Said]:
+    """Every string that is no docstring; one that is built of several is one."""
+    return _said(module, ast.parse(source))
+
+
+def _said(module: str, node: ast.AST) -> Iterator[Said]:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return  # a docstring
+    text = _flat(node)
+    if text is not None:
+        yield Said(module, text)
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _said(module, child)
+
+
+def _flat(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_flat(part) or "{}" for part in node.values)
+    return None
+
+
+SAID = [
+    each
+    for path in sorted((ROOT / "entrypoint").rglob("*.py"))
+    for each in said(str(path.relative_to(ROOT)), path.read_text())
+]
+WRITTEN = [
+    Said(str(path.relative_to(ROOT)), path.read_text())
+    for folder in ("docs", "deploy", "examples")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in (".md", ".yml", ".yaml", ".toml") and "node_modules" not in path.parts
+] + [Said(name, (ROOT / name).read_text()) for name in ("README.md", "SECURITY.md", "CHANGELOG.md")]
+
+VARIABLES = {*IN_ENVIRONMENT, *OUR_SECRETS, *(f"{name}_FILE" for name in OUR_SECRETS)}
+
+FOREIGN = {"ENTRYPOINT_SERVICE_HOST"}
+"""What Kubernetes sets for a Service called `entrypoint`."""
+
+
+def unknown_variables(text: str) -> set[str]:
+    """Variables of ours that nobody reads."""
+    found = re.findall(r"(?<![A-Z_/])ENTRYPOINT_[A-Z][A-Z_]*[A-Z](?![A-Z_<{*])", text)
+    return {*found} - VARIABLES - FOREIGN
+
+
+def unknown_keys(text: str) -> set[str]:
+    """Keys of the settings file that it does not have, in a text for people."""
+    sections = {key.partition(".")[0] for key in IN_FILE if "." in key}
+    begin = "|".join(sorted(sections))
+    found = re.findall(rf"(?<![\w./:@-])(?:{begin})\.[a-z_]+(?![\w/(-]|\.\w)", text)
+    steps = re.findall(r"\{\}\.([a-z_]+)(?![\w(-]|\.\w)", text) if " " in text else []
+    keys = {key for key in found if " " in text and key not in IN_FILE}
+    return keys | {f"{{}}.{key}" for key in steps if f"push.{key}" not in IN_FILE}
+
+
+def commands() -> dict[str, set[str]]:
+    """Our commands, and the options of each."""
+    [choices] = [
+        action.choices
+        for action in parser()._actions  # noqa: SLF001  argparse has no other list of them
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  its only name
+    ]
+    return {
+        name: {*command._option_string_actions}  # noqa: SLF001  argparse has no other list
+        for name, command in choices.items()
+    }
+
+
+COMMANDS = commands()
+
+
+def unknown_commands(text: str) -> set[str]:
+    """Commands of ours that there are not, and options that they do not have."""
+    told = re.findall(r"(?:\b[Rr]un|`|\n  |\$ |; )\s?entrypoint ([a-z{][\w{}-]*)([^`;\n]*)", text)
+    found = re.findall(rf"\bentrypoint ({'|'.join(COMMANDS)})\b([^`;\n]*)", text)
+    unknown = {name for name, _ in told if name not in COMMANDS and name != "{}"}
+    for name, rest in {*told, *found}:
+        options = re.findall(r"(?<!\S)--[a-z][a-z-]*", rest.partition(" -- ")[0])
+        unknown |= {f"{name} {each}" for each in options if each not in COMMANDS.get(name, {each})}
+    return unknown
+
+
+CHECKS = {
+    "variable": (unknown_variables, "Set ENTRYPOINT_LOCK_TIMEUOT higher."),
+    "key": (unknown_keys, "Raise push.timeuot."),
+    "key of a step": (unknown_keys, "Raise {}.timeuot."),
+    "command": (unknown_commands, "Run entrypoint transfre {}."),
+    "option": (unknown_commands, "Look first; entrypoint transfer {} --form {}"),
+}
+
+
+@pytest.mark.parametrize("check", {check for check, _ in CHECKS.values()}, ids=lambda c: c.__name__)
+def test_what_the_program_names_is_there(check: Callable[[str], set[str]]) -> None:
+    """Each variable, key, command and option in a text of the program's exists."""
+    assert {(each.module, name) for each in SAID for name in check(each.text)} == set()
+
+
+@pytest.mark.parametrize("check", [unknown_variables, unknown_commands], ids=lambda c: c.__name__)
+def test_what_the_documents_name_is_there(check: Callable[[str], set[str]]) -> None:
+    """The same for README and the files that people copy from."""
+    assert {(each.module, name) for each in WRITTEN for name in check(each.text)} == set()
+
+
+@pytest.mark.parametrize(("check", "text"), CHECKS.values(), ids=CHECKS)
+def test_what_is_not_there_is_found(check: Callable[[str], set[str]], text: str) -> None:
+    """The control: a misspelt name in a remedy is found."""
+    assert check(text)
+
+
+def test_the_texts_are_found() -> None:
+    """The walk meets remedies that name a variable, a key and a command."""
+    texts = "\n".join(each.text for each in SAID)
+    assert "ENTRYPOINT_ALLOW_LOSS" in texts
+    assert "push.success" in texts
+    assert "entrypoint transfer" in texts
