@@ -6,9 +6,10 @@ that waits, or a sparse one of a terabyte. Each of them would hold up a start fo
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 _CHUNK: Final = 1 << 18
 
@@ -38,6 +39,43 @@ def chunks(path: str | os.PathLike[str], most: int) -> Iterator[bytes]:
             yield chunk
     finally:
         os.close(file)
+
+
+def toml(data: bytes) -> dict[str, Any]:
+    """A TOML file's table. A BOM is left out, and the line ends may be those of any system.
+
+    Raises ValueError, with a text that goes on behind the file's name: for what is no TOML, for
+    another encoding, for characters that nobody sees and for quotes of a word processor's.
+    """
+    import tomllib
+
+    if (written := encoding(data)) != "UTF-8":
+        raise ValueError(f"is {written}, not UTF-8; save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"is not UTF-8 (at line {line}, byte {error.start})") from None
+    if "\n" not in text:  # an old Mac's lines
+        text = text.replace("\r", "\n")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"is not valid TOML: {error}{_strange(text, str(error))}") from None
+
+
+def _strange(text: str, error: str) -> str:
+    """What nobody sees, or takes for something else, in the line that an error is about."""
+    found = re.search(r"at line (\d+)", error)
+    lines = re.split(r"\r?\n", text)
+    number = int(found[1]) if found else len(lines)
+    line = "".join(lines[number - 1 : number])
+    strange = re.search(r"[^\t -~\w]", line)  # letters of any language are as they look
+    if not strange:
+        return ""
+    return f"; line {number} has the character U+{ord(strange[0]):04X} in it"
 
 
 def encoding(data: bytes) -> str:

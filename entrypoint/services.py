@@ -1,7 +1,6 @@
 """The service registry: which database belongs to which service. Data is in services.toml."""
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -64,13 +63,11 @@ class RegistryError(Exception):
 def load(path: Path = SHIPPED) -> Mapping[str, Service]:
     """Read a registry file. Raises `RegistryError` with every problem, among them I/O errors."""
     try:
-        rows = tomllib.loads(files.read(path, MAX_BYTES).decode())
+        rows = files.toml(files.read(path, MAX_BYTES))
     except OSError as error:
         raise RegistryError([error.strerror or "cannot be read"]) from None
-    except ValueError as error:  # TOML and UTF-8 errors both
+    except ValueError as error:
         raise RegistryError([str(error)]) from None
-    except RecursionError:
-        raise RegistryError(["is nested too deeply"]) from None
     problems: list[str] = []
     registry = {name: _service(name, row, problems) for name, row in rows.items()}
     problems += _clashes(registry)

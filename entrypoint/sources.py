@@ -109,17 +109,10 @@ class Sources:
                 self.unknown(key, known, f"{path.name}: ")
 
     def _toml(self, data: bytes, name: str) -> dict[str, Any]:
-        import tomllib
-
         try:
-            return tomllib.loads(data.decode())
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            self.problems.append(f"{name} is not UTF-8 (at line {line}, byte {error.start})")
-        except RecursionError:
-            self.problems.append(f"{name} is nested too deeply")
+            return files.toml(data)
         except ValueError as error:
-            self.problems.append(f"{name} is not valid TOML: {error}")
+            self.problems.append(f"{name} {error}")
         return {}
 
     def _keep(

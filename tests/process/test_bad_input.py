@@ -87,6 +87,9 @@ FILES = {
     "not closed": (b"[push\n", "line 1"),
     "twice": (b"service = 'a'\nservice = 'b'\n", "line 2"),
     "binary": (bytes(range(128, 256)), "line 1"),
+    "UTF-16": ("service = 'a'".encode("utf-16"), "is UTF-16, not UTF-8; save it as UTF-8"),
+    "no-break space": ("[push]\ntimeout\u00a0= 7".encode(), "line 2 has the character U+00A0"),
+    "smart quotes": ("service = \u201ca\u201d".encode(), "line 1 has the character U+201C"),
     "nested": (b"a = " + b"[" * 100_000, "entrypoint.toml"),
     "1 MB": (b"# " + b"x" * (1 << 20), "entrypoint.toml"),
     "wrong type": (b"[push]\ntimeout = 'soon'\n", "push.timeout"),
@@ -108,6 +111,22 @@ def test_the_settings_file(tmp_path: Path, content: bytes, place: str) -> None:
     text = " ".join([failure["error"], *failure.get("problems", [])])
     assert "entrypoint.toml" in text
     assert place in text
+
+
+@pytest.mark.parametrize("kind", ["UTF-16", "no-break space", "not closed", "folder"])
+def test_the_registry(tmp_path: Path, kind: str) -> None:
+    """A registry of one's own is named with the same mistakes."""
+    if kind == "folder":
+        (tmp_path / "own.toml").mkdir()
+    else:
+        (tmp_path / "own.toml").write_bytes(FILES[kind][0])
+    program = start(tmp_path, {b"ENTRYPOINT_SERVICES": b"own.toml", b"SERVICE_NAME": b"a"})
+
+    assert program.wait() == 3
+    failure = program.one("settings.failed")
+    text = " ".join([failure["error"], *failure.get("problems", [])])
+    assert "ENTRYPOINT_SERVICES: " in text
+    assert ("Is a directory" if kind == "folder" else FILES[kind][1]) in text
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:

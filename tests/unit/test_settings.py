@@ -1197,7 +1197,13 @@ FILES: dict[str, tuple[bytes, str]] = {
     "nested tables": (b"a = " + b"{a=" * 100_000, "nested too deeply"),
     "huge number": (b"[push]\ntimeout = " + b"9" * 5000, "not valid TOML: "),
     "binary": (b"a = 1\n\xff\xfe", r"is not UTF-8 \(at line 2, byte 6\)"),
-    "UTF-16": ("service = 'a'".encode("utf-16"), r"is not UTF-8 \(at line 1, byte 0\)"),
+    "UTF-16": ("service = 'a'".encode("utf-16"), "is UTF-16, not UTF-8; save it as UTF-8"),
+    "UTF-16 of no mark": ("service = 'a'".encode("utf-16-be"), "is UTF-16, not UTF-8"),
+    "UTF-32": ("service = 'a'".encode("utf-32"), "is UTF-32, not UTF-8"),
+    "no-break space": ("service\u00a0= 'a'".encode(), r"not valid TOML: .*; line 1 .*U\+00A0"),
+    "smart quotes": ("a = 1\nb = \u201cc\u201d".encode(), r"not valid TOML: .*; line 2 .*U\+201C"),
+    "zero width": ("[push]\n\u200bb = 1".encode(), r"not valid TOML: .*; line 2 .*U\+200B"),
+    "two line ends": (b"a = 1\rb = 2\nc = 3\n", r"not valid TOML: .*; line 1 .*U\+000D"),
     "zeros": (b"\0" * 1000, "not valid TOML: .*line 1"),
     "large": (b"#" * (1 << 20) + b"\n", r"cannot be read \(it is larger than 1048576 bytes\)"),
 }
@@ -1209,6 +1215,28 @@ def test_broken_file(tmp_path: Path, content: bytes, place: str) -> None:
     found = refusal(tmp_path, content)
     assert re.match(rf"entrypoint\.toml (is )?{place}", found)
     assert len(found) < 300
+
+
+@pytest.mark.parametrize("which", ["entrypoint.toml", "own.toml"])
+@pytest.mark.parametrize(
+    ("mark", "end", "blank"),
+    [("\ufeff", "\n", " "), ("", "\r\n", " "), ("\ufeff", "\r\n", "\t"), ("", "\r", "\t")],
+    ids=["BOM", "CRLF", "BOM, CRLF and tabs", "old Mac"],
+)
+def test_what_editors_leave_in_files(
+    tmp_path: Path, which: str, mark: str, end: str, blank: str
+) -> None:
+    """A BOM, tabs and the line ends of any system change nothing, here and in a registry."""
+    texts = {
+        "entrypoint.toml": f"service = 'orders'\n{NO_PUSH}",
+        "own.toml": "[orders]\ndatabase = 'app'\nprefixes = ['o_', 'p_']\n",
+    }
+    texts[which] = mark + texts[which].replace("\n", end).replace(" = ", f"{blank}={blank}")
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(text.encode())
+    environ = environment({"DATABASE_URL": URL, "ENTRYPOINT_SERVICES": "own.toml"})
+    found = settings.load(environ, tmp_path)
+    assert found.registered == services.Service("orders", "app", ("o_", "p_"), "tenant")
 
 
 def test_largest_file(tmp_path: Path) -> None:
