@@ -8,9 +8,10 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from psycopg import sql
 
 from tests.tools.known import ORMS
-from tests.tools.trial import MORE, USERS
+from tests.tools.trial import MORE, ONE, USERS
 
 if TYPE_CHECKING:
     from tests.tools.tool import Tool
@@ -75,3 +76,25 @@ def test_an_older_image(begin: Begin, tool: Tool) -> None:
     assert "Deploy the release that has them" in ended.push["remedy"]
     assert trial.tables() == MORE
     assert trial.start("one", "more").cell == "0 → 0"
+
+
+def test_a_database_that_mikro_orm_makes(begin: Begin) -> None:
+    """It creates what a wrong URL names, says that it is done there, and is not believed."""
+    trial = begin(ORMS["MikroORM"])
+    trial.deployed()
+    stage, stray = trial.stage, f"{trial.stage.database}_stray"
+    url = stage.server.url(stray, stage.user, stage.password)
+    stage.push = ["env", f"DATABASE_URL={url}", *trial.tool.push]
+    try:
+        ended = trial.start("one", "more")
+    finally:
+        with stage.server.connect() as connection:
+            made = connection.execute("select from pg_database where datname = %s", [stray])
+            drop = sql.SQL("drop database if exists {} with (force)")
+            connection.execute(drop.format(sql.Identifier(stray)))
+
+    assert made.rowcount == 1
+    assert (ended.push["returncode"], ended.push["output"]) == (0, "MikroORM: succeeded")
+    assert "never connected to the service's database" in ended.push["error"]
+    assert ".env file" in ended.push["remedy"]
+    assert (ended.code, trial.tables(), trial.users()) == (7, ONE, USERS)
