@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,19 @@ def test_every_failure_has_a_remedy(tool: Tool) -> None:
 def test_bookkeeping(names: set[str], columns: set[str], *, known: bool) -> None:
     """A tool's table is known by its name, and by its columns where others use the name too."""
     assert keeps_books(names, columns) is known
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "tools.md").read_text()
+
+
+def test_the_documents_know_the_same_tools() -> None:
+    """Every tool with words is in docs/tools.md with its flags, and no version is unknown here."""
+    versions = {f"{tool.name} {version}" for tool in SPOKEN for version in tool.versions}
+    for tool in SPOKEN:
+        assert tool.name in DOCS
+        assert tool.flags in DOCS, tool.name
+    matrix = re.findall(
+        r"^\| (\S+ \d[\w.-]+)[ |]", DOCS.partition("<!-- matrix -->")[2], re.MULTILINE
+    )
+    assert matrix
+    assert {*matrix} <= versions
