@@ -70,8 +70,7 @@ def test_the_documents_know_the_same_tools() -> None:
     for tool in SPOKEN:
         assert tool.name in DOCS
         assert tool.flags in DOCS, tool.name
-    matrix = re.findall(
-        r"^\| (\S+ \d[\w.-]+)[ |]", DOCS.partition("<!-- matrix -->")[2], re.MULTILINE
-    )
+    table = DOCS.partition("<!-- matrix -->")[2].partition("<!-- /matrix -->")[0]
+    matrix = re.findall(r"^\| (\S+ \d[\w.-]+)[ |]", table, re.MULTILINE)
     assert matrix
-    assert {*matrix} <= versions
+    assert [row for row in matrix if row not in versions] == []
