@@ -186,7 +186,7 @@ def _emptiness(
     return Wrong(
         f"the push command exited with code 0, but there is no {which} in the database",
         "Correct push.command, or the database that it connects to"
-        + (", or the service's prefixes in the registry." if prefixes else "."),
+        + (", or the service's prefixes or names in the registry." if prefixes else "."),
     )
 
 

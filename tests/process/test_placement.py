@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -138,6 +139,32 @@ def test_enums_without_a_prefix(stage: Stage) -> None:
     assert "add 'lone' to the names of its row" in first.one("verify.found")["remedy"]
     assert second.one("push.started")["reason"] == "changed"
     assert found(second) == []
+
+
+OUTBOX = """
+import os, psycopg
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    connection.execute("create schema if not exists app")
+    connection.execute("create table if not exists app.outbox (id int)")
+"""
+
+
+def test_a_push_of_nothing_but_a_listed_table(stage: Stage) -> None:
+    """It is believed, as a table with the service's prefix is; unlisted it is no table of its."""
+    stage.push = [sys.executable, "-c", OUTBOX]
+    stage.environ["ENTRYPOINT_SKIP"] = "seed"
+    unlisted = stage.start()
+    assert unlisted.wait() == 7
+    text = REGISTRY.replace('"runs"]', '"runs"]\nnames = ["app.outbox"]')
+    (stage.directory / "services.toml").write_text(text)
+    listed = started(stage.start())
+
+    assert "no table whose name begins with rpg_ or runs" in unlisted.one("push.failed")["error"]
+    assert (
+        "or the service's prefixes or names in the registry"
+        in (unlisted.one("push.failed")["remedy"])
+    )
+    assert found(listed) == []
 
 
 def test_only_after_a_push(stage: Stage) -> None:
