@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from .. import files
 from ..environment import Environment
+
+MAX_BYTES: Final = 1 << 24
+
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine
@@ -42,3 +47,43 @@ def _file() -> str:
     import certifi  # httpx brings it; slim images have no others
 
     return certifi.where()
+
+
+def mistake(path: str) -> str | None:
+    """Why a file of authorities has none that OpenSSL could read; None where it has one.
+
+    OpenSSL says the same of all of them: "no certificate or crl found".
+    """
+    try:
+        data = files.read(path, MAX_BYTES)
+    except IsADirectoryError:
+        return "is a folder (Docker makes one where the file to mount is missing)"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        return f"cannot be read ({reason})"
+    if (written := files.encoding(data)) != "UTF-8":
+        return f"is {written}, and must be UTF-8 or ASCII"
+    return _unreadable(data)
+
+
+def _unreadable(data: bytes) -> str | None:
+    begin = data.find(_BEGIN)
+    if begin < 0:
+        return _no_pem(data)
+    if b"\n" not in data[begin:].strip():
+        ends = "written as \\n" if b"\\n" in data else "an old Mac's"
+        return f"has a certificate in one line: its line ends are {ends}"
+    before = data[:begin].rpartition(b"\n")[2].removeprefix(b"\xef\xbb\xbf")
+    return "has something before -----BEGIN CERTIFICATE----- on its line" if before else None
+
+
+def _no_pem(data: bytes) -> str:
+    if not data.strip():
+        return "is empty"
+    if data.startswith(b"\x30\x82"):
+        return "is a certificate in DER form; openssl x509 -inform der makes PEM of it"
+    import base64
+
+    if base64.b64encode(b"-----BEGIN")[:12] in data:
+        return "is base64 of a certificate, and must be the certificate itself"
+    return "has no certificate in PEM form in it (-----BEGIN CERTIFICATE-----)"

@@ -23,6 +23,10 @@ from .sqlstates import CHECK_CREDENTIALS, CHECK_PARAMETERS, Said, verdict
 
 _CLOSED: Final = "connection refused or closed by the server"
 
+_CHECK_ROOT: Final = (
+    "Put the certificate of the server's authority, as PEM, into the file that sslrootcert in "
+    "{url} or SSL_CERT_FILE names."
+)
 CHECK_TLS: Final = "Correct sslmode and the certificates it needs in {url}."
 CHECK_AUTHORITY: Final = (
     "Correct sslmode in {url}, or name the server's authority in its sslrootcert or SSL_CERT_FILE."
@@ -343,6 +347,13 @@ def _tls(answer: str, params: Mapping[str, str], words: str) -> Cause:
                 Kind.REFUSED, f"the server has no TLS and sslmode={sslmode} wants it", CHECK_TLS
             )
         return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER)
+    root = params.get("sslrootcert", "")
+    if root not in ("", "system") and "root certificate" in words:
+        from . import authorities
+
+        if why := authorities.mistake(root):
+            text = f"TLS was not tried: {root!r}, the file of authorities, {why}"
+            return Cause(Kind.REFUSED, text, _CHECK_ROOT)
     return Cause(
         Kind.REFUSED,
         f"TLS with the server could not be agreed on (sslmode={sslmode}){_quote(words, params)}",

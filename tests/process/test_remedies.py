@@ -6,6 +6,9 @@ import base64
 import json
 import os
 import re
+import socket
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -15,6 +18,7 @@ from tests.support.program import Program, python, toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.support.stage import Stage
 
@@ -145,3 +149,44 @@ def test_a_worker_takes_back_what_the_image_of_the_api_says(stage: Stage) -> Non
     done = {"gates.started", "push.started", "seed.started", "health.ignored"}
     assert not done & {*program.names()}
     assert databases(stage) == {stage.database}
+
+
+@pytest.mark.parametrize("kind", ["UTF-16", "folder", "env file"])
+def test_a_file_of_authorities_that_has_none(tmp_path: Path, kind: str) -> None:
+    """Exit 5, and which mistake it is, where OpenSSL says the same of all of them."""
+    path = tmp_path / "ca.pem"
+    pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        one_line = pem.replace("\n", "\\n").encode()
+        path.write_bytes(pem.encode("utf-16") if kind == "UTF-16" else one_line)
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        agrees = threading.Thread(target=agree, args=(server,), daemon=True)
+        agrees.start()
+        port = server.getsockname()[1]
+        url = f"postgres://u:p@127.0.0.1:{port}/d?sslmode=verify-ca&sslrootcert={path}"
+        environ = {"PATH": os.environ["PATH"], "DATABASE_URL": url}
+        program = Program.start("run", "--", "true", environ=environ, directory=tmp_path)
+
+        assert program.wait() == 5, program.output
+    failed = program.one("wait.failed")
+    words = {"UTF-16": "is UTF-16", "folder": "is a folder", "env file": "written as \\n"}
+    assert f"TLS was not tried: {str(path)!r}, the file of authorities" in failed["error"]
+    assert words[kind] in failed["error"]
+    assert failed["remedy"].startswith("Put the certificate of the server's authority, as PEM")
+
+
+def agree(server: socket.socket) -> None:
+    """Agree to TLS with whoever comes, and say no more."""
+    kept = []
+    while True:
+        try:
+            client, _ = server.accept()
+        except OSError:
+            break
+        kept.append(client)  # or it would be hung up
+        client.recv(8)
+        client.sendall(b"S")
+    for each in kept:
+        each.close()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint.postgres.authorities import trusted
+from entrypoint.postgres.authorities import mistake, trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -48,3 +54,48 @@ def test_the_users_own_file_goes_before(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / ".postgresql" / "root.crt").touch()
     assert trusted({"sslmode": "verify-full"}) == {"sslmode": "verify-full"}
     assert trusted({"sslrootcert": "system"})["sslrootcert"] != "system"
+
+
+CA = Path(__file__).parents[1] / "support" / "tls" / "ca.pem"
+
+WRITTEN: dict[str, tuple[Callable[[bytes], bytes], str | None]] = {
+    "PEM": (lambda pem: pem, None),
+    "BOM": (lambda pem: b"\xef\xbb\xbf" + pem, None),
+    "CRLF": (lambda pem: pem.replace(b"\n", b"\r\n"), None),
+    "remark before": (lambda pem: b"# ours\n" + pem, None),
+    "old Mac": (lambda pem: pem.replace(b"\n", b"\r"), "its line ends are an old Mac's"),
+    "env file": (lambda pem: pem.replace(b"\n", b"\\n"), "its line ends are written as \\n"),
+    "UTF-16": (lambda pem: pem.decode().encode("utf-16"), "is UTF-16"),
+    "name": (lambda pem: b"CA=" + pem, "something before -----BEGIN CERTIFICATE-----"),
+    "quotes": (lambda pem: b'"' + pem + b'"', "something before -----BEGIN CERTIFICATE-----"),
+    "base64": (base64.b64encode, "is base64 of a certificate"),
+    "DER": (lambda pem: ssl.PEM_cert_to_DER_cert(pem.decode()), "in DER form"),
+    "JSON": (lambda _: b"{}", "has no certificate in PEM form"),
+    "empty": (lambda _: b"\n", "is empty"),
+}
+
+
+@pytest.mark.parametrize(("written", "problem"), WRITTEN.values(), ids=WRITTEN)
+def test_what_is_wrong_with_a_file(
+    tmp_path: Path, written: Callable[[bytes], bytes], problem: str | None
+) -> None:
+    """What OpenSSL reads has nothing wrong with it, and what it does not read is told apart."""
+    path = tmp_path / "ca.pem"
+    path.write_bytes(written(CA.read_bytes()))
+    try:
+        ssl.create_default_context(cafile=str(path))
+        reads = True
+    except ssl.SSLError:
+        reads = False
+
+    found = mistake(str(path))
+    assert reads == (found is None)
+    assert (problem or "") in (found or "")
+    assert (problem is None) == (found is None)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """Missing, a folder or no path: each in its own words."""
+    assert mistake(str(tmp_path / "x")) == "cannot be read (No such file or directory)"
+    assert "is a folder" in str(mistake(str(tmp_path)))
+    assert mistake("a\0b") == "cannot be read (not a path)"
