@@ -1,18 +1,26 @@
 """Completion scripts for shells, from the parser itself."""
 
 import argparse
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
-from .. import services
+from ..environment import Environment
+from ..sources import Sources
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The script that bash, zsh or fish reads; names of services are the shipped registry's."""
-    words = _words(parser)
+    """The script that bash, zsh or fish reads, with the services of the registry that counts here.
+
+    A shell evaluates it, so a name that could be more than a word is left out; where the registry
+    cannot be read, all are.
+    """
+    registry = Sources(Environment.of_container(), Path()).registry()
+    words = _words(parser, [name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](words)
 
 
-def _words(parser: argparse.ArgumentParser) -> Mapping[str, list[str]]:
+def _words(parser: argparse.ArgumentParser, services: list[str]) -> Mapping[str, list[str]]:
     """By command, the words that may follow it; the commands themselves under an empty name."""
     [commands] = [
         action
@@ -27,7 +35,7 @@ def _words(parser: argparse.ArgumentParser) -> Mapping[str, list[str]]:
             for option in (*action.option_strings, *(action.choices or ()))
             if len(option) > 2  # noqa: PLR2004  -h says less than --help
         ]
-        names = list(services.load()) if {"--service", "--server"} & {*options} else []
+        names = services if {"--service", "--server"} & {*options} else []
         words[name] = [*options, *names]
     return words
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.operator.conftest import RPG, SERVICES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COMMANDS = [
     *("completion", "create", "health", "prepare", "run", "status", "transfer", "url", "verify")
 ]
 
 
-def script(shell: str) -> str:
+def script(shell: str, directory: Path | None = None) -> str:
     """What the program prints for a shell; no server is needed, nor any variable."""
     command = [sys.executable, "-I", "-m", "entrypoint", "completion", shell]
-    done = subprocess.run(command, env={}, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(
+        command, env={}, cwd=directory, capture_output=True, text=True, check=True, timeout=30
+    )
     assert done.stderr == ""
     return done.stdout
 
@@ -86,6 +92,26 @@ def test_services(bash: str) -> None:
         assert completed(bash, *words, "gaqno-") == sorted(SERVICES)
         assert completed(bash, *words, "gaqno-r") == [RPG]
     assert completed(bash, "run", "gaqno-") == completed(bash, "prepare", "gaqno-") == []
+
+
+HOSTILE = "x'; touch hit; '"
+
+
+def test_services_of_one_s_own(tmp_path: Path) -> None:
+    """The registry of the folder counts; a name that a shell would evaluate is left out."""
+    rows = (
+        f'["{name}"]\ndatabase = "d{n}"\n' for n, name in enumerate(("orders", HOSTILE, "$(x)"))
+    )
+    (tmp_path / "entrypoint.toml").write_text('services = "team.toml"\n')
+    (tmp_path / "team.toml").write_text("".join(rows))
+
+    own = script("bash", tmp_path)
+    assert completed(own, "verify", "--service", "") == sorted(
+        ["orders", *completed(own, "verify", "--service", "--")]
+    )
+    assert "touch" not in own
+    (tmp_path / "team.toml").write_text("[orders")
+    assert "orders" not in script("bash", tmp_path)
 
 
 def test_an_unknown_shell() -> None:
