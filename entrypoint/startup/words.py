@@ -165,6 +165,14 @@ class _Run:
             self.failure, self.quote, self.late = failure, quote(), self.done
             self.done = False
 
+    def is_unsure(self) -> bool:
+        """Whether its failure may be another program's: it comes late, or nothing says whose it is.
+
+        A line of the server's as libpq has it is psql's, or that of a script that prints an error.
+        """
+        tool = self.words.tool
+        return self.late or not (tool.sign or self.quote.startswith(tool.name))
+
     def dealt_with(self, *, connected: bool | None) -> bool:
         """Whether its failure is one of connecting that the script waited out.
 
@@ -239,8 +247,8 @@ class Ear:
                 continue
             if run.failure and run.begun and not run.dealt_with(connected=connected):
                 text = f"{tool.name} {run.failure.meaning}: {run.quote}"
-                remedy = run.failure.remedy + (f" {_OWN_WORDS}" if run.late else "")
-                return _not_done(text, remedy)
+                unsure = f" {_OWN_WORDS}" if run.is_unsure() else ""
+                return _not_done(text, run.failure.remedy + unsure)
             if tool.success and run.begun and not run.done:
                 return _not_done(f"{tool.name} did not say that it was done", _SILENT)
             done.append(tool.name)

@@ -241,6 +241,7 @@ JUDGES = [
     "startup.seed",
     "startup.verdict",
     "startup.words",
+    "tools",
 ]
 
 

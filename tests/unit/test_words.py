@@ -832,6 +832,12 @@ def test_a_late_failure_names_ones_own_words() -> None:
     assert "push.success" not in run(f"{PULLED}Error: no cache\n").remedy
 
 
+def test_a_line_that_may_be_psql_s_names_ones_own_words() -> None:
+    """A script may print what libpq says of an error that it dealt with; the prefix is psql's."""
+    assert "push.success" in run("ERROR:  no\n").remedy
+    assert "push.success" not in run("psql:f.sql:1: ERROR:  no\n").remedy
+
+
 ODD = {  # how the last word comes
     "CRLF": b"\r\nWORD\r\n",
     "progress": b"\n\r 1/3\r 2/3\r 3/3\rWORD\n",
