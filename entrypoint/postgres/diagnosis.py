@@ -19,7 +19,7 @@ from typing import Final, Self
 from psycopg import pq
 
 from .cause import CHECK_SERVER, Cause, Kind, no_answer
-from .sqlstates import CHECK_CREDENTIALS, CHECK_PARAMETERS, Said, verdict
+from .sqlstates import CHECK_CREDENTIALS, CHECK_PARAMETERS, Said, clean, told, verdict
 
 _CLOSED: Final = "connection refused or closed by the server"
 
@@ -48,9 +48,6 @@ _PROTOCOL_VIOLATION: Final = "08P01"
 _MESSAGE = re.compile(r"^(?P<way>[FB])\t\d+\t(?P<name>\w+)(?P<body>.*?)(?=^[FB]\t\d+\t\w|\Z)",
                       re.MULTILINE | re.DOTALL)  # fmt: skip
 _FIELD: Final = r' {} "(.*?)"(?= [A-Za-z] "| \\x00)'
-
-_LONGEST: Final = 300
-"""Characters of somebody else's words that are quoted."""
 
 _MUST_HAVE_TLS: Final = ("require", "verify-ca", "verify-full")
 
@@ -314,29 +311,21 @@ def _quote(words: str, params: Mapping[str, str]) -> str:
     secrets = [value for key, value in params.items() if "password" in key and value]
     if not line or any(secret in words for secret in secrets):
         return ""
-    return f": {_clean(re.sub(r'^.*? port [0-9]+ [^:]*: ', '', line))}"
+    return f": {clean(re.sub(r'^.*? port [0-9]+ [^:]*: ', '', line))}"
 
 
 def _said(body: str) -> Said | None:
     code, text, file = (re.search(_FIELD.format(key), body, re.DOTALL) for key in "CMF")
     if code is None:
         return None
-    return Said(code[1], _clean(text[1] if text else "error"), file[1] if file else "")
-
-
-def _clean(text: str) -> str:
-    """Somebody else's words in one line of bounded length."""
-    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return Said(code[1], clean(text[1] if text else "error"), file[1] if file else "")
 
 
 def _server_said(said: Said, params: Mapping[str, str], *, after_proof: bool) -> Cause:
     if said.code == _PROTOCOL_VIOLATION and not said.file and after_proof:
         text = f"a pooler said: {said.text} ({said.code})"  # to our proof of the password
         return Cause(Kind.REFUSED, text, CHECK_CREDENTIALS, said.code)
-    found = verdict(said, options=bool(params.get("options")))
-    text = f"{'' if said.file else 'a pooler said: '}{said.text} ({said.code})"
-    return Cause(found.kind, text, found.remedy, said.code)
+    return told(said, verdict(said, options=bool(params.get("options"))))
 
 
 def _tls(answer: str, params: Mapping[str, str], words: str) -> Cause:

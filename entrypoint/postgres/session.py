@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 
 from ..errors import RefusedError, UnreachableError
 from . import authorities, resolve
-from .cause import CHECK_SERVER, Cause, ConnectError, Kind, no_answer
+from .cause import Cause, ConnectError, Kind, no_answer
 from .conninfo import Conninfo
 
 ATTEMPT_TIMEOUT_S: Final = 5.0
@@ -257,8 +257,9 @@ def _checked(connection: Connection, probe: str, patience_s: float) -> Session:
     except NoAnswerError:
         raise
     except psycopg.Error as error:
-        text = f"the connection broke ({error.sqlstate or type(error).__name__})"
-        raise ConnectError(Cause(Kind.TRANSIENT, text, CHECK_SERVER, error.sqlstate)) from None
+        from .sqlstates import first_query  # only failures pay for it
+
+        raise ConnectError(first_query(error)) from None
     database, in_recovery, read_only, backend_pid = row
     if in_recovery:
         raise ConnectError(

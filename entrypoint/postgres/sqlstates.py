@@ -8,7 +8,9 @@ guc.c; what poolers say, in their sources, which are named where their words are
 import re
 from typing import Final, NamedTuple
 
-from .cause import CHECK_SERVER, CHECK_SILENCE, Kind
+import psycopg
+
+from .cause import CHECK_SERVER, CHECK_SILENCE, Cause, Kind
 
 CHECK_CREDENTIALS: Final = "Correct the user and the password in {url}."
 CHECK_PARAMETERS: Final = "Correct the parameters of {url}."
@@ -33,6 +35,10 @@ _CHECK_SLOTS: Final = (
 )
 _CHECK_MACHINE: Final = (
     "Give the server's machine the memory or the disk space that it lacks; its log says which."
+)
+_CHECK_PRODUCT: Final = (
+    "Let the role of {url} do what the words name (GRANT EXECUTE ON FUNCTION ... TO it), as every "
+    "role may on a PostgreSQL server, or use a server that is one."
 )
 _CHECK_LOG: Final = "Read the server's log, which says more, and mend what it names."
 _CHECK_TRIGGER: Final = (
@@ -153,6 +159,38 @@ class Said(NamedTuple):
     text: str
     file: str
     """The server's source file that raised it, in no language; a pooler's own words have none."""
+
+
+_LONGEST: Final = 300
+"""Characters of somebody else's words that are quoted."""
+
+
+def clean(text: str) -> str:
+    """Somebody else's words in one line of bounded length."""
+    begin = text[: 10 * _LONGEST]
+    line = " ".join("".join(each if each.isprintable() else " " for each in begin).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def told(said: Said, found: Verdict) -> Cause:
+    """The cause of an error, with its words, and whose they are."""
+    text = f"{'' if said.file else 'a pooler said: '}{said.text} ({said.code})"
+    return Cause(found.kind, text, found.remedy, said.code)
+
+
+def first_query(error: psycopg.Error) -> Cause:
+    """Why a session could do nothing: who let us in may be a pooler, and the server not."""
+    code, diag = error.sqlstate, error.diag
+    if code is None:
+        text = f"the connection broke ({type(error).__name__})"
+        return Cause(Kind.TRANSIENT, text, CHECK_SERVER)
+    said = Said(code, clean(diag.message_primary or "error"), diag.source_file or "")
+    found = verdict(said, options=False)
+    if said.file and code[:2] in ("0A", "42"):
+        found = Verdict(Kind.REFUSED, _CHECK_PRODUCT, "no PostgreSQL, or rights taken away")
+    elif said.file and found.kind is not Kind.MISSING:
+        found = found._replace(kind=Kind.TRANSIENT)
+    return told(said, found)
 
 
 def remedy_of(code: str | None) -> str:

@@ -241,8 +241,8 @@ def test_full_slots_have_their_own_remedy(own_server: Server, tmp_path: Path) ->
 class Says:
     """What answers a login with these bytes: a pooler that cannot be had here."""
 
-    def __init__(self, answer: bytes, tls: bytes = b"N") -> None:
-        self.answer, self.tls = answer, tls
+    def __init__(self, answer: bytes, tls: bytes = b"N", first: bytes = b"") -> None:
+        self.answer, self.tls, self.first = answer, tls, first
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"postgres://u:s3cr3t-p@127.0.0.1:{self._listener.getsockname()[1]}/d"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -259,7 +259,8 @@ class Says:
                 connection.sendall(self.tls)
             connection.recv(4096)
             connection.sendall(self.answer)
-            connection.recv(4096)  # until the client hangs up
+            connection.recv(4096)  # a query, or the end
+            connection.sendall(self.first)
 
     def __enter__(self) -> Self:
         return self
@@ -406,6 +407,74 @@ def test_every_code_has_a_verdict() -> None:
     assert not known & NOT_AT_A_LOGIN
     for verdict in sqlstates.CODES.values():
         assert verdict.remedy.format(url="DATABASE_URL")
+
+
+@pooled
+@pytest.mark.parametrize("auth", ["md5", "plain"])
+def test_a_wrong_password_behind_older_authentication(stage: Stage, auth: str) -> None:
+    """PgBouncer's one code for everything hides it no longer: exit 5 at once, and its words."""
+    for through_it in behind(stage, mode="transaction", auth=auth):
+        url = through_it.environ["DATABASE_URL"]
+        through_it.environ["DATABASE_URL"] = url.replace(
+            f":{quote(stage.password, safe='')}@", ":x@"
+        )
+        failure = refused(through_it.start())
+        assert "authentication failed" in failure["error"]
+        assert "the password" in failure["remedy"]
+
+
+@pooled
+def test_a_database_that_was_dropped_behind_the_pooler(stage: Stage) -> None:
+    """PgBouncer lets the role in as before and says at the first query that there is none."""
+    for through_it in behind(stage, mode="transaction", auth="scram-sha-256"):
+        assert through_it.start().wait() == 0
+        with stage.server.connect() as connection:
+            connection.execute(f"drop database {stage.database} with (force)".encode())
+        program = through_it.start()
+
+        assert program.wait(timeout=60) == 0, program.output
+        assert program.one("database.finished")["created"] is True
+
+
+LET_IN = [
+    # pgcat: client.rs, no server of the pool answers the first query
+    (
+        error("58000", "could not get connection from the pool - AllServersDown"),
+        "ENTRYPOINT_DIRECT_URL",
+    ),
+    # supavisor has it in its checkout_timeout_error.ex
+    (error("XX000", "(ECHECKOUTTIMEOUT) unable to check out connection"), "ENTRYPOINT_DIRECT_URL"),
+]
+
+
+@pytest.mark.parametrize(("answer", "remedy"), LET_IN, ids=["pgcat", "Supavisor"])
+def test_a_pooler_that_lets_in_and_then_fails(stage: Stage, answer: bytes, remedy: str) -> None:
+    """Its words at the first query are told as those at the login are."""
+    with Says(AUTHENTICATED + READY, first=answer) as pooler:
+        stage.environ |= {"DATABASE_URL": pooler.url, "ENTRYPOINT_WAIT_TIMEOUT": "0.5"}
+        program = stage.start()
+        assert program.wait(timeout=60) == 4, program.output
+
+    [failure] = [event for event in program.events if event["event"].endswith(".failed")]
+    assert "a pooler said: " in failure["error"]
+    assert remedy in failure["remedy"]
+
+
+def test_a_function_of_the_server_that_is_forbidden(far: Stage) -> None:
+    """What every role may use was taken away: exit 5 at once, and a GRANT of it mends that."""
+    with far.server.connect() as connection:
+        connection.execute("create database own_db owner own")
+    function = "function pg_catalog.pg_is_in_recovery()"
+    for name in ("postgres", "own_db"):
+        with far.server.connect(name) as connection:
+            connection.execute(f"revoke execute on {function} from public".encode())
+
+    failure = refused(far.start())
+
+    assert "pg_is_in_recovery (42501)" in failure["error"]
+    with far.server.connect("own_db") as connection:
+        connection.execute(f"grant execute on {function} to own".encode())
+    assert far.start().wait() == 0
 
 
 def create_refused(stage: Stage) -> dict[str, Any]:
