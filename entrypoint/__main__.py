@@ -1,7 +1,14 @@
 """``python -m entrypoint``, and the console script."""
 
 import gc
+import os
 import sys
+
+_NO_ROOM = (
+    b'{"level": "error", "event": "entrypoint.failed", "error": "there is no memory to start with, '
+    b'or too few files may be open", "remedy": "Raise the container\'s memory limit, ulimit -v and '
+    b'ulimit -n.", "exit_code": 4}\n'
+)
 
 _PROBE = sys.argv[1:2] == ["health"]
 """Every few seconds, in every container: it pays for nothing that it does not need."""
@@ -31,8 +38,20 @@ def main() -> None:
         code = cli.main(sys.argv[1:])
     except Terminated as error:  # while still importing, or on the way out
         code = error.exit_code
+    except (ImportError, MemoryError, OSError, SystemError) as error:  # while still importing
+        code = _refused(error)
     gc.freeze()  # or the exit would look for garbage in all modules once more: 0.1 s
     sys.exit(code)
+
+
+def _refused(error: ImportError | MemoryError | OSError | SystemError) -> int:
+    """Tell, before there is a log, what the kernel refused; the exit code."""
+    try:
+        from . import kernel
+    except (MemoryError, OSError, SystemError):
+        os.write(2, _NO_ROOM)
+        return 4
+    return kernel.last_word(error)
 
 
 if __name__ == "__main__":

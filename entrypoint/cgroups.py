@@ -42,6 +42,15 @@ def pids() -> int:
     return next((count for count in counts if count is not None), 0)
 
 
+def pids_refused() -> bool:
+    """Whether that limit has refused one."""
+    return any(
+        line.startswith("max ") and line != "max 0"
+        for folder in _folders("pids")
+        for line in _read(f"{folder}/pids.events").splitlines()
+    )
+
+
 def _least(controller: str, *names: str) -> int | None:
     found = (_number(f"{folder}/{name}") for folder in _folders(controller) for name in names)
     return min((limit for limit in found if limit is not None and limit < _NO_LIMIT), default=None)

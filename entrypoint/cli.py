@@ -30,14 +30,25 @@ def main(arguments: list[str]) -> int:
         _report(error)
         failure, code = error, error.exit_code
     except Exception as error:  # noqa: BLE001  the boundary: a bug must be seen, and masked
-        log.crash(error)
-        phase.failed("entrypoint", BUG, f"a bug: {type(error).__name__}: {error}")
-        failure, code = error, BUG
+        failure, code = _unexpected(error)
     if "".join(arguments[:1]) in STARTS or isinstance(failure, UsageError):
         from . import notify  # only a start that failed pays for it
 
         notify.tell(failure, code)
     return code
+
+
+def _unexpected(error: Exception) -> tuple[Exception, int]:
+    """Tell what no step expected: the kernel's refusal, or a bug."""
+    from . import kernel
+
+    refused = kernel.refusal(error)
+    if refused:
+        _report(refused)
+        return refused, refused.exit_code
+    log.crash(error)
+    phase.failed("entrypoint", BUG, f"a bug: {type(error).__name__}: {error}")
+    return error, BUG
 
 
 def _configure_log() -> None:

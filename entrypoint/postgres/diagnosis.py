@@ -206,9 +206,9 @@ class _Recording:
         """Whether the other side ended it, as far as the kernel knows; else libpq did."""
 
     def __enter__(self) -> Self:
-        if hasattr(os, "memfd_create"):
+        try:
             self._file = os.fdopen(os.memfd_create("entrypoint"), "rb")
-        else:
+        except (AttributeError, OSError):  # not Linux, or a seccomp profile refuses it
             self._file = tempfile.TemporaryFile("rb")
         self._connection.trace(self._file.fileno())
         self._connection.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS)

@@ -4,6 +4,7 @@ import socket
 from functools import partial
 
 from .. import aside
+from ..errors import UnreachableError
 from .cause import Cause, ConnectError, Kind
 from .conninfo import Conninfo
 
@@ -22,6 +23,8 @@ def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
     except TimeoutError:
         text = f"the name server gave no answer for {servers[0][0]!r} within {timeout_s:.0f} s"
         found, failed = [], [text]
+    except RuntimeError as error:  # no thread: that may pass
+        raise _without_thread(error) from None
     if not found:
         remedy = "Check the host name in {url} and the container's network."
         raise ConnectError(Cause(Kind.TRANSIENT, failed[0], remedy))
@@ -32,6 +35,16 @@ def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
         "hostaddr": ",".join(hostaddrs),
         "port": ",".join(map(str, ports)),
     }
+
+
+def _without_thread(error: RuntimeError) -> Exception:
+    """What a limit that may be free again comes to, or one that never will be, or a bug."""
+    from .. import kernel
+
+    refused = kernel.refusal(error)
+    if isinstance(refused, UnreachableError):
+        return ConnectError(Cause(Kind.TRANSIENT, refused.message, refused.remedy))
+    return refused or error
 
 
 def _resolve(servers: list[tuple[str, int]]) -> tuple[list[tuple[str, str, int]], list[str]]:

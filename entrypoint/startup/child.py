@@ -1,5 +1,6 @@
 """How push and seed run the service's own program: watched by the lock, with nothing left of it."""
 
+import errno
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -16,6 +17,16 @@ from . import endings
 
 MAX_EVENTS: Final = 10_000
 """Lines of one child that are logged; a flood of them would push everything else out of the log."""
+
+_REMEDIES: Final = {
+    errno.ENOENT: "Correct {command}, or add the program, or the interpreter that its first line "
+    "names, to the image.",
+    errno.EACCES: "Run chmod +x for the program in the image, or name its interpreter first in "
+    "{command}, as in node push-db.js.",
+    errno.ENOEXEC: "Name the program's interpreter first in {command}, as in node push-db.js, or "
+    "use one that is made for this image's platform.",
+}
+"""By what the kernel says of a program that is not started."""
 
 _CHECKS_CLIENT_SINCE = 140000
 """The first server version that knows client_connection_check_interval."""
@@ -73,7 +84,8 @@ def run(
     up to `MAX_EVENTS` of them; when it says nothing for a minute, ``<step>.waiting`` tells what its
     sessions wait for. Those are ended when it is gone, whatever happened, while the lock is still
     ours. It is ended when the lock is lost or one of ``watches``. Raises ``task.error`` when it
-    cannot be started, `LockError` when the lock is lost, what a watch raises, and `Terminated`.
+    cannot be started, `LockError` when the lock is lost, what a watch raises, `Terminated`, and
+    `UnreachableError` or `RefusedError` for what the kernel refuses (`kernel.refusal`).
     """
     name = name or named(around, task)
     teller = _Teller(task.step, name, around, hear)
@@ -85,9 +97,15 @@ def run(
     try:
         return process.run(program, told, [around.held, *watches])
     except OSError as problem:
-        raise task.error(
+        from .. import kernel
+
+        # What the kernel refuses is no fault of the program's, unless it is about its file.
+        refused = kernel.refusal(problem) if problem.errno != errno.EPERM else None
+        raise refused or task.error(
             f"the {task.step} command {task.argv[0]!r} cannot be started: {problem.strerror}",
-            remedy=f"Correct {task.step}.command, or make the program executable in the image.",
+            remedy=_REMEDIES.get(problem.errno or 0, f"Correct {task.step}.command.").format(
+                command=f"{task.step}.command"
+            ),
         ) from None
 
 

@@ -25,6 +25,14 @@ def step(name: str, *, end: str = "finished", **begins_with: object) -> Iterator
     except (EntrypointError, Terminated) as error:
         error.step, error.elapsed_s = name, since(started)
         raise
+    except (OSError, RuntimeError, MemoryError, ImportError) as error:
+        from .. import kernel  # only a start that failed pays for it
+
+        refused = kernel.refusal(error)
+        if refused is None:
+            raise
+        refused.step, refused.elapsed_s = name, since(started)
+        raise refused from None
     log.event("info", f"{name}.{end}", **fields, elapsed_s=since(started))
 
 
