@@ -5,8 +5,7 @@ environment); a variable wins over the file. All problems are found before any i
 no message quotes a secret.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,9 +19,6 @@ from .sources import Sources
 
 DEFAULT_PUSH: Final = ("node", "push-db.js")
 """The push where no file and no variable names one, if the second word is a file."""
-
-OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")
-"""The places in a corrected URL for what nobody can know."""
 
 MAX_LISTED: Final = 10
 """Services of a registry that a remedy names."""
@@ -418,27 +414,9 @@ class _Reading:
         return self.environ.changed(without=[*ours, f"{variable}_FILE"], added={variable: url})
 
     def _error(self) -> SettingsError:
-        remedies = [*self._corrections(), *dict.fromkeys(self.remedies)]
+        remedies = [*self.sources.corrections(), *dict.fromkeys(self.remedies)]
         remedy = "; ".join(remedies) or "Correct the settings that are listed"
         remedy += "," if self.remedies else ""
         if self.first:
             remedy = f"{self.first}; then {remedy[0].lower()}{remedy[1:]}"
         return SettingsError(self.problems, remedy=f"{remedy} and start again.")
-
-    def _corrections(self) -> Iterator[str]:
-        """What to set, and what to write into which file."""
-        files = self.sources.files
-        sets = [f"{name} to {url}" for name, url in self.corrected.items() if name not in files]
-        writes = [
-            f"{url} and nothing else into the file {files[name]}"
-            for name, url in self.corrected.items()
-            if name in files
-        ]
-        also = "; what is in capitals is yours to fill in" * bool(
-            OPEN.search(" ".join(self.corrected.values()))
-        )
-        also += "; keep the other parameters" * self.sources.more
-        if sets:
-            yield f"Set {' and '.join(sets)} (the password is masked here{also})"
-        if writes:
-            yield f"Write {' and '.join(writes)} (the password is masked here{also})"

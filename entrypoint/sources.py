@@ -1,7 +1,7 @@
 """Reads both sources of settings, environment and ``entrypoint.toml``, noting every problem."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +35,9 @@ _LINK: Final = (
     r"PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
 """What Kubernetes, and Docker's links, tell of a Service whose name begins with `entrypoint`."""
+
+_OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")
+"""The places in a corrected URL for what nobody can know."""
 
 MAX_FILE_BYTES: Final = 1 << 20
 
@@ -233,6 +236,24 @@ class Sources:
         """A secret, as problems begin: its variable, or the file that it came from."""
         file = self.files.get(name)
         return f"{name}_FILE: the file {file}" if file else name
+
+    def corrections(self) -> Iterator[str]:
+        """What to set, and what to write into which file."""
+        files = self.files
+        sets = [f"{name} to {url}" for name, url in self.corrected.items() if name not in files]
+        writes = [
+            f"{url} and nothing else into the file {files[name]}"
+            for name, url in self.corrected.items()
+            if name in files
+        ]
+        also = "; what is in capitals is yours to fill in" * bool(
+            _OPEN.search(" ".join(self.corrected.values()))
+        )
+        also += "; keep the other parameters" * self.more
+        if sets:
+            yield f"Set {' and '.join(sets)} (the password is masked here{also})"
+        if writes:
+            yield f"Write {' and '.join(writes)} (the password is masked here{also})"
 
     def conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
         """Read a connection string that came from ``name``, and hide its secrets from the log."""

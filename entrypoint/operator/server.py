@@ -107,14 +107,17 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     options, problems = sources.from_environment, sources.problems
     variable, text = _url(sources, url)
     conninfo = sources.conninfo(variable, text, needs_database=False)
-    if not text:
+    remedies = [*sources.corrections(), *sources.remedies]
+    if not text and not remedies:  # or it is named in a file that cannot be used
         problems.append("no server is named")
     registry = sources.registry()
     problems += _unknown(names, registry)
     if problems or conninfo is None:
         raise SettingsError(
             problems,
-            remedy="Correct what is listed; name the server by --server URL, ENTRYPOINT_ADMIN_URL "
+            remedy=f"{'; '.join(remedies)}."
+            if remedies
+            else "Correct what is listed; name the server by --server URL, ENTRYPOINT_ADMIN_URL "
             "or DATABASE_URL.",
         )
     forget_libpq_variables()

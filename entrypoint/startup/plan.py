@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from .. import inputs
 from ..errors import SettingsError
-from ..fields import STEPS
+from ..fields import STEPS, variable
 from ..postgres.ledger import NO_PUSH, Found, Ledger, Who
 from ..postgres.session import Session
 from ..sections import Seed
@@ -144,7 +144,9 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     part = config.push if step == "push" else config.seed
     path = config.service_environment.get("PATH")
     if shutil.which(part.command[0], path=path) is None:
-        problems.append(f"{step}.command: {part.command[0]!r} is not found on PATH")
+        one = "; it is one word with a blank in it" if " " in part.command[0] else ""
+        name = _named(f"{step}.command", config)
+        problems.append(f"{name}: {part.command[0]!r} is not found on PATH{one}")
     words = [*part.command, *(_of_push(config) if step == "push" else _of_seed(config.seed))]
     values = config.service_environment
     words += [  # a command's words have no such form
@@ -156,7 +158,15 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     try:
         return inputs.fingerprint(words, part.inputs, ".", part.inputs_root)
     except inputs.InputsError as error:
-        problems += [f"{step}.inputs: {problem}" for problem in error.problems]
+        name = _named(f"{step}.inputs", config)
+        problems += [f"{name}: {problem}" for problem in error.problems]
     except OSError as error:
-        problems.append(f"{step}.inputs: {error.filename!r} cannot be read ({error.strerror})")
+        name = _named(f"{step}.inputs", config)
+        problems.append(f"{name}: {error.filename!r} cannot be read ({error.strerror})")
     return None
+
+
+def _named(key: str, config: Settings) -> str:
+    """A key of the file, or the variable that overrides it, which is nowhere in the image."""
+    name = variable(key)
+    return name if config.service_environment.get(name) else key

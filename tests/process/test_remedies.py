@@ -190,3 +190,63 @@ def agree(server: socket.socket) -> None:
         client.sendall(b"S")
     for each in kept:
         each.close()
+
+
+@pytest.mark.parametrize("step", ["push", "seed"])
+def test_a_command_in_quotes_of_an_env_file(stage: Stage, step: str) -> None:
+    """A command that a variable gives is told by that name, and one long word as one."""
+    variable = f"ENTRYPOINT_{step.upper()}_COMMAND"
+    stage.environ[variable] = '"no-such-program push-db.js"'
+    program = stage.start()
+
+    assert program.wait() == 3
+    assert program.one("settings.failed")["error"] == (
+        f"{variable}: 'no-such-program push-db.js' is not found on PATH; "
+        "it is one word with a blank in it"
+    )
+    assert databases(stage) == set()
+
+
+def test_inputs_that_a_variable_names(stage: Stage) -> None:
+    """A pattern that matches nothing is told of the variable that it is from."""
+    stage.sections["push"] = {"inputs": ["*.toml"]}
+    stage.environ["ENTRYPOINT_PUSH_INPUTS"] = "push-db.js"
+    program = stage.start()
+
+    assert program.wait() == 3
+    assert program.one("settings.failed")["error"].startswith("ENTRYPOINT_PUSH_INPUTS: ")
+
+
+@pytest.mark.parametrize("command", [["status"], ["verify"], ["create"], ["url", "demo"]])
+def test_an_operator_s_secret_in_a_file(stage: Stage, command: list[str]) -> None:
+    """An operator's command names the file, too, and what to write into it is enough."""
+    (stage.directory / "own.toml").write_text(f"[demo]\ndatabase = '{stage.database}'\n")
+    path = stage.directory / "secret"
+    path.write_text(f"DATABASE_URL={stage.url}\n")
+    environ = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL_FILE": str(path),
+        "ENTRYPOINT_SERVICES": "own.toml",
+    }
+    program = Program.start(*command, environ=environ, directory=stage.directory)
+
+    assert program.wait() == 3
+    failed = program.one(f"{command[0]}.failed")
+    assert failed["error"].startswith("DATABASE_URL_FILE: the file ")
+    written = re.match(r"Write (\S+) and nothing else into the file ", failed["remedy"])
+    assert written, failed["remedy"]
+    path.write_text(written[1].replace("****", quote(stage.password, safe="")))
+    program = Program.start(*command, environ=environ, directory=stage.directory)
+    assert program.wait() in (0, 9), program.output
+
+
+def test_an_operator_s_file_that_is_empty(stage: Stage) -> None:
+    """It is told of the file, not as a server that nobody named."""
+    (stage.directory / "secret").touch()
+    environ = {"PATH": os.environ["PATH"], "ENTRYPOINT_ADMIN_URL_FILE": "secret"}
+    program = Program.start("status", environ=environ, directory=stage.directory)
+
+    assert program.wait() == 3
+    failed = program.one("status.failed")
+    assert failed["error"] == "ENTRYPOINT_ADMIN_URL_FILE names 'secret', which is empty"
+    assert failed["remedy"].startswith("Name in ENTRYPOINT_ADMIN_URL_FILE a file")

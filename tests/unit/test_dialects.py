@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from urllib.parse import quote, unquote
 
@@ -593,3 +595,19 @@ def test_large(begin: str, scrap: str, size: int) -> None:
         said = str(error)
     assert time.process_time() - started < 0.5
     assert len(said) < 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "pays"),
+    [("postgresql://u:p%40w@db:5432/app?sslmode=require", False), ("'postgres://u@db/app'", True)],
+)
+def test_a_plain_url_pays_for_nothing(text: str, *, pays: bool) -> None:
+    """What finds quotes and remarks is not imported where there can be none."""
+    code = (
+        "import sys\nfrom entrypoint.postgres import dialects\n"
+        "try:\n    dialects.parse(sys.argv[1])\nexcept ValueError:\n    pass\n"
+        "print('entrypoint.postgres.pasted' in sys.modules)"
+    )
+    argv = [sys.executable, "-c", code, text]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{pays}\n"

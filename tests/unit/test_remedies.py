@@ -313,7 +313,10 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("check", {check for check, _ in CHECKS.values()}, ids=lambda c: c.__name__)
+CHECKED = list(dict.fromkeys(check for check, _ in CHECKS.values()))
+
+
+@pytest.mark.parametrize("check", CHECKED, ids=lambda check: check.__name__)
 def test_what_the_program_names_is_there(check: Callable[[str], set[str]]) -> None:
     """Each variable, key, command and option in a text of the program's exists."""
     assert {(each.module, name) for each in SAID for name in check(each.text)} == set()
@@ -337,3 +340,23 @@ def test_the_texts_are_found() -> None:
     assert "ENTRYPOINT_ALLOW_LOSS" in texts
     assert "push.success" in texts
     assert "entrypoint transfer" in texts
+
+
+WRONG_URLS = [url for url, *_ in test_settings.WRONG_URLS]
+
+
+@pytest.mark.parametrize("url", WRONG_URLS, ids=lambda url: url[:60])
+def test_a_registered_service_s_remedy_is_accepted(tmp_path: Path, url: str) -> None:
+    """Each wrong URL of a registered service leads, as corrected, to the registry's database."""
+    (tmp_path / "entrypoint.toml").write_text("[push]\ncommand = []\n")
+    variables = {b"SERVICE_NAME": test_settings.FINANCE.encode(), b"DATABASE_URL": url.encode()}
+    with pytest.raises(SettingsError) as caught:
+        settings.load(Environment(variables), tmp_path)
+    corrected = re.search(r"Set DATABASE_URL to (\S+) ", caught.value.remedy)
+    assert corrected, caught.value.remedy
+    filled = {**FILLED, "DATABASE": "gaqno_finance_db"}
+    right = re.sub("USER|HOST|DATABASE", lambda place: filled[place[0]], corrected[1])
+    variables[b"DATABASE_URL"] = right.replace("****", "pw").encode()
+    found = settings.load(Environment(variables), tmp_path).database
+    assert found is not None
+    assert found.database == "gaqno_finance_db"
