@@ -447,6 +447,21 @@ def test_the_next_start_after_a_lie_pushes_again(stage: Stage) -> None:
     assert len(stage.runs("push")) == 3
 
 
+@pytest.mark.parametrize("end", ["\\r", "\\033[2K\\033[1G"])
+@pytest.mark.parametrize(("word", "code"), [(DONE, 0), ("error: no", 7)])
+def test_progress_on_one_line(stage: Stage, end: str, word: str, code: int) -> None:
+    """However long a push draws its progress, what it says behind that on the same line counts."""
+    frames = f"while [ $i -lt 9000 ]; do printf 'working on it {end}'; i=$((i+1)); done"
+    push = shlex.join(python("push", "say", "Reading config file"))
+    stage.push = ["sh", "-c", f"{push}; i=0; {frames}; echo '{word}'"]
+    program = stage.start(*service())
+
+    assert program.wait() == code, program.output
+    told = program.one("push.failed" if code else "push.finished")
+    assert told["output"].endswith(word if code else "succeeded")
+    assert len(program.all("push.output")) < 10
+
+
 def peak(program: Program, step: str) -> int:
     """The kilobytes that the start said to have had at most."""
     lines = [event["line"] for event in program.all(f"{step}.output")]
