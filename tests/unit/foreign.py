@@ -96,4 +96,16 @@ psql:f.sql:3: HINWEIS:  Relation »a« existiert bereits
 psql:f.sql:3: WARNING:  there is no transaction in progress
 psql: warning: extra command-line argument "x" ignored
 psql: Warnung: überflüssiges Kommandozeilenargument »x« ignoriert""",
+    "Rails": """== 20260101000000 CreateItems: migrating ======================================
+-- create_table(:items)
+   -> 0.0020s
+== 20260101000000 CreateItems: migrated (0.0020s) =============================""",
+    "a script of the service's own": """Starting migration to latest
+Migration complete
+Migration skipped: nothing is new
+failed to migrate
+Batch 3 is done
+Schema successfully created in 3 s
+Successfully migrated 3 tables""",
+    "git": "Already up to date.\nAlready up-to-date.",
 }
