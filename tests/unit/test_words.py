@@ -409,6 +409,7 @@ NOT_DONE = {
         ),
         f"{ERROR}: psql:file.sql:2: FEHLER:  Syntaxfehler",
     ),
+    # By the source of psql and libpq 10 and 11: nobody ran those.
     "psql 10 finds no server": (
         (
             "psql: could not connect to server: Connection refused\n"
