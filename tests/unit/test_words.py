@@ -97,6 +97,24 @@ Options:
 """
 KYSELY = "\u25d0 Starting migration to latest\n"
 
+CONTEXT = """INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.
+INFO  [alembic.runtime.migration] Will assume transactional DDL.
+"""
+PERFORM = """Operations to perform:
+  Apply all migrations: contenttypes, rpg
+Running migrations:
+"""
+TRACE = """Traceback (most recent call last):
+  File "/app/psycopg/cursor.py", line 117, in execute
+psycopg.errors.UndefinedTable: relation "nowhere" does not exist
+LINE 1: insert into nowhere values (1)
+                    ^
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+"""
+
 DONE = {
     "Knex 3.3.0 migrate:latest": "Batch 1 run: 1 migrations\n",
     "Knex 3.3.0 migrate:latest without one": "Already up to date\n",
@@ -157,6 +175,18 @@ DONE = {
     "Connection refused\nCREATE TABLE\nINSERT 0 2\n count \n-------\n     2\n(1 row)\n\n",
     "node-pg-migrate 9.0.0 up": f"{MIGRATING}Migrations complete!\n",
     "node-pg-migrate 9.0.0 up without one": "No migrations to run!\nMigrations complete!\n",
+    "Prisma 6.19.3 migrate resolve": f"{PRISMA}Migration 1_two marked as rolled back.\n",
+    "Alembic 1.20.1 upgrade": f"{CONTEXT}INFO  [alembic.runtime.migration] "
+    "Running upgrade  -> one\n",
+    "Alembic 1.20.1 upgrade without one": CONTEXT,
+    "dbmate 2.36.0 up": "Applying: 1_one.sql\nApplied: 1_one.sql in 2.324469ms\n",
+    "Django 5.2.19 migrate": f"{PERFORM}  Applying contenttypes.0001_initial... OK\n"
+    "  Applying rpg.0001_initial... OK\n",
+    "Django 5.2.19 migrate without one": f"{PERFORM}  No migrations to apply.\n"
+    "  Your models in app(s): 'rpg' have changes that are not yet reflected in a migration, and so "
+    "won't be applied.\n",
+    "Django 5.2.19 migrate, in two apps": f"{PERFORM}  Applying a.0001_initial... OK\n"
+    f"{PERFORM}  No migrations to apply.\n",
 }
 
 
@@ -358,7 +388,111 @@ NOT_DONE = {
     ),
     "Prisma 6.19.3 migrates after a failure": (
         f"{PRISMA}Error: P3009\nmigrate found failed migrations in the target database\n",
-        f"{ERROR}: Error: P3009",
+        "stops at a migration that failed: Error: P3009",
+    ),
+    "Prisma 6.19.3 finds duplicates": (
+        f"{PRISMA}Error: P2002\nUnique constraint failed on the fields: (`email`)\n",
+        f"{ERROR}: Error: P2002",
+    ),
+    "Prisma 6.19.3 adds a column that rows have no value for": (
+        (
+            f"{PRISMA}Error: \n⚠️ We found changes that cannot be executed:\n"
+            "  • Added the required column `nick` to the `rpg_users` table without a default value."
+            " There are 2 rows in this table, it is not possible to execute this step.\n"
+            "You may use the --force-reset flag to drop the database before push like prisma db "
+            "push --force-reset\nAll data will be lost.\n"
+        ),
+        "wanted to lose all data and was not allowed to: ⚠️ We found changes",
+    ),
+    "node-pg-migrate 9.0.0 finds a migration before the last": (
+        (
+            "Error: Not run migration 1600000000002_zero is preceding already run migration "
+            "1700000000001_one\n    at checkOrder (file:///app/node_modules/x.js:3539:40)\n"
+        ),
+        "has a migration that is older than the last one that ran: Error: Not run migration 16",
+    ),
+    "node-pg-migrate 9.0.0 finds another run": (
+        (
+            "Failed to release migration lock\n"
+            "Error: Another migration is already running. Advisory lock mode is set to 'fail'.\n"
+        ),
+        "found its lock taken: Error: Another migration is already running",
+    ),
+    "Alembic 1.20.1 fails": (
+        (
+            f"{CONTEXT}INFO  [alembic.runtime.migration] Running upgrade one -> two\n{TRACE}"
+            "sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedTable) relation "
+            '"nowhere" does not exist\n[SQL: …]\n'
+        ),
+        f"{ERROR}: sqlalchemy.exc.ProgrammingError: (psycopg.errors.UndefinedTable)",
+    ),
+    "Alembic 1.20.1 meets a newer release": (
+        (
+            f"{CONTEXT}ERROR [alembic.util.messaging] Can't locate revision identified by 'three'\n"
+            "FAILED: Can't locate revision identified by 'three'\n"
+        ),
+        "does not know the revision that the database has: ERROR [alembic.util.messaging]",
+    ),
+    "Alembic 1.20.1 has two heads": (
+        (
+            f"{CONTEXT}FAILED: Multiple head revisions are present for given argument 'head'; "
+            "please specify a specific target revision, '<branchname>@head' to narrow to a specific"
+            " head, or 'heads' for all heads\n"
+        ),
+        "has two migrations after the same one: FAILED: Multiple head revisions",
+    ),
+    "Alembic 1.20.1 is told to make more steps than there are": (
+        f"{CONTEXT}FAILED: Relative revision +5 didn't produce 5 migrations\n",
+        f"{ERROR}: FAILED: Relative revision +5 didn't produce 5 migrations",
+    ),
+    "dbmate 2.36.0 fails": (
+        (
+            "Applying: 2_two.sql\nApplied: 2_two.sql in 1.24643ms\nError: line: 3, column: 13, "
+            'position: 53: pq: relation "nowhere" does not exist at position 3:13 (42P01)\n'
+        ),
+        f"{ERROR}: Error: line: 3, column: 13, position: 53: pq: relation",
+    ),
+    "dbmate 2.36.0 fails, stderr first": (
+        (
+            'Error: pq: invalid input syntax for type integer: "ann" (22P02)\n'
+            "Applying: 2_half.sql\nApplied: 2_half.sql in 20.510265ms\n"
+        ),
+        f"{ERROR}: Error: pq: invalid input syntax",
+    ),
+    "dbmate 2.36.0 finds a server without TLS": (
+        "Error: pq: SSL is not enabled on the server\n",
+        f"{ERROR}: Error: pq: SSL is not enabled on the server",
+    ),
+    "Django 5.2.19 fails": (
+        (
+            f"{PERFORM}  Applying rpg.0001_one... OK\n  Applying rpg.0002_two...\n{TRACE}"
+            'django.db.utils.ProgrammingError: relation "nowhere" does not exist\n'
+        ),
+        f"{ERROR}: django.db.utils.ProgrammingError: relation",
+    ),
+    "Django 5.2.19 ends too early": (f"{PERFORM}  Applying rpg.0002_two...\n", SILENT),
+    "Django 5.2.19 adds a column that rows have no value for": (
+        (
+            "It is impossible to add a non-nullable field 'nick' to user without specifying a "
+            "default. This is because the database needs something to populate existing rows.\n"
+            "Please select a fix:\n"
+            " 1) Provide a one-off default now (will be set on all existing rows with a null value "
+            "for this column)\n 2) Quit and manually define a default value in models.py.\n"
+            f"Select an option: {TRACE}EOFError: EOF when reading a line\n"
+        ),
+        f"{ASKED}: It is impossible to add a non-nullable field 'nick' to user",
+    ),
+    "Django 5.2.19 renames a column": (
+        "Was user.email renamed to user.mail (a TextField)? [y/N] ",
+        f"{ASKED}: Was user.email renamed to user.mail (a TextField)? [y/N]",
+    ),
+    "Django 5.2.19 has two leaves": (
+        (
+            "CommandError: Conflicting migrations detected; multiple leaf nodes in the migration "
+            "graph: (0003_two, 0003_zwei in rpg).\n"
+            "To fix them run 'python manage.py makemigrations --merge'\n"
+        ),
+        "has two migrations after the same one: CommandError: Conflicting migrations detected",
     ),
     "node-pg-migrate 9.0.0 fails": (
         (
@@ -451,8 +585,6 @@ NOBODY = {
     "TypeError: ignored\nError executing:\n",
     "a program of the service's": "applied 3 changes\nin sync\nall migrations applied\n",
     "a program that tells its state": '{"status":"error"}\n{"status":"pending"}\n',
-    "node-pg-migrate 9.0.0 that did not begin": "Error: Not run migration 1700000000001_one is "
-    "preceding already run migration 1700000000002_two\n",
     "words in the middle of a line": "now: [✓] Changes applied\nthe ERROR:  was mine\n",
 }
 
@@ -748,11 +880,9 @@ READ = {  # in a version's source: nobody has made it say that
     "drizzle-kit": ["^No schema changes, nothing to"],
     "Prisma": [
         "^Database schema is up to date",
-        "marked as (applied|rolled back)",
         "^Script executed successfully",
         r"^Error code: P\d",
     ],
-    "node-pg-migrate": ["^Error: "],
     "MikroORM": ["^No changes required, schema is up-to-date"],
     "Sequelize": ["^No seeders found"],
     "TypeORM": ["^Migrations failed, error: "],

@@ -1,0 +1,5 @@
+-- migrate:up
+alter table rpg_users drop email;
+
+-- migrate:down
+alter table rpg_users add email text;

@@ -1,0 +1,5 @@
+-- migrate:up
+create table rpg_users (id integer primary key, name text not null, email text);
+
+-- migrate:down
+drop table rpg_users;

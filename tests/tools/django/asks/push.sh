@@ -1,0 +1,1 @@
+"$PYTHON" manage.py makemigrations && exec "$PYTHON" manage.py migrate

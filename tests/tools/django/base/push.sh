@@ -1,0 +1,1 @@
+exec "$PYTHON" manage.py migrate --noinput

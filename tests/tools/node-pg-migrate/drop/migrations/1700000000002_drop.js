@@ -1,0 +1,1 @@
+exports.up = (pgm) => pgm.dropColumn('rpg_users', 'email');

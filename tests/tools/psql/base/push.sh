@@ -1,0 +1,1 @@
+for file in *.sql; do bin/psql --no-psqlrc --file="$file" "$DATABASE_URL"; done

@@ -1,0 +1,1 @@
+alter table rpg_users drop if exists email;

@@ -1,0 +1,2 @@
+create table if not exists rpg_logs (id integer primary key);
+alter table rpg_users alter name type integer using name::integer;
