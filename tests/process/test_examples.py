@@ -252,7 +252,8 @@ def test_the_demo_shows_what_it_claims() -> None:
     assert process.returncode == 0, output
     for claim in (
         "ok: exit code 3",
-        "/demo_notes_db (the password is masked",  # the remedy
+        "/demo_notes_db",  # in the remedy
+        "ok: it says what will",
         "ok: nothing was made",
         "push-db: created table notes_notes",
         "ok: the service listens, with the PID that was started",
