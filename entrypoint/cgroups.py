@@ -42,12 +42,13 @@ def pids() -> int:
     return next((count for count in counts if count is not None), 0)
 
 
-def pids_refused() -> bool:
-    """Whether that limit has refused one."""
-    return any(
-        line.startswith("max ") and line != "max 0"
+def pids_refused() -> int:
+    """How often that limit has refused one; 0 if unknown."""
+    return sum(
+        int(line.removeprefix("max "))
         for folder in _folders("pids")
         for line in _read(f"{folder}/pids.events").splitlines()
+        if line.startswith("max ")
     )
 
 

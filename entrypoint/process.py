@@ -88,6 +88,9 @@ class Finished:
     oom_kills: int = 0
     """How many processes of our container the kernel killed for memory meanwhile."""
 
+    pids_refused: int = 0
+    """How often our container was refused a process or thread meanwhile, by its limit."""
+
     clue: tuple[str, str] | None = None
     """What `Told.late` found out."""
 
@@ -165,6 +168,7 @@ class _Child:
         self.timed_out = False
         self.clue: tuple[str, str] | None = None
         self.oom_kills = cgroups.oom_kills()
+        self.pids_refused = cgroups.pids_refused()
         self.ports: set[int] = set()
         self.all_ports: set[int] = set()
         self.ports_at = self.started + PORTS_S[0]
@@ -198,9 +202,16 @@ class _Child:
         elapsed_s = time.monotonic() - self.started
         tail = tuple(map(shown, self.tail))
         ports = frozenset(self.all_ports | self.ports)
-        kills = cgroups.oom_kills() - self.oom_kills
-        code = self.process.returncode
-        return Finished(code, elapsed_s, self.timed_out, tail, ports, kills, self.clue)
+        return Finished(
+            self.process.returncode,
+            elapsed_s,
+            self.timed_out,
+            tail,
+            ports,
+            cgroups.oom_kills() - self.oom_kills,
+            cgroups.pids_refused() - self.pids_refused,
+            self.clue,
+        )
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         for name in ("stdout", "stderr"):

@@ -106,39 +106,60 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
     """What is wrong with how a step's program ended; None if it exited with code 0."""
     code = finished.returncode
     if finished.timed_out:
-        return _late(step, finished, timeout_s)
-    if not code:
+        how = f"the {step} command was not done within {timeout_s:.0f} s and was ended"
+    elif not code:
         return None
-    # A shell, npm and others report a signal that ended their child as 128 and its number.
-    number = -code if code < 0 else code - 128
-    said = code if code > 0 else None
-    how = f"was ended by signal {number}" if said is None else f"exited with code {said}"
-    if finished.oom_kills:
+    else:
+        how = f"the {step} command " + (
+            f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        )
+    if ending := _of_container(how, finished):
+        return ending
+    return _late(step, how, finished) if finished.timed_out else _by_code(how, code)
+
+
+def _of_container(how: str, finished: Finished) -> Ending | None:
+    """What the container's limits, or Node's own, did to it."""
+    if finished.oom_kills > 0:
         limit = cgroups.memory_limit()
         most = f"which may have {_size(limit)}" if limit else "which has no limit in sight"
         return Ending(
-            f"the {step} command {how}: the kernel killed {_count(finished.oom_kills)} of this "
-            f"container, {most}, because there was no memory left",
+            f"{how}: the kernel killed {_count(finished.oom_kills)} of this container, {most}, "
+            "because there was no memory left",
             _MEMORY if limit else f"Give the host more memory. {_MEMORY}",
+            certain=True,
+        )
+    if finished.pids_refused > 0:
+        return Ending(
+            f"{how}: this container may have {cgroups.pids_limit()} processes and threads, and one "
+            "more was refused",
+            "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
+            "kubelet): Node alone takes a dozen.",
             certain=True,
         )
     if any(map(_HEAP.search, finished.tail)):
         return Ending(
-            f"the {step} command {how}: Node's own limit of its heap was reached",
+            f"{how}: Node's own limit of its heap was reached",
             "Set NODE_OPTIONS=--max-old-space-size=MB to more (about three quarters of what the "
             "container may have), or give the program less to do at once.",
             certain=True,
         )
-    if known := _known(number, said):
+    return None
+
+
+def _by_code(how: str, code: int) -> Ending:
+    # A shell, npm and others report a signal that ended their child as 128 and its number.
+    number = -code if code < 0 else code - 128
+    if known := _known(number, code):
         what, remedy = known
-        name = "" if said in _CODES else f"{signal.Signals(number).name}, "
-        return Ending(f"the {step} command {how} ({name}{what})", remedy, remedy != _SEE_LINES)
-    return Ending(f"the {step} command {how}", _SEE_LINES)
+        name = "" if code in _CODES else f"{signal.Signals(number).name}, "
+        return Ending(f"{how} ({name}{what})", remedy, remedy != _SEE_LINES)
+    return Ending(how, _SEE_LINES)
 
 
-def _known(number: int, said: int | None) -> tuple[str, str] | None:
-    if said in _CODES:
-        return _CODES[said]
+def _known(number: int, code: int) -> tuple[str, str] | None:
+    if code in _CODES:
+        return _CODES[code]
     return next((told for signum, told in _KILLED.items() if signum == number), None)
 
 
@@ -150,8 +171,7 @@ def _size(size: int) -> str:
     return f"{size / (1 << 20):,.0f} MiB"
 
 
-def _late(step: str, finished: Finished, timeout_s: float) -> Ending:
-    message = f"the {step} command was not done within {timeout_s:.0f} s and was ended"
+def _late(step: str, message: str, finished: Finished) -> Ending:
     clue, remedy = finished.clue or (
         "",
         f"Find out what it waited for in the lines above, or raise {step}.timeout.",

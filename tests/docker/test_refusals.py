@@ -90,6 +90,13 @@ LIMITS = {
     "no child": Refused(
         ["--pids-limit", "2"], "push.failed", 4, "may have 2 processes and threads", "--pids-limit"
     ),
+    "no thread of the child": Refused(
+        ["--pids-limit", "6", "--env", "ENTRYPOINT_PUSH_TIMEOUT=5"],  # Node may wait for ever
+        "push.failed",
+        7,
+        "this container may have 6 processes and threads, and one more was refused",
+        "--pids-limit",
+    ),
     "no thread of the user": Refused(
         ["--user", "52341", "--ulimit", "nproc=1:1"],
         "wait.failed",
@@ -109,7 +116,7 @@ LIMITS = {
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_limit_of_processes_is_named(image: str, options: list[str], limit: str) -> None:
-    """Wherever it is full, the start ends with exit 4, which limit it was, and how to raise it."""
+    """Wherever it is full, also in a child, the failure says which limit it is, and its remedy."""
     expected = LIMITS[limit]
     failed = failure(image, options, *expected.options)
 

@@ -14,6 +14,7 @@ import pytest
 from entrypoint import kernel
 from entrypoint.errors import RefusedError, UnreachableError
 from tests.process.test_endings import MAKE
+from tests.support.program import namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,6 +119,21 @@ def test_what_is_the_kernel_s(error: Exception, kind: type[Exception], words: st
 def test_what_is_a_bug(error: Exception) -> None:
     """What is no refusal of the kernel's stays what it is."""
     assert kernel.refusal(error) is None
+
+
+@pytest.mark.parametrize("mount", ["-t tmpfs none /proc", "-t proc -o hidepid=2 proc /proc"])
+def test_without_a_whole_proc(stage: Stage, mount: str) -> None:
+    """Where /proc is missing, or hides others' processes, a start pushes, seeds and hands over."""
+    stage.push, stage.seed = MAKE, ["true"]
+    script = f'mount {mount} && exec "$0" "$@"'
+    through = [*namespaces("--mount", "--pid", "--fork"), "sh", "-c", script]
+    program = stage.start("echo", "served", through=through)
+
+    assert program.wait() == 0, program.output
+    assert program.stdout == b"served\n"
+    assert program.one("push.finished")
+    assert program.one("seed.finished")
+    assert [event for event in program.events if event["level"] == "error"] == []
 
 
 def test_a_program_that_is_not_there_is_the_push_s_fault(stage: Stage) -> None:
