@@ -16,11 +16,11 @@ Result.prototype.addFields = function (fields) {
   return addFields.call(this, fields);
 };
 
-// It leaves the timer of its lock running, a minute long, for which Node would wait at the end.
+// It and the pool leave timers running, of a minute and of ten seconds, for which Node would wait.
 const { setTimeout } = globalThis;
 globalThis.setTimeout = (callback, ms, ...rest) => {
   const timer = setTimeout(callback, ms, ...rest);
-  return ms > 10_000 ? timer.unref() : timer;
+  return ms >= 10_000 ? timer.unref() : timer;
 };
 
 async function adapter() {

@@ -1,0 +1,1 @@
+exports.up = (pgm) => pgm.createTable('rpg_logs', { id: { type: 'integer', primaryKey: true } });

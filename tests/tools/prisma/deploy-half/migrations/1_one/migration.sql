@@ -1,0 +1,1 @@
+create table rpg_users (id integer primary key, name text not null, email text);

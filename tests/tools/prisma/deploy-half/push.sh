@@ -1,0 +1,1 @@
+exec node node_modules/prisma/build/index.js migrate deploy

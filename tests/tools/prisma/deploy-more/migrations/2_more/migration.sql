@@ -1,0 +1,2 @@
+create table rpg_logs (id integer primary key);
+alter table rpg_users add nick text;
