@@ -1,0 +1,5 @@
+module.exports = {
+  dialect: 'postgresql',
+  schema: './schema.js',
+  dbCredentials: { url: process.env.DATABASE_URL },
+};
