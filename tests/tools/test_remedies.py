@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.support.program import until
+from tests.support.program import toml, until
 from tests.tools.known import TOOLS
 from tests.tools.trial import MORE, ONE, USERS
 
@@ -113,6 +113,23 @@ def test_two_leaves_of_django(begin: Begin) -> None:
     by_hand(trial, sys.executable, "manage.py", "makemigrations", "--merge", "--noinput")
     assert trial.start("one", "leaves").cell == "0 → 0"
     assert (trial.tables(), trial.users()) == (BOTH, USERS)
+
+
+def test_tables_of_django(begin: Begin) -> None:
+    """They have no prefix of the service's: a warning, until its row of the registry has them."""
+    trial = begin(BY_NAME["Django"])
+    stage = trial.stage
+
+    ended = trial.start("one", "types")
+
+    assert ended.cell == "0 → 0"
+    assert ended.program.one("verify.found")["level"] == "warning"
+    row = {"database": stage.database, "prefixes": ["rpg_"], "names": ["django_content_type"]}
+    (stage.directory / "services.toml").write_text(toml({"demo": row}))
+    stage.environ |= {"ENTRYPOINT_FORCE": "push", "ENTRYPOINT_ADMIN_URL": stage.server.url()}
+    ended = trial.start("one", "types")
+    assert ended.cell == "0 → 0"
+    assert [e for e in ended.program.events if e["level"] != "info"] == []
 
 
 def test_a_server_without_tls(begin: Begin) -> None:
