@@ -187,7 +187,6 @@ def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] 
     if "sessions" not in found:
         return None
     sessions = found["sessions"]
-    sessions = found["sessions"]
     if blocked := found.get("blocked_by"):
         waits = next((each["waits_for"] for each in sessions if each["waits_for"]), "a lock")
         return f"it waits for {waits}, which {_who(blocked)} has in the way", _UNBLOCK

@@ -199,7 +199,7 @@ def test_names_of_the_registry_are_no_sql(stranger: Operator) -> None:
         "%s %(x)s",
     ]
     create_database(stranger.server, "victim")
-    environ = stranger.registry(*((f"s{i}", name, ["s_"]) for i, name in enumerate(names)))
+    environ = stranger.registry(*((f"s{i}", name, [f"s{i}_"]) for i, name in enumerate(names)))
     told = {}
     for command, answers in (
         ("create", "databases"),

@@ -141,7 +141,9 @@ def test_a_child_that_is_merely_silent(stage: Stage, step: str) -> None:
     assert program.wait() == 0
     for event in silences(program, step)[:2]:
         assert [session["state"] for session in event["sessions"]] == ["idle"]
-        assert not {"blocked_by", "remedy"} & event.keys()
+        assert "has been idle" in event["reason"]
+        assert "pool.end()" in event["remedy"]
+        assert "blocked_by" not in event
 
 
 def silences(program: Program, step: str) -> list[dict[str, Any]]:

@@ -184,7 +184,7 @@ def test_a_named_service_does_not_start_without_its_settings(stage: Stage) -> No
     refused = bare(stage, SERVICE_NAME="billing")
     assert refused.wait() == 3
     failure = refused.one("settings.failed")
-    assert "no push.command for the service 'billing'" in failure["error"]
+    assert "no push.command for the service 'billing' (named by SERVICE_NAME)" in failure["error"]
     assert "wait.started" not in refused.names()
     assert "ENTRYPOINT_SKIP=push" in failure["remedy"]
     assert "push.command = []" in failure["remedy"]
@@ -197,4 +197,4 @@ def test_a_named_service_does_not_start_without_its_settings(stage: Stage) -> No
         assert program.wait() == 0, program.output
         assert program.one("push.skipped")["reason"] == reason
         [unregistered] = program.all("settings.incomplete")
-        assert "'billing' is not in the registry" in unregistered["reason"]
+        assert "'billing' (named by SERVICE_NAME) is not in the registry" in unregistered["reason"]
