@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -269,7 +270,7 @@ class Sources:
             self.more = self.more or error.more
             return None
         log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
-        return conninfo
+        return replace(conninfo, in_file=name in self.files)
 
 
 def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:

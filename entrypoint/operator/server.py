@@ -94,7 +94,7 @@ class Server:
         self, kind: type[RefusedError | UnreachableError], database: str, cause: Cause
     ) -> EntrypointError:
         where = f"{self.conninfo.where()}, database {database!r}"
-        remedy = cause.remedy.format(url=self.conninfo.variable)
+        remedy = cause.remedy.format(url=self.conninfo.source)
         return kind(f"{where}: {cause.text}", remedy=remedy)
 
 

@@ -56,13 +56,21 @@ class Conninfo:
     params: Mapping[str, str]
 
     variable: str = field(default="DATABASE_URL", compare=False)
-    """Where it came from, for remedies."""
+    """Whose value it is."""
+
+    in_file: bool = field(default=False, compare=False)
+    """Whether it stood in the file that the variable's ``_FILE`` twin names."""
 
     written_password: str = field(default="", compare=False)
     """The password as it stood in the URL, percent-encoded; for masking."""
 
     def __repr__(self) -> str:
         return f"Conninfo({self.safe()})"
+
+    @property
+    def source(self) -> str:
+        """Where people correct it, for remedies."""
+        return f"the file of {self.variable}_FILE" if self.in_file else self.variable
 
     @property
     def database(self) -> str:

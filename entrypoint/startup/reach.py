@@ -103,7 +103,7 @@ def _check_name(target: Conninfo, session: Session) -> None:
         session.close()
         raise SettingsError(
             [f"{target.variable} names {target.database!r} and leads to {session.database!r}"],
-            remedy=f"Correct the pooler's alias, or name the database itself in {target.variable}.",
+            remedy=f"Correct the pooler's alias, or name the database itself in {target.source}.",
         )
 
 
@@ -139,7 +139,7 @@ def as_service(
         error.message = f"{own.variable}, which the service gets, does not work: {error.message}"
         if direct and isinstance(error, UnreachableError):
             error.remedy = (
-                f"Correct {own.variable}, or the pooler's list of databases and roles: the server "
+                f"Correct {own.source}, or the pooler's list of databases and roles: the server "
                 f"itself answers by {direct.variable}."
             )
         raise

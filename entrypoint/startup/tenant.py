@@ -212,7 +212,7 @@ def _opened(conninfo: Conninfo, connect: Connect, timeout_s: float) -> Session:
         if cause.kind is not Kind.REFUSED:
             raise _NotYetError(cause.text) from None
         right = cause.sqlstate == _NO_PRIVILEGE
-        remedy = _grant(conninfo) if right else cause.remedy.format(url=conninfo.variable)
+        remedy = _grant(conninfo) if right else cause.remedy.format(url=conninfo.source)
         raise RefusedError(cause.text, remedy=remedy) from None
 
 

@@ -100,7 +100,7 @@ def _attempts(
             passed = True
             continue
         passed = False
-        remedy = cause.remedy.format(url=conninfo.variable)
+        remedy = cause.remedy.format(url=conninfo.source)
         if cause.kind is Kind.REFUSED:
             raise RefusedError(
                 f"PostgreSQL at {where} refused role {conninfo.user!r} for database "

@@ -109,6 +109,22 @@ def test_the_remedy_of_a_secret_s_file_mends_the_start(
     assert databases(stage) == {stage.database}
 
 
+def test_a_wrong_password_in_a_secret_s_file(stage: Stage) -> None:
+    """Whoever corrects the refused value is sent to the file, because the variable is not set."""
+    path = stage.directory / "secret"
+    path.write_text(stage.url.replace(quote(stage.password, safe=""), "wrong"))
+    stage.environ |= {"DATABASE_URL": "", "DATABASE_URL_FILE": str(path)}
+    program = stage.start()
+
+    assert program.wait() == 5
+    remedy = program.one("wait.failed")["remedy"]
+    assert remedy == "Correct the user and the password in the file of DATABASE_URL_FILE."
+
+    path.write_text(stage.url)
+    program = stage.start()
+    assert program.wait() == 0, program.output
+
+
 def test_a_foreign_service_name_beside_the_right_url(stage: Stage) -> None:
     """A platform's SERVICE_NAME is told as who named the service, and the remedy mends it."""
     (stage.directory / "own.toml").write_text(f"[demo-shop]\ndatabase = '{stage.database}'\n")
