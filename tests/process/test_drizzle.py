@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from psycopg import sql
 
+from tests.support.drizzle import documented
 from tests.support.drizzle.kit import PUSH, VERSIONS, Kit, install
 from tests.support.drizzle.outcome import Outcome, asked, check, done, erred, failed, refused
 from tests.support.drizzle.trial import Scenario, Trial
@@ -169,6 +170,25 @@ BESIDE = [
     ]
     if outcome and outcome is not EMPTIED and each.before is not None
 ]
+
+
+def test_the_documentation_has_every_case() -> None:
+    """Its table tells of each case and version that is tested here, what the tests expect."""
+    outcomes = {name: dict(zip(CURRENT, expected, strict=True)) for name, _, *expected in MATRIX}
+    for name, _, outcome in OLDEST_MATRIX:
+        outcomes[name][OLDEST] = outcome
+    rows: dict[str, dict[str, set[str]]] = {}
+    for row, names in documented.CASES.items():
+        for name in names:
+            for version, told in outcomes.pop(name).items():
+                if told:
+                    rows.setdefault(row, {}).setdefault(version, set()).add(documented.cell(told))
+    assert outcomes == {}
+
+    table = documented.cells()
+    assert list(table) == list(documented.CASES)
+    for row in [*table][:-2]:
+        assert {v: {told} for v, told in table[row].items() if told} == rows[row]
 
 
 class Templates(Protocol):

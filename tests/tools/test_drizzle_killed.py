@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.drizzle.documented import AFTER, KILLED, cells
 from tests.support.drizzle.kit import PUSH, VERSIONS
 from tests.support.npm import PG
 from tests.tools.tool import Tool, npm
@@ -31,8 +32,8 @@ def test_it_is_killed(begin: Begin, tool: Tool) -> None:
     trial = begin(tool)
     trial.deployed()
 
-    assert trial.killed("one", "more").cell == "-9 → 7"
+    assert trial.killed("one", "more").cell == cells()[KILLED][tool.version]
     assert (trial.users(), trial.stage.sessions()) == (USERS, [])
 
-    assert trial.start("one", "more").cell == "0 → 0"
+    assert trial.start("one", "more").cell == cells()[AFTER][tool.version]
     assert (trial.tables(), trial.users()) == (MORE, USERS)
