@@ -52,7 +52,7 @@ def toml(data: bytes) -> dict[str, Any]:
     if (written := encoding(data)) != "UTF-8":
         raise ValueError(f"is {written}, not UTF-8; save it as UTF-8")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.removeprefix(b"\xef\xbb\xbf").decode()  # a codec of its own costs an import
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"is not UTF-8 (at line {line}, byte {error.start})") from None
