@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -197,7 +198,7 @@ class Sources:
             self.problems.append(f"{name} and {name}_FILE are both set; set one of them")
         if value or not path:
             return value
-        shown = shortened(path)
+        shown = self._shown(path)
         problem, content = self._content(path)
         if problem:
             self.problems.append(f"{name}_FILE {problem.format(file=shown)}")
@@ -208,6 +209,15 @@ class Sources:
             return ""
         self.files[name] = shown
         return content
+
+    def _shown(self, path: str) -> str:
+        """A path as it may be told; what names no file may be the secret itself."""
+        with suppress(OSError, ValueError):
+            if (self.directory / path).exists():
+                return shortened(path)
+        if path.startswith("/") and path.isprintable() and not re.search(r"[@=:\s]", path):
+            return shortened(path)
+        return "a file (not shown here, since it may be the secret itself)"
 
     def _content(self, path: str) -> tuple[str, str]:
         """What is wrong with a secret's file, or what is in it.

@@ -617,7 +617,13 @@ def test_what_editors_leave_in_a_file_is_no_part_of_a_secret(
 
 
 USELESS: dict[str, tuple[bytes | None, str]] = {
-    "missing": (None, "names 'secret', which cannot be read (No such file or directory)"),
+    "missing": (
+        None,
+        (
+            "names a file (not shown here, since it may be the secret itself), which cannot be "
+            "read (No such file or directory)"
+        ),
+    ),
     "empty": (b"", "names 'secret', which is empty"),
     "line": (b"\n", "names 'secret', which is empty"),
     "BOM": (b"\xef\xbb\xbf\n", "names 'secret', which is empty"),
@@ -656,9 +662,12 @@ def test_useless_secret_file(
         (".", "names '.', which is a folder (Docker makes one where the file to mount is missing)"),
         ("'secret'", "is in quotes, which nobody removes here (docker's --env-file keeps them)"),
         (URL, "has a URL in it, and must have a file's path"),
-        ("a\nb", "names 'a\\nb', which cannot be read (No such file or directory)"),
+        (
+            "/run/secrets/database_url",
+            "names '/run/secrets/database_url', which cannot be read (No such file or directory)",
+        ),
     ],
-    ids=["folder", "quotes", "URL", "newline"],
+    ids=["folder", "quotes", "URL", "path"],
 )
 def test_a_twin_that_names_no_file(tmp_path: Path, path: str, problem: str) -> None:
     """What was put in place of a path is told, and no secret that it may be."""
@@ -668,6 +677,34 @@ def test_a_twin_that_names_no_file(tmp_path: Path, path: str, problem: str) -> N
         assert error.problems == [f"{name}_FILE {problem}"]
         assert "pw" not in f"{error.problems} {error.remedy}"
     assert load(tmp_path, DATABASE_URL_FILE="secret \r").database is not None
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "pw-alone",
+        "u:pw-alone@db/app",
+        "//u:pw-alone@db/app",
+        "/u:pw-alone@db/app",
+        "postgres:u:pw-alone@db/app",
+        "password=pw-alone host=db dbname=app",
+        "user=u password='pw-alone' host=db",
+        base64.b64encode(b"postgres://u:pw-alone@db/app").decode(),
+        "a\npw-alone",
+        "pw-alone" * 60,
+    ],
+    ids=lambda secret: secret[:20],
+)
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_twin_that_has_the_secret_itself(tmp_path: Path, name: str, secret: str) -> None:
+    """A secret in place of its file's path is told as that, and shown in no part."""
+    error = refused(tmp_path, **with_file(name, secret))
+    [problem] = error.problems
+    said = "names a file (not shown here, since it may be the secret itself), which cannot be read"
+    assert problem.startswith(f"{name}_FILE {said}")
+    told = f"{problem} {error.remedy}"
+    assert "pw-alone" not in told
+    assert secret[:12] not in told
 
 
 # --- which variable, which registry
