@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from .conninfo import INVISIBLE, UNKNOWN
+from .conninfo import INVISIBLE, PASSED_ON, UNKNOWN
 
 HIDDEN: Final = "\x01"
 """What stands for each control character and each byte that is not UTF-8."""
@@ -31,11 +31,22 @@ _NAME = re.compile(
     rf"(?:\s*=\s*|\s*:\s+)(?=[{QUOTES}]?(?:[a-z][a-z0-9+.-]*://|[a-z]+\s*=|\{{))",
     re.IGNORECASE,
 )
+_KEY = re.compile(rf"(?:{'|'.join({*PASSED_ON, 'application_name'})})\s*=")
+"""How key=value begins: `password=abc=` has a password that ends with an equals sign."""
+
 _COMMAND = re.compile(r"(?:\S*/)?(?:psql|pg_dump|pg_restore|pg_isready)\s+(?:-[a-z-]+[=\s]\s*)*")
 _REMARK = re.compile(
-    r"(?<=\S)(?:\s+(?:#|//|--|;|\(|<)|\s*[\r\n]\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*=).*",
+    r"(?<=\S)(?:\s+(?:#|//|--(?![\w.]+=)|;|\(|<)|\s*[\r\n]\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*=).*",
     re.DOTALL,
 )
+_PASSWORD_LAST = re.compile(r"(?![\"`<]).*\bpassword\s*=\s*[^\s']+", re.DOTALL)
+
+_SWITCH: Final = r"(?:-c *|--)[\w.]+=[^\s&]*"
+_BLANKS_BELONG = re.compile(
+    rf"[?&](?:options={_SWITCH}(?: +{_SWITCH})*|application_name=[\w .-]+)(?=&|$)"
+)
+"""Parameters that have blanks, which node-postgres takes as they are."""
+
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 
 
@@ -105,7 +116,10 @@ def whole(location: str, problems: list[str]) -> str:
 
     Where a name ends nobody knows then: `app more` may be one name, or a name and a remark.
     """
-    found = _BREAK.search(location)
+    query = location.find("?") if "?" in location else len(location)
+    there = {at for each in _BLANKS_BELONG.finditer(location, query) for at in range(*each.span())}
+    breaks = (each for each in _BREAK.finditer(location) if each.start() not in there)
+    found = next(breaks, None)
     if not found:
         return location
     if found[0] in (" ", "\t"):
@@ -114,7 +128,8 @@ def whole(location: str, problems: list[str]) -> str:
         )
     before = location[: found.start()]
     if "?" in before:
-        return before[: max(before.rfind("&"), before.find("?"))]
+        cut = max(before.rfind("&"), before.find("?"))
+        return before if before[cut + 1 :].startswith("options=") else before[:cut]
     server, slash, _ = before.partition("/")
     return f"{server if slash else 'HOST'}/{UNKNOWN}"
 
@@ -179,7 +194,10 @@ def _of_command(text: str) -> str | None:
 
 def _of_assignment(text: str) -> str | None:
     match = _NAME.match(text)
-    return text[match.end() :] if match else None
+    rest = text[match.end() :] if match else ""
+    if not match or (_KEY.match(text) and not _URL.match(rest.lstrip(QUOTES))):
+        return None
+    return rest
 
 
 def _without_remark(text: str) -> str | None:
@@ -195,12 +213,21 @@ def _without_remark(text: str) -> str | None:
 
 
 def _without_end(text: str) -> str | None:
-    return text.rstrip(";, ") if text[-1:] in (";", ",") else None
+    if text[-1:] not in (";", ",") or _is_password_s(text):
+        return None
+    return text.rstrip(";, ")
+
+
+def _is_password_s(text: str) -> bool:
+    """Whether a text is key=value, and its last character a password's."""
+    return not _URL.match(text) and _PASSWORD_LAST.fullmatch(text) is not None
 
 
 def _of_quotes(text: str) -> str | None:
     """What is between quotes, or has lost one of them; key=value has quotes of its own."""
     ends = QUOTES if _URL.match(text) else QUOTES.replace("'", "")
+    if _is_password_s(text):
+        return None
     if text[:1] in tuple(QUOTES) or (text and text[-1:] in tuple(ends)):
         return text.strip(f"{QUOTES} \t\r\n")
     return None

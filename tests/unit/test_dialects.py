@@ -54,6 +54,16 @@ ACCEPTED: dict[str, dict[str, str]] = {
         **BASE,
         "options": "-c search_path=a",
     },
+    "postgresql://u:pw@db/app?options=-c search_path=a": {**BASE, "options": "-c search_path=a"},
+    "postgresql://u:pw@db/app?options=-c search_path=a --work_mem=4MB&sslmode=require": {
+        **BASE,
+        "options": "-c search_path=a --work_mem=4MB",
+        "sslmode": "require",
+    },
+    "postgresql://u:pw@db/app?application_name=finance service&sslmode=require": {
+        **BASE,
+        "sslmode": "require",
+    },
     "postgresql://u:pw@db/app?application_name=x&connect_timeout=0&client_encoding=latin1": BASE,
     "postgresql://u:pw@db/app?sslmode=": BASE,
     "postgresql://u:pw@db/app?": BASE,
@@ -187,6 +197,26 @@ def test_accepted_round_trip(text: str) -> None:
     read = parse(conninfo.reveal())
     assert read.addresses == conninfo.addresses
     assert {**read.params, "port": ""} == {**conninfo.params, "port": ""}
+
+
+@pytest.mark.parametrize("password", [*(f"pw{char}" for char in ";,>`\u2019"), "=", "pw=", "pw=pw"])
+def test_a_password_of_key_value_is_whatever_it_is(password: str) -> None:
+    """Its last character is no stray one, and an = in it makes no variable's name of its key."""
+    for text in (
+        f"host=db user=u dbname=app password={password}",
+        f"password={password} host=db user=u dbname=app",
+        f"password='{password}' host=db user=u dbname=app",
+    ):
+        assert parse(text).params == {**BASE, "password": password}
+
+
+@pytest.mark.parametrize("end", ["production", "-c", "a b", "-c search_path=b; drop"])
+def test_what_is_no_option_is_not_taken_for_one(end: str) -> None:
+    """A word behind options is refused, and the corrected URL does not lose them in silence."""
+    with pytest.raises(ConninfoError) as caught:
+        parse(f"postgresql://u:pw@db/app?options=-c search_path=a {end}")
+    assert caught.value.more
+    assert caught.value.corrected == GOOD
 
 
 def test_variable_is_kept() -> None:
