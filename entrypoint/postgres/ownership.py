@@ -57,17 +57,17 @@ select (select rolsuper from pg_roles where rolname = session_user) and (
 """
 
 _PUBLIC: Final = """
-select session_user::text, pg_get_userbyid(d.datdba), pg_get_userbyid(n.nspowner),
-  has_schema_privilege(session_user, n.oid, 'create')
-    and has_schema_privilege(session_user, n.oid, 'usage'),
-  has_database_privilege(session_user, d.oid, 'create')
+select current_user::text, pg_get_userbyid(d.datdba), pg_get_userbyid(n.nspowner),
+  has_schema_privilege(current_user, n.oid, 'create')
+    and has_schema_privilege(current_user, n.oid, 'usage'),
+  has_database_privilege(current_user, d.oid, 'create')
 from pg_database d left join pg_namespace n on nspname = 'public'
 where datname = current_database()
 """
 
 
 def no_place(session: Session) -> str | None:
-    """What lets the session's role create something in schema public, if it may not yet.
+    """What lets whom the session's role acts as create something in schema public, if needed.
 
     None where it may, or where its own path leads it to another schema. Raises `RefusedError` and
     `UnreachableError`.

@@ -86,6 +86,28 @@ def test_a_schema_of_another_owner(others: Stage, way: int) -> None:
     mended(others, ways(remedy)[way])
 
 
+@pytest.fixture
+def team(others: Stage) -> Iterator[str]:
+    """The role that the service's own acts as (`ALTER ROLE ... SET role`)."""
+    name = '"the ""own"" role"'
+    with others.connect() as connection:
+        connection.execute("create role team")
+        connection.execute(f"grant team to {name}; alter role {name} set role = team".encode())
+    yield "team"
+    with others.connect() as connection:
+        connection.execute("reassign owned by team to boss; drop owned by team; drop role team")
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_a_role_that_acts_as_another(others: Stage, team: str, way: int) -> None:
+    """The right is lacking to whom the push acts as, so each way out is for that role."""
+    remedy = failed(others)["remedy"]
+
+    assert [team in each for each in ways(remedy)] == [True, True]
+    assert '"the ""own"" role"' not in remedy
+    mended(others, ways(remedy)[way])
+
+
 def test_a_database_without_the_schema(others: Stage) -> None:
     """Where somebody dropped it, the statement that makes it is told."""
     with others.connect() as connection:
