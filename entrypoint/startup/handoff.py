@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from typing import Final, NamedTuple, NoReturn
 
 from .. import log, signals
@@ -67,13 +66,17 @@ def find(argv: tuple[str, ...], environ: Environment) -> Service:
     shells and container runtimes have it, and `UsageError` when there is no command, or one that
     only a shell would understand. What a shell is told to run is looked at as far as it is certain.
     """
-    if not argv or not _JOINERS.isdisjoint(argv):
+    if not argv:
         from . import shapes  # here and below: no start pays for what is right
 
-        raise shapes.joined(argv) if argv else shapes.none()
+        raise shapes.none()
+    script = _script(argv, environ)
+    if not _JOINERS.isdisjoint(argv) and not (script and ("$*" in script or "eval" in script)):
+        from . import shapes
+
+        raise shapes.joined(argv)
     path = environ.get("PATH") or _DEFAULT_PATH
     service = Service(_executable(argv, path), argv)
-    script = _script(argv)
     if script is not None:
         first = _certain_program(script)
         if first:
@@ -106,13 +109,22 @@ def _executable(argv: Sequence[str], path: str) -> str:
     raise refusals[0]
 
 
-def _script(argv: Sequence[str]) -> str | None:
-    """The text that a shell is told to run; None for any other command."""
-    if os.path.basename(argv[0]) not in _SHELLS:
+def _script(argv: Sequence[str], environ: Environment) -> str | None:
+    """The text that a shell is told to run; None for any other command.
+
+    None too where the shell reads a file before, which may set PATH or change the folder.
+    """
+    if os.path.basename(argv[0]) not in _SHELLS or environ.get("BASH_ENV"):
         return None
-    for option, text in pairwise(argv):
-        if option[:1] == "-" and option[:2] != "--" and option[-1:] == "c":
-            return text
+    words, told = iter(argv[1:]), False
+    for word in words:
+        if word[:1] not in ("-", "+"):
+            return word if told else None  # else a script, and what follows is its own
+        if word[:2] == "--" or not {*"il"}.isdisjoint(word):
+            return None
+        told = told or (word[0] == "-" and "c" in word)
+        if not {*"oO"}.isdisjoint(word):
+            next(words, None)  # the option's name
     return None
 
 
@@ -128,6 +140,8 @@ def _certain_program(text: str) -> str | None:
     if not _CHANGES.isdisjoint(text.strip()) or not set(first) <= _PLAIN:
         return None
     ending = os.path.splitext(first)[1]
+    if first[:1] == "-" and words[0] == "exec":  # an option of its own
+        return None
     certain = "/" in first or first[:1] == "-" or ending in (".js", ".mjs", ".cjs", ".ts", ".py")
     return first if certain else None
 

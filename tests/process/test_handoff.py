@@ -401,6 +401,47 @@ def test_what_a_shell_may_mean_is_left_to_it(image: Stage, script: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "argv",
+    [
+        ["sh", "start.sh", "gunicorn", "-c", "well.conf.py"],
+        ["sh", "-eu", "start.sh", "gunicorn", "-c", "/dev/null"],
+        ["bash", "-o", "errexit", "start.sh", "-c", "well.py"],
+        ["bash", "-c", "exec -a well echo well"],
+        ["bash", "-lc", "well.py"],
+        ["bash", "--login", "-c", "well.py"],
+        ["bash", "-l", "-c", "well.py"],
+        ["sh", "-c", 'eval "$*"', "sh", "true", "&&", "echo", "well"],
+        ["sh", "-c", 'sh -c "$*"', "sh", "false", "||", "echo", "well"],
+    ],
+)
+def test_what_is_a_script_s_or_a_profile_s_is_left_to_it(image: Stage, argv: list[str]) -> None:
+    """A shell's -c stands before its script, and a login shell finds what its profile says."""
+    home = image.directory / "home"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "well.py").write_text("#!/bin/sh\necho well\n")
+    (home / "bin" / "well.py").chmod(0o755)
+    (home / ".bash_profile").write_text("PATH=$HOME/bin:$PATH\n")
+    (image.directory / "start.sh").write_text("echo well\n")
+    image.environ |= {"ENTRYPOINT_SKIP": "push,seed", "HOME": str(home)}
+    program = given(image, argv)
+
+    assert program.wait() == 0, program.output
+    assert program.stdout == b"well\n"
+
+
+def test_what_bash_reads_before_its_text_is_left_to_it(image: Stage) -> None:
+    """BASH_ENV may say where a program is, as images with nvm have it."""
+    (image.directory / "env").write_text("cd dist\n")
+    (image.directory / "dist" / "well").write_text("#!/bin/sh\necho well\n")
+    (image.directory / "dist" / "well").chmod(0o755)
+    image.environ |= {"ENTRYPOINT_SKIP": "push,seed", "BASH_ENV": "./env"}
+    program = given(image, ["bash", "-c", "./well"])
+
+    assert program.wait() == 0, program.output
+    assert program.stdout == b"well\n"
+
+
+@pytest.mark.parametrize(
     ("words", "error"),
     [
         ([], "it was not said what to do"),
