@@ -80,6 +80,9 @@ One1700000000001 is the last executed migration. It was executed on Tue Nov 14 2
 query: START TRANSACTION
 query: create table rpg_logs (id integer primary key)
 """
+TYPEORM_RECORDS = """query: INSERT INTO "migrations"("timestamp", "name") VALUES ($1, $2) \
+-- PARAMETERS: [1700000000002,"More1700000000002"]
+"""
 SEQUELIZE = """
 Sequelize CLI [Node: 20.20.2, CLI: 6.6.5, ORM: 6.37.8]
 
@@ -123,6 +126,7 @@ DONE = {
     "ECONNREFUSED 127.0.0.1:1\nBatch 1 run: 1 migrations\n",
     "TypeORM 1.1.1 migration:run": f"{TYPEORM}Migration More1700000000002 has been executed "
     "successfully.\nquery: COMMIT\n",
+    "TypeORM 1.1.1 migration:run --fake": f"{TYPEORM}{TYPEORM_RECORDS}query: COMMIT\n",
     "TypeORM 0.3.31 migration:run without one": "No migrations are pending\n",
     "TypeORM 1.1.1 schema:sync": "query: COMMIT\nSchema synchronization finished successfully.\n",
     "Sequelize 6.6.5 db:migrate": f"{SEQUELIZE}== 2-more: migrating =======\n"
@@ -185,6 +189,17 @@ DONE = {
     "Django 5.2.19 migrate without one": f"{PERFORM}  No migrations to apply.\n"
     "  Your models in app(s): 'rpg' have changes that are not yet reflected in a migration, and so "
     "won't be applied.\n",
+    "Django 5.2.19 migrate, which prints": f"{PERFORM}  Applying rpg.0002_fill...filled\n OK\n",
+    "Django 5.2.19 migrate, which prints no line": f"{PERFORM}  Applying a.0002_b...x OK\n",
+    "Django 5.2.19 migrate -v 2": f"{PERFORM}  Applying rpg.0002_fill...filled\n OK (0.012s)\n",
+    "Django 5.2.19 createsuperuser after it": f"{PERFORM}  No migrations to apply.\n"
+    "CommandError: Error: That username is already taken.\n",
+    "Alembic 1.20.1 check after it": f"{CONTEXT}{CONTEXT}FAILED: New upgrade operations detected: "
+    "[('add_table', Table('x', MetaData()))]\n",
+    "dbmate 2.36.0 create before it": 'Creating: shop\nError: pq: database "shop" already exists '
+    "(42P04)\nApplying: 1_one.sql\nApplied: 1_one.sql in 2.324469ms\n",
+    "dbmate 2.36.0 finds no connection left": 'Error: pq: too many connections for role "shop" '
+    "(53300)\nApplying: 1_one.sql\nApplied: 1_one.sql in 2.324469ms\n",
     "Django 5.2.19 migrate, in two apps": f"{PERFORM}  Applying a.0001_initial... OK\n"
     f"{PERFORM}  No migrations to apply.\n",
 }
@@ -255,6 +270,13 @@ NOT_DONE = {
         f"{ERROR}: ERROR: invalid input syntax",
     ),
     "Sequelize 6.6.5 ends too early": (f"{SEQUELIZE}== 2-half: migrating =======\n", SILENT),
+    "Sequelize 6.6.5 ends in its second migration": (
+        (
+            f"{SEQUELIZE}== 1-one: migrating =======\n== 1-one: migrated (0.019s)\n\n"
+            "== 2-half: migrating =======\n"
+        ),
+        SILENT,
+    ),
     "MikroORM 6.6.7 fails": (
         (
             f"{MIKRO}{MIKRO_HELP}MigrationError: Migration Migration2_half (up) failed: Original "
@@ -470,6 +492,13 @@ NOT_DONE = {
         ),
         f"{ERROR}: django.db.utils.ProgrammingError: relation",
     ),
+    "Django 5.2.19 fails in Python": (
+        (
+            f"{PERFORM}  Applying rpg.0001_one... OK\n  Applying rpg.0002_two...\n"
+            "Traceback (most recent call last):\nValueError: no\n"
+        ),
+        SILENT,
+    ),
     "Django 5.2.19 ends too early": (f"{PERFORM}  Applying rpg.0002_two...\n", SILENT),
     "Django 5.2.19 adds a column that rows have no value for": (
         (
@@ -583,6 +612,7 @@ NOBODY = {
     'psql:file.sql:3: NOTICE:  relation "one" already exists, skipping\n',
     "a program that caught its errors": "Error: no cache, going on\nerror: retrying\n"
     "TypeError: ignored\nError executing:\n",
+    "a program of Go": 'Error: pq: duplicate key value violates unique constraint "a" (23505)\n',
     "a program of the service's": "applied 3 changes\nin sync\nall migrations applied\n",
     "a program that tells its state": '{"status":"error"}\n{"status":"pending"}\n',
     "words in the middle of a line": "now: [✓] Changes applied\nthe ERROR:  was mine\n",
@@ -967,6 +997,12 @@ def test_a_line_that_may_be_psql_s_names_ones_own_words() -> None:
     """A script may print what libpq says of an error that it dealt with; the prefix is psql's."""
     assert "push.success" in run("ERROR:  no\n").remedy
     assert "push.success" not in run("psql:f.sql:1: ERROR:  no\n").remedy
+
+
+def test_an_exception_behind_a_tool_that_ends_silently() -> None:
+    """It may be the next program's: the remedy says how to tell."""
+    assert "push.success" in run(f"{CONTEXT}sqlalchemy.exc.IntegrityError: no\n").remedy
+    assert "push.success" in run("Applying: 1_a.sql\nError: pq: no (42P01)\n").remedy
 
 
 ODD = {  # how the last word comes

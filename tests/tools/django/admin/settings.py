@@ -1,0 +1,19 @@
+"""The settings of a service with one app."""
+
+import os
+from urllib.parse import unquote, urlsplit
+
+_url = urlsplit(os.environ["DATABASE_URL"])
+
+SECRET_KEY = "not one"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "rpg"]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _url.path[1:],
+        "USER": unquote(_url.username),
+        "PASSWORD": unquote(_url.password),
+        "HOST": _url.hostname,
+        "PORT": _url.port,
+    }
+}
