@@ -140,7 +140,10 @@ _POOLERS_WORDS: Final = (
     (_PGBOUNCER, Verdict(_STOP, CHECK_POOLER, "PgBouncer's client.c; 08P01")),
     (_SUPAVISOR, Verdict(_STOP, CHECK_POOLER, "Supavisor's errors/*.ex; XX000")),
     ("No pool configured", Verdict(_STOP, CHECK_POOLER, "pgcat's client.rs; 58000")),
-    (r"\(EMAXCONN", Verdict(_WAIT, _CHECK_SLOTS, "Supavisor's max_connections_error.ex")),
+    (
+        r"\(EMAXCONN|Max client connections reached|MaxClientsInSessionMode",
+        Verdict(_WAIT, _CHECK_SLOTS, "Supavisor, now max_connections_error.ex"),
+    ),
     (
         "no more connections allowed|client connections exceeded",
         Verdict(_WAIT, _CHECK_SLOTS, "PgBouncer's client.c; 08P01"),

@@ -330,6 +330,12 @@ WAITING = {
         error("XX000", "(EMAXCONN) max client connections reached, limit: 200"),
         "the pooler's",
     ),
+    # supavisor: lib/supavisor/client_handler.ex before there was that file
+    "Supavisor before": (error("XX000", "Max client connections reached"), "the pooler's"),
+    "Supavisor's sessions": (
+        error("XX000", "MaxClientsInSessionMode: max clients reached - in Session mode"),
+        "the pooler's",
+    ),
 }
 
 
