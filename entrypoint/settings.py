@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from . import endpoints, services
 from .environment import Environment
 from .errors import SettingsError
-from .fields import LOOKUP_URL, OUR_SECRETS, STEPS, UUID, shortened
+from .fields import LOOKUP_URL, OUR_SECRETS, STEPS, UUID, bare, shortened
 from .postgres.conninfo import UNKNOWN, Conninfo
 from .sections import Gate, Lookup, Push, Seed, Verify
 from .sources import Sources
@@ -391,7 +391,11 @@ class _Reading:
             self.problems.append(f"seed.tenant_variable is {name}, which names the database")
         elif not runs:
             return name
-        elif tenant and (there := self.environ.get(name)) and there.lower() != tenant.lower():
+        elif (
+            tenant
+            and (there := bare(self.environ.get(name, "")))
+            and there.lower() != tenant.lower()
+        ):
             self.problems.append(
                 f"{name} and SEED_TENANT_ID are two tenants, and seed.tenant_variable gives the "
                 f"seed one of them as {name}; unset {name}, or set it to the same"

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from .. import log, process
 from ..errors import LockError, RefusedError, SeedError, UnreachableError
+from ..fields import bare
 from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session
@@ -337,7 +338,7 @@ def _told(plan: Plan, tenant: str | None) -> dict[str, str]:
     name = plan.config.seed.variable or "SEED_TENANT_ID"
     if tenant is None:
         return {}
-    there = plan.config.service_environment.get(name)
+    there = bare(plan.config.service_environment.get(name, ""))
     if there and there.lower() != tenant.lower():
         raise SeedError(
             f"{name} names another tenant than the one that seed.tenant_lookup found, and the seed "

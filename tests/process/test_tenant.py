@@ -154,7 +154,8 @@ def test_a_seed_that_reads_another_variable(stage: Stage) -> None:
 
 
 def test_a_seed_that_reads_another_variable_of_a_lookup(asking: Stage) -> None:
-    """The tenant that was found is there, too, and in SEED_TENANT_ID."""
+    """The tenant that was found is there, too, and in SEED_TENANT_ID; a CR makes no other one."""
+    asking.environ["TENANT_ID"] = f"{TENANT}\r"
     asking.seed = [sys.executable, "-c", READS + "print(os.environ['SEED_TENANT_ID'])"]
     asking.sections["seed"] |= {"tenant_variable": "TENANT_ID"}
     first = done(asking.start())
@@ -177,7 +178,7 @@ def test_a_container_with_another_tenant(stage: Stage) -> None:
     assert OTHER not in refused.output
     assert "wait.started" not in refused.names()
 
-    stage.environ["TENANT_ID"] = TENANT
+    stage.environ["TENANT_ID"] = f"{TENANT}\r"
     done(stage.start())
     assert heroes(stage) == [TENANT]
     del stage.environ["TENANT_ID"]

@@ -393,7 +393,7 @@ TWO_TENANTS = (
 
 
 def test_another_tenant_in_the_seed_s_variable(tmp_path: Path) -> None:
-    """Two tenants are refused, unless no seed runs; the same one in capitals is the same."""
+    """Two tenants are refused, unless no seed runs; capitals and a CR make no other one."""
     other = "00000000-0000-4000-8000-000000000001"
     both = {"SEED_TENANT_ID": TENANT, "TENANT_ID": other}
     assert refusal(tmp_path, NAMED, **both) == TWO_TENANTS
@@ -401,6 +401,7 @@ def test_another_tenant_in_the_seed_s_variable(tmp_path: Path) -> None:
 
     same = load(tmp_path, NAMED, SEED_TENANT_ID=TENANT, TENANT_ID=TENANT.upper())
     assert same.seed.variable == "TENANT_ID"
+    assert load(tmp_path, NAMED, SEED_TENANT_ID=TENANT, TENANT_ID=f"{TENANT}\r").seed == same.seed
     assert load(tmp_path, NAMED, ENTRYPOINT_SKIP="seed", **both).seed.variable == "TENANT_ID"
     assert load(tmp_path, NO_PUSH + SEED, **both).seed.variable is None
 
