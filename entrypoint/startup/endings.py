@@ -192,13 +192,14 @@ def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] 
         return f"it waits for {waits}, which {_who(blocked)} has in the way", _UNBLOCK
     if not sessions:
         return None if hidden else ("it has no session in the database", _ELSEWHERE.format(step))
-    # Another role's are there, but not told of.
-    return None if any(each["state"] is None for each in sessions) else _of(sessions, step)
+    # Another role's are there, but not told of; with track_activities off nobody's are.
+    hides = any(each["state"] is None or each["state_s"] is None for each in sessions)
+    return None if hides else _of(sessions, step)
 
 
 def _of(sessions: list[dict[str, Any]], step: str) -> tuple[str, str]:
     for each in sessions:
-        if each["state"] == "active":
+        if each["state"] in ("active", "fastpath function call"):
             return (
                 (
                     f"a statement of it ({each['kind'] or 'of another kind'}) has been at work for "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import sql
 
 from tests.process.test_rails import QUICK
 from tests.support.npm import PG, installed
@@ -100,6 +101,17 @@ def test_a_transaction_that_nobody_ends(stage: Stage, step: str) -> None:
 
     assert "it has been idle in a transaction for" in failed["error"]
     assert "commit or roll back" in failed["remedy"]
+
+
+def test_sessions_of_which_the_server_tells_nothing(stage: Stage, step: str) -> None:
+    """Where track_activities is off nothing is made up, and the start ends as it should."""
+    with stage.server.connect() as connection:
+        off = sql.SQL("alter role {} set track_activities = off")
+        connection.execute(off.format(sql.Identifier(stage.user)))
+    failed = ends(stage, step, python("push", "sql", "select 1", "hang"), timeout=6)
+
+    assert failed["error"] == f"the {step} command was not done within 6 s and was ended"
+    assert f"raise {step}.timeout" in failed["remedy"]
 
 
 def test_a_lock_of_a_live_service(stage: Stage, step: str) -> None:
