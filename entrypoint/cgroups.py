@@ -16,14 +16,14 @@ _NO_LIMIT: Final = 1 << 60
 """From here on, what version 1 reports is none."""
 
 
-def oom_kills() -> int:
-    """How many processes of the container the kernel has killed for memory; 0 if unknown."""
+def oom_kills() -> int | None:
+    """How many processes of the container the kernel has killed for memory; None if unknown."""
     for folder in _folders("memory"):
         for name in ("memory.events", "memory.oom_control"):
             for line in _read(f"{folder}/{name}").splitlines():
                 if line.startswith("oom_kill "):
                     return int(line.split()[1])
-    return 0
+    return None
 
 
 def memory_limit() -> int | None:
@@ -43,7 +43,7 @@ def pids() -> int:
 
 
 def pids_refused() -> int:
-    """How often that limit has refused one; 0 if unknown."""
+    """How often a limit has refused one, a pod's too, which nobody in it sees; 0 if unknown."""
     return sum(
         int(line.removeprefix("max "))
         for folder in _folders("pids")

@@ -78,14 +78,8 @@ def _why(error: BaseException) -> _Why | None:
 
 def _processes() -> _Why:
     """Threads count as processes."""
-    limit, there = cgroups.pids_limit(), cgroups.pids()
-    if limit is not None and (there >= limit - 1 or cgroups.pids_refused()):
-        return _Why(
-            UnreachableError,
-            f"the container may have {limit} processes and threads, and has {there}",
-            "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
-            "kubelet), or end what else runs in it.",
-        )
+    if counted := _processes_of_container():
+        return counted
     if _clone3() == errno.EPERM:
         return _Why(
             RefusedError,
@@ -115,6 +109,24 @@ def _processes() -> _Why:
         "there are too many processes, or there is no memory for another one",
         "Look at the limits of the host (kernel.pid_max, kernel.threads-max) and its free memory.",
     )
+
+
+def _processes_of_container() -> _Why | None:
+    limit, there, refused = cgroups.pids_limit(), cgroups.pids(), cgroups.pids_refused()
+    if limit is not None and (there >= limit - 1 or refused):
+        return _Why(
+            UnreachableError,
+            f"the container may have {limit} processes and threads, and has {there}",
+            "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
+            "kubelet), or end what else runs in it.",
+        )
+    if refused:  # counted here, by a limit that only the host sees
+        return _Why(
+            UnreachableError,
+            "the pod that this container is in may have no more processes and threads",
+            "Raise its limit (podPidsLimit of the kubelet), or end what else runs in it.",
+        )
+    return None
 
 
 def _memory() -> _Why:

@@ -85,8 +85,8 @@ class Finished:
     ports: frozenset[int] = frozenset()
     """The local ports of its connections, but for those that were short."""
 
-    oom_kills: int = 0
-    """How many processes of our container the kernel killed for memory meanwhile."""
+    oom_kills: int | None = None
+    """How many processes of our container the kernel killed for memory meanwhile, if known."""
 
     pids_refused: int = 0
     """How often our container was refused a process or thread meanwhile, by its limit."""
@@ -202,13 +202,14 @@ class _Child:
         elapsed_s = time.monotonic() - self.started
         tail = tuple(map(shown, self.tail))
         ports = frozenset(self.all_ports | self.ports)
+        before, now = self.oom_kills, cgroups.oom_kills()
         return Finished(
             self.process.returncode,
             elapsed_s,
             self.timed_out,
             tail,
             ports,
-            cgroups.oom_kills() - self.oom_kills,
+            None if before is None or now is None else now - before,
             cgroups.pids_refused() - self.pids_refused,
             self.clue,
         )

@@ -64,6 +64,12 @@ _KILLED: Final = {
 }
 """What it means when a signal of the kernel's or somebody else's ends it."""
 
+_KILLED_UNSEEN: Final = (
+    "somebody killed it, or the kernel did for want of memory, which this container cannot see",
+    f"If nobody did, it was the memory, and the host's log (dmesg) says so. {_MEMORY}",
+)
+"""The same of SIGKILL where nothing tells how often the kernel killed."""
+
 _CODES: Final = {
     126: (
         "what a shell says of a program that it may not execute",
@@ -115,12 +121,14 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
         )
     if ending := _of_container(how, finished):
         return ending
-    return _late(step, how, finished) if finished.timed_out else _by_code(how, code)
+    if finished.timed_out:
+        return _late(step, how, finished)
+    return _by_code(how, code, oom_known=finished.oom_kills is not None)
 
 
 def _of_container(how: str, finished: Finished) -> Ending | None:
     """What the container's limits, or Node's own, did to it."""
-    if finished.oom_kills > 0:
+    if finished.oom_kills:
         limit = cgroups.memory_limit()
         most = f"which may have {_size(limit)}" if limit else "which has no limit in sight"
         return Ending(
@@ -130,9 +138,15 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
             certain=True,
         )
     if finished.pids_refused > 0:
+        limit = cgroups.pids_limit()
         return Ending(
-            f"{how}: this container may have {cgroups.pids_limit()} processes and threads, and one "
-            "more was refused",
+            f"{how}: "
+            + (
+                f"this container may have {limit} processes and threads, and one more was refused"
+                if limit
+                else "one more process or thread was refused, and this container has no limit in "
+                "sight: its pod has one"
+            ),
             "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
             "kubelet): Node alone takes a dozen.",
             certain=True,
@@ -147,10 +161,13 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
     return None
 
 
-def _by_code(how: str, code: int) -> Ending:
+def _by_code(how: str, code: int, *, oom_known: bool) -> Ending:
     # A shell, npm and others report a signal that ended their child as 128 and its number.
     number = -code if code < 0 else code - 128
-    if known := _known(number, code):
+    known = _known(number, code)
+    if number == signal.SIGKILL and not oom_known:
+        known = _KILLED_UNSEEN
+    if known:
         what, remedy = known
         name = "" if code in _CODES else f"{signal.Signals(number).name}, "
         return Ending(f"{how} ({name}{what})", remedy, remedy != _SEE_LINES)

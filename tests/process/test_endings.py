@@ -13,7 +13,7 @@ from psycopg import sql
 
 from tests.process.test_rails import QUICK
 from tests.support.npm import PG, installed
-from tests.support.program import python
+from tests.support.program import namespaces, python
 
 if TYPE_CHECKING:
     from tests.support.stage import Stage
@@ -166,6 +166,40 @@ def test_a_child_that_is_ended(stage: Stage, step: str, told: tuple[str, ...]) -
     assert what in failed["error"]
     assert remedy in failed["remedy"]
     assert failed["tail"][0] == "begun"
+
+
+def counted(stage: Stage, name: str, text: str) -> list[str]:
+    """What gives a start the control groups of a container, with nothing in them but this file."""
+    for folder in (stage.directory / "groups", stage.directory / "groups" / "pids"):
+        folder.mkdir(parents=True)
+        (folder / name).write_text(text)
+    mount = 'mount --bind groups /sys/fs/cgroup && exec "$0" "$@"'
+    return [*namespaces("--mount"), "sh", "-c", mount]
+
+
+def test_a_pod_s_limit_of_processes(stage: Stage) -> None:
+    """The kernel counts what it refuses in the container's group, and the limit is in the pod's."""
+    through = counted(stage, "pids.events", "max 2\n")
+    count = "echo max 3 | tee groups/pids.events groups/pids/pids.events"
+    stage.push = ["sh", "-c", f"{count}; exit 2"]
+    program = stage.start(through=through)
+
+    assert program.wait() == 7, program.output
+    failed = program.one("push.failed")
+    assert "no limit in sight: its pod has one" in failed["error"]
+    assert "podPidsLimit" in failed["remedy"]
+
+
+def test_a_kill_that_nobody_counts(stage: Stage) -> None:
+    """Where nothing tells whether the kernel killed for memory, nothing is said against it."""
+    through = counted(stage, "pids.events", "max 0\n")
+    stage.push = ["sh", "-c", "kill -9 $$"]
+    program = stage.start(through=through)
+
+    assert program.wait() == 7, program.output
+    failed = program.one("push.failed")
+    assert "or the kernel did for want of memory" in failed["error"]
+    assert "more memory" in failed["remedy"]
 
 
 def test_a_child_that_is_killed_keeps_its_cause_beside_a_tool_s_words(stage: Stage) -> None:

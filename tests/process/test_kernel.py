@@ -13,7 +13,7 @@ import pytest
 
 from entrypoint import kernel
 from entrypoint.errors import RefusedError, UnreachableError
-from tests.process.test_endings import MAKE
+from tests.process.test_endings import MAKE, counted
 from tests.support.program import namespaces
 
 if TYPE_CHECKING:
@@ -119,6 +119,23 @@ def test_what_is_the_kernel_s(error: Exception, kind: type[Exception], words: st
 def test_what_is_a_bug(error: Exception) -> None:
     """What is no refusal of the kernel's stays what it is."""
     assert kernel.refusal(error) is None
+
+
+def test_a_pod_s_limit_of_processes(stage: Stage) -> None:
+    """A thread that it refuses is no fault of a seccomp profile's, and may heal."""
+    groups = counted(stage, "pids.events", "max 1\n")
+    script = "from entrypoint import kernel\n"
+    script += "kernel.last_word(OSError(11, 'Resource temporarily unavailable'))"
+    done = subprocess.run(
+        [*groups, sys.executable, "-c", script],
+        capture_output=True,
+        check=True,
+        cwd=stage.directory,
+    )
+    event = json.loads(done.stderr)
+    assert event["exit_code"] == 4
+    assert "the pod that this container is in" in event["error"]
+    assert "podPidsLimit" in event["remedy"]
 
 
 @pytest.mark.parametrize("mount", ["-t tmpfs none /proc", "-t proc -o hidepid=2 proc /proc"])
