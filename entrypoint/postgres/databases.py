@@ -142,7 +142,9 @@ _MENDS: Final = {
     "42704": "Run CREATE ROLE {owner} LOGIN, or correct the owner in the registry.",
     "3D000": "Run CREATE DATABASE template0 TEMPLATE template1 IS_TEMPLATE true ALLOW_CONNECTIONS "
     "false, or have a cluster made with one.",
-    "55000": "Mend template0, which the server calls invalid, or create it yourself: {by_hand}",
+    "55000": "Run UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'; DROP "
+    "DATABASE template0; CREATE DATABASE template0 TEMPLATE template1 IS_TEMPLATE true "
+    "ALLOW_CONNECTIONS false, or have a cluster made with one that is whole.",
     "55006": "End the sessions in template0 (pg_stat_activity names them), and let nobody connect "
     "to it: ALTER DATABASE template0 ALLOW_CONNECTIONS false.",
     "22023": "Create it yourself with a locale that can hold UTF8: {by_hand}",

@@ -570,6 +570,17 @@ def test_a_server_without_template0(far: Stage) -> None:
     assert far.start().wait() == 0
 
 
+def test_a_template0_that_a_crash_left_half(far: Stage) -> None:
+    """What a DROP DATABASE that was cut short leaves is no template; the remedy makes it again."""
+    with far.server.connect() as connection:
+        connection.execute("update pg_database set datconnlimit = -2 where datname = 'template0'")
+    failure = create_refused(far)
+
+    assert "(55000)" in failure["error"]
+    run(far, failure["remedy"])
+    assert far.start().wait() == 0
+
+
 def test_a_template0_that_is_no_template(far: Stage) -> None:
     """Nobody but its owner may copy it, which is no lack of the role's: the remedy mends it."""
     with far.server.connect() as connection:
