@@ -254,7 +254,10 @@ class _Reading:
             empty = next((name for name in names if name in self.environ), None)
             what = f"{empty} is empty" if empty else f"{' or '.join(names)} is not set"
             others = self._others()
-            also = f"; {' and '.join(others)} looks like a connection string" if others else ""
+            alike = (
+                "look like connection strings" if others[1:] else "looks like a connection string"
+            )
+            also = f"; {' and '.join(others)} {alike}" if others else ""
             self.problems.append(f"{what}{also}")
             if others:
                 line = f'database_url = ["{others[0]}"]'

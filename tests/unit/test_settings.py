@@ -1426,6 +1426,10 @@ def test_a_url_in_another_variable(tmp_path: Path) -> None:
     assert caught.value.problems == [problem]
     assert 'or write database_url = ["POSTGRES_URL"] in entrypoint.toml,' in caught.value.remedy
     assert "pw" not in caught.value.remedy
+    with pytest.raises(SettingsError) as caught:
+        settings.load(environment({**variables, "A_URL": URL}), tmp_path)
+    both = "DATABASE_URL is not set; A_URL and POSTGRES_URL look like connection strings"
+    assert caught.value.problems == [both]
     (tmp_path / "entrypoint.toml").write_text('database_url = ["POSTGRES_URL"]')
     assert settings.load(environment(variables), tmp_path).database is not None
 
