@@ -60,23 +60,27 @@ _PUBLIC: Final = """
 select current_user::text, pg_get_userbyid(d.datdba), pg_get_userbyid(n.nspowner),
   has_schema_privilege(current_user, n.oid, 'create')
     and has_schema_privilege(current_user, n.oid, 'usage'),
-  has_database_privilege(current_user, d.oid, 'create')
+  has_database_privilege(current_user, d.oid, 'create'), exists (select from pg_namespace
+    where left(nspname, 3) <> 'pg_' and nspname not in ('public', 'information_schema')
+      and has_schema_privilege(current_user, oid, 'create'))
 from pg_database d left join pg_namespace n on nspname = 'public'
 where datname = current_database()
 """
 
 
-def no_place(session: Session) -> str | None:
+def no_place(session: Session) -> tuple[str, bool] | None:
     """What lets whom the session's role acts as create something in schema public, if needed.
 
-    None where it may, or where its own path leads it to another schema. Raises `RefusedError` and
+    And whether it has no other schema, which the push may name. None where it may, or where its
+    own path leads it to another schema. Raises `RefusedError` and
     `UnreachableError`.
     """
     with translated("asking where the role may create", remedy="Start again."):
         with session.transaction(names="default"):
             [(schema,)] = first_rows(session.connection, "select pg_catalog.current_schema()")
         with session.transaction():
-            [(role, owner, keeper, may, may_make)] = first_rows(session.connection, _PUBLIC)
+            row = first_rows(session.connection, _PUBLIC)[0]
+    role, owner, keeper, may, may_make, elsewhere = row
     if may or schema not in (None, "public"):
         return None
     user, base = sql.Identifier(role).as_string(), sql.Identifier(session.database).as_string()
@@ -95,7 +99,8 @@ def no_place(session: Session) -> str | None:
     found = f"belongs to {keeper!r}" if keeper else "is missing"
     if keeper == "pg_database_owner":
         found = f"belongs to the database's owner, {owner!r}"
-    return f"Run {', or '.join(ways)}, as {who!r} or a superuser: schema public {found}."
+    remedy = f"run {', or '.join(ways)}, as {who!r} or a superuser: schema public {found}."
+    return remedy, not elsewhere
 
 
 def exposed(session: Session) -> dict[str, str]:

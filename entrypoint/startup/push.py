@@ -278,7 +278,14 @@ def _placed(wrong: Wrong, seen: Witnesses, session: Session) -> Wrong:
     by_itself = not seen.ended.certain if seen.ended else seen.said.succeeded is False
     if by_itself and seen.before.tables == seen.after.tables:
         with suppress(RefusedError, UnreachableError):
-            return wrong._replace(remedy=ownership.no_place(session) or wrong.remedy)
+            found = ownership.no_place(session)
+            if found is None:
+                return wrong
+            remedy, certain = found
+            if certain:
+                return wrong._replace(remedy=f"R{remedy[1:]}")
+            denied = "If they say that permission is denied for schema public"
+            return wrong._replace(remedy=f"{wrong.remedy} {denied}, {remedy}")
     return wrong
 
 

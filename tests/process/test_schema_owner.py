@@ -129,6 +129,21 @@ def test_a_role_with_a_schema_of_its_own(others: Stage) -> None:
         assert ownership.no_place(session) is None
 
 
+def test_a_role_that_may_name_another_schema(others: Stage) -> None:
+    """Where the push may work in a schema that it names, its own lines are pointed to first."""
+    name = '"the ""own"" role"'
+    with others.connect() as connection:
+        connection.execute(f"create schema app authorization {name}".encode())
+    others.push = ["sh", "-c", "echo 'no such column'; exit 3"]
+
+    remedy = failed(others)["remedy"]
+
+    first, lines, rest = remedy.partition("If they say that permission is denied for schema public")
+    assert first.startswith("Correct what its lines say")
+    assert lines
+    assert rest.startswith(f", run GRANT USAGE, CREATE ON SCHEMA public TO {name}, or ")
+
+
 def test_a_push_that_fails_for_another_reason(others: Stage) -> None:
     """Where the role may create, its own lines are what the remedy points to."""
     with others.connect() as connection:
