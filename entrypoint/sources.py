@@ -198,16 +198,15 @@ class Sources:
             self.problems.append(f"{name} and {name}_FILE are both set; set one of them")
         if value or not path:
             return value
-        shown = self._shown(path)
         problem, content = self._content(path)
         if problem:
-            self.problems.append(f"{name}_FILE {problem.format(file=shown)}")
+            self.problems.append(f"{name}_FILE {problem.format(file=self._shown(path))}")
             self.remedies.append(
                 f"Name in {name}_FILE a file that the container's user may read, with nothing but "
                 f"the value of {name} in it, as UTF-8"
             )
             return ""
-        self.files[name] = shown
+        self.files[name] = shortened(path)
         return content
 
     def _shown(self, path: str) -> str:
