@@ -101,7 +101,12 @@ def joined(argv: Sequence[str]) -> UsageError:
     words = list(argv)
     if "-c" in words[1:-1]:
         words = words[words.index("-c") + 1 :]
-    script = " ".join(word if word in JOINERS else shlex.quote(word) for word in words)
+    # Where a program's name is expected, a word of several is a command's text already.
+    before = [JOINERS[0], *words]
+    script = " ".join(
+        word if word in JOINERS or (last in JOINERS and " " in word) else shlex.quote(word)
+        for last, word in zip(before, words, strict=False)
+    )
     joiner = next(word for word in argv if word in JOINERS)
     return UsageError(
         f"the command has {joiner!r} as a word of its own, which only a shell understands",
@@ -112,11 +117,16 @@ def joined(argv: Sequence[str]) -> UsageError:
 
 def expanding(argv: Sequence[str]) -> str:
     """The same command for a shell that expands its variables, also those in Kubernetes' form."""
-    words = [
-        re.sub(r"\$\((\w+)\)", r"${\1}", word) if "$" in word else shlex.quote(word)
-        for word in argv
-    ]
-    return listed(["sh", "-c", f"exec {' '.join(words)}"])
+    return listed(["sh", "-c", f"exec {' '.join(map(_expanding, argv))}"])
+
+
+def _expanding(word: str) -> str:
+    if "$" not in word:
+        return shlex.quote(word)
+    word = re.sub(r"\$\((\w+)\)", r"${\1}", word)
+    if re.fullmatch(r"[\w$@%+=:,./{}-]+", word):
+        return word
+    return '"' + re.sub(r'["\\`]', r"\\\g<0>", word) + '"'
 
 
 def unexpanded(argv: Sequence[str]) -> str | None:

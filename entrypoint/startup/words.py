@@ -169,10 +169,12 @@ class _Run:
         """Whether its failure may be another program's: it comes late, or nothing says whose it is.
 
         A line of the server's as libpq has it is psql's, or that of a script that prints an error.
-        Behind a tool that says nothing when it is done, an exception is that of whoever came then.
+        Behind a tool that says nothing when it is done, an exception is that of whoever came then;
+        and one that could not connect may have been waited out.
         """
         tool = self.words.tool
-        return self.late or not (tool.success or self.quote.startswith(tool.name))
+        waited = self.failure is not None and bool(self.failure.until)
+        return self.late or waited or not (tool.success or self.quote.startswith(tool.name))
 
     def dealt_with(self, *, connected: bool | None) -> bool:
         """Whether its failure is one of connecting that the script waited out.

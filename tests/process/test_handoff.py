@@ -271,6 +271,12 @@ SHAPES = {
         "only a shell understands",
         ["sh", "-c", "node a.js && node server.js"],
     ),
+    "a chain of texts behind a shell": Shape(
+        ["sh", "-c", "node a.js", "&&", "node server.js --x"],
+        2,
+        "only a shell understands",
+        ["sh", "-c", "node a.js && node server.js --x"],
+    ),
     "a chain in one word": Shape(
         ["true && node server.js"], 127, "a shell's text", ["sh", "-c", "true && node server.js"]
     ),
@@ -354,6 +360,7 @@ def test_what_the_remedy_of_a_command_names_is_found(image: Stage, shape: str) -
         (["echo", "--port", "$PORT"], 1),
         (["echo", "--port=${PORT}"], 1),
         (["echo", "$(PORT)"], 1),
+        (["echo", 'on "$PORT"; echo `a\\b`'], 1),
         (["echo", "$1", "a$"], 0),
         (["sh", "-c", "echo $PORT"], 0),
         (["env", "sh", "-c", "echo ${PORT}"], 0),
@@ -369,11 +376,14 @@ def test_a_variable_that_nobody_expands_is_doubted(
     assert program.wait() == 0, program.output
     assert len(program.all("command.doubted")) == doubted
     if doubted:
-        assert program.stdout.decode().split() == argv[1:]
+        assert program.stdout.decode() == " ".join(argv[1:]) + "\n"
         [line] = re.findall(r"\[.*\]", program.one("command.doubted")["remedy"])
         again = given(image, json.loads(line))
         assert again.wait() == 0
-        assert "4001" in again.stdout.decode()
+        expected = program.stdout.decode()
+        for form in ("${PORT}", "$(PORT)", "$PORT"):
+            expected = expected.replace(form, "4001")
+        assert again.stdout.decode() == expected
 
 
 @pytest.mark.parametrize(

@@ -997,6 +997,7 @@ def test_a_line_that_may_be_psql_s_names_ones_own_words() -> None:
     """A script may print what libpq says of an error that it dealt with; the prefix is psql's."""
     assert "push.success" in run("ERROR:  no\n").remedy
     assert "push.success" not in run("psql:f.sql:1: ERROR:  no\n").remedy
+    assert "push.success" in run(REFUSED).remedy  # behind a pooler nobody knows what came then
 
 
 def test_an_exception_behind_a_tool_that_ends_silently() -> None:
