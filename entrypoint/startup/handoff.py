@@ -8,7 +8,6 @@ descriptors 0-2 that it would have had without us.
 import errno
 import os
 import string
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -33,6 +32,9 @@ _PLAIN: Final = frozenset(string.ascii_letters + string.digits + "_./@%+-")
 
 _ELF_HEADER: Final = 20
 """Bytes up to the end of the field that says for which machine a binary is."""
+
+_MACHINES: Final = {"x86_64": b"\x3e\0", "aarch64": b"\xb7\0"}
+"""What that field says on the machines that services run on; on others every binary is tried."""
 
 _PT_INTERP: Final = 3
 
@@ -221,7 +223,7 @@ def _refusal_of_binary(file: str, head: bytes) -> ExecError | None:
     Only what looks so is tried, because an emulator may be registered for it.
     """
     loader = _loader(head)
-    foreign = len(head) < _ELF_HEADER or head[18:20] != _own_machine()
+    foreign = len(head) < _ELF_HEADER or head[18:20] != _MACHINES.get(os.uname().machine)
     if not foreign and (not loader or os.path.exists(loader)):
         return None
     from .. import process
@@ -234,15 +236,6 @@ def _refusal_of_binary(file: str, head: bytes) -> ExecError | None:
     if code == NOT_FOUND:
         what = f"wants the loader {os.fsdecode(loader)!r}, which is not in the image"
     return ExecError(f"{file!r} {what}", code=code, remedy=_PLATFORM)
-
-
-def _own_machine() -> bytes:
-    """The machine that this interpreter is made for, as ELF headers have it."""
-    try:
-        with open(sys.executable, "rb") as file:
-            return file.read(_ELF_HEADER)[18:20]
-    except OSError:
-        return b""
 
 
 def _loader(head: bytes) -> bytes:
