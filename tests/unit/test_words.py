@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint import log, tools
-from entrypoint.lines import Lines
+from entrypoint.lines import MAX_LINE, Lines
 from entrypoint.postgres.refusal import REFUSES
 from entrypoint.startup import words
 from entrypoint.startup.words import MAX_QUOTE, Ear, Said, known
@@ -904,6 +905,15 @@ def test_every_word_is_looked_for() -> None:
     for each in known().tools:
         for word in each.tool.words():
             assert {*word.split("|")} <= {*(at_start if word[0] == "^" else anywhere)}
+
+
+@pytest.mark.parametrize("line", ["({}", "Applying: {}", "  Applying a.b...{}", "psql:{}", "== {}"])
+@pytest.mark.parametrize("piece", ["1", ".", ":1: ", "a ", " OK"])
+def test_a_long_line_takes_no_longer_than_its_length(line: str, piece: str) -> None:
+    """A line of a hundred pages that is nearly a tool's is judged at once."""
+    began = time.monotonic()
+    heard(*[line.format(piece * (MAX_LINE // len(piece)))] * 10)
+    assert time.monotonic() - began < 5
 
 
 READ = {  # in a version's source: nobody has made it say that
