@@ -269,6 +269,8 @@ def _explain(
     if errors and (said := _said(errors[-1])):
         proved = names[:-1][-1:] == ["SASLResponse"]
         return _server_said(said, params, after_proof=proved)
+    if errors:  # in the oldest protocol, which has no code: a postmaster that cannot fork
+        return Cause(Kind.TRANSIENT, f"the server said{_quote(words, params)}", CHECK_SERVER)
     if needs_password:
         return Cause(
             Kind.REFUSED,

@@ -365,6 +365,22 @@ def test_a_pooler_that_does_not_say_what_is_wrong(stage: Stage) -> None:
     assert "ENTRYPOINT_DIRECT_URL" in failure["remedy"]
 
 
+def test_a_server_that_cannot_fork(stage: Stage) -> None:
+    """Its postmaster says so in the oldest protocol, without a code: waited for, with its words."""
+    words = "could not fork new process for connection: Resource temporarily unavailable"
+    with Says(
+        f"E{words}\n\0".encode(), tls=b""
+    ) as server:  # postmaster.c report_fork_failure_to_client
+        stage.environ |= {
+            "DATABASE_URL": f"{server.url}?sslmode=disable",
+            "ENTRYPOINT_WAIT_TIMEOUT": "0.5",
+        }
+        program = stage.start()
+        assert program.wait() == 4, program.output
+
+    assert f"the server said: {words}" in program.one("wait.failed")["error"]
+
+
 NASTY = "über\x1b[31m".encode() + b"\xff\xfe\r\n\tx " + b"y" * 20_000
 
 
