@@ -8,7 +8,7 @@ from ..sections import Seed
 from . import child
 from .check import LATE_S, is_there, waited_for
 from .endings import Ending
-from .words import Ear
+from .words import NO_WORDS, Ear
 
 _CHECKED: Final = {True: "found a row", False: "found no row", None: "had no answer"}
 
@@ -20,7 +20,7 @@ def run(seed: Seed, session: Session, around: child.Surroundings) -> dict[str, o
     row in the session now. Raises `SeedError`, `LockError`, `UnreachableError` and
     `Terminated`, see `child.run`.
     """
-    ear = Ear()
+    ear = Ear(if_right=NO_WORDS)
     task = child.Task("seed", SeedError, seed.argv, seed.timeout_s)
     finished = child.run(task, around, ear.hear)
     said = ear.said()

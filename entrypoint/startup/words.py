@@ -25,14 +25,20 @@ SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
 
-_OWN_WORDS: Final = (
+OWN_WORDS: Final = (
     "If it did what it should, set push.success to a pattern of what it says then, or let a shell "
     'say so: push.command = ["sh", "-c", "… && echo pushed"] and push.success = "^pushed$".'
 )
 
+NO_WORDS: Final = (
+    "If it did what it should, keep its lines from being judged: seed.command = "
+    '["sh", "-c", "… >/dev/null 2>&1"], and let seed.check prove it.'
+)
+"""The same for a seed, which has no words of its own."""
+
 _SILENT: Final = (
     "Correct what its lines say; if they say nothing, look whether it connects to the same "
-    f"database. {_OWN_WORDS}"
+    "database."
 )
 
 REFUSED: Final = re.compile(rf"{re.escape(REFUSES)} (.+?); allow it")
@@ -188,11 +194,19 @@ class _Run:
 
 
 class Ear:
-    """Hears a child's lines; ``success`` and ``failure`` stand in for the known tools' words."""
+    """Hears a child's lines; ``success`` and ``failure`` stand in for the known tools' words.
+
+    ``if_right`` is what to do about a verdict that is wrong.
+    """
 
     def __init__(
-        self, success: re.Pattern[str] | None = None, failure: re.Pattern[str] | None = None
+        self,
+        success: re.Pattern[str] | None = None,
+        failure: re.Pattern[str] | None = None,
+        *,
+        if_right: str = OWN_WORDS,
     ) -> None:
+        self._if_right = if_right
         self._success = success
         self._failure = failure
         self._found_success = False
@@ -250,10 +264,12 @@ class Ear:
                 continue
             if run.failure and run.begun and not run.dealt_with(connected=connected):
                 text = f"{tool.name} {run.failure.meaning}: {run.quote}"
-                unsure = f" {_OWN_WORDS}" if run.is_unsure() else ""
+                unsure = f" {self._if_right}" if run.is_unsure() else ""
                 return _not_done(text, run.failure.remedy + unsure)
             if tool.success and run.begun and not run.done:
-                return _not_done(f"{tool.name} did not say that it was done", _SILENT)
+                return _not_done(
+                    f"{tool.name} did not say that it was done", f"{_SILENT} {self._if_right}"
+                )
             done.append(tool.name)
         return _done(" and ".join(done)) if done else Said()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -213,3 +214,19 @@ def test_the_remedy_of_an_unsure_verdict(stage: Stage, lines: list[str], code: i
         assert refused(program)["returncode"] == code
     else:
         assert believed(program)["output"] == "push.success: succeeded"
+
+
+def test_the_remedy_of_an_unsure_verdict_of_a_seed(stage: Stage) -> None:
+    """A seed has no push.success: what its remedy says to write instead works."""
+    stage.push = python("push", "sql", "create table if not exists rpg_heroes (name text)")
+    stage.seed = python("push", "say", "Reading config file")
+    program = stage.start()
+
+    assert program.wait() == 8
+    remedy = program.one("seed.failed")["remedy"]
+    assert "push.success" not in remedy
+    [command] = re.findall(r"seed\.command = (\[.*?\])", remedy)
+    stage.seed = [word.replace("…", shlex.join(stage.seed)) for word in json.loads(command)]
+    program = stage.start()
+    assert program.wait() == 0, program.output
+    assert program.one("seed.finished")["output"] == "not recognised"
