@@ -91,6 +91,19 @@ def test_a_migration_that_raises_behind_one_that_is_done(begin: Begin) -> None:
     assert trial.tables() == {"rpg_users": NICK}
 
 
+def test_a_migration_behind_one_that_is_not_there(begin: Begin) -> None:
+    """Django refuses all of them before it begins, and a script that hides that is not believed."""
+    trial = begin(BY_NAME["Django"])
+    trial.deployed()
+    trial.stage.push = ["sh", "-c", "sh push.sh || true"]
+
+    ended = trial.start("one", "orphan")
+
+    assert ended.cell == "0 → 7 error"
+    assert "NodeNotFoundError: Migration rpg.0003_orphan" in ended.push["error"]
+    assert trial.tables() == ONE
+
+
 def test_a_migration_that_is_only_recorded(begin: Begin) -> None:
     """TypeORM with --fake says nothing but the statement that records it."""
     trial = begin(BY_NAME["TypeORM"])

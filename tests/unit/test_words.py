@@ -493,6 +493,13 @@ NOT_DONE = {
         ),
         f"{ERROR}: django.db.utils.ProgrammingError: relation",
     ),
+    "Django 5.2.19 misses a migration": (
+        (
+            f"{TRACE}django.db.migrations.exceptions.NodeNotFoundError: Migration rpg.0003_orphan "
+            "dependencies reference nonexistent parent node ('rpg', '0002_gone')\n"
+        ),
+        f"{ERROR}: django.db.migrations.exceptions.NodeNotFoundError: Migration rpg.0003_orphan",
+    ),
     "Django 5.2.19 fails in Python": (
         (
             f"{PERFORM}  Applying rpg.0001_one... OK\n  Applying rpg.0002_two...\n"
