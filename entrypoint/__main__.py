@@ -48,10 +48,13 @@ def _refused(error: ImportError | MemoryError | OSError | SystemError) -> int:
     """Tell, before there is a log, what the kernel refused; the exit code."""
     try:
         from . import kernel
-    except (MemoryError, OSError, SystemError):
+
+        return kernel.last_word(error)
+    except (ImportError, MemoryError, OSError, SystemError) as another:
+        if another is error:
+            raise
         os.write(2, _NO_ROOM)
         return 4
-    return kernel.last_word(error)
 
 
 if __name__ == "__main__":

@@ -70,8 +70,11 @@ def _why(error: BaseException) -> _Why | None:
     # CPython loses a MemoryError here and there.
     if isinstance(error, MemoryError | SystemError):
         return _memory()
-    if isinstance(error, ImportError) and (match := _SHORTAGE.search(str(error))):
-        return _files() if match[0].lower().startswith("too") else _memory()
+    if isinstance(error, ImportError):
+        if match := _SHORTAGE.search(str(error)):
+            return _files() if match[0].lower().startswith("too") else _memory()
+        # A module that does without another one, in vain: hashlib, where OpenSSL does not fit.
+        return _why(error.__context__) if error.__context__ else None
     known = _KNOWN.get(error.errno or 0) if isinstance(error, OSError) else None
     return known() if known else None
 

@@ -104,6 +104,17 @@ def test_what_is_the_kernel_s(error: Exception, kind: type[Exception], words: st
     assert words in f"{refused.message} {refused.remedy}"
 
 
+def test_a_module_that_does_without_another_in_vain() -> None:
+    """What hashlib says where OpenSSL did not fit into memory is told by what came before it."""
+    error = ImportError("cannot import name 'sha512' from 'hashlib'")
+    error.__context__ = ImportError("_sha512.so: failed to map segment from shared object")
+
+    refused = kernel.refusal(error)
+
+    assert isinstance(refused, UnreachableError)
+    assert "memory" in refused.message
+
+
 @pytest.mark.parametrize(
     "error",
     [

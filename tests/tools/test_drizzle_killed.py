@@ -33,7 +33,7 @@ def test_it_is_killed(begin: Begin, tool: Tool) -> None:
     trial.deployed()
 
     assert trial.killed("one", "more").cell == cells()[KILLED][tool.version]
-    assert (trial.users(), trial.stage.sessions()) == (USERS, [])
+    assert (trial.stage.sessions(), trial.users()) == ([], USERS)
 
     assert trial.start("one", "more").cell == cells()[AFTER][tool.version]
     assert (trial.tables(), trial.users()) == (MORE, USERS)

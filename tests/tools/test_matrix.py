@@ -132,6 +132,6 @@ def test_is_killed(begin: Begin, tool: Tool) -> None:
     trial.deployed()
 
     check(trial.killed("one", "more"), "is killed")
-    assert (trial.users(), trial.stage.sessions()) == (USERS, [])
+    assert (trial.stage.sessions(), trial.users()) == ([], USERS)
 
     check_mended(trial, trial.start("one", "more"), "after that")
