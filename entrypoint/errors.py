@@ -20,6 +20,8 @@
 0 is done, 1 is a bug of ours (a traceback), 2 is an operator's wrong usage, too.
 """
 
+from typing import Final
+
 
 class EntrypointError(Exception):
     """An expected failure.
@@ -104,6 +106,10 @@ class TransferError(EntrypointError):
     """A transfer did not happen, or not to its end; the message says what was moved."""
 
     exit_code = 10
+
+
+NOT_EXECUTABLE: Final = 126
+NOT_FOUND: Final = 127
 
 
 class ExecError(EntrypointError):

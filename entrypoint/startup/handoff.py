@@ -15,10 +15,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from .. import log, signals
 from ..environment import Environment
-from ..errors import ExecError
-
-NOT_EXECUTABLE: Final = 126
-NOT_FOUND: Final = 127
+from ..errors import NOT_EXECUTABLE, NOT_FOUND, ExecError
 
 _JOINERS: Final = frozenset({"&&", "||"})
 

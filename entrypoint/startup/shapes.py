@@ -12,10 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ..errors import ExecError, UsageError
-
-NOT_EXECUTABLE: Final = 126
-NOT_FOUND: Final = 127
+from ..errors import NOT_EXECUTABLE, NOT_FOUND, ExecError, UsageError
 
 OURS: Final = "/opt/entrypoint/bin/entrypoint"
 """Where the payload is in a service's image."""

@@ -3,10 +3,12 @@
 import os
 from urllib.parse import unquote, urlsplit
 
+import frameworks
+
 _url = urlsplit(os.environ["DATABASE_URL"])
 
 SECRET_KEY = "not one"
-INSTALLED_APPS = ["rpg"]
+INSTALLED_APPS = [*frameworks.APPS, "rpg"]
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",

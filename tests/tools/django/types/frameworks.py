@@ -1,0 +1,3 @@
+"""The apps of Django's own."""
+
+APPS = ["django.contrib.contenttypes"]
