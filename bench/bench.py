@@ -39,6 +39,7 @@ ROWS: dict[str, Callable[[World], list[Row]]] = {
     "health": health.probe,
     "operators": operators.operators,
     "transfer": transfer.transfer,
+    "many-tables": transfer.tables,
 }
 DOCKER_ROWS: dict[str, Callable[[World], list[Row]]] = {
     "inside": containers.inside,

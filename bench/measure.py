@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 
 class BenchError(Exception):

@@ -51,9 +51,19 @@ create index on rpg_events (hero, at);
 create index on rpg_events (kind);
 alter table rpg_events add primary key (id);
 create table sso_users (id int primary key);
+%(small)s
 vacuum analyze
 """
 """About 140 MB of rows and 60 MB of indexes, times what is asked for."""
+
+SMALL: Final = 33
+"""Small tables beside the large ones: 41 in all."""
+
+ONE_OF_MANY: Final = """
+create table rpg_t{i} (id serial primary key, other int, name text);
+create index on rpg_t{i} (other);
+insert into rpg_t{i} (other, name) select g, 'name ' || g from generate_series(1, 20) g;
+"""
 
 
 @contextmanager
@@ -82,6 +92,20 @@ def fill(world: World, times: int = 1) -> str:
     """Make the shared database, so many times its size; its name."""
     name = world.database()
     world.create(name)
-    for statement in f"{TYPES};{TABLES % {'times': times}}".split(";\n"):
-        world.execute(sql.SQL(statement), name)
+    small = "".join(ONE_OF_MANY.format(i=i) for i in range(SMALL))
+    for statement in f"{TYPES};{TABLES % {'times': times, 'small': small}}".split(";\n"):
+        if statement.strip():
+            world.execute(sql.SQL(statement), name)
+    return name
+
+
+def many(world: World, tables: int) -> str:
+    """Make a shared database with so many small tables of the service's; its name."""
+    name = world.database()
+    world.create(name)
+    for first in range(0, tables, 200):
+        batch = range(first, min(tables, first + 200))
+        world.execute(sql.SQL("".join(ONE_OF_MANY.format(i=i) for i in batch)), name)
+    world.execute(sql.SQL("create table sso_users (id int primary key)"), name)
+    world.execute(sql.SQL("vacuum analyze"), name)
     return name

@@ -30,13 +30,18 @@ def main() -> None:
         from . import health
 
         sys.exit(health.main(sys.argv[2:]))
+    from contextlib import suppress
+
     from .errors import Terminated
+    from .signals import late
 
     try:
-        from . import cli
+        with suppress(Terminated), late():
+            from . import cli
+        from . import cli  # it looks whether a signal came, and tells
 
         code = cli.main(sys.argv[1:])
-    except Terminated as error:  # while still importing, or on the way out
+    except Terminated as error:  # on the way out
         code = error.exit_code
     except (ImportError, MemoryError, OSError, SystemError) as error:  # while still importing
         code = _refused(error)

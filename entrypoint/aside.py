@@ -34,6 +34,12 @@ def run(call: Callable[[], T], timeout_s: float) -> T:
     raise TimeoutError
 
 
+def hang_up(fileno: int) -> None:
+    """Shut a socket down under whoever waits for it, in whichever thread; it stays open."""
+    with suppress(OSError), socket.socket(fileno=os.dup(fileno)) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+
+
 class Limit:
     """Shuts a socket down after ``timeout_s`` seconds, unless `close` came first.
 

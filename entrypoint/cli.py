@@ -1,9 +1,8 @@
 """The command line: commands, the one error boundary, exit codes. The only writer of stdout."""
 
-import time
 from typing import TYPE_CHECKING, Final
 
-from . import log, phase
+from . import log, phase, signals
 from .errors import EntrypointError, Terminated, UsageError
 
 if TYPE_CHECKING:
@@ -20,17 +19,29 @@ CLEAR: Final = "\x1b[H\x1b[2J"
 """What empties a terminal."""
 
 
+class _Stdout:
+    written = False
+    """Whether an answer, or a part of one, is there."""
+
+
+_stdout = _Stdout()
+
+
 def main(arguments: list[str]) -> int:
     """Run a command and return its exit code; does not return when a service was started."""
     failure: EntrypointError | Terminated | Exception
-    _configure_log()
+    _stdout.written = False
     try:
+        with signals.late():
+            _configure_log()
+        signals.check()
         return _dispatch(arguments)
     except (EntrypointError, Terminated) as error:
         _report(error)
+        _unanswered(arguments, error)
         failure, code = error, error.exit_code
     except Exception as error:  # noqa: BLE001  the boundary: a bug must be seen, and masked
-        failure, code = _unexpected(error)
+        failure, code = _unexpected(arguments, error)
     if "".join(arguments[:1]) in STARTS or isinstance(failure, UsageError):
         from . import notify  # only a start that failed pays for it
 
@@ -38,36 +49,44 @@ def main(arguments: list[str]) -> int:
     return code
 
 
-def _unexpected(error: Exception) -> tuple[Exception, int]:
+def _unexpected(arguments: list[str], error: Exception) -> tuple[Exception, int]:
     """Tell what no step expected: the kernel's refusal, or a bug."""
     from . import kernel
 
     refused = kernel.refusal(error)
     if refused:
         _report(refused)
+        _unanswered(arguments, refused)
         return refused, refused.exit_code
     log.crash(error)
-    phase.failed("entrypoint", BUG, f"a bug: {type(error).__name__}: {error}")
+    text = f"a bug: {type(error).__name__}: {error}"
+    phase.failed("entrypoint", BUG, text)
+    _unanswered(arguments, EntrypointError(text, remedy="Report it with the log, please."))
     return error, BUG
 
 
 def _configure_log() -> None:
     from .environment import Environment
 
-    form, level = log.settings(Environment.of_container())
-    log.configure(form=form, level=level)
+    form, level, coloured = log.settings(Environment.of_container())
+    log.configure(form=form, level=level, coloured=coloured)
 
 
 def _dispatch(arguments: list[str]) -> int:
     # Every container start passes here, so argparse is left to those who ask for it.
     argv = _of_start(arguments)
     if argv is None:
-        from .arguments import parser
+        from .arguments import misused, parser
 
         try:
-            return _operate(parser().parse_args(arguments))
+            parsed = parser().parse_args(arguments)
         except SystemExit as stop:  # argparse's own, after its message
-            return USAGE if stop.code else 0
+            if not stop.code:
+                _write("")  # argparse leaves its help to be written at the end
+                return 0
+            _unanswered(arguments, misused(stop))
+            return USAGE
+        return _operate(parsed)
     from .startup import start
 
     if argv is _MISUSED:
@@ -106,7 +125,6 @@ def _is_for_people(command: str) -> bool:
 def _operate(arguments: "argparse.Namespace") -> int:
     """An operator's command, which may take its time."""
     import gc
-    import shutil
     import sys
 
     from .operator import command
@@ -118,18 +136,84 @@ def _operate(arguments: "argparse.Namespace") -> int:
 
         _write(script(parser(), arguments.shell))
         return 0
-    while True:
-        width = shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else None
-        try:
-            answer = command.run(arguments, width, _ask if _is_terminal(sys.stdin) else None)
-        except EntrypointError as error:
-            error.step = arguments.command
+    if watch := getattr(arguments, "watch", None):
+        return _watch(arguments, watch)
+    try:
+        answer = command.run(arguments, _width(), _ask if _is_terminal(sys.stdin) else None)
+    except EntrypointError as error:
+        error.step = arguments.command
+        raise
+    try:
+        _write(answer.text)
+    except Terminated as error:
+        answer.ended(error)
+        raise
+    if answer.failure:
+        answer.failure.step = arguments.command
+        raise answer.failure
+    return answer.exit_code
+
+
+def _watch(arguments: "argparse.Namespace", every_s: float) -> int:
+    """Show an answer again and again, until nobody reads it or somebody presses Ctrl-C.
+
+    With ``--fail`` the first answer with a code of its own is the last.
+    """
+    import signal
+
+    from .operator import command
+
+    code = 0
+    try:
+        for answer in command.watched(arguments, every_s, _width):
+            code = answer.exit_code
+            if not _write(answer.text, clear=True) or (arguments.fail and code):
+                break
+    except EntrypointError as error:
+        error.step = arguments.command
+        raise
+    except Terminated as error:
+        if error.signum != signal.SIGINT:
             raise
-        watch = getattr(arguments, "watch", None)
-        read = _write(CLEAR + answer.text if watch and width else answer.text)
-        if not watch or not read:
-            return answer.exit_code
-        time.sleep(watch)
+        code = 0
+    return code
+
+
+def _unanswered(arguments: list[str], error: EntrypointError | Terminated) -> None:
+    """Let who reads stdout by a program know of a failure, unless it has an answer."""
+    asked = any(len(word) > len("--") and "--json".startswith(word) for word in arguments)
+    if asked and not _stdout.written and arguments[0] not in STARTS:
+        from .operator import show
+
+        _write(show.unanswered(error))
+
+
+def _fitting(text: str) -> str:
+    """As much of a text as a terminal shows at once, from its beginning, and its last line."""
+    import shutil
+
+    lines = text.splitlines(keepends=True)
+    room = shutil.get_terminal_size().lines - 1  # the cursor stands below
+    more = len(lines) - room + 1
+    if more <= 1 or room < 3:  # noqa: PLR2004  so small that nothing would be left
+        return text
+    said = f"({more} more lines; --service NAME shows less)\n"
+    return "".join([*lines[: room - 2], said, lines[-1]])
+
+
+def _paints() -> bool:
+    """Whether the terminal obeys more than newlines."""
+    from .environment import Environment
+
+    return Environment.of_container().get("TERM") not in ("dumb", "unknown")
+
+
+def _width() -> int | None:
+    """Columns of the terminal on stdout; None where there is none."""
+    import shutil
+    import sys
+
+    return shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else None
 
 
 def _is_terminal(stream: "TextIO | None") -> bool:
@@ -138,27 +222,53 @@ def _is_terminal(stream: "TextIO | None") -> bool:
 
 def _ask(question: str) -> bool:
     """Ask on the terminal; only a whole yes agrees."""
+    import os
     import sys
+    from textwrap import wrap
 
-    sys.stderr.write(f"{question} [yes/no] ")
+    try:
+        width = os.get_terminal_size(2).columns or 80
+    except OSError:  # the question goes elsewhere than the answer
+        width = 80
+    lines: list[str] = []
+    for line in f"{question} [yes/no]".split("\n"):
+        drawn = "\x1b" in line or len(line) <= width  # a table's line
+        parts = wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        lines += [line] if drawn else parts
+    sys.stderr.write("\n".join(lines) + " ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() == "yes"
 
 
-def _write(text: str) -> bool:
-    """Write to stdout; whether somebody reads it. A reader that has seen enough is no error."""
+def _write(text: str, *, clear: bool = False) -> bool:
+    """Write to stdout; whether somebody reads it. A reader that has seen enough is no error.
+
+    With ``clear`` at the top of a terminal that has been emptied, if it is one that can be.
+    """
+    import io
     import os
     import sys
 
     if sys.stdout is None:
         return False
+    if clear and _width() and _paints():
+        text = CLEAR + _fitting(text)
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack a name's characters
+            sys.stdout.reconfigure(errors="backslashreplace")
+            if not sys.stdout.encoding.lower().startswith("utf"):
+                text = text.replace("─", "-")
+        _stdout.written = True
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         # Python would complain again when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return False
+    except Terminated:
+        # Python would wait again, for a reader who reads no more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise
     return True
 
 
@@ -169,6 +279,9 @@ def _report(error: EntrypointError | Terminated) -> None:
         fields["elapsed_s"] = error.elapsed_s
     if isinstance(error, Terminated):
         phase.failed(error.step, error.exit_code, error.message)
+        if error.remedy:
+            fields["remedy"] = error.remedy
+        fields = {**error.fields, **fields}
         log.event("warning", f"{error.step}.failed", error=error.message, **fields)
         return
     phase.failed(error.step, error.exit_code, error.message)

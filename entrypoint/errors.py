@@ -23,6 +23,11 @@
 from typing import Final
 
 
+def plural(number: int, noun: str) -> str:
+    """A number of things, in words: ``1 table``, ``2 tables``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 class EntrypointError(Exception):
     """An expected failure.
 
@@ -125,17 +130,23 @@ class Terminated(BaseException):
 
     step: str = "entrypoint"
     elapsed_s: float | None = None
+    outcome: str = ""
+    """What was done before it, or was not, where somebody knows."""
+
+    remedy: str = ""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+        self.fields: dict[str, object] = {}
 
     @property
     def message(self) -> str:
         """What happened, for people."""
         import signal
 
-        return f"ended by {signal.Signals(self.signum).name}"
+        ended = f"ended by {signal.Signals(self.signum).name}"
+        return f"{ended}; {self.outcome}" if self.outcome else ended
 
     @property
     def exit_code(self) -> int:

@@ -9,7 +9,8 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -55,6 +56,20 @@ _LONGEST_ESCAPE: Final = 24
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+_LEVEL_STYLES: Final = {
+    "debug": "",
+    "info": "",
+    "warning": "\x1b[1;35m",
+    "error": "\x1b[1;31m",
+}
+"""Colours that can be read on a light and on a dark terminal, which yellow and green cannot."""
+
+_KEYS: Final = "\x1b[36m"
+"""The colour of fields' names: cyan, which a light terminal swallows."""
+
+_WIDTH: Final = 80
+"""Columns of a terminal that does not say."""
 
 MAX_BYTES: Final = 16_384
 """Docker splits a longer line, with its end, into pieces that are no JSON (moby#34855)."""
@@ -364,11 +379,27 @@ def _encoded_line(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+_screen: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def through(write: Callable[[str], None]) -> Iterator[None]:
+    """Give every line to who knows what moves on the terminal, and writes above it."""
+    _screen.append(write)
+    try:
+        yield
+    finally:
+        _screen.remove(write)
+
+
 class _Stderr:
     """Writes whole lines to descriptor 2, and gives up silently: a start outlives its log."""
 
     def write(self, text: str) -> None:
         _last.append(text)
+        if _screen:
+            _screen[-1](text)
+            return
         data = _encoded_line(text)
         try:
             while data:
@@ -380,11 +411,13 @@ class _Stderr:
         """Nothing is buffered."""
 
 
-def settings(environ: Mapping[str, str]) -> tuple[str | None, str]:
-    """Form and level, good enough to report that they themselves are wrong."""
+def settings(environ: Mapping[str, str]) -> tuple[str | None, str, bool]:
+    """Form, level and colours, good enough to report that they themselves are wrong."""
     form = environ.get("ENTRYPOINT_LOG_FORMAT")
     level = environ.get("ENTRYPOINT_LOG_LEVEL") or "info"
-    return form if form in ("json", "console") else None, level if level in LEVELS else "info"
+    coloured = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    level = level if level in LEVELS else "info"
+    return form if form in ("json", "console") else None, level, coloured
 
 
 def _json(event: object, **options: Any) -> str:  # noqa: ANN401  json's own
@@ -394,16 +427,23 @@ def _json(event: object, **options: Any) -> str:  # noqa: ANN401  json's own
     return printable(json.dumps(event, ensure_ascii=False, **options))
 
 
-def configure(*, form: str | None, level: str) -> None:
-    """Set up structlog; ``form`` is ``json``, ``console`` or None for console on a terminal."""
+def configure(*, form: str | None, level: str, coloured: bool = True) -> None:
+    """Set up structlog; ``form`` is ``json``, ``console`` or None for console on a terminal.
+
+    Only there it is ``coloured``.
+    """
     structlog = _structlog()
     console = form == "console" or (form is None and os.isatty(2))
     render: Callable[..., str]
     clean: list[Callable[..., MutableMapping[str, Any]]] = [_mask_event, _order_event]
     if console:
         clean.append(_print_event)
+        coloured = coloured and form is None
+        styles = _LEVEL_STYLES if coloured else None
         # 24 is the event's width: by position, because its name changed between versions.
-        render = structlog.dev.ConsoleRenderer(24, colors=form is None)
+        render = structlog.dev.ConsoleRenderer(24, colors=coloured, level_styles=styles)
+        if os.isatty(2):
+            render = partial(_on_a_terminal, render)
     else:
         render = structlog.processors.JSONRenderer(_json)
     structlog.configure(
@@ -418,6 +458,53 @@ def configure(*, form: str | None, level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=_Stderr()),
         cache_logger_on_first_use=False,
     )
+
+
+def _on_a_terminal(
+    render: Callable[..., str], logger: object, method: str, event: MutableMapping[str, Any]
+) -> str:
+    """An event whose sentences stand below it, broken between words.
+
+    A command at a sentence's end is one line, to be pasted, and objects are for machines.
+    """
+    words: dict[str, list[str]] = {}
+    for key, value in list(event.items()):
+        lines = [value] if key in ("error", "remedy") and isinstance(value, str) else value
+        if not isinstance(lines, list):
+            continue
+        if all(isinstance(line, str) for line in lines):
+            words[key] = lines
+        if key in words or any(isinstance(line, Mapping) for line in lines):
+            del event[key]
+    remedy = words.pop("remedy", [])  # what to do comes last
+    text = render(logger, method, event).replace(_KEYS, "")
+    for key, lines in (words | {"remedy": remedy}).items():
+        head = f"  {key}".ljust(12)
+        for line in lines:
+            text += "".join(f"\n{each}" for each in _folded(head, printable(line)))
+            head = " " * len(head)
+    return text
+
+
+def _folded(head: str, text: str) -> list[str]:
+    """A sentence behind a head, in lines of the terminal's width; a longer word is not broken."""
+    import textwrap
+
+    try:
+        width = os.get_terminal_size(2).columns or _WIDTH
+    except OSError:
+        width = _WIDTH
+    sentence, colon, command = text.rpartition(": entrypoint ")
+    sentence = f"{sentence}:" if colon else text
+    lines = textwrap.wrap(
+        sentence,
+        max(width, len(head) + 20),
+        initial_indent=f"{head} ",
+        subsequent_indent=" " * (len(head) + 1),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [*lines, f"  entrypoint {command}"] if colon else lines
 
 
 def last_lines() -> list[str]:

@@ -175,7 +175,8 @@ def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> 
         return None
     owner = next((s.name for s in registry.values() if s.database == database), None)
     if owner is not None:
-        return Misfit(f"{database!r}, which belongs to {owner}, not to {name}", right, owner)
+        who = name if row else repr(name[:MAX_SHOWN])  # a stranger's may be anything
+        return Misfit(f"{database!r}, which belongs to {owner}, not to {who}", right, owner)
     if row is not None:
         return Misfit(f"{database[:MAX_SHOWN]!r}, but the registry gives {name} {right!r}", right)
     return None

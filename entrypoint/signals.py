@@ -111,6 +111,22 @@ def deferred() -> Iterator[Deferred]:
     check()
 
 
+@contextmanager
+def late() -> Iterator[None]:
+    """Raise `Terminated` for a signal that comes in the body behind it, in the main thread.
+
+    For what begins something and waits for nobody: who began it knows then what to end.
+    """
+    before, count = _state.deferred, _state.count
+    _state.deferred = True
+    try:
+        yield
+    finally:
+        _state.deferred = before
+    if not before and _state.count != count:
+        check()
+
+
 def restore() -> None:
     """Put back the dispositions that exec hands on; the last thing before it.
 

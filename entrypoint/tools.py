@@ -67,7 +67,7 @@ def _failure(
 
 
 @cache
-def _bookkeeping() -> dict[str, frozenset[str] | None]:
+def bookkeeping() -> dict[str, frozenset[str] | None]:
     """The tables of all tools, with their columns where a name tells too little."""
     known: dict[str, frozenset[str] | None] = {}
     for tool in load():
@@ -79,10 +79,10 @@ def _bookkeeping() -> dict[str, frozenset[str] | None]:
 
 def doubtful() -> list[str]:
     """The names of which the columns must be known."""
-    return [name for name, columns in _bookkeeping().items() if columns]
+    return [name for name, columns in bookkeeping().items() if columns]
 
 
 def keeps_books(names: Collection[str], columns: Collection[str]) -> bool:
     """Whether a table is a known tool's, by one of its names and its columns."""
-    known = _bookkeeping()
+    known = bookkeeping()
     return any(known[name] in (None, {*columns}) for name in names if name in known)

@@ -1,10 +1,13 @@
 """Looks at many databases at once, each in one read-only snapshot."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, suppress
 from typing import Final, NamedTuple, TypeVar
 
+import psycopg
+
+from .. import aside
 from ..errors import RefusedError, UnreachableError
 from ..postgres import ledger, objects, ownership
 from ..postgres.session import LOCALLY, Session, translated
@@ -28,6 +31,8 @@ select
        where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'))
 """
 
+_NOW: Final = """select to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+
 
 class Look(NamedTuple):
     """What one database says of itself."""
@@ -42,6 +47,9 @@ class Look(NamedTuple):
 
 
 _Result = TypeVar("_Result")
+
+_looking: set[Session] = set()
+"""Sessions in which somebody looks, in threads of their own."""
 
 
 _BEGIN: Final = f"""
@@ -61,17 +69,41 @@ def snapshot(session: Session) -> Iterator[Session]:
         session.connection.execute("rollback")
 
 
+def moment(session: Session) -> str:
+    """When a snapshot began, by the server's clock.
+
+    Raises `RefusedError` and `UnreachableError`.
+    """
+    with translated("looking at the clock", remedy="Start again."):
+        [(now,)] = session.connection.execute(_NOW.encode()).fetchall()
+    return str(now)
+
+
 def at(server: Server, database: str) -> Look:
     """Look at one database. Raises `RefusedError` and `UnreachableError`."""
-    with closing(server.session(database)) as session, snapshot(session):
+    with closing(server.session(database)) as session, _known(session), snapshot(session):
         found = ledger.look(session)
         with translated("looking at indexes", remedy="Start again."):
             indexes, owners = session.connection.execute(_DETAILS).fetchone() or (None, None)
         exposed = ownership.exposed(session)
         strangers = objects.find(session, server.bookkeeping)
         return Look(
-            strangers, found, indexes or [], owners or [], quarantine.find(session), exposed
+            strangers,
+            found,
+            indexes or [],
+            owners or [],
+            quarantine.find(session, sizes=True),
+            exposed,
         )
+
+
+@contextmanager
+def _known(session: Session) -> Iterator[None]:
+    _looking.add(session)
+    try:
+        yield
+    finally:
+        _looking.discard(session)
 
 
 def at_each(
@@ -79,7 +111,8 @@ def at_each(
 ) -> dict[str, _Result | RefusedError | UnreachableError]:
     """Look at several databases, `MAX_SESSIONS` at once.
 
-    One that cannot be looked at spoils no other: its error stands in its place.
+    One that cannot be looked at spoils no other: its error stands in its place. A signal does not
+    wait for a server that is frozen: every session is hung up.
     """
 
     def guarded(name: str) -> _Result | RefusedError | UnreachableError:
@@ -90,4 +123,14 @@ def at_each(
 
     names = list(names)
     with ThreadPoolExecutor(MAX_SESSIONS) as pool:
-        return dict(zip(names, pool.map(guarded, names), strict=True))
+        looks = [pool.submit(guarded, name) for name in names]
+        try:
+            return dict(zip(names, [each.result() for each in looks], strict=True))
+        except BaseException:
+            for each in looks:
+                each.cancel()
+            while wait(looks, timeout=0.1).not_done:
+                for session in _looking.copy():
+                    with suppress(psycopg.Error):
+                        aside.hang_up(session.connection.fileno())
+            raise

@@ -1,6 +1,7 @@
 """What the operators' commands answer; the models are the schema of ``--json``."""
 
-from typing import Literal, TypeAlias
+import shlex
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +33,7 @@ class Finding(_Model):
         "tenant_twice",
         "ledger",
         "quarantine",
+        "transfer_database",
     ]
     database: str
     service: str | None = None
@@ -59,6 +61,9 @@ class Verification(_Model):
 
     format: Literal[1] = 1
     server: str
+    at: str
+    """By the server's clock, in UTC."""
+
     databases: list[str]
     """Those that were looked at."""
 
@@ -106,6 +111,34 @@ class Holder(_Model):
     """``push``, ``seed``, or ``between steps``; and what its sessions wait for."""
 
 
+class Work(_Model):
+    """A session that is at work, for who wants to know what everybody waits for."""
+
+    application_name: str
+    pid: int
+    since: str | None
+
+
+Concern: TypeAlias = Literal["missing", "drifted", "damaged", "kept", "waiting", "transaction"]
+"""The database is not there; its schema is not that of its last push; a failed push left something
+half made, or lost it; a transfer keeps something; sessions wait for locks, or a transaction is
+open, for longer than `status.WAIT_S` and `status.OPEN_S`."""
+
+
+class Kept(_Model):
+    """A schema in which a transfer keeps what it moved."""
+
+    database: str
+    name: str
+
+    def remedy(self, service: str) -> str:
+        """The beginning of a sentence that removes it, of a service in the registry."""
+        from ..postgres.placement import DEFAULT
+
+        place = "" if self.database == DEFAULT else f" --from {shlex.quote(self.database)}"
+        return f"Run entrypoint transfer {shlex.quote(service)}{place} --drop-quarantine"
+
+
 class ServiceStatus(_Model):
     """One service."""
 
@@ -121,6 +154,24 @@ class ServiceStatus(_Model):
     """Whether the schema is another one than after the last push; null where nobody knows."""
 
     holder: Holder | None = None
+    waiting: int | None = None
+    """Sessions that wait for somebody's lock."""
+
+    oldest_transaction: Work | None = None
+    """Of those that the role may see."""
+
+    transfer: Work | None = None
+    """Who moves something into the database."""
+
+    quarantines: list[Kept] = []
+    """Schemas of the default database in which what moved from there is still kept."""
+
+    put_aside: list[str] = []
+    """Databases that a move or an undo has put aside."""
+
+    concerns: list[Concern] = []
+    """What wants a person, for ``--fail``; besides a failure, which has a code of its own."""
+
     failure: Failure | None = None
 
 
@@ -129,7 +180,27 @@ class Status(_Model):
 
     format: Literal[1] = 1
     server: str
+    at: str
+    """By the server's clock, in UTC."""
+
     services: list[ServiceStatus]
+
+
+class Failed(_Model):
+    """Why a command did not do what it was asked for."""
+
+    error: str
+    remedy: str
+    exit_code: int
+    details: dict[str, Any]
+    """What else is known, as the event in the log has it."""
+
+
+class Unanswered(_Model):
+    """What there is of a command that has no answer."""
+
+    format: Literal[1] = 1
+    failed: Failed
 
 
 class MovedObject(_Model):
@@ -161,7 +232,39 @@ class Obstacle(_Model):
     allowed: bool
 
 
-Result: TypeAlias = Literal["planned", "moved", "nothing to move", "undone", "dropped"]
+class TableRows(_Model):
+    """A table's rows on both sides; null where there is none, or where they were not counted."""
+
+    object: str
+    source: int | None
+    """In the quarantine, or put back."""
+
+    target: int | None
+    """In the service's database, or where it is kept."""
+
+    written: int | None
+    """Rows inserted, updated or deleted in the target since it was filled, as its server counted;
+    null where it has lost count."""
+
+
+class PutAside(_Model):
+    """A database that a move or an undo has put aside."""
+
+    database: str
+    owner: str
+    size_bytes: int | None
+    tables: int | None
+    """Null where nobody can look into it."""
+
+    rows: int | None
+    """Counted; null where not all of them could be, or not in time."""
+
+    since: str
+
+
+Result: TypeAlias = Literal[
+    "planned", "refused", "moved", "nothing to move", "undone", "dropped", "nothing to drop"
+]
 
 
 class Transferred(_Model):
@@ -192,5 +295,18 @@ class Transferred(_Model):
     durations_s: dict[str, float] = {}
     quarantine: list[str] = []
     kept_database: str | None = None
+    rows: list[TableRows] = []
+    """Of an undo and of a removal."""
+
+    put_aside: list[PutAside] = []
+    """What ``--drop-aside`` has removed, or would."""
+
+    notes: list[str] = []
+    """What else a person should know."""
+
     url: str | None = None
     next: list[str] = []
+    """Command lines, as a shell takes them."""
+
+    failed: Failed | None = None
+    """Why it ended although there is an answer: it was refused, or ended by a signal."""

@@ -1,9 +1,10 @@
 """Which server the operators' commands look at, and sessions on it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from .. import services
 from ..environment import Environment, forget_libpq_variables
@@ -11,7 +12,7 @@ from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableEr
 from ..postgres import databases
 from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.conninfo import Conninfo
-from ..postgres.session import Session, open_session
+from ..postgres.session import Session, open_session, translated
 from ..services import Service
 from ..sources import Sources
 
@@ -24,6 +25,24 @@ NAME: Final = "entrypoint/operator"
 """The application_name of an operator's sessions."""
 
 MAINTENANCE: Final = ("postgres", "defaultdb")
+
+# A role's and a database's own are meant for a service's queries: what a transfer does takes as
+# long as it must, and some of its sessions wait for others. Names are read, too, of which some
+# would be quoted otherwise.
+_LIMITS: Final = """
+set lock_timeout = {}; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0;
+set idle_session_timeout = 0; set quote_all_identifiers = off
+"""
+
+_TRANSACTION_TIMEOUT_SINCE: Final = 170000
+
+_LATER: Final = re.compile(r"[,;] (?:or|if (?:the|that) [^,;]*,) raise ENTRYPOINT_WAIT_TIMEOUT")
+"""What a start may do about a server that does not answer yet, and an operator's command not."""
+
+_NAMES: Final = "Write a service's name as it is in the registry."
+
+_CONTAINER: Final = re.compile(r"\b(?:this|the) container\b")
+"""Where a start runs; an operator may be anywhere."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,16 @@ class Server:
     """Databases that belong to no service and may be there."""
 
     bookkeeping: tuple[str, ...] | None
+    lock_timeout_s: float | None = None
+    """Seconds that a statement waits for somebody's lock, and then no other timeout ends it or its
+    session; None is what the role and the database have set."""
+
+    passing: bool = False
+    """Whether a crash of the server may lose what was done: nobody waits for its disk then.
+    It counts with ``lock_timeout_s`` only."""
+
+    reads: bool = False
+    """Whether it is only looked at, so that a standby will do."""
 
     @property
     def whole(self) -> bool:
@@ -78,11 +107,14 @@ class Server:
         """A session, or the cause when the server does not have this database, or refuses it."""
         conninfo = self.conninfo.with_database(database)
         try:
-            session = open_session(conninfo, CONNECT_TIMEOUT_S, application_name=NAME)
+            session = open_session(
+                conninfo, CONNECT_TIMEOUT_S, application_name=NAME, reads=self.reads
+            )
         except ConnectError as error:
             cause = error.cause
         else:
             databases.read_any_encoding(session)
+            self._set(session)
             return session
         if cause.kind is Kind.PASSED:
             return self._reach(database)
@@ -90,12 +122,32 @@ class Server:
             return cause
         raise self._error(UnreachableError, database, cause)
 
+    def _set(self, session: Session) -> None:
+        # Behind a pooler the settings would be somebody else's next.
+        if session.pooled:
+            return
+        with translated("setting up a session", remedy="Start again."):
+            # To compile a query over catalogs takes ten times as long as to run it.
+            wanted = ["set jit = off"]
+            if self.lock_timeout_s is not None:
+                wanted.append(_LIMITS.format(int(self.lock_timeout_s * 1000)))
+                if session.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+                    wanted.append("set transaction_timeout = 0")
+                if self.passing:
+                    wanted.append("set synchronous_commit = off")
+            session.connection.execute("; ".join(wanted).encode())
+
     def _error(
         self, kind: type[RefusedError | UnreachableError], database: str, cause: Cause
     ) -> EntrypointError:
         where = f"{self.conninfo.where()}, database {database!r}"
-        remedy = cause.remedy.format(url=self.conninfo.source)
-        return kind(f"{where}: {cause.text}", remedy=remedy)
+        remedy = retold(cause.remedy).format(url=self.conninfo.source)
+        return kind(f"{where}: {retold(cause.text)}", remedy=remedy)
+
+
+def retold(text: str) -> str:
+    """What a start says of a server, for a person who may be anywhere and waits for nothing."""
+    return _CONTAINER.sub("this machine", _LATER.sub("", text))
 
 
 def find(environ: Environment, url: str | None, names: list[str], ignored: list[str]) -> Server:
@@ -111,7 +163,10 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     if not text and not remedies:  # or it is named in a file that cannot be used
         problems.append("no server is named")
     registry = sources.registry()
-    problems += _unknown(names, registry)
+    unknown = _unknown(names, registry)
+    if unknown and conninfo is not None and not problems:
+        raise SettingsError(unknown, remedy=_NAMES)
+    problems += unknown
     if problems or conninfo is None:
         raise SettingsError(
             problems,
@@ -132,6 +187,29 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     )
 
 
+class Registered(NamedTuple):
+    """What the registry and the settings say of services, whichever server they are on."""
+
+    registry: Mapping[str, Service]
+    selected: tuple[Service, ...]
+    bookkeeping: tuple[str, ...] | None
+
+
+def registered(environ: Environment, names: list[str]) -> Registered:
+    """Read which services there are, where no server is asked. Raises `SettingsError`."""
+    sources = Sources(environ, Path())
+    registry = sources.registry()
+    problems = [*sources.problems, *(unknown := _unknown(names, registry))]
+    if problems:
+        remedy = _NAMES if problems == unknown else "Correct what is listed."
+        raise SettingsError(problems, remedy=remedy)
+    return Registered(
+        registry,
+        tuple(registry[name] for name in dict.fromkeys(names or registry)),
+        sources.get("verify.bookkeeping", default=None),
+    )
+
+
 def _url(sources: Sources, url: str | None) -> tuple[str, str]:
     if url:
         return "--server", url
@@ -145,7 +223,7 @@ def _unknown(names: list[str], registry: Mapping[str, Service]) -> list[str]:
     problems = []
     for name in names:
         if name not in registry and registry:
-            close = services.misspelt(name, registry)
+            close = services.misspelt(name, registry) or services.namesake(name, registry)
             hint = f"; the nearest is {close}" if close else f"; there are {', '.join(registry)}"
             problems.append(f"the service {name[: services.MAX_SHOWN]!r} is not registered{hint}")
     return problems

@@ -1,26 +1,32 @@
-"""Answers as tables for people, and as JSON for machines.
+"""Answers in words and tables for people, and as JSON for machines."""
 
-What strangers named is shown escaped: a table's name with a newline, a quote or a terminal's escape
-sequence cannot forge a row.
-"""
-
-import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import BaseModel
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from .report import Creations, Failure, ServiceStatus, Status, Transferred, Verification
+from .. import log
+from ..errors import EntrypointError, Terminated, plural
+from .report import (
+    Creations,
+    Failed,
+    Failure,
+    Finding,
+    Holder,
+    PutAside,
+    ServiceStatus,
+    Status,
+    Transferred,
+    Unanswered,
+    Verification,
+    Work,
+)
+from .tables import Column, Section, draw, printable
 
-WIDTH: Final = 160
-"""Columns where there is no terminal to ask."""
-
-_STYLES: Final = {"misplaced": "bold red", "notice": "yellow", "failed": "bold red"}
+_AGES: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def as_json(answer: BaseModel) -> str:
@@ -28,30 +34,100 @@ def as_json(answer: BaseModel) -> str:
     return json.dumps(answer.model_dump(mode="json"), indent=2) + "\n"
 
 
+def failed(error: EntrypointError | Terminated) -> Failed:
+    """A failure as data, as the log tells it."""
+    fields = {
+        "error": error.message,
+        "remedy": error.remedy,
+        "exit_code": error.exit_code,
+        "details": error.fields,
+    }
+    return Failed.model_validate(log.masked(fields))
+
+
+def unanswered(error: EntrypointError | Terminated) -> str:
+    """The JSON of a command that has nothing but a failure."""
+    return as_json(Unanswered(failed=failed(error)))
+
+
 def verification(answer: Verification, width: int | None) -> str:
-    """Findings, the misplaced ones first, with what to do."""
-    order = {"misplaced": 0, "notice": 1}
-    findings = sorted(answer.findings, key=lambda found: order[found.level])
+    """Findings as they are arranged, with what to do, and a line for each service.
+
+    On a terminal they stand by database.
+    """
+    findings = answer.findings
+    if width is None:  # so that a line says it all to grep
+        sections = [_found(findings, place=True)]
+    else:
+        places: dict[str, list[Finding]] = {}
+        for found in findings:
+            places.setdefault(found.database, []).append(found)
+        sections = [_found(those, f"{name}: {_levels(those)}") for name, those in places.items()]
+    last = (
+        f"{plural(len(answer.databases), 'database')} looked at on {answer.server}: "
+        f"{_levels(findings)}"
+        + (f", {len(answer.failures)} could not be looked at" if answer.failures else "")
+    )
+    return draw([*sections, _by_service(findings), _failed(answer.failures)], width, last)
+
+
+def _found(findings: Iterable[Finding], title: str = "", *, place: bool = False) -> Section:
+    columns = (
+        Column("level"),
+        Column("database"),
+        Column("what"),
+        Column("whose"),
+        Column("rows", number=True),
+        Column("size", number=True),
+        Column("what to do", prose=True),
+    )
     rows = [
         (
             found.level,
-            found.database,
+            found.database if place else "",
             f"{found.kind} {found.object}" if found.object else found.finding,
             found.service or "",
-            _count(found.rows),
-            _bytes(found.size_bytes),
+            counted(found.rows),
+            sized(found.size_bytes),
             found.remedy if found.object else f"{found.message}. {found.remedy}",
         )
         for found in findings
     ]
-    columns = ("level", "database", "what", "whose", "rows", "size", "what to do")
-    misplaced = sum(found.level == "misplaced" for found in findings)
-    last = (
-        f"{_plural(len(answer.databases), 'database')} looked at on {answer.server}: "
-        f"{misplaced} misplaced, {_plural(len(findings) - misplaced, 'notice')}"
-        + (f", {len(answer.failures)} could not be looked at" if answer.failures else "")
+    return Section(columns, rows, title, leading=3)
+
+
+def _levels(findings: Sequence[Finding]) -> str:
+    levels = Counter(found.level for found in findings)
+    return f"{levels['misplaced']} misplaced, {plural(levels['notice'], 'notice')}"
+
+
+def _by_service(findings: Sequence[Finding]) -> Section:
+    columns = (
+        Column("service"),
+        Column("misplaced", number=True),
+        Column("notices", number=True),
+        Column("rows", number=True),
+        Column("size", number=True),
     )
-    return _tables(width, [(columns, rows), _failed(answer.failures)], last)
+    rows = []
+    services: dict[str | None, list[Finding]] = {}
+    for found in findings:
+        services.setdefault(found.service, []).append(found)
+    for name in sorted(services, key=lambda name: name is None):
+        those = services[name]
+        levels = Counter(found.level for found in those)
+        # A quarantine's is not in the way, and a database's own size is no stray's.
+        strays = [found for found in those if found.level == "misplaced" and found.object]
+        rows.append(
+            (
+                name or "nobody's",
+                counted(levels["misplaced"]),
+                counted(levels["notice"]),
+                counted(_sum(found.rows for found in strays)),
+                sized(_sum(found.size_bytes for found in strays)),
+            )
+        )
+    return Section(columns, rows)
 
 
 def creations(answer: Creations, width: int | None) -> str:
@@ -61,104 +137,199 @@ def creations(answer: Creations, width: int | None) -> str:
         (each.database, each.service, words.get(each.result, each.result))
         for each in answer.databases
     ]
+    columns = Column("database"), Column("service"), Column("result")
     failures = [each.failure for each in answer.databases if each.failure]
-    return _tables(width, [(("database", "service", ""), rows), _failed(failures)])
+    return draw([Section(columns, rows, leading=3), _failed(failures)], width)
 
 
-def status(answer: Status, width: int | None) -> str:
-    """A row for each service."""
-    columns = ("service", "database", "size", "tables", "sessions", "last push", "tenants", "lock")
+def status(answer: Status, width: int | None, *, fail: bool = False) -> str:
+    """A row for each service; to ``fail`` for something is to say for what."""
+    columns = (
+        Column("service"),
+        Column("database"),
+        Column("size", number=True),
+        Column("tables", number=True),
+        Column("sessions", number=True),
+        Column("last push"),
+        Column("release"),
+        Column("took", number=True),
+        Column("schema"),
+        Column("tenants", number=True),
+        Column("lock", prose=True),
+        Column("waiting", number=True),
+        Column("oldest transaction", prose=True),
+        Column("transfer", prose=True),
+    )
+    now = datetime.fromisoformat(answer.at)
+    rows = [_status(row, now) for row in answer.services]
     failures = [row.failure for row in answer.services if row.failure]
-    return _tables(width, [(columns, [_status(row) for row in answer.services]), _failed(failures)])
+    last = [f"{answer.server}, {now:%Y-%m-%d %H:%M:%S} UTC"]
+    if fail:
+        wanting = [row for row in answer.services if row.concerns]
+        last += [f"{row.service} wants a person: {', '.join(row.concerns)}" for row in wanting]
+    return draw(
+        [Section(columns, rows, leading=2), left(answer.services), _failed(failures)], width, *last
+    )
+
+
+def _status(row: ServiceStatus, now: datetime) -> tuple[str, ...]:
+    if not row.exists:
+        transfer = _working(row.transfer, now)
+        return (row.service, f"{row.database} (missing)", *[""] * 11, transfer)
+    last, holder = row.last_push, row.holder
+    return (
+        row.service,
+        row.database,
+        sized(row.size_bytes),
+        counted(row.tables),
+        counted(row.sessions),
+        f"{age(last.at, now)} ago" if last else "never",
+        (last.release or "") if last else "",
+        f"{last.elapsed_s:.1f} s" if last else "",
+        "drifted" if row.drift else "",
+        counted(len(row.tenants)),
+        f"{_working(holder, now)}: {holder.doing}" if holder else "",
+        counted(row.waiting or None),
+        _working(row.oldest_transaction, now),
+        _working(row.transfer, now),
+    )
+
+
+def _working(session: Holder | Work | None, now: datetime) -> str:
+    if session is None:
+        return ""
+    since = f", for {age(session.since, now)}" if session.since else ""
+    return f"{session.application_name or 'no name'}, pid {session.pid}{since}"
+
+
+def left(services: Iterable[ServiceStatus]) -> Section:
+    """What transfers keep, until somebody misses nothing."""
+    rows = []
+    for each in services:
+        for kept in each.quarantines:
+            drop = f"{kept.remedy(each.service)}, or --undo."
+            rows.append((each.service, f"schema {kept.name} in {kept.database}", drop))
+        for name in each.put_aside:
+            drop = f"Run entrypoint transfer {each.service} --drop-aside."
+            rows.append((each.service, f"database {name}", drop))
+    columns = (
+        Column("service"),
+        Column("kept by transfers"),
+        Column("what removes it", prose=True),
+    )
+    return Section(columns, rows, leading=2)
+
+
+def age(moment: str, now: datetime) -> str:
+    """How long ago a moment is, in the largest unit that fits: ``3 min``.
+
+    What is no moment is shown as it is.
+    """
+    try:
+        seconds = (now - datetime.fromisoformat(moment)).total_seconds()
+    except (TypeError, ValueError):
+        return moment
+    for unit, size in _AGES:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return "0 s"
 
 
 def transferred(answer: Transferred, width: int | None) -> str:
     """What moved or would, and what is next."""
-    rows = [
-        (each.object, each.kind, each.reason, _count(each.rows), _bytes(each.size_bytes))
-        for each in answer.objects
-    ]
-    obstacles = [
-        (each.name, "agreed" if each.allowed else "", f"{each.message}. {each.remedy}")
-        for each in answer.obstacles
-    ]
-    lines = [f"{answer.service}: {answer.result}, from {answer.source} to {answer.target}"]
-    if answer.result == "planned":
-        size, seconds = _bytes(answer.size_bytes), answer.estimate_s
-        lines.append(f"{len(rows)} objects, {size}, about {seconds:.0f} s without writers")
+    moves = Section(
+        (
+            Column("moves"),
+            Column("kind"),
+            Column("why"),
+            Column("rows", number=True),
+            Column("size", number=True),
+        ),
+        [
+            (each.object, each.kind, each.reason, counted(each.rows), sized(each.size_bytes))
+            for each in answer.objects
+        ],
+    )
+    obstacles = Section(
+        (Column("in the way"), Column("agreed"), Column("why", prose=True)),
+        [
+            (each.name, "yes" if each.allowed else "", f"{each.message}. {each.remedy}")
+            for each in answer.obstacles
+        ],
+    )
+    rows = Section(
+        (
+            Column("rows of"),
+            Column("source", number=True),
+            Column("target", number=True),
+            Column("written since", number=True),
+        ),
+        [
+            (each.object, counted(each.source), counted(each.target), counted(each.written))
+            for each in answer.rows
+        ],
+    )
+    aside = Section(
+        (
+            Column("put aside"),
+            Column("owner"),
+            Column("size", number=True),
+            Column("tables", number=True),
+            Column("rows", number=True),
+            Column("since"),
+        ),
+        [_aside(each) for each in answer.put_aside],
+    )
+    places = f"from {answer.source} to {answer.target}"
+    if answer.put_aside:
+        places = f"beside {answer.target}"
+    lines = [f"{answer.service}: {answer.result}, {places}"]
+    if answer.estimate_s and answer.result == "planned":
+        size, count = sized(answer.size_bytes), plural(len(moves.rows), "object")
+        lines.append(f"{count}, {size}, about {answer.estimate_s:.0f} s without writers")
     lines += [f"in quarantine: {schema}" for schema in answer.quarantine]
     lines += [f"kept: {answer.kept_database}"] if answer.kept_database else []
-    lines += [f"next: {command}" for command in answer.next]
-    sections: list[_Section] = [
-        (("moves", "kind", "why", "rows", "size"), rows),
-        (("in the way", "", "why"), obstacles),
-    ]
-    return _tables(width, sections) + "".join(f"{printable(line)}\n" for line in lines)
+    lines += answer.notes
+    # A command is one line, however long, because it is to be pasted.
+    commands = "".join(f"next: {printable(command)}\n" for command in answer.next)
+    return draw([moves, obstacles, rows, aside], width, *lines) + commands
 
 
-def _status(row: ServiceStatus) -> tuple[str, ...]:
-    if not row.exists:
-        return (row.service, f"{row.database} (missing)", "", "", "", "", "", "")
-    last, holder = row.last_push, row.holder
-    pushed = f"{last.at} {last.release or '-'} {last.host} {last.elapsed_s:.1f} s" if last else "-"
-    return (
-        row.service,
-        row.database,
-        _bytes(row.size_bytes),
-        _count(row.tables),
-        _count(row.sessions),
-        f"{pushed} (drifted)" if row.drift else pushed,
-        _count(len(row.tenants)),
-        f"{holder.application_name} since {holder.since}: {holder.doing}" if holder else "",
+def _aside(each: PutAside) -> tuple[str, ...]:
+    unknown = "unknown" if each.rows is None else counted(each.rows)
+    since = f"{age(each.since, datetime.now(UTC))} ago"
+    tables = "unknown" if each.tables is None else counted(each.tables)
+    return (each.database, each.owner, sized(each.size_bytes), tables, unknown, since)
+
+
+def _failed(failures: Iterable[Failure]) -> Section:
+    columns = (
+        Column("could not look at"),
+        Column("exit code", number=True),
+        Column("why", prose=True),
+        Column("what to do", prose=True),
     )
+    rows = [(each.database, str(each.exit_code), each.message, each.remedy) for each in failures]
+    return Section(columns, rows)
 
 
-_Section = tuple[Sequence[str], Sequence[Sequence[str]]]
-
-
-def _failed(failures: Iterable[Failure]) -> _Section:
-    columns = ("could not look at", "exit code", "why", "what to do")
-    return columns, [(f.database, str(f.exit_code), f.message, f.remedy) for f in failures]
-
-
-def _tables(width: int | None, sections: Iterable[_Section], last: str = "") -> str:
-    out = io.StringIO()
-    console = Console(file=out, width=width or WIDTH, force_terminal=width is not None)
-    for columns, rows in sections:
-        if not rows:
-            continue
-        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(printable(cell), _STYLES.get(cell, "")) for cell in row))
-        console.print(table)
-    if last:
-        console.print(Text(printable(last)))
-    return out.getvalue()
-
-
-def printable(text: str) -> str:
-    """The text with everything escaped that a terminal would not simply show."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
-
-
-def _count(number: int | None) -> str:
+def counted(number: int | None) -> str:
+    """A number with its thousands apart; nothing where there is none."""
     return "" if number is None else f"{number:,}"
 
 
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
 
 
-def _bytes(size: int | None) -> str:
+def sized(size: int | None) -> str:
+    """Bytes in the largest unit that fits: ``456 kB``, ``1.2 GB``; nothing where nobody knows."""
     if size is None:
         return ""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1024:  # noqa: PLR2004  as pg_size_pretty counts
-            return f"{amount:.0f} {unit}"
+            return f"{amount:.1f} GB" if unit == "GB" else f"{amount:.0f} {unit}"
         amount /= 1024
-    return f"{amount:.1f} TB"
+    return f"{amount:,.1f} TB"

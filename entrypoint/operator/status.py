@@ -1,20 +1,22 @@
 """What each service's database is like right now. Reads only."""
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from ..errors import RefusedError, UnreachableError
-from ..postgres import databases, ledger
+from ..postgres import databases, ledger, placement
 from ..postgres.databases import Database
 from ..postgres.lock import HELD
 from ..postgres.session import Session, translated
 from ..services import Service
 from . import look
 from .look import Look
-from .report import Holder, LastPush, ServiceStatus, Status
+from .report import Concern, Holder, Kept, LastPush, ServiceStatus, Status, Work
 from .server import NAME, Server
+from .transfer import locks, put_aside, quarantine
 from .verify import failure
 
 # The server tells a plain role neither backend_type nor anything else of a stranger's session but
@@ -41,6 +43,42 @@ from holder h
 """  # noqa: S608  a query of our own
 
 
+WAIT_S: Final = 60
+"""Seconds after which a session that waits for a lock wants a person."""
+
+OPEN_S: Final = 3600
+"""Seconds after which an open transaction does: it keeps VACUUM from removing anything."""
+
+_WAITING: Final = f"""
+select datname, json_build_array(count(*), coalesce(bool_or(
+  extract(epoch from now() - query_start) > {WAIT_S}), false)) from pg_catalog.pg_stat_activity
+where datname is not null and wait_event_type = 'Lock' group by datname
+"""  # noqa: S608  a number of our own
+
+_WORK: Final = """
+json_build_object('application_name', coalesce(a.application_name, ''), 'pid', a.pid, 'since',
+  to_char(a.{} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+"""
+
+# Neither the server's own, which have no user, nor what wakes up by itself.
+_OLDEST: Final = f"""
+select distinct on (datname) datname, {_WORK.format("xact_start")}
+from pg_catalog.pg_stat_activity a
+where datname is not null and usesysid is not null and xact_start is not null
+  and application_name <> %s and coalesce(backend_type, 'client backend') = 'client backend'
+order by datname, xact_start
+"""  # noqa: S608  a query of our own
+
+_TRANSFERS: Final = f"""
+select objid::int8, {_WORK.format("backend_start")}
+from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)
+where locktype = 'advisory' and l.granted and objsubid = 1 and classid = %s
+"""  # noqa: S608  a query of our own
+
+
+_NOBODY: Final = (0, False)
+
+
 def status(server: Server) -> Status:
     """Look at every selected service's database, `server.MAX_SESSIONS` at once.
 
@@ -50,30 +88,113 @@ def status(server: Server) -> Status:
     with closing(server.open()) as session, look.snapshot(session):
         there = {database.name: database for database in databases.find(session)}
         sessions = Counter(dict(_rows(session, _SESSIONS, [NAME])))
+        waiting = dict(_rows(session, _WAITING))
         holders = dict(_rows(session, _HOLDERS))
+        oldest = dict(_rows(session, _OLDEST, [NAME]))
+        transfers = dict(_rows(session, _TRANSFERS, [locks.TARGET_KEY >> 32]))
+        kept = {session.database: quarantine.find(session)}
+        at = look.moment(session)
+    claimed = {service.database for service in server.registry.values()}
     names = [service.database for service in server.selected if service.database in there]
     looks = look.at_each(names, lambda name: look.at(server, name))
+    kept |= {name: seen.quarantines for name, seen in looks.items() if isinstance(seen, Look)}
+    if placement.DEFAULT in there and placement.DEFAULT not in kept:
+        with (
+            suppress(RefusedError, UnreachableError),
+            closing(server.session(placement.DEFAULT)) as other,
+            look.snapshot(other),
+        ):
+            kept[placement.DEFAULT] = quarantine.find(other)
+    quarantines: dict[str, list[Kept]] = {}
+    for place, found in kept.items():
+        for each in found:
+            one = Kept(database=place, name=each.schema)
+            quarantines.setdefault(each.service, []).append(one)
+    # Few are, and each service asks.
+    aside = [each for each in there.values() if put_aside.note(each.comment)]
     rows = []
     for service in server.selected:
         name = service.database
+        update: dict[str, Any] = {
+            "transfer": _work(transfers.get(locks.target_key(name) & 0xFFFFFFFF)),
+            "quarantines": quarantines.get(service.name, []),
+            "put_aside": [
+                each.name
+                for each in aside
+                if put_aside.is_marked(each, name) and each.name not in claimed
+            ],
+        }
         if name not in there:
-            rows.append(ServiceStatus(service=service.name, database=name, exists=False))
-            continue
-        holder = holders.get(name)
-        row = _row(service, there[name], looks[name])
-        update = {"sessions": sessions[name], "holder": Holder(**holder) if holder else None}
-        rows.append(row.model_copy(update=update))
-    return Status(server=server.conninfo.where(), services=rows)
+            row = ServiceStatus(service=service.name, database=name, exists=False)
+        else:
+            row = _row(service, there[name], looks[name])
+            holder = holders.get(name)
+            update |= {
+                "sessions": sessions[name],
+                "waiting": waiting.get(name, _NOBODY)[0],
+                "oldest_transaction": _work(oldest.get(name)),
+                "holder": Holder(**holder) if holder else None,
+            }
+        row = row.model_copy(update=update)
+        waits = waiting.get(name, _NOBODY)[1]
+        damaged = name in there and bool(ledger.parse(there[name].comment).damages)
+        concerns = [*_concerns(row, at, damaged=damaged, waits=waits)]
+        rows.append(row.model_copy(update={"concerns": concerns}))
+    return Status(server=server.conninfo.where(), at=at, services=rows)
 
 
-def exit_code(answer: Status) -> int:
-    """0, or that of what could not be looked at."""
-    return max((row.failure.exit_code for row in answer.services if row.failure), default=0)
+def _concerns(row: ServiceStatus, at: str, *, damaged: bool, waits: bool) -> Iterator[Concern]:
+    if not row.exists:
+        yield "missing"
+    if row.drift:
+        yield "drifted"
+    if damaged:
+        yield "damaged"
+    if row.quarantines or row.put_aside:
+        yield "kept"
+    if waits:
+        yield "waiting"
+    since = row.oldest_transaction and row.oldest_transaction.since
+    if since and _moment(at) - _moment(since) > timedelta(seconds=OPEN_S):
+        yield "transaction"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def arranged(answer: Status, by: str) -> Status:
+    """The services in another order than the registry's: see `SORTS`."""
+    return answer.model_copy(update={"services": sorted(answer.services, key=SORTS[by])})
+
+
+SORTS: Final[Mapping[str, Callable[[ServiceStatus], Any]]] = {
+    "registry": lambda _: 0,
+    "name": lambda row: row.service,
+    "size": lambda row: -(row.size_bytes or 0),
+    "age": lambda row: row.last_push.at if row.last_push else "",
+}
+"""By name, the largest first, or first what was never pushed, then the push that is longest ago."""
+
+
+def exit_code(answer: Status, *, fail: bool) -> int:
+    """0, that of what could not be looked at, or 9 for concerns where it is to ``fail`` for them.
+
+    "Could not look" is never well, whatever the rest says.
+    """
+    failures = [row.failure.exit_code for row in answer.services if row.failure]
+    if failures:
+        return max(failures)
+    return 9 if fail and any(row.concerns for row in answer.services) else 0
 
 
 def _rows(session: Session, query: str, params: Sequence[object] | None = None) -> list[Any]:
     with translated("looking at sessions", remedy="Start again."):
         return session.connection.execute(query.encode(), params).fetchall()
+
+
+def _work(found: dict[str, Any] | None) -> Work | None:
+    return Work(**found) if found else None
 
 
 def _row(

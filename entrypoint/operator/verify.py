@@ -1,8 +1,10 @@
 """Whether every table on a server is where it belongs. Reads only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import Literal
+from typing import Any, Final, Literal
+
+from psycopg import sql
 
 from ..errors import RefusedError, UnreachableError
 from ..postgres import databases, placement
@@ -11,8 +13,9 @@ from ..services import Service
 from . import look
 from .hygiene import of_database, of_schema
 from .look import Look
-from .report import Failure, Finding, Verification
+from .report import Failure, Finding, Kept, Verification
 from .server import Server
+from .transfer import destination, put_aside
 from .transfer.quarantine import Quarantine
 
 
@@ -25,6 +28,7 @@ def verify(server: Server) -> Verification:
     """
     with closing(server.open()) as session, look.snapshot(session):
         there = {database.name: database for database in databases.find(session)}
+        at = look.moment(session)
     own = {service.database: service for service in server.selected}
     names = [name for name in (placement.DEFAULT, *own) if name in there]
     looks = look.at_each(names, lambda name: look.at(server, name))
@@ -38,7 +42,11 @@ def verify(server: Server) -> Verification:
             looked_at.append(name)
             findings += _inside(server, there[name], own.get(name), seen)
     return Verification(
-        server=server.conninfo.where(), databases=looked_at, findings=findings, failures=failures
+        server=server.conninfo.where(),
+        at=at,
+        databases=looked_at,
+        findings=findings,
+        failures=failures,
     )
 
 
@@ -47,6 +55,25 @@ def failure(database: str, error: RefusedError | UnreachableError) -> Failure:
     return Failure(
         database=database, exit_code=error.exit_code, message=error.message, remedy=error.remedy
     )
+
+
+def arranged(answer: Verification, by: str) -> Verification:
+    """The findings in this order: see `SORTS`."""
+    places = dict.fromkeys([*answer.databases, *(found.database for found in answer.findings)])
+    order = {name: at for at, name in enumerate(places)}
+    findings = sorted(answer.findings, key=lambda found: SORTS[by](found, order[found.database]))
+    return answer.model_copy(update={"findings": findings})
+
+
+SORTS: Final[Mapping[str, Callable[[Finding, int], Any]]] = {
+    "database": lambda found, place: (
+        *(place, found.level != "misplaced"),
+        *(found.service is None, found.service or ""),
+    ),
+    "size": lambda found, _: -(found.size_bytes or 0),
+    "name": lambda found, _: (found.object or found.database, found.database),
+}
+"""By database, in each the misplaced first, and by service; the largest first; by what it is."""
 
 
 def exit_code(answer: Verification, *, strict: bool) -> int:
@@ -77,7 +104,16 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
     claimed = {service.database for service in server.registry.values()}
     known = {*claimed, *server.ignored, *server.maintenance, placement.DEFAULT}
     for database in there.values():
-        if database.name not in known and not database.template:
+        if database.name in known or database.template:
+            continue
+        # A mark is asked before the name: long ones may begin alike.
+        services = sorted(
+            server.registry.values(), key=lambda s: not put_aside.is_marked(database, s.database)
+        )
+        ours = (_of_transfer(database, service) for service in services)
+        if found := next(filter(None, ours), None):
+            yield found
+        else:
             yield Finding(
                 level="notice",
                 finding="database_unclaimed",
@@ -86,6 +122,32 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
                 message=f"no service claims the database {database.name!r}",
                 remedy="Add it to the registry or to verify.ignore, or drop it.",
             )
+
+
+def _of_transfer(database: Database, service: Service) -> Finding | None:
+    """A database that a transfer of the service has left, or is filling."""
+    if destination.is_kept(database.name, service.database):
+        message = f"a transfer of {service.name} has put the database {database.name!r} aside"
+        remedy = f"Run entrypoint transfer {service.name} --drop-aside when nobody misses it."
+        if not put_aside.is_marked(database, service.database):
+            message = f"the database {database.name!r} is called like one that a transfer of "
+            message += f"{service.name} has put aside, and has no mark of one"
+            name = sql.Identifier(database.name).as_string()
+            remedy = f"Look at what is in it, and if nobody needs it, run DROP DATABASE {name}."
+    elif destination.is_at_work(database.name, service.database):
+        message = f"a transfer of {service.name} is filling {database.name!r}, or was killed"
+        remedy = f"Run entrypoint transfer {service.name} again, which removes what is dead."
+    else:
+        return None
+    return Finding(
+        level="notice",
+        finding="transfer_database",
+        database=database.name,
+        service=service.name,
+        size_bytes=database.size_bytes,
+        message=message,
+        remedy=remedy,
+    )
 
 
 def _inside(
@@ -101,7 +163,7 @@ def _inside(
         yield _finding(stray)
     names = {service.name for service in server.selected}
     yield from (
-        _quarantined(database.name, each)
+        _quarantined(database.name, each, server)
         for each in seen.quarantines
         if server.whole or each.service in names
     )
@@ -109,17 +171,23 @@ def _inside(
         yield from of_schema(database, own, seen)
 
 
-def _quarantined(database: str, each: Quarantine) -> Finding:
+def _quarantined(database: str, each: Quarantine, server: Server) -> Finding:
+    known = each.service in server.registry
+    name = sql.Identifier(each.schema).as_string()
+    remedy = "Its service is not in the registry. Look at what is in it, and if nobody needs it, "
+    remedy += f"run DROP SCHEMA {name} CASCADE."
+    if known:
+        kept = Kept(database=database, name=each.schema)
+        remedy = f"{kept.remedy(each.service)} when nobody misses it, or --undo."
     return Finding(
         level="notice",
         finding="quarantine",
         database=database,
-        service=each.service,
+        service=each.service if known else None,
         size_bytes=each.size_bytes,
         message=f"what moved to {each.database!r} at {each.at} is still in the schema "
         f"{each.schema!r}",
-        remedy=f"Run entrypoint transfer {each.service} --drop-quarantine when nobody misses it, "
-        "or --undo.",
+        remedy=remedy,
     )
 
 

@@ -1,9 +1,10 @@
-"""What a child's server sessions wait for, and who is in their way."""
+"""What a session waits for, and who is in its way."""
 
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple
 
 import psycopg
+from psycopg import sql
 
 from .session import Session
 
@@ -90,3 +91,153 @@ def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
         fields["blocked_by"] = blocked_by
         fields["remedy"] = "End what blocks it with pg_terminate_backend(pid), or wait for it."
     return fields
+
+
+# Who may not see another role's session sees its pid, its role and what it calls itself. A prepared
+# transaction has no session at all.
+_OF_RELATIONS: Final = """
+select case nspname when 'public' then '' else nspname || '.' end || relname, l.mode, l.granted,
+  l.pid, a.application_name, a.usename::text, case when a.backend_type is not null
+    then coalesce(host(a.client_addr), 'a local socket') end,
+  to_char(coalesce(a.xact_start, p.prepared) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+  p.gid
+from pg_catalog.pg_locks l
+join pg_catalog.pg_class c on c.oid = l.relation
+join pg_catalog.pg_namespace n on n.oid = relnamespace
+left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+left join pg_catalog.pg_locks x on l.pid is null and x.pid is null
+  and x.locktype = 'transactionid' and x.virtualtransaction = l.virtualtransaction
+left join pg_catalog.pg_prepared_xacts p on p.transaction = x.transactionid
+where l.database = (select oid from pg_catalog.pg_database
+                    where datname = pg_catalog.current_database())
+  and (l.relation = any (%(oids)s) or %(oids)s::oid[] is null and l.relation >= 16384
+    and relkind in ('r', 'p', 'v', 'm', 'S', 'f'))
+  and l.mode = any (%(modes)s) and l.pid is distinct from pg_catalog.pg_backend_pid()
+order by not l.granted, coalesce(a.xact_start, p.prepared), 1, 2, 4 limit 100
+"""
+
+_MODES: Final = (
+    "AccessShareLock",
+    "RowShareLock",
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    "AccessExclusiveLock",
+)
+
+AGAINST: Final = {
+    "AccessShareLock": _MODES[7:],
+    "ShareLock": (_MODES[2], _MODES[3], *_MODES[5:]),
+    "AccessExclusiveLock": _MODES,
+}
+"""Which locks of others keep one of ours waiting."""
+
+
+class InTheWay(NamedTuple):
+    """Somebody else's lock on a relation, held or waited for."""
+
+    relation: str
+    """For people."""
+
+    mode: str
+    held: bool
+    pid: int | None
+    """None of a prepared transaction."""
+
+    application_name: str | None
+    role: str | None
+    address: str | None
+    """None where the role may not see it."""
+
+    since: str | None
+    """When its transaction began, in UTC; None where the role may not see it."""
+
+    prepared: str | None
+    """The name of a prepared transaction."""
+
+    def who(self) -> str:
+        """The session, or the prepared transaction, in words."""
+        since = f"since {self.since}" if self.since else ""
+        if self.pid is None:
+            return f"the prepared transaction {self.prepared!r} ({since})"
+        words = (
+            self.application_name or "no name",
+            f"role {self.role}" if self.role else "",
+            f"from {self.address}" if self.address else "",
+            since,
+        )
+        return f"pid {self.pid} ({', '.join(filter(None, words))})"
+
+    def words(self) -> str:
+        """Who does what to which relation."""
+        return (
+            f"{self.who()} {'holds' if self.held else 'waits for'} {self.mode} on {self.relation}"
+        )
+
+    def ends(self) -> str:
+        """The statement that ends it."""
+        if self.pid is None:
+            gid = sql.Literal(self.prepared).as_string()
+            return f"COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}"
+        return f"SELECT pg_terminate_backend({self.pid})"
+
+
+def of_relations(
+    session: Session, oids: Collection[int] | None, wanted: str = "AccessShareLock"
+) -> list[InTheWay]:
+    """Who keeps a lock of a mode in `AGAINST` waiting on relations, or on any that is a user's.
+
+    Those that hold one first, the oldest transaction first. In a transaction or savepoint of its
+    own; empty when that cannot look, or nobody is in the way any more. Takes no lock itself.
+    """
+    params = {
+        "oids": None if oids is None else list(oids),
+        "modes": list(AGAINST[wanted]),
+    }
+    try:
+        with session.transaction():
+            # A transaction keeps the list of sessions that it saw first.
+            session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
+            rows = session.connection.execute(_OF_RELATIONS, params).fetchall()
+    except psycopg.Error:
+        return []
+    return [InTheWay(*row) for row in rows]
+
+
+def told(found: Sequence[InTheWay], *, most: int = 5) -> tuple[str, str]:
+    """Up to ``most`` of those who are in the way in words, and how to end them."""
+    by_who = {each.who(): each for each in reversed(found)}  # the first of each is kept
+    firsts = [each for each in found if by_who[each.who()] is each][:most]
+    rest = len(by_who) - len(firsts)
+    words = "; ".join(each.words() for each in firsts) + (f"; and {rest} more" if rest else "")
+    holders = [each for each in firsts if each.held] or firsts
+    return words, f"Wait for it, or run {'; '.join(each.ends() for each in holders)}"
+
+
+_CHANGING: Final = """
+select pid, application_name, usename::text,
+  case when backend_type is not null then coalesce(host(client_addr), 'a local socket') end,
+  to_char(xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+from pg_catalog.pg_stat_activity
+where backend_xid is not null and pid <> pg_catalog.pg_backend_pid()
+order by xact_start limit 100
+"""
+
+
+def changing(session: Session) -> list[InTheWay]:
+    """Open transactions that have changed something, in any database, the oldest first.
+
+    For who waits for no relation but for a row of a catalog, such as a database's or a schema's.
+    Sessions of other roles are not seen by who may not read all statistics.
+    """
+    try:
+        with session.transaction():
+            rows = session.connection.execute(_CHANGING).fetchall()
+    except psycopg.Error:
+        return []
+    return [
+        InTheWay("what it changed", "a lock", True, pid, name, role, address, since, None)  # noqa: FBT003  a field
+        for pid, name, role, address, since in rows
+    ]

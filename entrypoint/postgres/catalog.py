@@ -99,7 +99,7 @@ with member as materialized (
   from pg_constraint k
   left join rel on rel.oid = conrelid
   left join typ on typ.oid = contypid
-  where coalesce(relname, typname) is not null and contype <> 't'
+  where coalesce(relname, typname) is not null and contype <> 't' /* left constraints */
   union all
   select row('index', nspname, rel.relname, indisvalid, indisreplident, inhparent::regclass,
              i.reloptions, conname, case when conname is null then pg_get_indexdef(indexrelid) end,
@@ -112,6 +112,7 @@ with member as materialized (
   left join pg_inherits on inhrelid = indexrelid
   left join pg_constraint on conindid = indexrelid and conrelid = indrelid
     and contype in ('p', 'u', 'x')  -- whose definition says the rest
+  where true /* left indexes */
   union all
   select row('sequence', nspname, relname, format_type(seqtypid, null), seqstart, seqincrement,
              seqmin, seqmax, seqcache, seqcycle, refobjid::regclass, attname)::text
@@ -153,20 +154,23 @@ with member as materialized (
   from pg_trigger t
   join rel on rel.oid = tgrelid
   left join pg_constraint k on k.oid = tgconstraint
-  where (not tgisinternal or tgenabled <> 'O') and tgname <> 'entrypoint_guard'  -- our own
+  where (not tgisinternal or tgenabled <> 'O') and tgname <> 'entrypoint_guard' -- our own
+    /* left triggers */
   union all
   select row('policy', nspname, relname, polname, polcmd, polpermissive,
              (select array_agg(role::text order by role::text)
               from unnest(polroles::regrole[]) as r (role)),
              pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))::text
   from pg_policy join rel on rel.oid = polrelid
+  where true /* left policies */
   union all
   select row('rule', ev_enabled, pg_get_ruledef(w.oid))::text
   from pg_rewrite w join rel on rel.oid = ev_class
-  where rulename <> '_RETURN'
+  where rulename <> '_RETURN' /* left rules */
   union all
   select row('statistics', nullif(stxstattarget, -1), pg_get_statisticsobjdef(x.oid))::text
   from pg_statistic_ext x join rel on rel.oid = stxrelid
+  where true /* left statistics */
   union all
   -- Of the rarer kinds, that they are there.
   select distinct row('object', type, identity)::text
@@ -179,8 +183,9 @@ with member as materialized (
     and coalesce(left(schema, 3), '') <> 'pg_'
     and (d.classid <> 'pg_event_trigger'::regclass or identity <> 'entrypoint_guard')
 )"""
-"""The schema as rows of text, a CTE called ``line``; the last query goes behind it. The three
-comments in it mark where a condition narrows it to some relations, types or functions."""
+"""The schema as rows of text, a CTE called ``line``; the last query goes behind it. The
+comments between slashes in it mark where a condition narrows it to some relations, types or
+functions, or leaves something out."""
 
 _HASH: Final = r"""
 select encode(sha256(convert_to(coalesce(string_agg(

@@ -114,19 +114,29 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
             raise
     if isolate:
         # A newer database inherits CONNECT for everybody, and six services share the server.
-        revoke = sql.SQL("revoke connect on database {} from public").format(sql.Identifier(name))
+        revoke = closing(name)
         remedy = f"Run {revoke.as_string()} as {_quoted(owner)}: it is there, and complete."
         with translated(f"closing the new database {name!r} to PUBLIC", remedy=remedy):
             connection.execute(revoke)
     return True
 
 
-def _create(admin: Session, name: str, owner: str, deadline: float) -> bool:
-    statement = sql.SQL("create database {} template template0 encoding 'UTF8' owner {}").format(
-        sql.Identifier(name), sql.Identifier(owner)
+def creation(name: str, owner: str | None) -> sql.Composed:
+    """What creates a database; without an owner it is whose session it is."""
+    statement = sql.SQL("create database {} template template0 encoding 'UTF8'").format(
+        sql.Identifier(name)
     )
+    return statement + sql.SQL(" owner {}").format(sql.Identifier(owner)) if owner else statement
+
+
+def closing(name: str) -> sql.Composed:
+    """What keeps every role from connecting to a database that was not let in."""
+    return sql.SQL("revoke connect on database {} from public").format(sql.Identifier(name))
+
+
+def _create(admin: Session, name: str, owner: str, deadline: float) -> bool:
     try:
-        _execute(admin, statement, deadline)
+        _execute(admin, creation(name, owner), deadline)
     except psycopg.errors.DuplicateDatabase:
         return False
     except psycopg.errors.UniqueViolation as error:

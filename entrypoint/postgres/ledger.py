@@ -42,6 +42,9 @@ _OF: Final = " of "
 NO_PUSH: Final = "-"
 """The fingerprint under which a service without a push has its releases."""
 
+LONGEST_S: Final = 1e9
+"""Seconds that a push may have taken; more, or no number, is none that we have written."""
+
 LOOKS: Final = 3
 """How often a schema that is being changed is looked at before it counts as unknown."""
 
@@ -233,6 +236,8 @@ def _push(data: dict[str, Any]) -> Push:
         raise TypeError
     if not all(isinstance(release, str) for release in data["releases"]):
         raise TypeError
+    if not 0 <= data["elapsed_s"] <= LONGEST_S:  # json reads NaN, too, and 400 digits
+        raise ValueError
     return Push(**{**data, "releases": tuple(data["releases"])})
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
+from psycopg import sql
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
@@ -25,16 +26,24 @@ class Note(NamedTuple):
     """The schema that they came from."""
 
     at: str
+    """When; the same for all schemas of one move."""
+
+    where: str = ""
+    """The other server to which they went; empty if it is the same one."""
+
+    replaced: str = ""
+    """The OID of the database that was there before, on the same server; 0 if there was none."""
 
 
 def note(comment: str | None) -> Note | None:
     """Read the comment of a schema; None for any other comment, so that it hides nothing."""
-    mark, found, text = (comment or "").partition(QUARANTINE)
-    if mark or not found:
+    before, mark, text = (comment or "").partition(QUARANTINE)
+    if before or not mark:
         return None
     try:
         data = json.loads(text)
-        values = [data[name].encode().decode() for name in Note._fields]
+        found = {**Note._field_defaults, **data}  # earlier versions wrote less
+        values = [found[name].encode().decode() for name in Note._fields]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
     return Note(*values)
@@ -172,6 +181,12 @@ order by 2, 3, 1, 4
 """
 
 
+_UNREADABLE: Final = (
+    "Where a byte sequence is invalid, rename what has it in its name, which psql shows and takes "
+    "after \\encoding SQL_ASCII; else let the role read the catalogs."
+)
+
+
 def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[Object]:
     """The applications' objects in the session's database, without those named in ``bookkeeping``.
 
@@ -181,13 +196,25 @@ def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[O
     unknown while somebody changes the schema; blocks for about a second then. Raises
     `RefusedError`, and `UnreachableError` when the connection is gone.
     """
-    with translated("looking for objects", remedy="Let the role connect to this database."):
+    with translated("looking for objects", remedy=_UNREADABLE):
         try:
             rows = _rows(session, sizes=True)
         except LockNotAvailable:
             rows = _rows(session, sizes=False)
     found = [(Object(*row), columns) for *row, comment, columns in rows if note(comment) is None]
     return [each for each, columns in found if not _is_a_tools(each, columns or (), bookkeeping)]
+
+
+def query(doubtful: Sequence[str]) -> sql.SQL:
+    """What `find` asks, as a query that stands alone; with columns of the tables so named.
+
+    Its columns are `Object`'s, then the schema's comment and the table's columns.
+    """
+    given = {"sizes": True, "quarantine": QUARANTINE, "doubtful": [*doubtful]}
+    text = _QUERY
+    for name, value in given.items():
+        text = text.replace(f"%({name})s", sql.Literal(value).as_string())
+    return sql.SQL(text.replace("{", "{{").replace("}", "}}"))
 
 
 def _is_a_tools(

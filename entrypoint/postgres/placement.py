@@ -52,7 +52,8 @@ class Stray(NamedTuple):
 
     def remedy(self) -> str:
         """What to do about it, an imperative sentence, which harms nobody who uses the object."""
-        if self.service and self.database == DEFAULT and self.follows:
+        copied = self.follows and self.object.arguments is not None  # but for triggers' functions
+        if self.service and self.database == DEFAULT and copied:
             return (
                 f"Run entrypoint transfer {self.service.name}, which takes a copy along; drop this "
                 "one when the quarantine is dropped."

@@ -134,7 +134,7 @@ def _until(deadline: float, gen: Generator[Any, Any, T]) -> Generator[Any, Any, 
 
 
 class Session(NamedTuple):
-    """A connection in autocommit mode to a server that accepts writes."""
+    """A connection in autocommit mode to a server that accepts writes, or is only looked at."""
 
     connection: Connection
     database: str
@@ -196,21 +196,22 @@ class Session(NamedTuple):
         self.connection.close()
 
 
-def open_session(
+def open_session(  # noqa: PLR0913  what a session must be told at its beginning
     conninfo: Conninfo,
     timeout_s: float,
     *,
     application_name: str,
     probe: str = "",
     patience_s: float = math.inf,
+    reads: bool = False,
 ) -> Session:
     """Connect and look at the server's state: one connection and one round trip.
 
     The statements of ``probe`` are run with it, in the same transaction. Blocks for about
     ``timeout_s`` seconds for each address. With ``patience_s`` the session's statements may wait
     for the server so many seconds together, and each of them for a lock `LOCK_WAIT_S`; without it
-    the role's own timeouts hold. Raises `ConnectError`, also for a server that is in recovery or
-    read-only.
+    the role's own timeouts hold. Raises `ConnectError`, unless it only ``reads`` also for a server
+    that is in recovery or read-only.
     """
     timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
     deadline = time.monotonic() + timeout_s
@@ -241,7 +242,7 @@ def open_session(
     # Whoever let us in need not answer: a fake server could talk for ever.
     connection.patience_s = timeout_s
     try:
-        session = _checked(connection, probe, patience_s)
+        session = _checked(connection, probe, patience_s, reads=reads)
     except NoAnswerError:
         raise ConnectError(no_answer(timeout_s)) from None
     except BaseException:
@@ -251,7 +252,7 @@ def open_session(
     return session
 
 
-def _checked(connection: Connection, probe: str, patience_s: float) -> Session:
+def _checked(connection: Connection, probe: str, patience_s: float, *, reads: bool) -> Session:
     try:
         (*_, row), probed = _look(connection, probe, patience_s)
     except NoAnswerError:
@@ -261,7 +262,7 @@ def _checked(connection: Connection, probe: str, patience_s: float) -> Session:
 
         raise ConnectError(first_query(error)) from None
     database, in_recovery, read_only, backend_pid = row
-    if in_recovery:
+    if in_recovery and not reads:
         raise ConnectError(
             Cause(
                 Kind.TRANSIENT,
@@ -269,7 +270,7 @@ def _checked(connection: Connection, probe: str, patience_s: float) -> Session:
                 "Point {url} at the primary, or wait until this server is promoted.",
             )
         )
-    if read_only:
+    if read_only and not reads:
         raise ConnectError(
             Cause(
                 Kind.TRANSIENT,

@@ -36,6 +36,10 @@ _CHECK_SLOTS: Final = (
 _CHECK_MACHINE: Final = (
     "Give the server's machine the memory or the disk space that it lacks; its log says which."
 )
+_CHECK_LOCKS: Final = (
+    "Where the server's hint names max_locks_per_transaction, raise that and restart the server; "
+    "else give its machine the memory that it lacks; its log says which."
+)
 _CHECK_PRODUCT: Final = (
     "Let the role of {url} do what the words name (GRANT EXECUTE ON FUNCTION ... TO it), as every "
     "role may on a PostgreSQL server, or use a server that is one."
@@ -100,6 +104,7 @@ CODES: Final = {
     "25": Verdict(_WAIT, CHECK_SERVER, "a login event trigger that writes, on a standby"),
     "40": Verdict(_WAIT, CHECK_SERVER, "two at once"),
     "53": Verdict(_WAIT, _CHECK_MACHINE, "memory, disk, locks"),
+    "53200": Verdict(_WAIT, _CHECK_LOCKS, "memory, or the table of locks"),
     "53300": Verdict(_WAIT, _CHECK_SLOTS, "postinit.c, proc.c: no slot is free"),
     "55": Verdict(_WAIT, CHECK_SERVER, "somebody holds what is needed"),
     "57": Verdict(_WAIT, CHECK_SERVER, "it starts, recovers or shuts down"),

@@ -18,7 +18,8 @@ OURS: Final = "/opt/entrypoint/bin/entrypoint"
 """Where the payload is in a service's image."""
 
 COMMANDS: Final = (
-    *("run", "prepare", "health", "create", "verify", "status", "transfer", "url", "completion"),
+    *("run", "prepare", "health", "create", "verify", "status", "transfer", "url"),
+    *("env", "completion"),
 )
 
 _ENTRYPOINT: Final = f'ENTRYPOINT ["{OURS}", "run", "--"]'

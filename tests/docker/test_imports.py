@@ -29,10 +29,11 @@ print(json.dumps(names))
 
 DEPENDENCIES = """
 import json, ssl, ctypes, hashlib, zlib, decimal, psycopg, psycopg.pq, pydantic, structlog, httpx
-import rich.console, rich.table, rich.progress, zoneinfo, concurrent.futures, encodings.idna
+import jinja2, rich.console, rich.table, rich.progress, zoneinfo, concurrent.futures, encodings.idna
 class Model(pydantic.BaseModel):
     number: int
 print(json.dumps({
+    "page": jinja2.Environment(autoescape=True).from_string("{{ it }}").render(it="<"),
     "pq": psycopg.pq.__impl__,
     "model": Model(number="7").number,
     "client": type(httpx.Client()).__name__,
@@ -90,10 +91,10 @@ def test_every_module_of_ours_imports(image: str) -> None:
 
 
 def test_every_dependency_works(image: str) -> None:
-    """The C implementation of psycopg, pydantic's core, httpx, rich and structlog, all from us."""
+    """The C code of psycopg, pydantic's core, httpx, rich, Jinja2 and structlog, all from us."""
     told = json.loads(python(image, DEPENDENCIES))
 
-    assert told["pq"] == "binary"
+    assert (told["pq"], told["page"]) == ("binary", "&lt;")
     assert (told["model"], told["client"], len(told["ours"])) == (7, "Client", 2)
     assert [path for path in told["path"] if not path.startswith("/opt/entrypoint/")] == []
 

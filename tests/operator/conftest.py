@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from entrypoint.operator.transfer.put_aside import MARK
 from tests.support.program import Program
 from tests.support.server import Server
 
@@ -60,14 +61,20 @@ class Answer:
         rows: Rows = self.json["services"]
         return rows
 
+    @property
+    def obstacles(self) -> list[str]:
+        """The names of what stood in a transfer's way, as its only event tells them."""
+        return [each["name"] for each in self.failed()["obstacles"]]
+
     def kinds(self, database: str | None = None) -> list[str]:
         """What verify found, of one database or of all."""
         return [f["finding"] for f in self.findings if database in (None, f["database"])]
 
     def failed(self) -> dict[str, Any]:
-        """The only event on stderr."""
-        assert len(self.events) == 1, self.err
-        return self.events[0]
+        """The only event on stderr but for those that tell how far it came."""
+        said = [event for event in self.events if event["level"] != "info"]
+        assert len(said) == 1, self.err
+        return said[0]
 
 
 @dataclass
@@ -122,7 +129,15 @@ def execute(server: Server, statement: str, database: str = "postgres") -> list[
     """Run SQL as the superuser; its rows."""
     with server.connect(database) as connection:
         cursor = connection.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else []
+        # Rows without columns are rows.
+        return cursor.fetchall() if cursor.description is not None else []
+
+
+def put_aside(server: Server, own: str, name: str) -> None:
+    """Create a database that a transfer of ``own`` seems to have put aside."""
+    note = json.dumps({"database": own, "name": name, "at": "2026-11-29T21:00:00Z"})
+    execute(server, f"create database {name}")
+    execute(server, f"comment on database {name} is '{MARK}{note}'")
 
 
 def create_database(server: Server, name: str, more: str = "") -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from entrypoint.environment import Environment
+from entrypoint.operator.server import find, retold
+from entrypoint.postgres import cause
 from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_database, create_role
 from tests.support.program import until
 from tests.support.server import Server
+from tests.unit.test_sql import texts
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Operator
@@ -89,6 +95,19 @@ def test_libpq_s_variables_do_not_steer(operator: Operator, nowhere: str) -> Non
     assert answer.code == 4
 
 
+def test_no_operator_is_told_of_a_container() -> None:
+    """Nor of the variable by which a start waits longer: of all that is said of servers."""
+    folder = Path(cause.__file__).parent
+    said = {text for path in folder.glob("*.py") for _, text, _ in texts("", path.read_text())}
+    waits = {text for text in said if "raise ENTRYPOINT_WAIT_TIMEOUT" in text}
+    here = {text for text in said if re.search(r"\b(this|the) container\b", text)}
+    assert len(waits) > 3
+    assert len(here) > 3
+    for text in waits | here:
+        assert "container" not in retold(text)
+        assert "ENTRYPOINT_WAIT_TIMEOUT" not in retold(text)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unreachable_server(operator: Operator, nowhere: str, command: str) -> None:
     """Exit 4, one event that names the server, and nothing that looks like an answer."""
@@ -98,6 +117,8 @@ def test_an_unreachable_server(operator: Operator, nowhere: str, command: str) -
     failed = answer.failed()
     assert (failed["event"], failed["level"]) == (f"{command}.failed", "error")
     assert nowhere.partition("@")[2].partition("/")[0] in failed["error"]
+    reached = "Check that the server runs and can be reached from this machine."
+    assert failed["remedy"] == reached
     assert "canary-password" not in answer.err
 
 
@@ -124,9 +145,10 @@ def test_no_server_at_all(operator: Operator) -> None:
 def test_an_unknown_service(operator: Operator) -> None:
     """Exit 3 with the nearest name, whatever the command; every problem at once."""
     for words in (["create", "--service"], ["url"]):
-        answer = operator.run(*words, "gaqno-rgp-service")
-        assert (answer.code, answer.out) == (3, "")
-        assert answer.failed()["error"].endswith(f"the nearest is {RPG}")
+        for name in ("gaqno-rgp-service", "rpg"):
+            answer = operator.run(*words, name)
+            assert (answer.code, answer.out) == (3, "")
+            assert answer.failed()["error"].endswith(f"the nearest is {RPG}")
     answer = operator.run("verify", "--service", "x", "--service", "y", "--server", "http://h")
     problems = answer.failed()["problems"]
     assert [problem.split()[0] for problem in problems] == ["--server", "the", "the"]
@@ -287,7 +309,7 @@ def dump(server: Server) -> list[bytes]:
 
 
 def test_nothing_is_written(operator: Operator) -> None:
-    """Neither by verify nor by status nor by a dry run: same rows, same dump of the server."""
+    """By no command that only looks or prints: same rows, same dump of the server."""
     with Server.start(settings={"autovacuum": "off"}) as server:
         operator.server = server
         environ = {"DATABASE_URL": server.url()}
@@ -296,11 +318,38 @@ def test_nothing_is_written(operator: Operator) -> None:
         operator.execute("create table rpg_y (id int); create materialized view v as select 1")
         before, dumped = written(server), dump(server)
 
-        answers = [
-            operator.run(*words, environ=environ)
-            for words in (["verify"], ["status"], ["create", "--dry-run"], ["url", RPG])
-        ]
+        looks = ["verify"], ["status"], ["create", "--dry-run"], ["url", RPG], ["env", RPG]
+        scripts = ["create", "--sql"], ["verify", "--sql"]
+        pages = ["verify", "--html", "verify.html"], ["status", "--html", "status.html"]
+        answers = [operator.run(*words, environ=environ) for words in (*looks, *scripts, *pages)]
 
-        assert [answer.code for answer in answers] == [9, 0, 0, 0]
+        assert [answer.code for answer in answers] == [9, 0, 0, 0, 0, 0, 0, 9, 0]
         assert dump(server) == dumped
         assert written(server) == before
+
+
+def test_no_query_over_catalogs_is_compiled(operator: Operator) -> None:
+    """A session of an operator's command has no JIT, which takes longer than what it compiles."""
+    server = find(Environment({}), operator.server.url(), [], [])
+    with closing(server.session("postgres")) as session:
+        assert session.connection.execute("show jit").fetchall() == [("off",)]
+
+
+@pytest.mark.parametrize("kind", ["standby", "read-only"])
+def test_a_server_that_accepts_no_writes(stranger: Operator, kind: str) -> None:
+    """It is looked at all the same; what writes is refused, with what to do."""
+    stranger.execute("create table rpg_x (id int)")
+    stranger.execute("create database gaqno_rpg_db")
+    if kind == "standby":
+        (stranger.server.data / "standby.signal").touch()
+        stranger.server.restart()
+    else:
+        stranger.execute("alter role postgres set default_transaction_read_only = on")
+    found = stranger.run("verify", "--json", "--service", RPG)
+    assert (found.code, [f["object"] for f in found.findings if f["object"]]) == (9, ["rpg_x"])
+    [row] = stranger.run("status", "--json", "--service", RPG).rows
+    assert (row["exists"], row["tables"], row["failure"]) == (True, 0, None)
+    refused = stranger.run("create")
+    assert refused.code == 4
+    words = "Point DATABASE_URL" if kind == "standby" else "Reset default_transaction_read_only"
+    assert words in refused.failed()["remedy"]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = [
-    *("completion", "create", "health", "prepare", "run", "status", "transfer", "url", "verify")
+    *("completion", "create", "env", "health", "prepare", "run"),
+    *("status", "transfer", "url", "verify"),
 ]
 
 
@@ -68,10 +69,13 @@ def test_options(bash: str) -> None:
     """A command's own, in their long form."""
     assert completed(bash, "verify", "--") == [
         "--help",
+        "--html",
         "--ignore",
         "--json",
         "--server",
         "--service",
+        "--sort",
+        "--sql",
         "--strict",
     ]
     assert completed(bash, "status", "--w") == ["--watch"]
@@ -107,7 +111,7 @@ def test_services_of_one_s_own(tmp_path: Path) -> None:
 
     own = script("bash", tmp_path)
     assert completed(own, "verify", "--service", "") == sorted(
-        ["orders", *completed(own, "verify", "--service", "--")]
+        ["database", "name", "orders", "size", *completed(own, "verify", "--service", "--")]
     )
     assert "touch" not in own
     (tmp_path / "team.toml").write_text("[orders")

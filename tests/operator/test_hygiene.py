@@ -164,17 +164,23 @@ def test_texts_that_are_not_utf8(operator: Operator) -> None:
 def test_a_name_that_cannot_be_read(operator: Operator) -> None:
     """A SQL_ASCII database with bytes that are not UTF-8 could not be looked at: never clean."""
     environ = demo(operator, "template template0 encoding 'SQL_ASCII'")
-    operator.execute(
-        "set client_encoding = 'SQL_ASCII'; "
-        "do $$ begin execute 'create table demo_' || chr(233) || ' ()'; end $$",
-        "demo_db",
-    )
+
+    def execute(before: str, after: str) -> None:
+        text = f"begin execute '{before} table demo_' || chr(233) || ' {after}'; end"
+        operator.execute(f"set client_encoding = 'SQL_ASCII'; do $$ {text} $$", "demo_db")
+
+    execute("create", "()")
 
     answer = operator.run("verify", *DEMO, environ=environ)
 
     assert answer.code == 5
-    assert [failed["database"] for failed in answer.json["failures"]] == ["demo_db"]
+    [failed] = answer.json["failures"]
+    assert failed["database"] == "demo_db"
+    assert "rename what has it in its name" in failed["remedy"]
     assert answer.json["databases"] == ["postgres"]
+
+    execute("alter", "rename to demo_e")
+    assert operator.run("verify", *DEMO, environ=environ).json["failures"] == []
 
 
 def test_another_version_of_the_collation(operator: Operator) -> None:

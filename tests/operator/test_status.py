@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from entrypoint.operator import report, status
+from entrypoint.operator.transfer import locks
 from entrypoint.postgres import lock
-from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_role
+from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_role, put_aside
 from tests.support.program import python, until
 from tests.support.stage import TENANT, Stage
 
@@ -24,6 +29,13 @@ if TYPE_CHECKING:
     from tests.operator.conftest import Operator
 
 DEMO = "demo_db"
+IDLE: dict[str, Any] = {
+    "oldest_transaction": None,
+    "transfer": None,
+    "quarantines": [],
+    "put_aside": [],
+    "concerns": [],
+}
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -67,6 +79,9 @@ def test_before_the_first_start(operator: Operator) -> None:
         "tenants": [],
         "drift": None,
         "holder": None,
+        "waiting": None,
+        **IDLE,
+        "concerns": ["missing"],
         "failure": None,
     }
     assert "demo_db (missing)" in operator.run("status", environ=registry(operator)).out
@@ -93,8 +108,12 @@ def test_after_a_start(operator: Operator, stage: Stage) -> None:
         "tenants": [TENANT],
         "drift": False,
         "holder": None,
+        "waiting": 0,
+        **IDLE,
         "failure": None,
     }
+    shown = operator.run("status", environ=registry(operator)).out
+    assert re.search(r"\d+ (s|min) ago +v1 +\d+\.\d s ", shown)
 
 
 def test_drift(operator: Operator, stage: Stage) -> None:
@@ -103,7 +122,8 @@ def test_drift(operator: Operator, stage: Stage) -> None:
     operator.execute("create table rpg_by_hand (id int)", DEMO)
 
     assert row(operator)["drift"] is True
-    assert "(drifted)" in operator.run("status", environ=registry(operator)).out
+    assert row(operator)["concerns"] == ["drifted"]
+    assert " drifted " in operator.run("status", environ=registry(operator)).out
 
     assert stage.start().wait() == 0
     assert row(operator)["drift"] is False
@@ -201,6 +221,176 @@ def test_sessions(operator: Operator, who: str) -> None:
     assert row(operator, **environ)["sessions"] == 0
 
 
+def test_who_waits_and_for_how_long(operator: Operator) -> None:
+    """How many sessions wait for a lock, and the transaction that began first, as it is called."""
+    operator.execute("create table rpg_x (id int)", RPG_DB)
+    with ExitStack() as stack:
+        first = stack.enter_context(operator.server.connect(RPG_DB))
+        pid = first.info.backend_pid
+        first.execute("set application_name = 'a worker'")
+        stack.enter_context(first.transaction())
+        first.execute("lock table rpg_x")
+        url = operator.server.url(RPG_DB)
+        with psycopg.connect(url, application_name="waiter", autocommit=True) as other:
+            thread = threading.Thread(target=lambda: other.execute("select from rpg_x"))
+            thread.start()
+            query = "select 1 from pg_stat_activity where wait_event_type = 'Lock'"
+            until(lambda: operator.execute(query), "it waits")
+            [found] = operator.run("status", "--json", "--service", RPG).rows
+            shown = operator.run("status", "--service", RPG).out
+            waits = operator.execute(status._WAITING.replace(f"> {status.WAIT_S}", "> 0"))  # noqa: SLF001  nobody waits a minute
+            stack.close()
+            thread.join()
+    assert found["waiting"] == 1
+    assert found["concerns"] == []
+    assert waits == [(RPG_DB, [1, True])]
+    oldest = found["oldest_transaction"]
+    assert (oldest["application_name"], oldest["pid"]) == ("a worker", pid)
+    assert TIME.fullmatch(oldest["since"])
+    assert re.search(rf"  1  a worker, pid {pid}, for \d+ s$", shown, re.MULTILINE)
+
+
+def test_a_transfer_and_what_it_keeps(stranger: Operator) -> None:
+    """Who is at work, then the schema in postgres and what is marked as put aside, no mere name."""
+    stranger.execute("create table rpg_x (id int)")
+    key = locks.target_key(RPG_DB)
+    with stranger.server.connect() as connection:
+        connection.execute("set application_name = 'entrypoint/operator'")
+        connection.execute("select pg_advisory_lock(%s)", [key])
+        [found] = stranger.run("status", "--json", "--service", RPG).rows
+        assert found["transfer"]["pid"] == connection.info.backend_pid
+        assert not found["exists"]
+    moved = stranger.run(
+        "transfer", RPG, "--yes", environ={"PG_BINDIR": str(stranger.server.pg_bin)}
+    )
+    assert moved.code == 0, moved.err
+    put_aside(stranger.server, RPG_DB, f"{RPG_DB}__undone")
+    stranger.execute(f"create database {RPG_DB}__replaced")
+    [found] = stranger.run("status", "--json", "--service", RPG).rows
+    assert found["transfer"] is None
+    [kept] = found["quarantines"]
+    schema = kept["name"]
+    assert kept["database"] == "postgres"
+    assert stranger.execute(f"select '{schema}'::regnamespace::oid::int8")
+    assert found["put_aside"] == [f"{RPG_DB}__undone"]
+    shown = stranger.run("status", "--service", RPG).out
+    assert f"schema {schema} in postgres" in shown
+    assert f"Run entrypoint transfer {RPG} --drop-aside." in shown
+    assert found["concerns"] == ["kept"]
+    removed = stranger.run("transfer", RPG, "--drop-aside", "--yes")
+    assert removed.code == 0, removed.err
+    dropped = stranger.run("transfer", RPG, "--drop-quarantine", "--yes")
+    assert dropped.code == 0, dropped.err
+    [found] = stranger.run("status", "--json", "--service", RPG).rows
+    assert (found["quarantines"], found["put_aside"]) == ([], [])
+
+
+def test_a_quarantine_in_a_service_s_own_database(operator: Operator) -> None:
+    """It is kept as one in postgres is; the lines of status and verify remove it."""
+    sso = "gaqno_sso_db"
+    operator.execute("create table rpg_x (id int); insert into rpg_x values (1)", sso)
+    tools = {"PG_BINDIR": str(operator.server.pg_bin)}
+    operator.execute(f"drop database {RPG_DB}")
+    moved = operator.run("transfer", RPG, "--from", sso, "--yes", environ=tools)
+    assert moved.code == 0, moved.err
+    data = operator.run("status", "--fail", "--json")
+    assert data.code == 9
+    [row] = [each for each in data.rows if each["quarantines"]]
+    [kept] = row["quarantines"]
+    assert (row["service"], kept["database"], row["concerns"]) == (RPG, sso, ["kept"])
+    line = f"entrypoint transfer {RPG} --from {sso} --drop-quarantine"
+    assert f"Run {line}, or --undo." in operator.run("status").out
+    [found] = operator.run("verify", "--json").findings
+    assert found["remedy"] == f"Run {line} when nobody misses it, or --undo."
+    dropped = operator.run(*line.split()[1:], "--yes")
+    assert dropped.code == 0, dropped.err
+    assert operator.run("status", "--fail").code == 0
+
+
+def test_a_quarantine_seen_from_another_maintenance_database(operator: Operator) -> None:
+    """It is found in postgres from wherever the databases are listed."""
+    note = json.dumps({"service": RPG, "database": "d", "origin": "public", "at": "2026"})
+    operator.execute(f"create schema moved; comment on schema moved is 'entrypoint moved: {note}'")
+    elsewhere = {"ENTRYPOINT_MAINTENANCE_DATABASE": "template1"}
+    [row] = operator.run("status", "--json", "--service", RPG, environ=elsewhere).rows
+    assert row["quarantines"] == [{"database": "postgres", "name": "moved"}]
+
+
+DAMAGE = {"what": "index rpg_i", "rows": 0, "fingerprint": "f", "release": None, "at": "2026"}
+
+
+def test_failing_for_ci(operator: Operator) -> None:
+    """Exit 9 for what wants a person, said in words and as data; without --fail it is 0."""
+    words = "status", "--service", RPG
+    assert operator.run(*words, "--fail").code == 0
+    text = json.dumps({"v": 2, "pushes": [], "seeds": {}, "damages": [DAMAGE]})
+    operator.execute(f"comment on database {RPG_DB} is $$entrypoint:{text}$$")
+    put_aside(operator.server, RPG_DB, f"{RPG_DB}__undone")
+    assert operator.run(*words).code == 0
+    found = operator.run(*words, "--fail")
+    assert found.code == 9
+    assert found.out.splitlines()[-1] == f"{RPG} wants a person: damaged, kept"
+    assert found.err == ""
+    data = operator.run(*words, "--fail", "--json")
+    assert (data.code, data.rows[0]["concerns"]) == (9, ["damaged", "kept"])
+    assert operator.run("status", "--fail", "--service", "gaqno-sso-service").code == 0
+    operator.execute(f"alter database {RPG_DB} allow_connections false")
+    assert operator.run(*words, "--fail").code == 5
+    operator.execute(f"alter database {RPG_DB} allow_connections true")
+
+
+def test_watching_until_something_wants_a_person(operator: Operator) -> None:
+    """With --fail the first answer that has a concern is the last, and its code is the watch's."""
+    with watch(operator, "--fail", "--service", RPG) as process:
+        seen(process, RPG)
+        put_aside(operator.server, RPG_DB, f"{RPG_DB}__undone")
+        out, said = process.communicate(timeout=60)
+    assert process.returncode == 9
+    assert "wants a person: kept" in out
+    assert said == ""
+
+
+@pytest.mark.parametrize(("minutes", "concerns"), [(59, []), (61, ["transaction"])])
+def test_a_transaction_is_a_concern_after_an_hour(minutes: int, concerns: list[str]) -> None:
+    """By the server's clock, and not before."""
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    since = (at - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    work = report.Work(application_name="", pid=1, since=since)
+    found = report.ServiceStatus(service="x", database="x", exists=True, oldest_transaction=work)
+    said = status._concerns(found, at.isoformat(), damaged=False, waits=False)  # noqa: SLF001  pure
+    assert [*said] == concerns
+
+
+def test_sorting(operator: Operator) -> None:
+    """By name, size or age of the last push, in the table and in JSON; else as registered."""
+    push = {
+        "fingerprint": "f",
+        "catalog": "c",
+        "releases": [],
+        "host": "h",
+        "elapsed_s": 1,
+        "service": None,
+        "older": False,
+    }
+    for name, at in ((RPG_DB, "2026-01-01T00:00:00Z"), ("gaqno_ai_db", "2025-01-01T00:00:00Z")):
+        text = json.dumps({"v": 2, "pushes": [{**push, "at": at}], "seeds": {}})
+        operator.execute(f"comment on database {name} is $$entrypoint:{text}$$")
+    operator.execute("create table x as select generate_series(1, 100000)", "gaqno_pdv_db")
+
+    def order(*words: str) -> list[str]:
+        data = [each["database"] for each in operator.run("status", "--json", *words).rows]
+        shown = operator.run("status", *words).out
+        lines = [line.split()[1] for line in shown.splitlines() if "-service " in line]
+        assert lines == data
+        return data
+
+    assert order() == order("--sort", "registry") == [*SERVICES.values()]
+    assert order("--sort", "name") == [SERVICES[name] for name in sorted(SERVICES)]
+    assert order("--sort", "size")[0] == "gaqno_pdv_db"
+    assert order("--sort", "age")[-2:] == ["gaqno_ai_db", RPG_DB]
+    assert operator.run("status", "--sort", "rows").code == 2
+
+
 def test_a_row_for_each(operator: Operator) -> None:
     """In the registry's order, or of those that are named."""
     assert {r["service"]: r["database"] for r in operator.run("status", "--json").rows} == SERVICES
@@ -210,7 +400,23 @@ def test_a_row_for_each(operator: Operator) -> None:
     assert [r["service"] for r in operator.run("status", "--json", "--service", RPG).rows] == [RPG]
 
 
-@pytest.mark.parametrize("text", ["entrypoint:{", 'entrypoint:{"v":9}', "words"])
+FOREVER = (
+    '"fingerprint":"f","catalog":"c","releases":[],"host":"h","at":"2026-01-01T00:00:00Z",'
+    f'"elapsed_s":{10**400},"service":null,"older":false'
+)
+"""What is said of a push that took longer than a float can tell."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "entrypoint:{",
+        'entrypoint:{"v":9}',
+        "words",
+        f'entrypoint:{{"v":2,"pushes":[{{{FOREVER}}}],"seeds":{{}}}}',
+    ],
+    ids=["half", "later", "words", "forever"],
+)
 def test_without_a_ledger(operator: Operator, text: str) -> None:
     """Nothing is known of pushes and drift, and nothing fails."""
     operator.execute(f"comment on database {RPG_DB} is '{text}'")
@@ -237,9 +443,9 @@ def seen(process: subprocess.Popen[str], word: str) -> None:
     raise AssertionError(word)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_watching(operator: Operator, signum: signal.Signals, code: int) -> None:
-    """It prints again what is true now, until a signal ends it: 128+n, and no traceback."""
+    """It prints again what is true now, until Ctrl-C ends it in silence, or another signal."""
     with watch(operator, "--service", RPG) as process:
         seen(process, RPG)
         operator.execute(f"drop database {RPG_DB} with (force)")
@@ -249,9 +455,26 @@ def test_watching(operator: Operator, signum: signal.Signals, code: int) -> None
         process.send_signal(signum)
         _, said = process.communicate(timeout=20)
     assert process.returncode == code
-    assert "Traceback" not in said
-    assert len(said.splitlines()) == 1
-    assert signum.name in said
+    assert [signum.name in line for line in said.splitlines()] == [True] * (code > 0)
+
+
+def test_watching_outlives_the_server(stranger: Operator) -> None:
+    """A server that goes and comes back is told of once, and looked at again."""
+    with watch(stranger, "--service", RPG) as process:
+        seen(process, RPG)
+        stranger.server.restart()
+        seen(process, RPG)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert len(said.splitlines()) <= 1
+
+
+def test_watching_a_server_that_is_not_there(stranger: Operator) -> None:
+    """A first look that fails is a failure, not something to wait for."""
+    stranger.server.close()
+    with watch(stranger) as process:
+        assert process.wait(timeout=20) == 4
 
 
 def test_watching_is_plain_in_a_pipe(operator: Operator) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_database
+from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_database, put_aside
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Answer, Operator
@@ -180,7 +181,7 @@ def test_the_table_says_the_same(strewn: Operator) -> None:
     answer = strewn.run("verify")
 
     lines = answer.out.splitlines()
-    rows = [line.split() for line in lines if line.startswith(" misplaced")]
+    rows = [line.split() for line in lines if line.startswith("misplaced ")]
     assert sorted(f"{row[2]} {row[3]}" for row in rows if row[2] in ("table", "sequence")) == (
         sorted(
             f"{s.kind} {s.object}".split(" Case")[0]
@@ -485,6 +486,50 @@ def test_a_registry_that_is_refused(operator: Operator) -> None:
         assert operator.run(command, environ={"ENTRYPOINT_SERVICES": "none"}).code == 0
 
 
+def test_databases_of_transfers(operator: Operator) -> None:
+    """What a move or an undo puts aside, or fills, is known as its service's, by its whole name."""
+    long = "d" * 63
+    environ = operator.registry(("demo", long, []), ("rpg", RPG_DB, []))
+    names = {
+        f"{RPG_DB}__undone": "rpg",
+        f"{RPG_DB}__replaced_2": "rpg",
+        f"{RPG_DB}__incoming": "rpg",
+        f"{RPG_DB}__rehearsal_1f_62a": "rpg",
+        f"{'d' * 55}__undone": "demo",
+        f"{RPG_DB}__undone_": None,
+        f"{RPG_DB}__rehearsal_x_y": None,
+        "others__undone": None,
+    }
+    for name in names:
+        operator.execute(f'create database "{name}"')
+    answer = operator.run("verify", "--json", environ=environ)
+    found = {f["database"]: f for f in answer.findings if f["database"] in names}
+    assert {name: f["service"] for name, f in found.items()} == names
+    kinds = {f["finding"] for f in found.values() if f["service"]}
+    assert kinds == {"transfer_database"}
+    remedy = found[f"{RPG_DB}__undone"]["remedy"]
+    operator.execute(remedy.partition(", run ")[2].removesuffix("."))
+    left = operator.run("verify", "--json", environ=environ).findings
+    assert f"{RPG_DB}__undone" not in [f["database"] for f in left]
+
+
+def test_a_mark_is_asked_before_a_name(operator: Operator) -> None:
+    """Of two services whose long names begin alike, one's is not called the other's."""
+    first, second = "d" * 63, "d" * 62 + "e"
+    environ = operator.registry(("demo", first, []), ("twin", second, []))
+    name = "d" * 55 + "__undone"
+    put_aside(operator.server, second, name)
+    answer = operator.run("verify", "--json", environ=environ)
+    [found] = [each for each in answer.findings if each["database"] == name]
+    assert found["service"] == "twin"
+    assert "twin --drop-aside" in found["remedy"]
+    rows = {
+        each["service"]: each["put_aside"]
+        for each in operator.run("status", "--json", environ=environ).rows
+    }
+    assert rows == {"demo": [], "twin": [name]}
+
+
 def test_bookkeeping_of_one_s_own(operator: Operator) -> None:
     """`verify.bookkeeping` replaces the list, in the file or in its variable."""
     operator.execute(
@@ -605,9 +650,10 @@ def test_who_only_says_that_it_is_a_quarantine(operator: Operator, comment: str)
     assert [f["object"] for f in answer.findings] == ["moved.sso_x", "moved.sso_x"]
 
 
-@pytest.mark.parametrize("service", [RPG, "a service of the past"])
+@pytest.mark.parametrize("service", [RPG, "a service of the past", "x; touch /tmp/pwned #"])
 def test_a_quarantine(operator: Operator, service: str) -> None:
-    """What a transfer moved is one notice, whoever it belonged to."""
+    """What a transfer moved is one notice, whoever it belonged to; the remedy removes it."""
+    known = service == RPG
     note = "{" + NOTE.format(f'"{service}"') + "}"
     operator.execute(
         "create schema moved; create table moved.rpg_x (id int);"
@@ -616,9 +662,34 @@ def test_a_quarantine(operator: Operator, service: str) -> None:
     answer = operator.run("verify", "--json")
 
     assert [(f["level"], f["finding"], f["service"]) for f in answer.findings] == [
-        ("notice", "quarantine", service)
+        ("notice", "quarantine", service if known else None)
     ]
     assert answer.code == 0
-    assert f"transfer {service} --drop-quarantine" in answer.findings[0]["remedy"]
+    remedy = answer.findings[0]["remedy"]
+    assert (f"Run entrypoint transfer {service} --drop-quarantine when" in remedy) is known
+    assert (service in remedy) is known
     narrowed = operator.run("verify", "--json", "--service", "gaqno-sso-service")
     assert (narrowed.code, narrowed.findings) == (0, [])
+    if not known:
+        operator.execute(remedy.partition("run ")[2].removesuffix("."))
+        assert operator.run("verify", "--json").findings == []
+
+
+def test_sorting(operator: Operator) -> None:
+    """By database and level, by size or by name, in the pipe's lines and in JSON."""
+    operator.execute("create table rpg_b (id int); create table rpg_c (id int)")
+    operator.execute("create table sso_a as select generate_series(1, 100000) as id", RPG_DB)
+    operator.execute("insert into rpg_c select generate_series(1, 10000); create table odd (a int)")
+
+    def order(*words: str) -> list[str]:
+        data = [f["object"] for f in operator.run("verify", "--json", *words).findings]
+        text = operator.run("verify", *words).out
+        lines = [re.split(r" {2,}", line) for line in text.splitlines()]
+        shown = [cells[2].removeprefix("table ") for cells in lines if cells[0] == "misplaced"]
+        assert shown == data
+        return data
+
+    assert order() == order("--sort", "database")
+    assert order()[-1] == "sso_a"
+    assert order("--sort", "size")[:2] == ["sso_a", "rpg_c"]
+    assert order("--sort", "name") == ["odd", "rpg_b", "rpg_c", "sso_a"]

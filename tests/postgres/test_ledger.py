@@ -18,7 +18,17 @@ from psycopg import sql
 from entrypoint.errors import RefusedError, UnreachableError
 from entrypoint.postgres import ledger
 from entrypoint.postgres.conninfo import Conninfo
-from entrypoint.postgres.ledger import MARK, Damage, Ledger, Losses, Push, parse, render, split
+from entrypoint.postgres.ledger import (
+    LONGEST_S,
+    MARK,
+    Damage,
+    Ledger,
+    Losses,
+    Push,
+    parse,
+    render,
+    split,
+)
 from entrypoint.postgres.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -135,6 +145,10 @@ def with_losses(**changes: object) -> str:
         with_push(host={}),
         with_push(at=None),
         with_push(elapsed_s="1"),
+        with_push(elapsed_s=float("nan")),
+        with_push(elapsed_s=float("inf")),
+        with_push(elapsed_s=-1.0),
+        with_push(elapsed_s=10**400),
         line(seeds=[]),
         line(seeds=[1]),
         line(seeds={"-": None}),
@@ -298,7 +312,7 @@ pushes = st.builds(
     releases=st.lists(anything).map(tuple),
     host=anything,
     at=anything,
-    elapsed_s=st.floats(allow_nan=False),
+    elapsed_s=st.floats(0, LONGEST_S),
     service=st.none() | anything,
     older=st.booleans(),
 )

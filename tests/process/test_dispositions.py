@@ -72,3 +72,28 @@ def test_a_signal_between_restore_and_exec(name: str, *, first: bool) -> None:
         assert (done.returncode, done.stdout) == (0, f"ended by {number} with\n"), done.stderr
     else:
         assert (done.returncode, done.stdout) == (-number, ""), done.stderr
+
+
+LATE = """
+import signal
+from entrypoint import signals
+from entrypoint.errors import Terminated
+signals.install()
+said = []
+try:
+    with signals.late():
+        signal.raise_signal(signal.SIGTERM)
+        said.append("begun")
+    said.append("went on")
+except Terminated:
+    said.append("ended")
+with signals.late():
+    said.append("tidied")
+print(*said)
+"""
+
+
+def test_a_signal_waits_for_what_is_being_begun() -> None:
+    """It is raised behind a body that is `late`, and once only: what tidies up may be late, too."""
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, check=True, text=True)
+    assert done.stdout.split() == ["begun", "ended", "tidied"]

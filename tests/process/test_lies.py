@@ -329,8 +329,9 @@ def test_a_push_that_ignores_sigterm(stage: Stage) -> None:
 
 def test_a_push_that_quotes_the_password(stage: Stage) -> None:
     """What is quoted of its lines is masked in the error, the output and the tail."""
+    # One pipe: what is said in two is read in either order.
     script = 'echo "Reading config file"; echo "error: no way to $DATABASE_URL"; exit 0'
-    stage.push = ["sh", "-c", f"{shlex.join(python('push', 'say-url'))}; {script}"]
+    stage.push = ["sh", "-c", f"exec 2>&1; {shlex.join(python('push', 'say-url'))}; {script}"]
     program = stage.start(*service())
     failure = refused(program)
 

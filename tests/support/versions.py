@@ -18,7 +18,16 @@ from typing import Final
 MAJORS: Final = (14, 15, 18)
 """The oldest that is supported by its makers, Debian 12's, and the newest."""
 
-_NPM: Final = {14: "14.23.0-beta.17", 15: "15.18.0-beta.17", 18: "18.4.0-beta.17"}
+_NPM: Final = {
+    14: "14.23.0-beta.17",
+    15: "15.18.0-beta.17",
+    16: "16.14.0-beta.17",
+    17: "17.10.0-beta.17",
+    18: "18.4.0-beta.17",
+}
+
+ALL: Final = tuple(_NPM)
+"""Every version that its makers support."""
 
 HAS_NPM: Final = shutil.which("npm") is not None
 

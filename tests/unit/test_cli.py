@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import signal
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -53,7 +55,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         ["status", "--watch", "often"],
         ["url"],
         ["url", "a", "b"],
-        ["url", "a", "--json"],
         ["completion"],
         ["completion", "tcsh"],
         ["completion", "bash", "zsh"],
@@ -92,7 +93,7 @@ def test_operators_help(capfd: pytest.CaptureFixture[str], command: str) -> None
     shown = " ".join(capfd.readouterr().out.split())
     assert "that of --server, ENTRYPOINT_ADMIN_URL or DATABASE_URL, in this order" in shown
     assert shown.count(f" entrypoint {command}") >= 3
-    words = shown.partition("examples: ")[2].split()
+    words = shown.partition("examples: ")[2].partition(" exit codes")[0].split()
     ends = [index for index, word in enumerate(words) if word == "entrypoint"]
     for begin, end in zip(ends, [*ends[1:], len(words)], strict=True):
         line = [word for word in words[begin + 1 : end] if "=" not in word]
@@ -159,6 +160,29 @@ def test_prepare(capfd: pytest.CaptureFixture[str], started: list[tuple[str, ...
     assert cli.main(["prepare"]) == 0
     assert started == [("prepare",)]
     assert capfd.readouterr().out == ""
+
+
+def test_every_help_has_examples_and_exit_codes() -> None:
+    """Each command's, by the README's table of codes."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    table = readme.split("<!-- exit-codes -->")[1].split("<!-- /exit-codes -->")[0]
+    known = {
+        code
+        for row in re.findall(r"^\| ([\d /]+) \|", table, re.MULTILINE)
+        for code in re.findall(r"\d+", row)
+    }
+    [commands] = [
+        action.choices
+        for action in parser()._actions  # noqa: SLF001  argparse has no other list of them
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  its only name
+    ]
+    assert len(commands) > 8
+    for name, command in commands.items():
+        epilog = command.epilog
+        assert f"examples:\n  entrypoint {name}" in epilog, name
+        told = re.findall(r"^  (\d+) ", epilog.split("exit codes")[1], re.MULTILINE)
+        assert told, name
+        assert set(told) <= known, name
 
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:

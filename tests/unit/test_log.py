@@ -255,6 +255,22 @@ def test_console_on_a_terminal(
     assert "\x1b" in err
 
 
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_no_colours_where_they_are_not_wanted(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+) -> None:
+    """By NO_COLOR, and on a terminal that is dumb, the log for people has none."""
+    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 2)
+    form, level, coloured = log.settings(environ)
+    log.configure(form=form, level=level, coloured=coloured)
+    log.event("info", "settings.started")
+    _, err = capfd.readouterr()
+    assert "settings.started" in err
+    assert "\x1b" not in err
+
+
 def test_crash(capfd: pytest.CaptureFixture[str]) -> None:
     """A bug is logged once with its traceback, and without the secret in its text."""
     log.configure(form="json", level="info")

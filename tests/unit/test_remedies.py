@@ -257,8 +257,8 @@ WRITTEN = [
 
 VARIABLES = {*IN_ENVIRONMENT, *OUR_SECRETS, *(f"{name}_FILE" for name in OUR_SECRETS)}
 
-FOREIGN = {"ENTRYPOINT_SERVICE_HOST"}
-"""What Kubernetes sets for a Service called `entrypoint`."""
+FOREIGN = {"ENTRYPOINT_SERVICE_HOST", "ENTRYPOINT_ROUNDS", "ENTRYPOINT_SEED"}
+"""What Kubernetes sets for a Service called `entrypoint`, and what the tests' campaign reads."""
 
 
 def unknown_variables(text: str) -> set[str]:

@@ -201,7 +201,7 @@ MISFITS = [
     (
         "gaqno_rpg_db",
         "orders",
-        ("'gaqno_rpg_db', which belongs to gaqno-rpg-service, not to orders", None),
+        ("'gaqno_rpg_db', which belongs to gaqno-rpg-service, not to 'orders'", None),
     ),
     (
         "finance",
@@ -227,6 +227,14 @@ def test_misfit(database: str, name: str | None, expected: tuple[str, str | None
     """A service may use its own database, an unregistered one any that is nobody's."""
     found = misfit(database, name, services.load())
     assert (found and (found.why, found.right)) == expected
+
+
+def test_a_misfit_of_a_name_that_lies() -> None:
+    """Who is not registered may be called anything: it is quoted, and cut."""
+    found = misfit("gaqno_rpg_db", "x\n\x1b[2J" + "y" * 5000, services.load())
+    assert found is not None
+    assert r"not to 'x\n\x1b[2Jyyy" in found.why
+    assert len(found.why) < 250
 
 
 SPELLINGS = [

@@ -104,6 +104,7 @@ PATHS = {
     "postgres/session.py": "the one place",
     "postgres/refusal.py": "a function's own, from SEARCH_PATH",
     "postgres/catalog.py": "from SEARCH_PATH, with what else a fingerprint depends on",
+    "operator/script.py": "the same path, in a session of a person's",
     "operator/transfer/source.py": "the same path, while it reads the catalogs",
     "operator/transfer/preflight.py": "the empty one of a restore, as the transfer's own role",
 }
@@ -112,6 +113,7 @@ RELATIONS = {
     "postgres/refusal.py": "rows of a table, for its owner only",
     "postgres/snapshot.py": "rows of a table, where its owner is as powerful as we are",
     "operator/transfer/rows.py": "a transfer counts as its own role",
+    "operator/transfer/sides.py": "the same, or as the owner of the tables",
     "operator/transfer/swap.py": "a sequence, which evaluates nothing",
     "operator/transfer/preflight.py": "what a restore evaluates, as the transfer's own role",
 }

@@ -9,10 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from .source import Key, quoted
-
-PG_CLASS: Final = 1259
-"""The OID of pg_class, the same in every database."""
+from .graph import PG_CLASS, Key
+from .source import Subject, quoted
 
 PG_NAMESPACE: Final = 2615
 
@@ -20,10 +18,52 @@ _ENTRY = re.compile(r"\d+; (\d+) (\d+) (.+)")
 
 _ABOUT: Final = "(?:ACL|COMMENT|SECURITY LABEL)"
 
-_KINDS: Final = (
-    "(?:TABLE|VIEW|MATERIALIZED VIEW|FOREIGN TABLE|SEQUENCE|COLUMN|FUNCTION|PROCEDURE|AGGREGATE|"
-    "TYPE|DOMAIN|CONSTRAINT|PUBLICATION)"
-)
+_RELATION: Final = "(?:TABLE|VIEW|MATERIALIZED VIEW|FOREIGN TABLE|SEQUENCE|COLUMN)"
+
+_ALSO: Final = {
+    "fk": "CONSTRAINT",
+    "trigger": "TRIGGER",
+    "rule": "RULE",
+    "policy": "POLICY",
+    "statistics": "STATISTICS",
+    "SERVER": "(?:FOREIGN )?SERVER",
+    "TABLE": _RELATION,
+    "VIEW": _RELATION,
+    "AGGREGATE": "(?:AGGREGATE|FUNCTION)",
+}
+"""How the comments of a dump call the kinds of a plan, where it is not the same."""
+
+
+def _pattern(of: Subject) -> str:
+    """Matches the comments and rights of it, and nothing of anything else."""
+    schema, name = f"(?:{_escaped(of.schema)}|-|pg_catalog)", _either(of.name)
+    if of.also is not None:
+        name = f"(?:{name}|{_either(of.also)})"
+    if of.kind == "index":
+        either = f"(?:INDEX {name}|CONSTRAINT {name} ON {_either(of.on or '')}) "
+        also = f"(?:INDEX ATTACH|STATISTICS DATA) {schema} {name}(?: |$)"
+        return f"(?:{_ABOUT} {schema} {either}|{also})"
+    kind = _ALSO.get(of.kind, re.escape(of.kind))
+    if of.kind == "DOMAIN":
+        check = f"CONSTRAINT .+ ON DOMAIN (?:\\S+\\.)?{name} "
+        return f"{_ABOUT} {schema} (?:(?:DOMAIN|TYPE) {name} |{check})"
+    if of.kind == "SERVER":  # whose mappings have no OID either
+        mapping = f"USER MAPPING - USER MAPPING .+ SERVER {name} "
+        return f"(?:{mapping}|{_ABOUT} {schema} {kind} {name}(?: |$))"
+    if of.on is not None and of.kind != "statistics":
+        return f"{_ABOUT} {schema} {kind} {name} ON {_either(of.on)} "
+    return f"{_ABOUT} {schema} {kind} {name}(?:[ .(]|$)"  # an extension has no owner
+
+
+def _either(name: str) -> str:
+    """A name, as it is or quoted."""
+    bare, bracket, arguments = name.partition("(")
+    return f"(?:{_escaped(bare)}|{_escaped(quoted(bare))}){_escaped(bracket + arguments)}"
+
+
+def _escaped(text: str) -> str:
+    """As a line of a list has it, which a name with a newline does not break."""
+    return re.escape(re.sub(r"[\r\n]", " ", text))
 
 
 # What only a superuser may make, and evaluates nothing: it is about what is there already.
@@ -61,9 +101,9 @@ class Apart(NamedTuple):
 
 
 def select(
-    listing: Iterable[str], without: Mapping[Key, tuple[str, str]], apart: Apart | None = None
+    listing: Iterable[str], without: Mapping[Key, Subject], apart: Apart | None = None
 ) -> Selection:
-    """Split the lines by whether they are about an object in ``without`` (its schema and name).
+    """Split the lines by whether they are about an object in ``without``.
 
     All that is restored is restored with the rest where nothing is set ``apart``.
     """
@@ -90,9 +130,6 @@ def _comments(entry: str, publications: Mapping[Key, str]) -> bool:
     return any(entry.startswith(f"COMMENT - PUBLICATION {name} ") for name in names)
 
 
-def _about(names: Iterable[tuple[str, str]]) -> re.Pattern[str] | None:
-    subjects = [
-        f"{re.escape(schema)} {_KINDS} (?:{re.escape(name)}|{re.escape(quoted(name))})"
-        for schema, name in names
-    ]
-    return re.compile(f"{_ABOUT} (?:{'|'.join(subjects)})(?=[ (.])") if subjects else None
+def _about(subjects: Iterable[Subject]) -> re.Pattern[str] | None:
+    patterns = sorted({_pattern(each) for each in subjects})
+    return re.compile("|".join(patterns)) if patterns else None

@@ -1,15 +1,21 @@
 """The service's database as a transfer finds it, before anything is made or replaced."""
 
+import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from psycopg import sql
 
 from ...postgres.session import Session, translated
-from ..server import Server
+from ..server import NAME, Server
+from . import beside, sides
+from .beside import PLAN_S
 from .plan import Plan
 from .preflight import Problem
+from .source import MOVABLE
 
 _DATABASE: Final = """
 select pg_get_userbyid(datdba),
@@ -34,10 +40,32 @@ where relkind = 'r' and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
 """
 
 
+# What a session calls itself is seen by every role, on its own server only.
+_CALLED: Final = """
+select usesysid = (select oid from pg_roles where rolname = session_user)
+from pg_stat_activity where application_name = %s
+"""
+
+_CALL: Final = "select pg_catalog.set_config('application_name', %s, false)"
+
 REPLACED: Final = "__replaced"
 
 _Words: TypeAlias = Mapping[str, Any]
 """A row of pg_database."""
+
+
+Setting: TypeAlias = tuple[str | None, str]
+"""Of a role in the database, or of all, and its name."""
+
+
+class Lacks(NamedTuple):
+    """What the target's server does not have, and it was agreed to do without."""
+
+    space: bool = False
+    """A tablespace: then everything goes to the default one."""
+
+    settings: frozenset[Setting] = frozenset()
+    """What it does not let the role set."""
 
 
 class Target(NamedTuple):
@@ -56,15 +84,67 @@ class Target(NamedTuple):
     replaced: str
     """What the database that is there already is called when it is replaced."""
 
+    scratch: str = ""
+    """The database that a rehearsal fills instead of the incoming one."""
+
+    lacks: Lacks = Lacks()
+
     @property
     def incoming(self) -> str:
         """The database that is filled before anybody sees it."""
-        return suffixed(self.name, "__incoming")
+        return self.scratch or suffixed(self.name, "__incoming")
+
+
+class Found(NamedTuple):
+    """How a server stands to the one of a session."""
+
+    same: bool
+    """Whether it is the same, by whatever address: neither a copy nor a standby of it is."""
+
+    alike: bool
+    """Whether it lets us in as the same role, too."""
+
+
+def compared(session: Session, server: Server) -> Found:
+    """Find out whether a server is the one that the session is on.
+
+    Raises `RefusedError` and `UnreachableError`.
+    """
+    mark = f"{NAME}-{secrets.token_hex(8)}"
+    with (
+        closing(server.open()) as there,
+        translated("looking whether two servers are one", remedy="Start again."),
+    ):
+        session.connection.execute(_CALL, [mark])
+        with there.transaction():
+            row = there.connection.execute(_CALLED, [mark]).fetchone()
+        session.connection.execute(_CALL, [NAME])
+    return Found(row is not None, row == (True,))
 
 
 def suffixed(name: str, suffix: str) -> str:
     """A name with a suffix that fits into what PostgreSQL keeps of it."""
     return name.encode()[: 63 - len(suffix)].decode("utf-8", "ignore") + suffix
+
+
+_KEPT: Final = re.compile(r"__(?:undone|replaced)(?:_\d+)?$")
+
+_AT_WORK: Final = re.compile(r"__(?:incoming|rehearsal_[0-9a-f]+_[0-9a-f]+)$")
+
+
+def is_kept(database: str, name: str) -> bool:
+    """Whether a database is one of this name that a move or an undo has put aside."""
+    return _suffixes(database, name, _KEPT)
+
+
+def is_at_work(database: str, name: str) -> bool:
+    """Whether a transfer to a database of this name makes it, or was killed when it did."""
+    return _suffixes(database, name, _AT_WORK)
+
+
+def _suffixes(database: str, name: str, pattern: re.Pattern[str]) -> bool:
+    match = pattern.search(database)
+    return match is not None and suffixed(name, match[0]) == database
 
 
 def free(session: Session, name: str, suffix: str) -> str:
@@ -76,37 +156,106 @@ def free(session: Session, name: str, suffix: str) -> str:
     return next(each for s in names if (each := suffixed(name, s)) not in there)
 
 
-def look(server: Server, source: Session, plan: Plan, owner: str) -> tuple[Target, list[Problem]]:
-    """Whether there is a database already, and whether it may be replaced: it must have no row."""
-    name = plan.service.database
+def look(
+    servers: tuple[Server, Server], source: Session, plan: Plan, owner: str
+) -> tuple[Target, list[Problem]]:
+    """Whether there is a database already, and whether it may be replaced: it must have no row.
+
+    ``servers`` are the source's and the target's. Waits for a lock for `PLAN_S` seconds. Raises
+    `RefusedError` and `UnreachableError`.
+    """
+    name, target = plan.service.database, servers[1]
+    own_server, server = (replace(each, lock_timeout_s=PLAN_S) for each in servers)
     with closing(server.open()) as session:
         found = row(session, name)
+        who = beside.connected(session, name)  # before we are
         replaced = free(session, name, REPLACED)
     if found is None:
         owner = plan.service.owner or owner
-        return Target(server, name, False, owner, (), (), replaced), []  # noqa: FBT003  a field
+        return Target(target, name, False, owner, (), (), replaced), []  # noqa: FBT003  a field
     problems = [*_differences(name, found[1], row(source, source.database)[1])]
     if there := filled(server, name):
-        tables = ", ".join(there[:10])
-        problems.append(
-            Problem(
-                "target",
-                f"the database {name!r} has rows already, in {tables}",
-                "Look whether they are needed; agree, and it is kept under another name.",
-            )
-        )
-    if sessions := found[3]:
+        problems += _filled(server, own_server, source, plan, there)
+    if who:
         problems.append(
             Problem(
                 "target_sessions",
-                f"{sessions} sessions are connected to {name!r}, which cannot be replaced then",
-                "Stop the service.",
+                f"somebody is connected to {name!r}, which cannot be replaced then: "
+                f"{', '.join(who)}",
+                "Stop the service, and whoever else is named.",
                 allowable=False,
             )
         )
     grants = tuple((privilege, role) for privilege, role in found[2])
     own = tuple((role, setting) for role, setting in found[4])
-    return Target(server, name, True, found[0], grants, own, replaced), problems  # noqa: FBT003  a field
+    return Target(target, name, True, found[0], grants, own, replaced), problems  # noqa: FBT003  a field
+
+
+def _filled(
+    server: Server, own_server: Server, source: Session, plan: Plan, filled: list[str]
+) -> Iterator[Problem]:
+    """What is in the target, beside what would come in its place."""
+    name = plan.service.database
+    ours = [each for each in plan.relations if each.kind == "r"]
+    here = sides.count(own_server, source.database, oids={each.oid for each in ours})
+    rows = sides.both(here, sides.count(server, name), {})
+    known = [each for each in rows if each.source is not None or each.target is not None]
+    said = [f"{each.object} {_rows(each.source)} and {_rows(each.target)}" for each in known[:10]]
+    said += [f"{rest} more tables"] if (rest := len(known) - len(said)) else []
+    sums = [sum(each.source or 0 for each in rows), sum(each.target or 0 for each in rows)]
+    yield Problem(
+        "target",
+        f"the database {name!r} has rows already, in {', '.join(filled[:10])}; rows in the source "
+        f"and in the target: {', '.join(said)}; in all {' and '.join(map(str, sums))}",
+        "Look whether they are needed; agree, and it is kept under another name.",
+    )
+    if ours and not _any_row(own_server, source.database, plan):
+        yield Problem(
+            "empty_source",
+            f"nothing that moves has a row, and the database {name!r} has: it would be replaced by "
+            "an empty one",
+            f"Stop what made the empty tables in {source.database!r}, such as a replica that still "
+            f"has the old DATABASE_URL, and run there: {'; '.join(_drops(plan))}.",
+            allowable=False,
+        )
+
+
+def _rows(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def _any_row(server: Server, database: str, plan: Plan) -> bool:
+    """Whether anything that moves may have one; only what certainly has none counts as empty."""
+    kinds = {each.kind for each in plan.relations}
+    if "f" in kinds:
+        return True  # its rows are on another server
+    with closing(server.session(database)) as session:
+        session.connection.execute("set row_security = off")  # an error tells more than no row
+        return any(
+            _has_rows(session, each.schema, each.name)
+            for each in plan.relations
+            if each.kind == "r"
+        )
+
+
+def _drops(plan: Plan) -> Iterator[str]:
+    """What removes exactly what would move, and nothing that somebody else needs."""
+    for kinds, word in (
+        ("v", "VIEW"),
+        ("m", "MATERIALIZED VIEW"),
+        ("rp", "TABLE"),
+        ("S", "SEQUENCE"),
+    ):
+        names = [
+            each.quoted()
+            for each in plan.relations
+            if each.kind in kinds and each.owner_table is None and not each.partition
+        ]
+        if names:
+            yield f"DROP {word} {', '.join(names)}"
+    for kind in MOVABLE:
+        if names := [each.identity for each in plan.own if each.kind == kind]:
+            yield f"DROP {kind} {', '.join(names)}"
 
 
 def _differences(name: str, target: _Words, source: _Words) -> Iterator[Problem]:

@@ -4,11 +4,10 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-import psycopg
-
 from ...errors import TransferError
 from ...postgres.session import Session, translated
 from ..server import Server
+from . import beside
 from .plan import Plan
 from .target import require_direct
 from .throwaway import QUIET
@@ -20,15 +19,7 @@ TARGET_KEY: Final = 0x656E74 << 32  # "ent"
 """Of the advisory locks of targets, with the CRC of the target's name in its lower half."""
 
 TIMEOUT_S: Final = 10.0
-"""Seconds to wait for the tables' locks; whoever comes later waits behind us meanwhile."""
-
-
-# transaction_timeout is one since 17.
-_PATIENT: Final = """
-select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name in (
-  'statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout',
-  'idle_session_timeout')
-"""
+"""Seconds to try to get locks, or to wait for one that nobody else waits for."""
 
 
 @dataclass
@@ -58,18 +49,18 @@ def take(session: Session, plan: Plan) -> None:
     within `TIMEOUT_S` seconds.
     """
     tables = [each.quoted() for each in plan.relations if each.kind in "rp"]
+    oids = [each.oid for each in plan.relations if each.kind in "rp"]
     connection = session.connection
+    lock = f"lock table {', '.join(tables)} in share mode".encode()
+
+    def failed() -> TransferError:
+        what = f"the tables could not be locked within {TIMEOUT_S:.0f} s"
+        return beside.error(session, oids, "ShareLock", what)
+
     with translated("locking the tables", remedy="Start again."):
         connection.execute("begin isolation level repeatable read")
-        connection.execute(f"set local lock_timeout = {int(TIMEOUT_S * 1000)}")
-        try:
-            if tables:
-                connection.execute(f"lock table {', '.join(tables)} in share mode".encode())
-        except psycopg.errors.LockNotAvailable:
-            raise TransferError(
-                f"the tables could not be locked within {TIMEOUT_S:.0f} s",
-                remedy="Stop what writes to them in long transactions, and run it again.",
-            ) from None
+        if tables:
+            beside.insist(session, TIMEOUT_S, lambda: connection.execute(lock), failed)
         connection.execute(QUIET)  # a query, so not before the locks
 
 
@@ -82,27 +73,31 @@ def export(session: Session) -> str:
 
 def begin(session: Session, snapshot: str | None) -> None:
     """Begin to read, from a shared snapshot where one is named."""
-    patient(session)
     with translated("beginning to compare", remedy="Run the transfer again."):
         session.connection.execute("begin isolation level repeatable read read only")
         if snapshot:
             session.connection.execute(f"set transaction snapshot '{snapshot}'".encode())
 
 
-def open_source(server: Server, database: str) -> Session:
+def open_source(server: Server, database: str, *, alone: bool = True) -> Session:
     """A session in the source that nobody else transfers from.
 
-    Raises `TransferError` when somebody does, or behind a pooler.
+    When it need not be ``alone``, it keeps nobody from transferring. Raises `TransferError` when
+    somebody does, or behind a pooler.
     """
     session = server.session(database)
     try:
         require_direct(session)
-        patient(session)
-        _lock(session, KEY, f"from {database!r}")
+        _lock(session, KEY, f"from {database!r}", take=alone)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def target_key(name: str) -> int:
+    """Of the advisory lock of a target of this name."""
+    return TARGET_KEY | zlib.crc32(name.encode())
 
 
 def open_target(server: Server, name: str) -> Session:
@@ -112,23 +107,17 @@ def open_target(server: Server, name: str) -> Session:
     """
     session = server.open()
     try:
-        _lock(session, TARGET_KEY | zlib.crc32(name.encode()), f"to {name!r}")
+        _lock(session, target_key(name), f"to {name!r}")
     except BaseException:
         session.close()
         raise
     return session
 
 
-def patient(session: Session) -> None:
-    """Let no timeout that the role or the database has end what takes as long as it must."""
-    with translated("turning timeouts off", remedy="Start again."):
-        session.connection.execute(_PATIENT)
-
-
-def _lock(session: Session, key: int, what: str) -> None:
+def _lock(session: Session, key: int, what: str, *, take: bool = True) -> None:
     with translated("taking the transfer's lock", remedy="Start again."):
         query = "select pg_catalog.pg_try_advisory_lock(%s)"
-        row = session.connection.execute(query, [key]).fetchone()
+        row = session.connection.execute(query, [key]).fetchone() if take else None
         if row and row[0]:
             return
         holder = session.connection.execute(
@@ -139,6 +128,8 @@ def _lock(session: Session, key: int, what: str) -> None:
             " (select oid from pg_catalog.pg_database where datname = current_database())",
             [key >> 32, key & 0xFFFFFFFF],
         ).fetchone()
+    if not (take or holder):
+        return
     pid, name, where, since = holder or ("unknown", "somebody", None, "an unknown time")
     raise TransferError(
         f"another transfer {what} is under way: pid {pid} ({name}, from "

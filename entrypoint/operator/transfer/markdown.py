@@ -1,21 +1,15 @@
 """A transfer's answer as Markdown, for a file or for who must agree."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..report import Transferred
-from ..show import printable
+from ..tables import printable
 
 
 def report(answer: Transferred) -> str:
     """What moved, or would; counts, checksums, durations, what was left and why, what is next."""
     parts = [f"# {answer.service}: {answer.result}", f"From {answer.source} to {answer.target}."]
-    rows = [
-        (each.kind, each.object, each.reason, each.rows, each.checksum, each.size_bytes)
-        for each in answer.objects
-    ]
-    if rows:
-        columns = ("kind", "object", "why", "rows", "checksum", "bytes")
-        parts.append(_table(columns, rows))
+    parts += _tables(answer)
     if answer.obstacles:
         parts.append("## In the way")
         items = [
@@ -30,6 +24,7 @@ def report(answer: Transferred) -> str:
         "Not in the target": answer.left_out,
         "In quarantine, until --drop-quarantine": answer.quarantine,
         "Kept beside": [answer.kept_database] if answer.kept_database else [],
+        "Notes": answer.notes,
         "Next": [f"`{command}`" for command in answer.next],
     }
     for title, items in sections.items():
@@ -42,6 +37,25 @@ def report(answer: Transferred) -> str:
     if answer.url:
         parts.append(f"The service's DATABASE_URL is now `{answer.url}`.")
     return "\n\n".join(parts) + "\n"
+
+
+def _tables(answer: Transferred) -> Iterator[str]:
+    found: dict[tuple[str, ...], Sequence[Sequence[object]]] = {
+        ("kind", "object", "why", "rows", "checksum", "bytes"): [
+            (each.kind, each.object, each.reason, each.rows, each.checksum, each.size_bytes)
+            for each in answer.objects
+        ],
+        ("rows of", "source", "target", "written since"): [
+            (each.object, each.source, each.target, each.written) for each in answer.rows
+        ],
+        ("put aside", "owner", "bytes", "tables", "rows", "since"): [
+            (each.database, each.owner, each.size_bytes, each.tables, each.rows, each.since)
+            for each in answer.put_aside
+        ],
+    }
+    for columns, rows in found.items():
+        if rows:
+            yield _table(columns, rows)
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -1,18 +1,22 @@
 """What a transfer answers: the plan, and what was done of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ...errors import TransferError
 from .asked import Ends
 from .destination import Target
 from .plan import Plan
-from .preflight import Problem
+from .preflight import Problem, agreed
 from .rows import Counted
 from .run import Moved
 from .tools import Tools
 
 if TYPE_CHECKING:
     from ..report import MovedObject, Transferred
+
+SHOWN: Final = 5
+"""Obstacles that an error's sentence names; the others are beside it."""
 
 _KINDS: Final = {
     "r": "table",
@@ -38,7 +42,7 @@ class Prepared(NamedTuple):
 
     def refused(self, allowed: Collection[str]) -> list[Problem]:
         """What was not agreed to."""
-        return [each for each in self.problems if not (each.allowable and each.name in allowed)]
+        return [each for each in self.problems if not agreed(each, allowed)]
 
 
 def done(
@@ -47,7 +51,7 @@ def done(
     """The plan as it was done, with what was counted and what is next."""
     answer = describe(ends, prepared)
     counted = {each.relation.label(): each for each in moved.counted}
-    name, service = prepared.target.name, ends.service.name
+    name = prepared.target.name
     return answer.model_copy(
         update={
             "result": "moved",
@@ -58,14 +62,35 @@ def done(
             "quarantine": moved.quarantine,
             "kept_database": moved.kept,
             "url": prepared.target.server.conninfo.with_database(name).safe(),
-            "next": [
-                f"entrypoint url {service} --env --show-password",
-                f"entrypoint verify --service {service}",
-                f"entrypoint transfer {service} --undo",
-                f"entrypoint transfer {service} --drop-quarantine",
-            ],
+            "next": ends.again.moved(aside=moved.kept is not None),
         }
     )
+
+
+class NotAgreedError(TransferError):
+    """What was not agreed to, with the plan as the answer."""
+
+    def __init__(self, answer: "Transferred") -> None:
+        left = [each for each in answer.obstacles if not each.allowed]
+        final = [each for each in left if not each.allowable]
+        [line] = answer.next
+        what = f"{len(left)} things stand in the way: {_some([each.name for each in left])}"
+        if len(left) == 1:
+            what = f"{left[0].message} ({left[0].name})"
+        mend = _some([f"[{each.name}] {each.remedy}" for each in final], " ")
+        remedy = f"Mend what nobody can agree to: {mend} Then run: {line}"
+        super().__init__(
+            what,
+            remedy=remedy if final else f"Mend each, or agree to all of it by: {line}",
+            obstacles=[each.model_dump(exclude={"allowed"}) for each in left],
+        )
+        self.answer = answer
+
+
+def _some(texts: Sequence[str], between: str = ", ") -> str:
+    """The first of them, and how many more there are."""
+    more = len(texts) - SHOWN
+    return between.join([*texts[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _counted(each: "MovedObject", counted: Counted | None) -> "MovedObject":
@@ -92,7 +117,7 @@ def describe(ends: Ends, prepared: Prepared) -> "Transferred":
             for each in plan.relations
         ],
         along=[f"{each.kind.lower()} {each.identity}" for each in plan.carried],
-        extensions=list(plan.source.extensions),
+        extensions=list(plan.extensions),
         settings=[setting for _, setting in plan.source.settings],
         large_objects=plan.source.large_objects,
         stays=sorted(each.label() for each in plan.staying),
@@ -102,10 +127,11 @@ def describe(ends: Ends, prepared: Prepared) -> "Transferred":
                 message=each.message,
                 remedy=each.remedy,
                 allowable=each.allowable,
-                allowed=each.allowable and each.name in ends.options.allowed,
+                allowed=agreed(each, ends.options.allowed),
             )
-            for each in prepared.problems
+            for each in sorted(prepared.problems, key=lambda each: each.allowable)
         ],
         size_bytes=plan.size_bytes,
         estimate_s=plan.estimate_s,
+        next=[ends.again.move(each.name for each in prepared.problems if each.allowable)],
     )

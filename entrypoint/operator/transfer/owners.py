@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
-from ...errors import TransferError
+from ...errors import TransferError, plural
 from ...postgres.session import Session, translated
-from .archive import PG_CLASS
+from .graph import PG_CLASS
 from .plan import Plan
+from .room import batches
 from .source import quoted
 
 # A sequence goes with the table that owns it, the type of a row or an array with what it is of.
@@ -87,7 +88,8 @@ def hand_over(source: Session, target: Session, plan: Plan, writer: str, public:
         rest = [each for (each,) in target.connection.execute(_REST, [writer]).fetchall()]
     if rest:
         raise TransferError(
-            f"{len(rest)} objects cannot be given to their owners: {', '.join(rest[:10])}",
+            f"{plural(len(rest), 'object')} cannot be given to the right owner: "
+            f"{', '.join(rest[:10])}",
             remedy="Report it with these objects, please; the source is as it was.",
         )
 
@@ -98,13 +100,15 @@ def _give(target: Session, owners: Mapping[tuple[str, str], str], query: str, wr
     keys = [(kind, identity) for _, _, kind, identity, _ in made]
     if strange := [f"{kind} {name}" for kind, name in keys if (kind, name) not in owners]:
         raise TransferError(
-            f"something in the source made {len(strange)} objects while it was restored",
+            f"something in the source made {plural(len(strange), 'object')} while it was restored: "
+            f"{', '.join(strange[:10])}",
             remedy="Look at the functions that the service's tables call; nothing was moved.",
-            objects=strange[:10],
         )
     statements = [
         f"ALTER {_KINDS.get(kind, kind.upper())} {name} OWNER TO {quoted(owners[kind, name])}"
         for kind, name in keys
     ]
     with translated("giving each object to its owner", remedy="Run the transfer again."):
-        target.connection.execute("; ".join(statements).encode())
+        # A table's indexes, sequences and TOAST are locked with it until the transaction ends.
+        for batch in batches(statements):
+            target.connection.execute("; ".join(batch).encode())

@@ -1,12 +1,16 @@
 """What a transfer moves, what it takes along, and what stays; a value that can be shown. Pure."""
 
-import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from ...services import Service, claimant
-from .archive import PG_CLASS
-from .source import Edge, Key, Other, Publication, Relation, Source
+from . import crossing, fates
+from .crossing import Crossing, Left
+from .fates import Claim
+from .graph import PG_CLASS, PG_EXTENSION, PG_PROC, Key
+from .source import Other, Publication, Relation, Source, Subject
 
 BYTES_PER_S: Final = 28e6
 """What 178 MB with indexes took on two cores, dump, restore and comparison together."""
@@ -21,22 +25,39 @@ class Plan(NamedTuple):
     """Relations that move, by OID, and why."""
 
     own: tuple[Other, ...]
-    """Types and functions of the service, by prefix: they move too."""
+    """Types and functions that move too."""
 
     left_out: frozenset[Key]
-    """Types and functions of other services that nothing here needs; they stay."""
+    """What else the target does not get: types, functions, operators and the like."""
 
-    crossing: tuple[Edge, ...]
-    """Foreign keys, views and defaults between what moves and what stays."""
+    crossing: tuple[Crossing, ...]
+    """What needs the other side."""
+
+    left: Mapping[Key, Left]
+    """Parts of what moves that the target does not get, by their entries in a dump."""
+
+    shared: frozenset[int]
+    """Sequences that stay, and of which the target gets its own."""
+
+    broken: frozenset[int]
+    """Views that move and that the target does not get."""
 
     unpublished: tuple[Publication, ...]
     """Publications of other services, or of nothing that moves; they stay."""
+
+    extensions: tuple[str, ...]
+    """Those that something in the target needs, or that were asked for."""
 
     @property
     def relations(self) -> list[Relation]:
         """What moves, in a stable order."""
         found = (self.source.relations[oid] for oid in self.moving)
         return sorted(found, key=lambda each: (each.schema, each.name))
+
+    @property
+    def restored(self) -> list[Relation]:
+        """What moves and the target gets, in the same order."""
+        return [each for each in self.relations if each.oid not in self.broken]
 
     @property
     def staying(self) -> list[Relation]:
@@ -46,8 +67,24 @@ class Plan(NamedTuple):
     @property
     def not_copied(self) -> list[Relation]:
         """What of it the target does not get: a shared sequence it gets, an extension's it has."""
-        shared = {edge.used for edge in self.crossing if edge.kind == "sequence"}
-        return [each for each in self.staying if not each.extension and each.oid not in shared]
+        return [each for each in self.staying if not each.extension and each.oid not in self.shared]
+
+    @property
+    def unread(self) -> list[Relation]:
+        """Tables of extensions that stay, whose rows a dump would have."""
+        return [
+            each
+            for each in self.staying
+            if each.extension
+            and self.source.extensions.get((PG_EXTENSION, each.extension)) not in self.extensions
+        ]
+
+    def sized(self, sizes: Mapping[int, int]) -> "Plan":
+        """The same with the sizes of what moves."""
+        relations = dict(self.source.relations)
+        for oid, size in sizes.items():
+            relations[oid] = relations[oid]._replace(size_bytes=size)
+        return self._replace(source=self.source._replace(relations=relations))
 
     @property
     def size_bytes(self) -> int:
@@ -61,74 +98,110 @@ class Plan(NamedTuple):
 
     @property
     def carried(self) -> list[Other]:
-        """Types and functions that the target gets."""
+        """Types, functions and the like that the target gets."""
         return [each for key, each in self.source.others.items() if key not in self.left_out]
 
-    def unrestorable(self) -> dict[Key, tuple[str, str]]:
-        """What of a dump is not restored, with schema and name: it would need what stays."""
-        relations, others = self.source.relations, self.source.others
-        gone = {key: (others[key].schema, others[key].name) for key in self.left_out}
-        for each in self.source.publications:
-            for key, oid in each.tables.items():
-                if oid not in self.moving and (table := relations.get(oid)):
-                    gone[key] = (table.schema, f"{each.name} {table.name}")
-            if each in self.unpublished:
-                gone |= dict.fromkeys([each.key, *each.schemas], ("-", each.name))
-        for edge in self.crossing:
-            if edge.kind == "fk" and edge.user in self.moving:
-                gone[edge.key] = (relations[edge.user].schema, edge.name)
-        for view in self.broken_views():
-            name = (relations[view].schema, relations[view].name)
-            gone[PG_CLASS, view] = name
-            gone |= {key: name for relation, key in self.source.parts if relation == view}
-        return gone
+    def used_functions(self) -> list[int]:
+        """What evaluating anything of what moves may call: functions, by their OIDs."""
+        uses: dict[Key, list[Key]] = defaultdict(list)
+        for edge in self.source.graph.edges:
+            if not edge.soft:
+                uses[edge.user].append(edge.used)
+        found: set[Key] = set()
+        waiting = [(PG_CLASS, oid) for oid in self.moving]
+        while waiting:
+            more = {key for key in uses[waiting.pop()] if key in self.source.others} - found
+            found |= more
+            waiting += more
+        return [oid for catalog, oid in found if catalog == PG_PROC]
 
-    def broken_views(self) -> set[int]:
-        """Moving views that need something that stays, also through another such view."""
-        broken: set[int] = set()
-        while more := {
-            edge.user
-            for edge in self.source.edges
-            if edge.kind == "view" and edge.user in self.moving and edge.user not in broken
-            if edge.used not in self.moving or edge.used in broken
-        }:
-            broken |= more
-        return broken
+    def left_oids(self) -> list[int]:
+        """The parts that the target does not get, whatever catalog they are in."""
+        return sorted({oid for _, oid in self.left})
+
+    def unrestorable(self) -> dict[Key, Subject]:
+        """What of a dump is not restored, and how its comments call it."""
+        gone = {each.key: each.subject() for each in self.unread}
+        gone |= {key: part.subject() for key, part in self.left.items()}
+        gone |= {key: self.source.others[key].subject() for key in self.left_out}
+        for key, name in self.source.extensions.items():
+            if name not in self.extensions:
+                gone[key] = Subject("-", "EXTENSION", name)
+        gone |= {key: subject for each, key, subject in self.source.granted if each in gone}
+        for each in self.source.publications:
+            table = Subject("-", "PUBLICATION TABLE", each.name)
+            gone |= {key: table for key, oid in each.tables.items() if oid not in self.moving}
+            if each in self.unpublished:
+                subject = Subject("-", "PUBLICATION", each.name)
+                gone |= dict.fromkeys((each.key, *each.schemas), subject)
+        for view in self.broken:
+            gone[PG_CLASS, view] = self.source.relations[view].subject()
+        return gone | {key: gone[unit] for unit, key in self.source.parts if unit in gone}
 
 
 def make(
     source: Source, service: Service, registry: Mapping[str, Service], extra: Collection[str] = ()
 ) -> Plan:
-    """Decide what moves: by literal prefix in any schema, by name in ``extra``, and their children.
+    """Decide what moves.
 
-    A name that another service claims by a longer prefix is that service's.
+    Relations do by literal prefix in any schema, by name in ``extra``, and as children of others; a
+    name that another service claims by a longer prefix is that service's.
     """
-    moving: dict[int, str] = {}
-    for relation in source.relations.values():
-        if relation.extension or relation.owner_table is not None:
-            continue
-        if claimant(relation.name, registry) == service:
-            moving[relation.oid] = "prefix"
-        elif {relation.name, f"{relation.schema}.{relation.name}"} & {*extra}:
-            moving[relation.oid] = "asked for"
-    _add_children(source, moving)
-    for relation in source.relations.values():
-        if relation.owner_table in moving and relation.owner_table is not None:
-            moving[relation.oid] = f"of {source.relations[relation.owner_table].label()}"
-    own = tuple(
-        other for other in source.others.values() if claimant(other.name, registry) == service
-    )
-    crossing = tuple(
-        edge for edge in source.edges if (edge.user in moving) != (edge.used in moving)
-    )
-    left_out = _left_out(source, service, registry, set(moving))
+    claim = partial(_claim, service, registry)
+    moving = _moving(source, claim, {*extra})
     unpublished = tuple(
         each
         for each in source.publications
         if moving.keys().isdisjoint(each.tables.values())
         and (each.tables or claimant(each.name, registry) not in (None, service))
     )
-    return Plan(service, source, moving, own, left_out, crossing, unpublished)
+    asked = [key for key, name in source.extensions.items() if name in extra]
+    found = fates.decide(source, moving, [each.key for each in unpublished], claim, asked)
+    for relation in source.relations.values():
+        if relation.key in found.moves and relation.oid not in moving:
+            moving[relation.oid] = "used by nothing else"
+    prefixes = {
+        prefix: each == service
+        for each in registry.values()
+        for prefix in each.prefixes
+        if prefix.endswith("_")
+    }
+    across = crossing.find(found, prefixes)
+    others = source.others
+    return Plan(
+        service,
+        source,
+        moving,
+        tuple(each for key, each in others.items() if key in found.moves),
+        frozenset(found.absent & others.keys()),
+        across.crossings,
+        across.left,
+        across.shared,
+        frozenset(oid for catalog, oid in found.moves & found.absent if catalog == PG_CLASS),
+        unpublished,
+        tuple(sorted(source.extensions[key] for key in found.extensions)),
+    )
+
+
+def _moving(source: Source, claim: Claim, extra: Collection[str]) -> dict[int, str]:
+    moving: dict[int, str] = {}
+    for relation in source.relations.values():
+        if relation.extension or relation.owner_table is not None:
+            continue
+        if claim(relation.name):
+            moving[relation.oid] = "prefix"
+        elif not relation.names().isdisjoint(extra):
+            moving[relation.oid] = "asked for"
+    _add_children(source, moving)
+    for relation in source.relations.values():
+        if relation.owner_table in moving and relation.owner_table is not None:
+            moving[relation.oid] = f"of {source.relations[relation.owner_table].label()}"
+    return moving
+
+
+def _claim(service: Service, registry: Mapping[str, Service], name: str) -> bool | None:
+    owner = claimant(name, registry)
+    return None if owner is None else owner == service
 
 
 def _add_children(source: Source, moving: dict[int, str]) -> None:
@@ -139,46 +212,3 @@ def _add_children(source: Source, moving: dict[int, str]) -> None:
         if parent in moving and relation.oid not in moving
     }:
         moving |= more
-
-
-def _left_out(
-    source: Source, service: Service, registry: Mapping[str, Service], moving: set[int]
-) -> frozenset[Key]:
-    """Others' types and functions, unless something that goes along needs them.
-
-    The catalogs do not know what a function's body calls, so a name in a body counts as a need.
-    Functions of one name stay together, because a dump's comments do not tell them apart.
-    """
-    names = {
-        (source.others[key].schema, source.others[key].name)
-        for key in source.used_by(moving)
-        if key in source.others
-    }
-    needed = {key for key, other in source.others.items() if (other.schema, other.name) in names}
-    foreign = {
-        key
-        for key, other in source.others.items()
-        if claimant(other.name, registry) not in (None, service)
-    }
-    left = foreign - needed
-    impossible = _impossible(source, moving)
-    while True:
-        # What is there for all, such as an operator, needs its function whosever it is.
-        if wanted := {used for user, used in source.links if user not in left} & left:
-            left -= wanted
-            continue
-        kept = [other.body for key, other in source.others.items() if key not in left]
-        words = {word for body in kept for word in re.findall(r"\w+", body)}
-        wanted = {key for key in left if source.others[key].name in words}
-        if not wanted:
-            return frozenset(left | (impossible & source.others.keys()))
-        left -= wanted
-
-
-def _impossible(source: Source, moving: set[int]) -> set[Key]:
-    """What takes or returns rows of a relation that stays, also through others."""
-    stays = {(PG_CLASS, oid) for oid in source.relations if oid not in moving}
-    found: set[Key] = set()
-    while more := {user for user, used in source.links if used in stays | found} - found:
-        found |= more
-    return found

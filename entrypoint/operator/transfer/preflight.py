@@ -1,13 +1,16 @@
 """What stands in the way of a transfer; each is agreed to by its name, or mended. Reads only."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
+from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from psycopg import errors, sql
+from psycopg.pq import TransactionStatus as _Status
 
-from ...errors import RefusedError
-from ...postgres.session import Session, translated
+from ... import process
+from ...errors import RefusedError, TransferError
+from ...postgres.session import WORD_S, NoAnswerError, Session, translated
 from ...services import claimant
 from ..server import Server
 from .plan import Plan
@@ -25,19 +28,74 @@ class Problem(NamedTuple):
     allowable: bool = True
 
 
+ALL: Final = "all"
+"""What ``--allow`` takes for all that can be agreed to."""
+
+WRITERS: Final = "writers"
+"""An obstacle that comes and goes, so who agrees to it may do so while nobody writes."""
+
+
+def agreed(problem: Problem, allowed: Collection[str]) -> bool:
+    """Whether an operator agreed to it who said so to these names."""
+    return problem.allowable and not {problem.name, ALL}.isdisjoint(allowed)
+
+
+def unique(problems: Iterable[Problem]) -> list[Problem]:
+    """The same, with one for each name: who agrees to it agrees to all that is said under it."""
+    found: dict[str, Problem] = {}
+    for each in dict.fromkeys(problems):
+        if (other := found.get(each.name)) is None:
+            found[each.name] = each
+        else:
+            message = f"{other.message}; {each.message}"
+            allowable = other.allowable and each.allowable
+            found[each.name] = Problem(
+                each.name, message, f"{other.remedy} {each.remedy}", allowable
+            )
+    return [*found.values()]
+
+
+def refuse_unknown(problems: Collection[Problem], allowed: Collection[str]) -> None:
+    """Raise `TransferError` for names that were agreed to and that nothing in the way has."""
+    names = [each.name for each in problems]
+    unknown = sorted(set(allowed) - {*names, ALL, WRITERS})
+    if not unknown:
+        return
+    close = [near for name in unknown for near in get_close_matches(name, names, 1)]
+    hint = f"; the nearest is {' '.join(close)}" if close else ""
+    raise TransferError(
+        f"--allow {' '.join(unknown)}: nothing of that name stands in the way{hint}",
+        remedy="Take the names from --dry-run, or leave --allow away.",
+    )
+
+
 _RIGHTS: Final = """
 select rolname::text, rolsuper, rolcreatedb or rolsuper, rolbypassrls or rolsuper,
   has_database_privilege(oid, current_database(), 'create')
 from pg_catalog.pg_roles where rolname = any (%s)
 """
 
-_WRITERS: Final = """
-select distinct a.pid, coalesce(nullif(a.application_name, ''), 'no name'), a.usename
-from pg_catalog.pg_stat_activity a join pg_catalog.pg_locks l using (pid)
-where l.relation = any (%s) and l.mode in ('RowExclusiveLock', 'AccessExclusiveLock',
-    'ShareRowExclusiveLock', 'ExclusiveLock') and a.pid <> pg_catalog.pg_backend_pid()
-  and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
-order by 1
+# What goes to the quarantine with what moves, and has an owner of its own: extended statistics, the
+# functions that make ranges, and before PostgreSQL 17 multiranges.
+_OF_OTHERS: Final = """
+select format('STATISTICS %%I.%%I', nspname, stxname)
+from pg_catalog.pg_statistic_ext s join pg_catalog.pg_namespace n on n.oid = stxnamespace
+where stxrelid = any (%(relations)s) and pg_get_userbyid(stxowner) <> %(role)s
+union
+select format('FUNCTION %%I.%%I(%%s)', nspname, proname, pg_get_function_identity_arguments(p.oid))
+from pg_catalog.pg_range
+join pg_catalog.pg_depend d on d.refclassid = 'pg_type'::regclass
+  and d.refobjid in (rngtypid, rngmultitypid)
+join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+  and d.deptype = 'i'
+join pg_catalog.pg_namespace n on n.oid = pronamespace
+where rngtypid = any (%(types)s) and pg_get_userbyid(proowner) <> %(role)s
+union
+select format('TYPE %%I.%%I', nspname, typname)
+from pg_catalog.pg_range join pg_catalog.pg_type t on t.oid = rngmultitypid
+join pg_catalog.pg_namespace n on n.oid = typnamespace
+where rngtypid = any (%(types)s) and pg_get_userbyid(typowner) <> %(role)s
+  and current_setting('server_version_num')::int < 170000
 """
 
 # What a restore evaluates with an empty search_path, once for each row, and is not all the server's
@@ -101,16 +159,26 @@ from pg_event_trigger where evtenabled <> 'D' and evtevent = 'login'
 """
 
 _MAPPINGS: Final = """
-select format('%I for %I', srvname, usename) from pg_user_mappings where umoptions is not null
+select 'pg_user_mapping'::regclass::int8, umid::int8, format('%I for %I', srvname, usename)
+from pg_user_mappings where umoptions is not null
 """
+
+
+def superuser(session: Session) -> bool:
+    """Whether the session's role is one."""
+    with translated("looking at the role", remedy="Start again."):
+        row = session.connection.execute(
+            "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
+        ).fetchone()
+    return bool(row and row[0])
 
 
 def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     """Whether the role is a superuser, and sees every row.
 
-    Raises `RefusedError` with all that it lacks. Only who owns all that moves, and a superuser, who
-    makes roles for it, may let it be evaluated: another member of its owner has rights besides,
-    which the content would get.
+    Raises `RefusedError` with all that it lacks, as statements. Only who owns all that moves, and a
+    superuser, who makes roles for it, may let it be evaluated: another member of its owner has
+    rights besides, which the content would get.
     """
     owners = {relation.owner for relation in plan.relations}
     with translated("looking at the role's rights", remedy="Start again."):
@@ -121,7 +189,7 @@ def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     if superuser:
         return True, True
     if owners <= {user}:
-        if lacking := _lacking(session, user, createdb=createdb, create=create):
+        if lacking := _lacking(session, plan, user, createdb=createdb, create=create):
             raise RefusedError(
                 f"the role {quoted(user)} lacks {len(lacking)} of the rights that a transfer needs",
                 remedy=f"Run {'; '.join(lacking)}.",
@@ -131,7 +199,7 @@ def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     remedy = "Name a superuser by --server, which no content of these tables gets to be."
     if len(owners) == 1 and not by_name[owner := next(iter(owners))][0]:
         _, createdb, _, create = by_name[owner]
-        lacking = _lacking(session, owner, createdb=createdb, create=create)
+        lacking = _lacking(session, plan, owner, createdb=createdb, create=create)
         first = f"run {'; '.join(lacking)}, and " if lacking else ""
         remedy = (
             f"Name the role {names} by --server (for that {first}let it log in), or a superuser."
@@ -143,82 +211,45 @@ def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     )
 
 
-def _lacking(session: Session, role: str, *, createdb: bool, create: bool) -> list[str]:
+def _lacking(session: Session, plan: Plan, role: str, *, createdb: bool, create: bool) -> list[str]:
     statements = [] if createdb else [f"ALTER ROLE {quoted(role)} CREATEDB"]
     if not create:
         on = quoted(session.database)
         statements.append(f"GRANT CREATE ON DATABASE {on} TO {quoted(role)}")
-    return statements
+    of_others = [
+        f"{each.kind} {each.identity}" for each in plan.own if each.owner not in ("", role)
+    ]
+    types = [each.key[1] for each in plan.own if each.kind == "TYPE"]
+    params = {"relations": [*plan.moving], "types": types, "role": role}
+    with translated("looking at owners", remedy="Start again."):
+        rows = session.connection.execute(_OF_OTHERS, params).fetchall()
+    of_others += [name for (name,) in rows]
+    return [*statements, *(f"ALTER {each} OWNER TO {quoted(role)}" for each in of_others)]
 
+
+# What is evaluated may heed no cancel; the server does not look whether anybody still listens.
+_END: Final = "select pg_catalog.pg_terminate_backend(%s, 10000)"
 
 Reading = Callable[[], AbstractContextManager[Server]]
-"""Makes a role that may read what moves and nothing else."""
+"""The server as a role that may read what moves, and evaluate it."""
 
 
 def problems(
-    session: Session, plan: Plan, reading: Reading | None, *, bypass_rls: bool
+    session: Session, plan: Plan, reading: Reading, *, superuser: bool, bypass_rls: bool
 ) -> list[Problem]:
     """Everything about the source.
 
-    Without ``reading`` what moves is the session's own role's, which evaluates it. Raises
-    `RefusedError` and `UnreachableError`.
+    What is evaluated is by the role of ``reading``. ``superuser`` says whether the session's is
+    one. Raises `RefusedError` and `UnreachableError`.
     """
     return [
-        *_crossing(plan),
-        *_shared_types(plan),
-        *_lost(plan),
+        *(Problem(*each) for each in plan.crossing),
         *_lookalikes(plan),
         *_relations(plan, bypass_rls=bypass_rls),
         *_bodies(session, plan, reading),
         *_privileged(session, plan),
-        *(_superusers(session) if reading else ()),
-        *_writers(session, plan),
+        *(_superusers(session, plan) if superuser else ()),
     ]
-
-
-def _crossing(plan: Plan) -> Iterator[Problem]:
-    relations = plan.source.relations
-    words = {
-        "fk": ("the foreign key", "the target does not get it", "it points to the quarantine"),
-        "view": ("the view", "the target does not get it", "it reads from the quarantine"),
-        "sequence": ("the default", "the target gets a sequence of its own", "it goes on"),
-    }
-    for edge in plan.crossing:
-        user, used = relations.get(edge.user), relations.get(edge.used)
-        if user is None or used is None:
-            continue
-        what, out, back = words[edge.kind]
-        leaves = edge.user in plan.moving
-        yield Problem(
-            f"{edge.kind}:{user.label() if edge.kind != 'fk' else edge.name}",
-            f"{what} {edge.name!r} of {user.label()!r} ({'moves' if leaves else 'stays'}) needs "
-            f"{used.label()!r} ({'stays' if leaves else 'moves'})",
-            f"Drop it, or agree: {out if leaves else back}.",
-        )
-
-
-def _shared_types(plan: Plan) -> Iterator[Problem]:
-    used = plan.source.used_by(set(plan.moving))
-    elsewhere = plan.source.used_by({relation.oid for relation in plan.staying})
-    for key in sorted(used & elsewhere):
-        other = plan.source.others.get(key)
-        if other is not None and other.kind in ("TYPE", "DOMAIN"):
-            yield Problem(
-                f"type:{other.identity}",
-                f"the type {other.identity} is used by what moves and by what stays",
-                "Agree: the target gets a type of its own, and the source keeps its.",
-            )
-
-
-def _lost(plan: Plan) -> Iterator[Problem]:
-    for other in plan.own:
-        if other.key in plan.left_out:
-            kind = other.kind.lower()
-            yield Problem(
-                f"{kind}:{other.identity}",
-                f"the {kind} {other.identity} needs the rows of a table that stays",
-                "Drop it, or agree: the target does not get it.",
-            )
 
 
 def _lookalikes(plan: Plan) -> Iterator[Problem]:
@@ -228,7 +259,7 @@ def _lookalikes(plan: Plan) -> Iterator[Problem]:
             continue
         if plan.service.lists(relation.name, f"{relation.schema}.{relation.name}"):
             yield Problem(
-                f"lookalike:{relation.label()}",
+                f"lookalike:{relation.identity}",
                 f"{relation.label()!r} is among the service's names in the registry, and here it "
                 "may be another's",
                 "Name it by --with if it is the service's, or agree that it stays.",
@@ -238,13 +269,13 @@ def _lookalikes(plan: Plan) -> Iterator[Problem]:
             continue
         if claimant(relation.name, {plan.service.name: plan.service}) is None:
             yield Problem(
-                f"lookalike:{relation.label()}",
+                f"lookalike:{relation.identity}",
                 f"{relation.label()!r} looks like the service's but is written differently",
                 "Name it by --with if it is the service's, or agree that it stays.",
             )
         elif relation.extension:
             yield Problem(
-                f"extension:{relation.label()}",
+                f"extension:{relation.identity}",
                 f"{relation.label()!r} looks like the service's but belongs to an extension",
                 "Agree: the extension makes its own in the target.",
             )
@@ -254,70 +285,91 @@ def _relations(plan: Plan, *, bypass_rls: bool) -> Iterator[Problem]:
     for relation in plan.relations:
         if relation.kind == "f":
             yield Problem(
-                f"foreign_table:{relation.label()}",
+                f"foreign_table:{relation.identity}",
                 f"{relation.label()!r} is a foreign table; its rows are on another server",
                 "Agree: its definition moves, and nobody compares its rows.",
             )
         if relation.forced_rls and not bypass_rls:
             yield Problem(
-                f"rls:{relation.label()}",
+                f"rls:{relation.identity}",
                 f"{relation.label()!r} forces row-level security on its owner, and this role does "
                 "not bypass it",
                 "Run ALTER ROLE ... BYPASSRLS, or use another role.",
                 allowable=False,
             )
-        if relation.partition and not any(parent in plan.moving for parent in relation.parents):
-            yield Problem(
-                f"partition:{relation.label()}",
-                f"{relation.label()!r} is a partition of a table that stays",
-                "Detach it, or name its parent by --with.",
-                allowable=False,
-            )
 
 
-def _bodies(session: Session, plan: Plan, reading: Reading | None) -> Iterator[Problem]:
+def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]:
     """Try each expression that a restore evaluates, as it does: with an empty search_path."""
     oids = [relation.oid for relation in plan.relations if relation.kind in "rpm"]
     with translated("looking at expressions", remedy="Start again."):
         rows = session.connection.execute(_EXPRESSIONS.encode(), {"oids": oids}).fetchall()
     if not rows:
         return
-    with ExitStack() as stack:
-        reader = session
-        if reading is not None:
-            server = stack.enter_context(reading())
-            reader = stack.enter_context(closing(server.session(session.database)))
-            reader.connection.execute("begin read only")
-        failures = [
-            (kind, name, relation, error)
-            for kind, name, oid, expression in rows
-            if (error := _fails(reader, relation := plan.source.relations[oid], expression))
-        ]
-    for kind, name, relation, error in failures:
+    with reading() as server, closing(server.session(session.database)) as reader:
+        reader.connection.execute("begin read only")
+        pid = reader.connection.info.backend_pid
+        try:
+            failures = [
+                (kind, name, relation, failure)
+                for kind, name, oid, expression in rows
+                if not reader.connection.broken
+                and (failure := _fails(reader, relation := plan.source.relations[oid], expression))
+            ]
+        finally:
+            if reader.connection.info.transaction_status != _Status.INTRANS:
+                end = "ending a session of ours"
+                with translated(end, remedy="End it; run the transfer again."):
+                    session.connection.execute(_END, [pid])
+    for kind, name, relation, failure in failures:
+        does = "takes" if failure.allowable else "cannot be restored:"
         yield Problem(
-            f"body:{relation.label()}.{name}",
-            f"the {kind} {name!r} of {relation.label()!r} cannot be restored: {error}",
-            "Run ALTER FUNCTION ... SET search_path for the function that it calls, or qualify "
-            "the names in its body.",
-            allowable=False,
+            f"body:{relation.identity}.{name}",
+            f"the {kind} {name!r} of {relation.label()!r} {does} {failure.error}",
+            failure.remedy,
+            failure.allowable,
         )
 
 
-def _fails(session: Session, relation: Relation, expression: str) -> str | None:
+class _Failure(NamedTuple):
+    error: str
+    remedy: str
+    allowable: bool = False
+
+
+def _fails(session: Session, relation: Relation, expression: str) -> _Failure | None:
     table = sql.Identifier(relation.schema, relation.name).as_string(session.connection)
     query = f"select {expression} from only {table} limit 1"  # noqa: S608  the server's own words
     if relation.kind == "p":
         query = query.replace(" from only ", " from ", 1)
     connection = session.connection
-    connection.execute("savepoint body; set local search_path = ''; set local lock_timeout = '1s'")
+    limit = int(process.SILENT_S * 1000)
+    connection.execute(
+        "savepoint body; set local search_path = ''; set local lock_timeout = '1s';"
+        f" set local statement_timeout = {limit}".encode()
+    )
     try:
-        connection.execute(query.encode())
+        with session.patience(process.SILENT_S + WORD_S):  # what is evaluated may go on
+            connection.execute(query.encode())
     except errors.InsufficientPrivilege:
         return None  # the restore's role owns what it calls; this one may not call it
+    except errors.LockNotAvailable:
+        return None  # told as `locked`
+    except (errors.QueryCanceled, NoAnswerError):
+        return _Failure(
+            f"more than {process.SILENT_S:.0f} s for one row",
+            "Change the function that it calls, or agree: it is evaluated for each row while "
+            "writers wait.",
+            allowable=True,
+        )
     except (errors.ProgrammingError, errors.InternalError_, errors.DataError) as error:
-        return error.diag.message_primary or type(error).__name__
+        return _Failure(
+            error.diag.message_primary or type(error).__name__,
+            "Run ALTER FUNCTION ... SET search_path for the function that it calls, or qualify "
+            "the names in its body.",
+        )
     finally:
-        if not connection.broken:
+        if connection.info.transaction_status in (_Status.INTRANS, _Status.INERROR):
             connection.execute("rollback to body; release body")
     return None
 
@@ -354,25 +406,15 @@ def event_triggers(session: Session) -> list[Problem]:
     ]
 
 
-def _superusers(session: Session) -> Iterator[Problem]:
+def _superusers(session: Session, plan: Plan) -> Iterator[Problem]:
     yield from event_triggers(session)
     with translated("looking at user mappings", remedy="Start again."):
         mappings = session.connection.execute(_MAPPINGS).fetchall()
-    for (name,) in mappings:
+    for catalog, oid, name in mappings:
+        if (catalog, oid) in plan.left_out:
+            continue
         yield Problem(
             f"user_mapping:{name}",
             f"the user mapping of server {name} has options, such as a password",
             "Agree, and set them in the target by ALTER USER MAPPING: it gets the mapping alone.",
-        )
-
-
-def _writers(session: Session, plan: Plan) -> Iterator[Problem]:
-    with translated("looking for writers", remedy="Start again."):
-        rows = session.connection.execute(_WRITERS, [list(plan.moving)]).fetchall()
-    if rows:
-        who = ", ".join(f"{name} ({user}, pid {pid})" for pid, name, user in rows[:10])
-        yield Problem(
-            "writers",
-            f"{len(rows)} sessions are writing to what moves: {who}",
-            "Stop the service, or agree: they wait, and then fail because the tables are gone.",
         )

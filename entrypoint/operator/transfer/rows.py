@@ -1,16 +1,23 @@
 """Whether every row arrived: counted, and summed in a way that no order changes."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from threading import Event
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import sql
 
+from ... import aside, signals
 from ...postgres.session import Session, translated
+from . import locks
+from .room import batches
 from .source import Relation
+
+HANG_UP_S: Final = 5.0
+"""Seconds in which a server that is well has cancelled a statement."""
 
 # How a value is written depends on these; the search_path stays the default, because functions of
 # indexes may need it.
@@ -20,26 +27,57 @@ set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_m
 set local row_security = off; set local statement_timeout = 0
 """
 
+# A column's type where its cast to text writes all of a value: one that somebody made may have a
+# cast that does not, and that of char(n) forgets blanks.
 _COLUMNS: Final = """
-select attrelid::int8, attname::text, atttypid::int8 from pg_catalog.pg_attribute
+select attrelid::int8, attname::text, (select typname::text from pg_catalog.pg_type t
+  where t.oid = atttypid and typnamespace = 'pg_catalog'::regnamespace and typname in ('bool',
+    'bytea', 'date', 'float4', 'float8', 'int2', 'int4', 'int8', 'interval', 'json', 'jsonb',
+    'numeric', 'text', 'time', 'timestamp', 'timestamptz', 'timetz', 'uuid', 'varchar'))
+from pg_catalog.pg_attribute
 where attrelid = any (%s) and attnum > 0 and not attisdropped order by attrelid, attnum
 """
 
-# Types whose cast to text writes all of a value: those that somebody made may have a cast that does
-# not, and that of char(n) forgets blanks.
-_PLAIN: Final = """
-select oid::int8 from pg_catalog.pg_type where typnamespace = 'pg_catalog'::regnamespace
-and typname in ('bool', 'bytea', 'date', 'float4', 'float8', 'int2', 'int4', 'int8', 'interval',
-  'json', 'jsonb', 'numeric', 'text', 'time', 'timestamp', 'timestamptz', 'timetz', 'uuid',
-  'varchar')
-"""
+# What is equal only where it is the same is hashed without its text, which is most of the work.
+# The hash of a number folds its halves into 32 bits, so that -1 and 4294967295 have the same.
+_XOR: Final = "operator(pg_catalog.#)"
+_WHOLE: Final = (
+    f"coalesce(pg_catalog.hashint8extended({{0}}::int8, {{1}}) {_XOR} {{0}}::int8, {{1}})"
+)
+_INSTANT: Final = "coalesce(pg_catalog.timestamp_hash_extended({0}::timestamp, {1}), {1})"
+_HASHES: Final = {
+    "int2": _WHOLE,
+    "int4": _WHOLE,
+    "int8": _WHOLE,
+    "timestamp": _INSTANT,
+    "timestamptz": _INSTANT,
+}
+
+BATCH: Final = 50
+"""Tables that are counted in one transaction: to plan a query locks the table and its indexes until
+the transaction ends, and the table of locks is everybody's."""
 
 MAX_PLAIN: Final = 50
 """Columns that are hashed one by one, each nested in the next: the server's stack has an end."""
 
 _NULL: Final = "\x01null"
 
+SMALL_BYTES: Final = 1 << 20
+"""Tables that are smaller together are counted by one query: most of what they take is its way."""
+
 _Done = Callable[[Relation], None]
+
+T = TypeVar("T")
+
+
+class Side(NamedTuple):
+    """Where rows are counted."""
+
+    session: Session
+    """In a transaction, which ends."""
+
+    snapshot: str | None
+    """What it sees, where that is shared; else whatever is there, which nobody changes."""
 
 
 class Counted(NamedTuple):
@@ -51,50 +89,90 @@ class Counted(NamedTuple):
     """Order-free."""
 
 
-def count(
-    sessions: Sequence[Session], tables: Sequence[Relation], done: _Done
-) -> list[list[Counted]]:
-    """Count and sum every table in each session, the sessions beside each other.
+def count(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> list[list[Counted]]:
+    """Count and sum every table on each side, the sides beside each other.
 
-    Returns a list of `Counted` for each session.
+    Returns a list of `Counted` for each side. In each session at most `BATCH` tables are locked at
+    a time.
     """
-    expressions = _expressions(sessions[0], tables) if tables else {}
+    queries = _queries(sides[0].session, tables) if tables else {}
+    stop = Event()
 
-    def look(session: Session, table: Relation) -> Counted:
-        query = sql.SQL(
-            "select pg_catalog.count(*), coalesce(pg_catalog.sum({}), 0)::text from only {} as r"
-        ).format(expressions[table.oid], sql.Identifier(table.schema, table.name))
-        rows, checksum = session.connection.execute(query).fetchone() or (0, "")
-        return Counted(table, rows, checksum)
+    def look(session: Session, group: Sequence[Relation]) -> list[Counted]:
+        query = " union all ".join(queries[table.oid] for table in group)
+        found = {oid: each for oid, *each in session.connection.execute(query.encode()).fetchall()}
+        return [Counted(table, *found[table.oid]) for table in group]
 
-    return _beside(sessions, tables, look, done)
+    def work(side: Side) -> list[Counted]:
+        found: list[Counted] = []
+        with translated("comparing rows", remedy="Run the transfer again."):
+            for batch in batches(tables, BATCH):
+                _begin(side)
+                for group in _groups(batch):
+                    if stop.is_set():
+                        return found
+                    found += look(side.session, group)
+                    if side is sides[0]:
+                        for table in group:
+                            done(table)
+        return found
+
+    return together(sides, work, stop)
 
 
-def _expressions(session: Session, tables: Sequence[Relation]) -> Mapping[int, sql.Composable]:
-    """What hashes a row of each table, by the table's OID, in the columns' order of the source."""
+def _groups(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
+    """The tables in their order, in groups of one, or of such as are small together."""
+    group: list[Relation] = []
+    for table in tables:
+        if group and sum(each.size_bytes for each in [*group, table]) > SMALL_BYTES:
+            yield group
+            group = []
+        group.append(table)
+    yield group
+
+
+def _queries(session: Session, tables: Sequence[Relation]) -> Mapping[int, str]:
+    """What counts and sums each table, by its OID, in the columns' order of the source."""
     with translated("looking at columns", remedy="Run the transfer again."):
-        oids = [table.oid for table in tables]
-        rows = session.connection.execute(_COLUMNS, [oids]).fetchall()
-        plain = {oid for (oid,) in session.connection.execute(_PLAIN).fetchall()}
-    columns: dict[int, list[tuple[str, bool]]] = {oid: [] for oid in oids}
+        rows = session.connection.execute(_COLUMNS, [[table.oid for table in tables]]).fetchall()
+    columns: dict[int, list[tuple[str, str | None]]] = {table.oid: [] for table in tables}
     for oid, name, kind in rows:
-        columns[oid].append((name, kind in plain))
-    return {oid: _expression(each) for oid, each in columns.items()}
+        columns[oid].append((name, kind))
+    query = sql.SQL(
+        "select {}::int8, pg_catalog.count(*), coalesce(pg_catalog.sum({}), 0)::text from only {} r"
+    )
+    return {
+        table.oid: query.format(
+            sql.Literal(table.oid),
+            _expression(columns[table.oid]),
+            sql.Identifier(table.schema, table.name),
+        ).as_string(session.connection)
+        for table in tables
+    }
 
 
-def _expression(columns: Sequence[tuple[str, bool]]) -> sql.Composable:
+def _expression(columns: Sequence[tuple[str, str | None]]) -> sql.Composable:
     """Each column's text hashed with the hash of those before it as the seed."""
-    single = [sql.Identifier("r", name) for name, plain in columns if plain][:MAX_PLAIN]
-    others = [each for name, _ in columns if (each := sql.Identifier("r", name)) not in single]
-    hashed: sql.Composable = sql.SQL("0::int8")
-    if others:
-        # As the types' own output functions write it.
-        row = sql.SQL("pg_catalog.textin(pg_catalog.record_out(row({})))").format(
-            sql.SQL(", ").join(others)
+    plain = [each for each in columns if each[1]][:MAX_PLAIN]
+    others = [sql.Identifier("r", name) for name, kind in columns if (name, kind) not in plain]
+    seeds = [
+        sql.SQL(_HASHES[kind]).format(sql.Identifier("r", name), sql.Literal(number))
+        for number, (name, kind) in enumerate(plain)
+        if kind in _HASHES
+    ]
+    hashed: sql.Composable = sql.SQL(f" {_XOR} ").join(seeds) if seeds else sql.SQL("0::int8")
+    # As the types' own output functions write it. Without a column, it ends what else were linear:
+    # values that two rows exchange would not be seen.
+    row = sql.SQL("pg_catalog.textin(pg_catalog.record_out(row({})))")
+    texts = [row.format(sql.SQL(", ").join(others))] if others or len(seeds) == len(plain) else []
+    texts += [
+        sql.SQL("coalesce({}::pg_catalog.text, {})").format(
+            sql.Identifier("r", name), sql.Literal(_NULL)
         )
-        hashed = _hash(row, hashed)
-    for column in single:
-        text = sql.SQL("coalesce({}::pg_catalog.text, {})").format(column, sql.Literal(_NULL))
+        for name, kind in plain
+        if kind not in _HASHES
+    ]
+    for text in texts:
         hashed = _hash(text, hashed)
     return hashed
 
@@ -104,35 +182,33 @@ def _hash(text: sql.Composable, seed: sql.Composable) -> sql.Composable:
     return sql.SQL('pg_catalog.hashtextextended({} collate pg_catalog."C", {})').format(text, seed)
 
 
-def _beside(
-    sessions: Sequence[Session],
-    tables: Sequence[Relation],
-    look: Callable[[Session, Relation], Counted],
-    done: _Done,
-) -> list[list[Counted]]:
-    stop = Event()
+def together(sides: Sequence[Side], work: Callable[[Side], T], stop: Event) -> list[T]:
+    """Do the same on all sides at once; returns what it found on each.
 
-    def work(session: Session) -> list[Counted]:
-        found = []
-        with translated("comparing rows", remedy="Run the transfer again."):
-            session.connection.execute(_SETTINGS)
-            for table in tables:
-                if stop.is_set():
-                    break
-                found.append(look(session, table))
-                if session is sessions[0]:
-                    done(table)
-        return found
-
-    with ThreadPoolExecutor(len(sessions)) as pool:
-        working = [pool.submit(work, session) for session in sessions]
+    When a side fails, or a signal comes, ``stop`` is set and the statements of the others are
+    cancelled; who does not heed that for `HANG_UP_S` seconds is hung up. Raises what failed first.
+    """
+    with ThreadPoolExecutor(len(sides)) as pool:
+        working: list[Future[T]] = []
         try:
+            with signals.late():
+                working += [pool.submit(work, side) for side in sides]
             return [each.result() for each in working]
         except BaseException:
-            # A signal, or the other side: nobody waits for a count that takes hours.
+            # Nobody waits for a count that takes hours, nor for a server that is frozen.
             stop.set()
+            deadline = time.monotonic() + HANG_UP_S
             while wait(working, timeout=0.1).not_done:
-                for session in sessions:
+                for side in sides:
                     with suppress(psycopg.Error):
-                        session.connection.cancel_safe(timeout=1)
+                        side.session.connection.cancel_safe(timeout=1)
+                        if time.monotonic() > deadline:
+                            aside.hang_up(side.session.connection.fileno())
             raise
+
+
+def _begin(side: Side) -> None:
+    """End the transaction and with it its locks, and see the same in another one."""
+    side.session.connection.execute("commit")
+    locks.begin(side.session, side.snapshot)
+    side.session.connection.execute(_SETTINGS)

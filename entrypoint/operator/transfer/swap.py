@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 import psycopg
 from psycopg import sql
 
-from ...errors import TransferError
 from ...postgres.session import Session, translated
 from ..server import Server
-from . import quarantine
+from . import beside, moment, quarantine
 from . import target as target_module
 from .destination import Target
 from .locks import TIMEOUT_S
 from .plan import Plan
+from .room import batches
 from .source import Relation
 
 ATTEMPT_S: Final = 2.0
@@ -43,19 +43,22 @@ class Sides(NamedTuple):
     server: Server
     plan: Plan
     target: Target
+    commits: moment.Commits
 
 
 def swap(source: Session, sides: Sides, positions: Mapping[str, Position]) -> list[str]:
     """Move the source's objects into quarantine and the target into its place, in one commit.
 
     ``positions`` are those of the target's sequences, by label. Returns the quarantine's schemas.
-    On two servers the target's commit comes first. Raises `RefusedError`, `UnreachableError` and
-    `TransferError`.
+    On two servers the target's commit comes first. Raises `RefusedError`, `UnreachableError`,
+    `TransferError`, and `Terminated` unless the signal came while it committed; ``sides.commits``
+    says how far it came.
     """
-    server, plan, target = sides
+    server, plan, target, commits = sides
     sequences = [each for each in plan.relations if each.kind == "S"]
     with translated("moving the source's objects", remedy="Run the transfer again."):
-        schemas = _into_quarantine(source, plan)
+        schemas = _into_quarantine(source, sides)
+        names = list(schemas.values())
         moved = [each._replace(schema=schemas[each.schema]) for each in sequences]
         now = zip(sequences, read(source, moved), strict=True)
         late = {each: at for each, at in now if positions.get(each.label(), at) != at}
@@ -65,20 +68,34 @@ def swap(source: Session, sides: Sides, positions: Mapping[str, Position]) -> li
         _cancel(source, [each.oid for each in sequences], waiting=True)
         if target.server is server:
             target_module.swap(source, target)
-            source.connection.execute("commit")
-            return list(schemas.values())
+            commits.source.run(source, server, moment.schemas(names))
+            return names
     with closing(target.server.open()) as admin:
         admin.connection.execute("begin")
         target_module.swap(admin, target)
-        admin.connection.execute("commit")
-    with translated("moving the source's objects", remedy="Look at both databases."):
-        source.connection.execute("commit")
-    return list(schemas.values())
+        with translated("moving the source's objects", remedy="Run the transfer again."):
+            moment.of(source)  # it is there until now
+            commits.target.run(admin, target.server, moment.database(target.name))
+    with translated("moving the source's objects", remedy="Run the transfer again."):
+        commits.source.run(source, server, moment.schemas(names))
+    return names
 
 
-def _into_quarantine(source: Session, plan: Plan) -> dict[str, str]:
+def _note(source: Session, sides: Sides) -> dict[str, str]:
+    """What an undo must know: where the target is, and which database was there before."""
+    server, target = sides.server, sides.target
+    if target.server is not server:
+        return {"where": target.server.conninfo.where()}
+    row = source.connection.execute(
+        "select oid::text from pg_catalog.pg_database where datname = %s", [target.name]
+    ).fetchone()
+    return {"replaced": row[0] if row else "0"}
+
+
+def _into_quarantine(source: Session, sides: Sides) -> dict[str, str]:
     """Try until it succeeds or `TIMEOUT_S` seconds are over."""
-    connection = source.connection
+    connection, plan = source.connection, sides.plan
+    note = _note(source, sides)
     deadline = time.monotonic() + TIMEOUT_S
     oids = [each.oid for each in plan.relations]
     connection.execute(f"set local lock_timeout = {int(ATTEMPT_S * 1000)}")
@@ -86,14 +103,12 @@ def _into_quarantine(source: Session, plan: Plan) -> dict[str, str]:
         _cancel(source, oids, waiting=False)
         connection.execute("savepoint quarantine")
         try:
-            return quarantine.fill(source, plan)
+            return quarantine.fill(source, plan, note)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             connection.execute("rollback to quarantine")
             if time.monotonic() > deadline:
-                raise TransferError(
-                    f"somebody has read from the tables for more than {TIMEOUT_S:.0f} s",
-                    remedy="End the transactions that are open there, and run it again.",
-                ) from None
+                what = f"somebody has used the tables for more than {TIMEOUT_S:.0f} s"
+                raise beside.error(source, oids, "AccessExclusiveLock", what) from None
 
 
 def _cancel(source: Session, oids: Collection[int], *, waiting: bool) -> None:
@@ -108,11 +123,15 @@ def _cancel(source: Session, oids: Collection[int], *, waiting: bool) -> None:
 
 def read(session: Session, sequences: Iterable[Relation]) -> list[Position]:
     """Where each sequence is; no snapshot has a part in it."""
-    query = sql.SQL("select last_value, is_called from {}")
+    query = sql.SQL("select {} as n, last_value, is_called from {}")
     found: list[Position] = []
-    for each in sequences:
-        name = sql.Identifier(each.schema, each.name)
-        found += session.connection.execute(query.format(name)).fetchall()
+    for batch in batches([*sequences]):
+        parts = [
+            query.format(sql.Literal(n), sql.Identifier(each.schema, each.name))
+            for n, each in enumerate(batch)
+        ]
+        rows = session.connection.execute(sql.SQL(" union all ").join(parts)).fetchall()
+        found += [(value, called) for _, value, called in sorted(rows)]
     return found
 
 

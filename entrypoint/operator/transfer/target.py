@@ -9,8 +9,14 @@ from psycopg import sql
 from ...errors import EntrypointError, TransferError
 from ...postgres.session import Session, translated
 from ..server import Server
+from . import put_aside
 from .destination import REPLACED, Target, filled, row, suffixed
+from .plan import Plan
 from .source import quoted
+
+PUBLIC_CLOSED_SINCE: Final = 15
+"""Since this version not everybody may create in schema public of a new database, which belongs to
+the database's owner, and pg_dump says what is otherwise there, from and to whatever version."""
 
 
 class Needs(NamedTuple):
@@ -27,6 +33,9 @@ class Needs(NamedTuple):
 
     tables: list[int]
     """Those of extensions whose rows a dump holds, by their OIDs in the source."""
+
+    closed: bool
+    """Whether the dump takes for granted that not everybody may create in schema public."""
 
 
 def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:
@@ -55,14 +64,8 @@ def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:
     return statement.format(incoming, sql.SQL(" ").join(options))
 
 
-def create(
-    admin: Session, target: Target, statement: sql.Composed, needs: Needs | None, writer: str
-) -> str:
-    """Create the incoming database; one that a dead transfer left is removed first.
-
-    With ``needs`` it is for a writer that is not the session's role; then it returns the owner of
-    its schema public.
-    """
+def create(admin: Session, target: Target, statement: sql.Composed) -> None:
+    """Create the incoming database; one that a dead transfer left is removed first."""
     drop(admin, target.incoming)
     with translated(f"creating {target.incoming!r}", remedy="Let the role create databases."):
         try:
@@ -72,7 +75,6 @@ def create(
             admin.connection.execute(statement)
         revoke = sql.SQL("revoke connect on database {} from public")
         admin.connection.execute(revoke.format(sql.Identifier(target.incoming)))
-    return "" if needs is None else _prepare(target, needs, writer)
 
 
 # Extensions, the oldest first, because one may need another; their schemas, unless they made them
@@ -81,16 +83,19 @@ _EXTENSIONS: Final = """
 select e.extname::text, n.nspname::text, case when n.oid >= 16384 and not exists (
   select from pg_depend d where d.classid = 'pg_namespace'::regclass and d.objid = n.oid
     and d.deptype = 'e') then n.oid::int8 end
-from pg_extension e join pg_namespace n on n.oid = extnamespace where e.oid >= 16384
+from pg_extension e join pg_namespace n on n.oid = extnamespace where e.extname = any (%s)
 order by e.oid
 """
 
 _SPACES: Final = """
 select distinct quote_ident(spcname) from pg_catalog.pg_tablespace s
-join pg_catalog.pg_class c on s.oid = reltablespace where c.oid >= 16384
+join pg_catalog.pg_class c on s.oid = reltablespace
+left join pg_catalog.pg_index on indexrelid = c.oid where coalesce(indrelid, c.oid) = any (%s)
 """
 
-_TABLES: Final = "select unnest(extconfig)::int8 from pg_catalog.pg_extension"
+_TABLES: Final = """
+select unnest(extconfig)::int8 from pg_catalog.pg_extension where extname = any (%s)
+"""
 
 # What foreign servers are made with.
 _USED: Final = """
@@ -98,21 +103,31 @@ select format('USAGE ON FOREIGN DATA WRAPPER %I', fdwname) from pg_foreign_data_
 """
 
 
-def needs(source: Session) -> Needs:
-    """What the restore of the source takes for granted. Raises `RefusedError`."""
+def needs(source: Session, plan: Plan, dump_version: int) -> Needs:
+    """What the restore of what the plan moves takes for granted. Raises `RefusedError`.
+
+    ``dump_version`` is pg_dump's major version.
+    """
     with translated("looking at extensions", remedy="Start again."):
-        rows = source.connection.execute(_EXTENSIONS).fetchall()
-        spaces = source.connection.execute(_SPACES).fetchall()
-        tables = source.connection.execute(_TABLES).fetchall()
+        rows = source.connection.execute(_EXTENSIONS, [[*plan.extensions]]).fetchall()
+        spaces = source.connection.execute(_SPACES, [[*plan.moving]]).fetchall()
+        tables = source.connection.execute(_TABLES, [[*plan.extensions]]).fetchall()
     schemas = {schema: oid for _, schema, oid in rows if oid}
     extensions = [(name, schema) for name, schema, _ in rows]
-    return Needs(extensions, schemas, [name for (name,) in spaces], [oid for (oid,) in tables])
+    closed = dump_version >= PUBLIC_CLOSED_SINCE
+    return Needs(
+        extensions, schemas, [name for (name,) in spaces], [oid for (oid,) in tables], closed
+    )
 
 
-def _prepare(target: Target, needs: Needs, writer: str) -> str:
-    """Make what is needed, and let the writer fill the rest; returns the owner of schema public."""
+def prepare(target: Target, needs: Needs, writer: str) -> str:
+    """Make what is needed, and let a writer that is not the session's role fill the rest.
+
+    Returns the owner of schema public.
+    """
     role, incoming = quoted(writer), quoted(target.incoming)
-    made = [f"CREATE SCHEMA {quoted(schema)}" for schema in needs.schemas]
+    made = [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}" for schema in needs.schemas]
+    made += ["REVOKE CREATE ON SCHEMA public FROM PUBLIC"] if needs.closed else []
     made += [f"CREATE EXTENSION {quoted(e)} SCHEMA {quoted(s)}" for e, s in needs.extensions]
     with (
         translated(f"preparing {target.incoming!r}", remedy="Install what the source has."),
@@ -125,7 +140,8 @@ def _prepare(target: Target, needs: Needs, writer: str) -> str:
             "select pg_get_userbyid(nspowner)::text from pg_namespace where nspname = 'public'"
         ).fetchall()
         grants = [each for (each,) in connection.execute(_USED).fetchall()]
-        grants += [f"CREATE ON TABLESPACE {each}" for each in needs.spaces]
+        spaces = [] if target.lacks.space else needs.spaces
+        grants += [f"CREATE ON TABLESPACE {each}" for each in spaces]
         grants.append(f"CONNECT, CREATE, TEMPORARY ON DATABASE {incoming}")
         given = [f"GRANT {each} TO {role}" for each in grants]
         owned = ["public", *needs.schemas]
@@ -153,6 +169,7 @@ def swap(session: Session, target: Target) -> None:
     with translated("renaming the database", remedy="Stop what is connected to it; run it again."):
         if target.exists:
             _rename(session, rename, target.name, target.replaced)
+            put_aside.mark(session, target.name, target.replaced)
         _rename(session, rename, target.incoming, target.name)
 
 
@@ -191,7 +208,8 @@ def tidy(server: Server, name: str) -> None:
     """Remove the replaced database of a transfer that was killed after its commit."""
     replaced = suffixed(name, REPLACED)
     with suppress(EntrypointError), closing(server.open()) as admin:
-        if row(admin, replaced) and row(admin, name) and not filled(server, replaced):
+        ours = put_aside.note_of(admin, replaced) is not None
+        if ours and row(admin, name) and not filled(server, replaced):
             drop(admin, replaced)
 
 

@@ -22,10 +22,11 @@ import psycopg
 from psycopg import sql
 
 from ... import log
-from ...errors import EntrypointError, RefusedError, TransferError
+from ...errors import EntrypointError, RefusedError, Terminated, TransferError
 from ...postgres.session import Session, translated
 from ..server import Server
 from .plan import Plan
+from .room import batches
 from .source import quoted
 
 PREFIX: Final = "entrypoint_transfer_"
@@ -36,8 +37,14 @@ READERS: Final = 8
 END_S: Final = 10.0
 """Seconds in which the sessions of a role that is locked out must have ended."""
 
+GRANT_S: Final = 1.0
+"""Seconds that a GRANT waits for somebody else's."""
+
 SHORTEST_S: Final = 3600.0
 """Seconds that a role can log in at the least, should nobody be left to remove it."""
+
+_INHERIT_SINCE: Final = 160000
+"""Since this version it is said for each membership."""
 
 _OURS: Final = re.compile(f"{PREFIX}[0-9a-f]{{16}}")
 
@@ -113,10 +120,12 @@ where (p.oid = any (%(functions)s) or %(oids)s::oid[] is null and p.oid >= 16384
     select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0)
 """
 
-_READ_OBJECTS: Final = """
-select 'CONNECT', format('DATABASE %%I', %(database)s::text)
+_CONNECT: Final = "select 'CONNECT', format('DATABASE %%I', %(database)s::text)"
+
+_READ_OBJECTS: Final = f"""
+{_CONNECT}
 union all select 'SELECT', format('LARGE OBJECT %%s', oid) from pg_largeobject_metadata
-"""
+"""  # noqa: S608  a text of our own
 
 _HIDDEN: Final = """
 select exists (select from pg_catalog.pg_class where relrowsecurity and oid = any (%s))
@@ -154,6 +163,9 @@ class Hands(NamedTuple):
     checker: Throwaway
     """Reads the target."""
 
+    admin: Session
+    """The operator's own, on the target's server."""
+
     @property
     def readers(self) -> list[str]:
         """Who was given rights that are no part of what moves."""
@@ -166,6 +178,18 @@ def reading(server: Server, database: str, plan: Plan) -> Iterator[Server]:
     with closing(server.session(database)) as admin, _removing() as made:
         role = make(admin, server, Terms(1, 0, hidden(admin, plan)), made)
         may_read(admin, role.name, plan)
+        yield role.server
+
+
+@contextmanager
+def counting(
+    admin: Session, server: Server, oids: Sequence[int], *, bypass_rls: bool
+) -> Iterator[Server]:
+    """The server as a role sees it that may read these tables of the session's database only."""
+    with _removing() as made:
+        role = make(admin, server, Terms(1, 0, bypass_rls), made)
+        _grant(admin, role.name, _CONNECT, {"database": admin.database})
+        _grant(admin, role.name, _READ, {"oids": list(oids), "functions": []})
         yield role.server
 
 
@@ -200,7 +224,7 @@ def hired(
                 # Of one name, because a dump tells what the reader may of large objects.
                 like = reader if reader.name else None
                 checker = make(there, target, Terms(READERS, seconds, bypass), made, like)
-        yield Hands(reader, writer, checker)
+        yield Hands(reader, writer, checker, there)
 
 
 Made = list[tuple[Server, str]]
@@ -277,6 +301,9 @@ def make(
         except psycopg.errors.DuplicateObject:
             if like is None:
                 raise
+        except Terminated:  # the server makes it all the same
+            made.append((server, name))
+            raise
         else:
             made.append((server, name))
     return Throwaway(name, _as_role(server, name, password))
@@ -301,8 +328,22 @@ def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:
         left = {each.oid for each in plan.not_copied}
         copied = (each for each in plan.source.relations.values() if not each.extension)
         oids = [each.oid for each in copied if each.oid not in left]
-        functions = [oid for _, oid in plan.source.used_by(set(plan.moving))]
+        functions = plan.used_functions()
     _grant(admin, role, _READ, {"oids": oids, "functions": functions or []})
+
+
+def may_read_all(admin: Session, role: str) -> None:
+    """Let a role read every table, for a session that evaluates nothing.
+
+    No table is changed by it, so it waits for nobody who changes one, and is in nobody's way.
+    """
+    with translated("letting a role read", remedy="Start again."):
+        member = f"GRANT pg_read_all_data TO {quoted(role)}"
+        if admin.server_version >= _INHERIT_SINCE:
+            member += " WITH INHERIT TRUE"
+        else:
+            member = f"ALTER ROLE {quoted(role)} INHERIT; {member}"
+        admin.connection.execute(member.encode())
 
 
 def may_read_objects(admin: Session, role: str) -> None:
@@ -311,10 +352,30 @@ def may_read_objects(admin: Session, role: str) -> None:
 
 
 def _grant(admin: Session, role: str, query: str, params: dict[str, object]) -> None:
+    """Who changes the same rights is waited for shortly: writers may be locked out meanwhile."""
+    shortly = f"set local lock_timeout = {int(GRANT_S * 1000)}"
     with translated("letting a role read", remedy="Start again."):
         rows = admin.connection.execute(query.encode(), params).fetchall()
         grants = [f"GRANT {right} ON {on} TO {quoted(role)}" for right, on in rows]
-        admin.connection.execute("; ".join([QUIET, *grants]).encode())
+        for batch in batches(grants):
+            _insist(admin, "; ".join([shortly, QUIET, *batch]).encode())
+
+
+def _insist(admin: Session, statement: sql.Composed | bytes) -> None:
+    """Run it again where somebody changes the same row of a catalog: the server refuses one.
+
+    Two transfers do that, too, such as by the rights on the database that they look at.
+    """
+    deadline = time.monotonic() + GRANT_S
+    while True:
+        try:
+            admin.connection.execute(statement)
+        except psycopg.errors.InternalError_:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def hidden(session: Session, plan: Plan) -> bool:
@@ -358,6 +419,8 @@ def remove(server: Server, names: Sequence[str]) -> None:
     with closing(server.open()) as admin, ExitStack() as stack:
         # What a crash of the server brings back, the next transfer removes.
         admin.connection.execute("set synchronous_commit = off")
+        if not (names := _there(admin, names)):
+            return
         for name in names:
             lock_out(admin, name)
         roles = sql.SQL(", ").join(map(sql.Identifier, names))
@@ -366,14 +429,25 @@ def remove(server: Server, names: Sequence[str]) -> None:
                 if database != admin.database:
                     revoke_all(stack.enter_context(closing(server.session(database))), *names)
             drop = sql.SQL("{}; drop owned by {}; drop role {}")
-            admin.connection.execute(drop.format(sql.SQL(QUIET), roles, roles))
+            _insist(admin, drop.format(sql.SQL(QUIET), roles, roles))
+
+
+def _there(admin: Session, names: Sequence[str]) -> list[str]:
+    """Those of the roles that there are: a server may still be making one for who was ended."""
+    deadline = time.monotonic() + GRANT_S
+    query = "select rolname::text from pg_catalog.pg_roles where rolname = any (%s)"
+    while True:
+        found = [name for (name,) in admin.connection.execute(query, [list(names)]).fetchall()]
+        if len(found) == len(names) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.005)
 
 
 def revoke_all(session: Session, *names: str) -> None:
     """Take away what roles, which own nothing, were given in the session's database."""
     roles = sql.SQL(", ").join(map(sql.Identifier, names))
     with translated("taking rights away", remedy=f"Run DROP OWNED BY {', '.join(names)}."):
-        session.connection.execute(sql.SQL("{}; drop owned by {}").format(sql.SQL(QUIET), roles))
+        _insist(session, sql.SQL("{}; drop owned by {}").format(sql.SQL(QUIET), roles))
 
 
 def remove_old(server: Server) -> None:

@@ -1,7 +1,8 @@
 """The commands: plan, move, put back, remove."""
 
-from collections.abc import Callable, Collection
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from threading import Thread
@@ -12,11 +13,25 @@ import psycopg
 from ...environment import Environment
 from ...errors import TransferError
 from ...postgres.session import Session, translated
-from . import destination, elsewhere, folder, locks, preflight, quarantine, run, throwaway
+from ..server import Server
+from . import (
+    beside,
+    destination,
+    elsewhere,
+    folder,
+    locks,
+    preflight,
+    quarantine,
+    rehearsal,
+    room,
+    run,
+    throwaway,
+)
 from . import target as target_module
 from . import tools as tools_module
 from .asked import Ends
-from .outcome import Prepared, describe, done
+from .carry import Carrier
+from .outcome import NotAgreedError, Prepared, describe, done
 from .plan import Plan
 from .progress import Progress
 from .throwaway import Hands
@@ -25,30 +40,71 @@ if TYPE_CHECKING:
     from ..report import Transferred
 
 
-def prepare(session: Session, ends: Ends, plan: Plan) -> Prepared:
-    """Look for what stands in the plan's way, in the session's open transaction."""
+@contextmanager
+def preparing(session: Session, ends: Ends, plan: Plan, progress: Progress) -> Iterator[Prepared]:
+    """Look for what stands in the plan's way, in the session's open transaction; end that.
+
+    Then rehearse it, while others are watched. What the rehearsal made is removed beside the body.
+    Raises `RefusedError`, `UnreachableError` and `Terminated`.
+    """
     superuser, bypass = preflight.rights(session, plan)
-    reading = partial(throwaway.reading, ends.source, session.database, plan) if superuser else None
-    problems = preflight.problems(session, plan, reading, bypass_rls=bypass)
+    with closing(beside.begin(ends.source, session, plan)) as watch:
+        prepared = _prepare(session, ends, plan, superuser=superuser, bypass=bypass)
+        end(session)
+        with rehearsal.rehearsed(session, ends, prepared, progress) as failed:
+            problems = [*prepared.problems, *failed, *watch.problems()]
+            watch.close()
+            yield prepared._replace(problems=preflight.unique(problems))
+
+
+def _prepare(
+    session: Session, ends: Ends, plan: Plan, *, superuser: bool, bypass: bool
+) -> Prepared:
+    quick = replace(ends.source, lock_timeout_s=beside.PLAN_S)
+
+    def reading() -> AbstractContextManager[Server]:
+        if superuser:
+            return throwaway.reading(quick, session.database, plan)
+        return nullcontext(quick)
+
+    problems = preflight.problems(session, plan, reading, superuser=superuser, bypass_rls=bypass)
     apart = superuser, superuser
-    place, others = destination.look(ends.target, session, plan, _owner(plan))
+    problems += room.problems(session, plan)
+    place, others = destination.look((ends.source, ends.target), session, plan, _owner(plan))
     with closing(ends.target.open()) as there:
-        if ends.target is not ends.source:
-            problems += elsewhere.problems(session, there, plan)
-            apart = superuser, elsewhere.superuser(there)
+        other = ends.target is not ends.source
+        if other:
+            apart = superuser, preflight.superuser(there)
+        place, lacking = elsewhere.look(session, there, plan, place, other=other)
+        problems += lacking
         versions = session.server_version, there.server_version
+    problems += folder.problems(session, plan, blobs=all(apart))
     found = tools_module.find(Environment.of_container(), *versions)
     without = [each.schema for each in quarantine.find(session)]
-    return Prepared(plan, place, found, problems + others, apart, without)
+    return Prepared(plan, place, found, [*problems, *others], apart, without)
 
 
 def _known(plan: Plan, extra: Collection[str]) -> None:
-    names = {name for each in plan.relations for name in (each.name, f"{each.schema}.{each.name}")}
-    if unknown := [name for name in extra if name not in names]:
-        raise TransferError(
-            f"there is no {', '.join(map(repr, unknown))} in the source",
-            remedy="Correct --with: a table's name, or schema.name.",
-        )
+    """Raise `TransferError` where a name of ``--with`` is of nothing, of several, or moves not."""
+    extensions = {*plan.source.extensions.values()}
+    for name in extra:
+        found = [each for each in plan.source.relations.values() if name in each.names()]
+        if not (found or name in extensions):
+            raise TransferError(
+                f"there is no {name!r} in the source",
+                remedy="Correct --with: the name of a table or an extension, or schema.name.",
+            )
+        if len(found) > 1:
+            full = sorted(f"{each.schema}.{each.name}" for each in found)
+            raise TransferError(
+                f"{name!r} is the name of {len(found)} objects: {', '.join(full)}",
+                remedy="Name those that are meant with their schema by --with.",
+            )
+        if found and found[0].oid not in plan.moving and name not in extensions:
+            raise TransferError(
+                f"{name!r} does not move by itself",
+                remedy="Name by --with the table whose column owns it, or the extension.",
+            )
 
 
 def _owner(plan: Plan) -> str:
@@ -62,14 +118,14 @@ def move(
     """Move everything that the plan says; raises what `run.Transfer` does."""
     with progress.of("lock"):
         locks.take(session, prepared.plan)
-        plan = ends.plan(session)
-    if set(plan.moving) != set(prepared.plan.moving):
+        plan = ends.plan(session, before := prepared.plan)
+    if (set(plan.moving), plan.crossing) != (set(before.moving), before.crossing):
         raise TransferError(
-            "somebody made or dropped tables of the service meanwhile",
+            "somebody made or dropped tables of the service, or what needs them, meanwhile",
             remedy="Run the transfer again.",
         )
     progress.total_bytes = plan.size_bytes
-    work = run.Transfer(
+    carrier = Carrier(
         ends.source,
         plan,
         prepared.target,
@@ -77,18 +133,23 @@ def move(
         Environment.of_container(),
         ends.options.jobs,
         all(prepared.apart),
-        progress,
         prepared.without,
         hands,
+        progress.of,
+        progress.advance,
+        at=progress.at,
     )
-    moved = work.go(session)
-    return done(ends, prepared._replace(plan=plan), moved, progress.durations)
+    progress.answer = partial(done, ends, prepared._replace(plan=plan))
+    return progress.answer(run.Transfer(carrier, progress).go(session), progress.durations)
 
 
 def begin(session: Session) -> None:
-    """Begin to look at the source: one moment, nothing written."""
+    """Begin to look at the source: one moment, nothing written, and short waits for locks."""
     with translated("beginning to look", remedy="Start again."):
-        session.connection.execute("begin isolation level repeatable read read only")
+        session.connection.execute(
+            "begin isolation level repeatable read read only; set local lock_timeout ="
+            f" {int(beside.PLAN_S * 1000)}".encode()
+        )
 
 
 def end(session: Session) -> None:
@@ -101,11 +162,20 @@ def end(session: Session) -> None:
 
 def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> "Transferred":
     """The answer where nothing moves, because it did before or was never there."""
-    if not quarantine.find(session, ends.service.name):
+    before = [each.schema for each in quarantine.find(session, ends.service.name)]
+    if not before:
         _known(plan, ends.options.extra)
     if not dry_run:
         target_module.tidy(ends.target, ends.service.database)
-    return ends.answer("nothing to move")
+    lines = ends.again.moved() if before else []
+    return ends.answer("nothing to move", quarantine=before, next=lines)
+
+
+def _in_its_place(database: str) -> TransferError:
+    return TransferError(
+        f"{database!r} is the service's own database: what is there is in its place",
+        remedy="Name the database that it shares with others by --from.",
+    )
 
 
 def transfer(
@@ -116,37 +186,41 @@ def transfer(
     progress: Progress,
 ) -> "Transferred":
     """Plan, ask unless ``agree`` is None, and move. Raises `TransferError` for what was refused."""
-    with closing(locks.open_source(ends.source, ends.options.database)) as session:
-        if not dry_run:
-            folder.remove_old()
-            for server in {id(each): each for each in (ends.source, ends.target)}.values():
-                throwaway.remove_old(server)
+    service, database = ends.service, ends.options.database
+    own = database == service.database
+    if own and ends.target is ends.source:
+        raise _in_its_place(database)
+    with closing(locks.open_source(ends.source, database, alone=not dry_run)) as session:
+        ends, same = ends.met(session)
+        if own and same:
+            raise _in_its_place(database)
+        source, target = ends.source, ends.target
+        # What is dead is removed by a dry run, too: it makes such things itself.
+        folder.remove_old()
+        for server in {id(each): each for each in (source, target)}.values():
+            rehearsal.remove_old(server)
+            throwaway.remove_old(server)
         begin(session)
         plan = ends.plan(session)
         if not plan.moving and not plan.own:
             return _nothing(session, ends, plan, dry_run=dry_run)
         _known(plan, ends.options.extra)
-        prepared = prepare(session, ends, plan)
-        end(session)
-        if dry_run:
-            return describe(ends, prepared)
-        if refused := prepared.refused(ends.options.allowed):
-            raise TransferError(
-                f"{len(refused)} things stand in the way: "
-                + "; ".join(f"[{each.name}] {each.message}" for each in refused),
-                remedy="Mend each, or agree to it by --allow NAME where that is possible: "
-                + " ".join(f"[{each.name}] {each.remedy}" for each in refused),
-                obstacles=[each.name for each in refused],
-            )
-        if agree is not None:
-            agree(describe(ends, prepared))
-        # What the answer needs (pydantic, rich) is loaded while the tools and the server work.
-        Thread(target=import_module, args=("entrypoint.operator.show",)).start()
-        servers = ends.source, ends.target
-        with (
-            closing(locks.open_target(ends.target, ends.service.database)) as there,
-            throwaway.hired(
-                (session, there), servers, plan, ends.options.jobs, apart=prepared.apart
-            ) as hands,
-        ):
-            return move(session, ends, prepared, hands, progress)
+        with preparing(session, ends, plan, progress) as prepared:
+            preflight.refuse_unknown(prepared.problems, ends.options.allowed)
+            if dry_run:
+                return describe(ends, prepared)
+            if prepared.refused(ends.options.allowed):
+                answer = describe(ends, prepared)
+                raise NotAgreedError(answer.model_copy(update={"result": "refused"}))
+            if agree is not None:
+                agree(describe(ends, prepared))
+            # What the answer needs (pydantic, rich) is loaded while tools and server work.
+            Thread(target=import_module, args=("entrypoint.operator.show",)).start()
+            jobs = ends.options.jobs
+            with (
+                closing(locks.open_target(target, service.database)) as there,
+                throwaway.hired(
+                    (session, there), (source, target), plan, jobs, apart=prepared.apart
+                ) as hands,
+            ):
+                return move(session, ends, prepared, hands, progress)

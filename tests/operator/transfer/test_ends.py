@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ create index rpg_items_name on rpg_items (name);
 create index rpg_items_upper on rpg_items (upper(name))
 """
 """So much that a phase is still under way when its beginning was read."""
+
+
+MAKES = """
+select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like 'create role%'
+"""
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +74,25 @@ def check(world: World) -> None:
     assert count(world, RPG_DB) == 5_600 + (not moved)
     until(lambda: not world.left(), f"nothing left: {world.left()}")
     assert world.databases() == {"postgres", RPG_DB}
+
+
+def told(program: Program, world: World) -> None:
+    """What the event says of the move is so, and a signal's says it."""
+    there = bool(
+        world.sql("select 1 from pg_tables where tablename = 'dnd_rolls' and schemaname = 'public'")
+    )
+    for event in program.all("transfer.failed"):
+        signalled = event["error"].startswith("ended by ")
+        assert "nobody knows" not in event["error"]
+        if "it was moved before this" in event["error"]:
+            assert not there
+            assert event["next"][0].startswith("entrypoint url ")
+            assert f"/{RPG_DB}" in event["url"]
+        elif signalled:
+            assert event["error"] == "ended by SIGTERM; nothing was moved"
+            assert event["remedy"] == "Run the transfer again."
+            assert there
+            assert world.left() == []
 
 
 def kill(program: Program, _world: World) -> None:
@@ -127,6 +152,7 @@ def test_an_end_in_any_phase_loses_nothing(
     program.until("transfer.phase_started", phase=phase)
     end(program, busy)
     assert program.wait() in codes | {0}, program.output
+    told(program, busy)
     check(busy)
 
 
@@ -140,24 +166,66 @@ def test_a_second_signal_ends_it_at_once(busy: World) -> None:
     check(busy)
 
 
+def test_a_role_that_the_server_still_makes_goes_after_a_signal(small: World) -> None:
+    """SIGTERM while CREATE ROLE is under way leaves no role, though the server completes it."""
+    with small.server.connect() as connection:
+        connection.execute("begin; lock table pg_authid in share mode")
+        program = small.start("--dry-run", "--json")
+        until(lambda: small.sql(MAKES), "a role is being made")
+        program.signal(signal.SIGTERM)
+        connection.execute("rollback")
+    assert program.wait() == 143, program.output
+    assert small.left() == []
+
+
+LONG = (
+    "create table rpg_last (a text); alter table rpg_last alter a set storage external;"
+    " insert into rpg_last values (repeat('x', 5000));"
+    " insert into rpg_items (name) select md5(i::text) from generate_series(1, 500000) i"
+)
+"""What takes so long to count that the last table can be locked in time."""
+
+
 def test_a_signal_does_not_wait_for_a_long_count(busy: World) -> None:
     """SIGTERM while a table is compared cancels the server's work instead of waiting for it."""
-    busy.sql(
-        "create table rpg_last (a text); alter table rpg_last alter a set storage external;"
-        " insert into rpg_last values (repeat('x', 5000));"
-        " insert into rpg_items (name) select md5(i::text) from generate_series(1, 500000) i"
-    )
+    busy.sql(LONG)
     program = busy.start()
     program.until("transfer.phase_started", phase="compare")
+    program.signal(signal.SIGSTOP)
     waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'count'"
-    # The rows before take so long to count that the lock is there in time.
     with held(busy, f"{RPG_DB}__incoming", "rpg_last"):
+        program.signal(signal.SIGCONT)
         until(lambda: busy.sql(waits), "a long count")
         program.signal(signal.SIGTERM)
         assert program.wait() == 143
         until(lambda: not busy.sql(waits), "nothing counts")
     assert busy.left() == []
     assert not children(busy.temp)
+
+
+def test_a_signal_does_not_wait_for_a_frozen_server(busy: World) -> None:
+    """SIGTERM while the server's process does nothing any more ends it, and says what is left."""
+    busy.sql(LONG)
+    program = busy.start()
+    program.until("transfer.phase_started", phase="compare")
+    program.signal(signal.SIGSTOP)
+    waits = "select pid from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'count'"
+    with held(busy, f"{RPG_DB}__incoming", "rpg_last"):
+        program.signal(signal.SIGCONT)
+        until(lambda: busy.sql(waits), "a long count")
+        pid = busy.value(waits)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            program.signal(signal.SIGTERM)
+            assert program.wait(60) == 143
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert program.events[-1]["error"] == "ended by SIGTERM; nothing was moved"
+    assert not children(busy.temp)
+    assert count(busy, "postgres") == 505_600
+    again = busy.transfer()
+    assert again.code == 0, again.err
+    assert busy.left() == []
 
 
 @contextmanager
@@ -184,7 +252,8 @@ SMALL_DISK = (
 
 def test_a_full_disk_leaves_the_source_as_it_was(busy: World) -> None:
     """A dump that does not fit ends the transfer with the tool's words, and its folder is gone."""
-    program = busy.start(through=[*namespaces("--mount"), "sh", "-c", SMALL_DISK])
+    words = ("--allow", "space")
+    program = busy.start(*words, through=[*namespaces("--mount"), "sh", "-c", SMALL_DISK])
     assert program.wait() == 10, program.output
     assert "No space left on device" in program.output
     assert busy.temp.with_suffix(".left").read_text() == ""

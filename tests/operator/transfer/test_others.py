@@ -24,14 +24,36 @@ create function sso_alone() returns int language sql as 'select 1'
 """
 
 
-def test_what_is_there_for_all_brings_what_it_needs(small: World) -> None:
-    """An operator, a cast, an aggregate, an event trigger take another's function along."""
+NEEDED = """
+create table rpg_ranks (role sso_role check (may(role) and @@@ role));
+create view rpg_total as select total(x::int) from generate_series(1, 4) x
+"""
+
+MADE = "select proname::text from pg_proc where proname ~ '^(may|total|sso_.*)$' order by 1"
+
+
+def test_what_another_s_types_and_functions_are_for_stays(small: World) -> None:
+    """An operator, a cast, an aggregate, an event trigger that nothing needs stay with them."""
     small.sql(SHARED)
+    before = small.sql(MADE)
     moved = small.moved()
-    assert small.value("select total(x) from generate_series(1, 4) x", RPG_DB) == 10
-    assert small.value("select may('a') and @@@ 'a'::sso_role", RPG_DB) is True
-    assert "function public.sso_alone()" not in moved["along"]
-    assert small.sql("select 1 from pg_proc where proname = 'sso_alone'", RPG_DB) == []
+    assert moved["along"] == []
+    assert small.sql(MADE, RPG_DB) == []
+    assert small.sql("select 1 from pg_event_trigger", RPG_DB) == []
+    assert small.sql(MADE) == before
+    assert small.value("select may('a') and @@@ 'a'::sso_role") is True
+
+
+def test_what_is_needed_brings_what_it_needs(small: World) -> None:
+    """A check and a view take the operator and the aggregate along, and another's functions."""
+    small.sql(SHARED)
+    small.sql(NEEDED)
+    moved = small.moved()
+    assert "function public.sso_may(public.sso_role)" in moved["along"]
+    assert small.value("select * from rpg_total", RPG_DB) == 10
+    assert small.value("insert into rpg_ranks values ('a') returning @@@ role", RPG_DB) is True
+    made = [name for (name,) in small.sql(MADE, RPG_DB)]
+    assert made == ["may", "sso_may", "sso_step", "total"]
 
 
 def test_a_function_over_a_table_that_stays_is_left_behind(small: World) -> None:
@@ -53,7 +75,7 @@ def test_the_service_s_own_function_is_not_left_behind_unasked(small: World) -> 
     small.sql("create function rpg_sees(sso_users) returns bool language sql as 'select true'")
     refused = small.transfer()
     assert refused.code == 10
-    [name] = refused.failed()["obstacles"]
+    [name] = refused.obstacles
     assert name.startswith("function:public.rpg_sees(")
     moved = small.moved("--allow", name)
     assert "rpg_sees" in " ".join(moved["left_out"])

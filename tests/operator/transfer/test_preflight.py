@@ -6,18 +6,21 @@ import json
 import os
 import pty
 import sys
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from entrypoint import log
 from entrypoint.operator.transfer.progress import Progress
-from tests.operator.conftest import create_role
-from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, World
+from tests.operator.conftest import Answer, answer, create_role
+from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, SMALL, World
+from tests.operator.transfer.test_graph import planned
+from tests.support.program import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+SSO = "gaqno-sso-service"
 
 ENCODING = "select pg_encoding_to_char(encoding), datcollate from pg_database where datname = '{}'"
 
@@ -37,7 +40,7 @@ def test_another_encoding_is_agreed_to_first(small: World) -> None:
     )
     refused = small.transfer()
     assert refused.code == 10
-    assert refused.failed()["obstacles"] == ["encoding"]
+    assert refused.obstacles == ["encoding"]
     assert "LATIN1" in refused.failed()["error"]
     small.moved("--allow", "encoding")
     assert small.sql(ENCODING.format(RPG_DB)) == small.sql(ENCODING.format("postgres"))
@@ -57,7 +60,7 @@ def test_forced_row_security_needs_a_role_that_sees_all(small: World) -> None:
     environ = {"DATABASE_URL": url}
     refused = small.transfer("--allow", "rls:rpg_secret", environ=environ)
     assert refused.code == 10
-    assert refused.failed()["obstacles"] == ["rls:rpg_secret"]
+    assert refused.obstacles == ["rls:rpg_secret"]
     assert "BYPASSRLS" in refused.failed()["remedy"]
     assert small.databases() == {"postgres"}
     small.sql("alter role rpg_owner bypassrls")
@@ -101,18 +104,31 @@ def test_a_terminal_sees_a_bar_for_each_phase(small: World) -> None:
 
 
 def test_an_event_tells_how_far_it_is(capfd: pytest.CaptureFixture[str]) -> None:
-    """Without a terminal, now and then: phase, tables and bytes so far, and of how many."""
+    """Without a terminal, now and then, also where nothing is done: what it is at and how far."""
     log.configure(form="json", level="info")
     progress = Progress(every_s=0.2, total_bytes=100)
+    said = ""
+
+    def told() -> list[dict[str, Any]]:
+        nonlocal said
+        said += capfd.readouterr().err
+        events = map(json.loads, said.splitlines())
+        return [event for event in events if event["event"] == "transfer.progressed"]
+
     with progress.of("restore"):
-        progress.advance(10, "rpg_a")
-        time.sleep(0.25)
-        progress.advance(20, "rpg_b")
-        progress.advance(30, "rpg_c")
-    events = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    told = [event for event in events if event["event"] == "transfer.progressed"]
+        progress.advance(10)
+        progress.advance(20)
+        progress.at('INDEX "public.rpg_c"')
+        until(lambda: len(told()) > 1, "two events")
     expected = {"phase": "restore", "tables": 2, "size_bytes": 30, "total_bytes": 100}
-    assert [{key: event[key] for key in expected} for event in told] == [expected]
+    expected["doing"] = 'INDEX "public.rpg_c"'
+    for event in told()[:2]:
+        assert {key: event[key] for key in expected} == expected
+    ended = len(told())
+    with progress.of("compare"):
+        until(lambda: len(told()) > ended, "another event")
+    assert {event["phase"] for event in told()[ended:]} == {"compare"}
+    assert "doing" not in told()[-1]
 
 
 def test_a_report_that_cannot_be_written_stops_it_before(small: World, tmp_path: Path) -> None:
@@ -129,3 +145,69 @@ def test_a_report_that_fails_later_undoes_nothing(small: World) -> None:
     assert done.code == 0, done.err
     assert done.events[-1]["event"] == "transfer.report_not_written"
     assert small.value("select count(*) from rpg_items", RPG_DB) == 500
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "quote_all_identifiers = on",
+        "statement_timeout = 100",
+        "idle_session_timeout = 100",
+        "idle_in_transaction_session_timeout = 100",
+    ],
+)
+def test_what_a_role_has_set_for_its_services_ends_nothing(small: World, setting: str) -> None:
+    """A transfer with its rehearsal and its undo are done as if it were not set."""
+    before = small.dump("postgres")
+    small.sql(f"alter role postgres set {setting}")
+    small.moved()
+    undone = answer(
+        small.operator.start("transfer", RPG, "--undo", "--yes", environ=small.environ())
+    )
+    assert undone.code == 0, undone.err
+    small.sql("alter role postgres reset all")
+    assert small.dump("postgres") == before
+    assert small.left() == []
+
+
+def test_a_service_does_not_move_out_of_its_own_database(small: World) -> None:
+    """Nobody is told to stop sessions that are the transfer's own."""
+    small.sql(f"create database {RPG_DB}")
+    small.sql(SMALL, RPG_DB)
+    failure = small.transfer("--from", RPG_DB).failed()
+    assert "own database" in failure["error"]
+    assert "--from" in failure["remedy"]
+    assert failure["exit_code"] == 10
+    assert small.transfer("--allow", "target").code == 0
+
+
+def test_a_name_of_two_objects_moves_neither(small: World) -> None:
+    """A bare name that is in two schemas is refused, and so is what goes with another only."""
+    small.sql(
+        "create schema game; create table game.notes (id serial); create table notes (id int)"
+    )
+    said = small.transfer("--with", "notes").failed()
+    assert "game.notes, public.notes" in said["error"]
+    assert said["exit_code"] == 10
+    said = small.transfer("--with", "game.notes_id_seq").failed()
+    assert "does not move by itself" in said["error"]
+    moved = small.moved("--with", "public.notes")
+    assert {"notes"} == {each["object"] for each in moved["objects"]} & {"notes", "game.notes"}
+
+
+def test_what_is_in_another_quarantine_is_called_so(small: World) -> None:
+    """A second service's move names what needs it in the first one's; both can be undone."""
+    small.sql("create table sso_log (item int references rpg_items)")
+    before = small.dump("postgres")
+
+    def sso(*words: str) -> Answer:
+        environ = small.environ()
+        return answer(small.operator.start("transfer", SSO, *words, "--yes", environ=environ))
+
+    assert sso("--allow", "all").code == 0
+    assert [*planned(small)] == ["quarantine:table moved_gaqno_sso_db_public.sso_log"]
+    small.moved("--allow", "all")
+    assert sso("--undo").code == 0
+    undone = small.operator.start("transfer", RPG, "--undo", "--yes", environ=small.environ())
+    assert answer(undone).code == 0
+    assert small.dump("postgres") == before

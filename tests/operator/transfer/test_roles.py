@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.operator.conftest import create_role
-from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, World
+from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, SMALL, World
+from tests.support import versions
 from tests.support.program import Program, until
 from tests.support.server import Server
 
@@ -149,6 +150,52 @@ def test_an_owner_without_rights_is_told_all_at_once(small: World) -> None:
     assert small.transfer(environ={"DATABASE_URL": url}).code == 0
 
 
+OTHERS = """
+create function game.rpg_add(int, int) returns int language sql immutable as 'select $1 + $2';
+create procedure game.rpg_run(inout a int) language sql as 'select 1';
+create aggregate game.rpg_sum(int) (sfunc = game.rpg_add, stype = int, initcond = '0');
+create type game.rpg_pair as (a int, b text);
+create type game.rpg_span as range (subtype = float8);
+create domain game."rpg ; word" as text;
+create statistics game.rpg_stats on id, kind from game.rpg_heroes
+"""
+"""What a superuser made for the service."""
+
+
+@pytest.fixture(params=[15, 18])
+def each(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A server of each version with the two small tables."""
+    if not versions.available(request.param):
+        pytest.skip(versions.NO_NPM)
+    with Server.start(prefix=versions.prefix(request.param)) as server:
+        made = World.on(server, tmp_path)
+        made.sql(SMALL)
+        yield made
+        made.close()
+
+
+def test_an_owner_is_told_what_of_the_service_is_another_s(each: World) -> None:
+    """Functions, types and statistics of a superuser's stop it before any lock; given, all move."""
+    url = create_role(each.server, "rpg_owner", "createdb")
+    each.sql(f"{OWNED}; drop table rpg_items, dnd_rolls; {OTHERS}")
+    each.sql("grant create on database postgres to rpg_owner")
+    before = each.entries("postgres")
+    refused = each.transfer(environ={"DATABASE_URL": url})
+    assert refused.code == 5
+    assert [event["event"] for event in refused.events] == ["transfer.failed"]
+    assert 'the role "rpg_owner" lacks' in refused.failed()["error"]
+    statements = refused.failed()["remedy"].removeprefix("Run ").removesuffix(".")
+    assert 'ALTER FUNCTION game.rpg_add(integer, integer) OWNER TO "rpg_owner"' in statements
+    assert each.entries("postgres") == before
+    each.sql(statements)
+    before = each.entries("postgres")
+    done = each.transfer("--json", environ={"DATABASE_URL": url})
+    assert done.code == 0, done.err
+    assert each.value("select game.rpg_sum(1)", RPG_DB) == 1
+    assert each.transfer("--undo", environ={"DATABASE_URL": url}).code == 0
+    assert each.entries("postgres") == before
+
+
 def test_a_member_of_the_owner_is_told_to_be_the_owner(small: World) -> None:
     """A role that may more than the owner is refused; what the remedy says works when done."""
     owner = create_role(small.server, "rpg_owner")
@@ -214,7 +261,7 @@ def test_roles_that_the_other_server_lacks_are_named_first(small: World, other: 
     small.sql("grant select on sso_users to sso_only")
     refused = small.transfer("--to", other.server.url(), "--allow", "roles")
     assert refused.code == 10
-    assert refused.failed()["obstacles"] == ["roles"]
+    assert refused.obstacles == ["roles"]
     assert 'CREATE ROLE "rpg_owner"; CREATE ROLE "rpg_reader"' in refused.failed()["remedy"]
     assert "sso_only" not in refused.err
     other.sql("create role rpg_owner; create role rpg_reader")

@@ -16,6 +16,7 @@ from entrypoint.postgres.session import open_session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from entrypoint.operator.transfer.source import Relation
     from tests.support.server import Endpoint
 
 MAKE = """
@@ -39,6 +40,17 @@ DIFFERENT = {
     "null-elsewhere": ("v text, w text", "('x', null)", "(null, 'x')"),
     "one-column-more": ("v text, w text", "('ab', 'c')", "('a', 'bc')"),
     "exchanged": ("v int, w int", "(1, 1), (2, 2)", "(1, 2), (2, 1)"),
+    "exchanged-beside-text": (
+        "v int, w int, t text",
+        "(1, 1, 'x'), (2, 2, 'x')",
+        "(1, 2, 'x'), (2, 1, 'x')",
+    ),
+    "sign": ("v bigint", "(-1)", "(4294967295)"),
+    "halves": ("v bigint", "(1)", "(4294967296)"),
+    "null-is-no-number": ("v int", "(null)", "(0)"),
+    "null-number-elsewhere": ("v int, w int", "(1, null)", "(null, 1)"),
+    "hour": ("v timestamp", "('2026-01-01 00:00')", "('2026-01-01 01:00')"),
+    "no-date": ("v timestamptz", "('infinity')", "('-infinity')"),
     "twice": ("v int", "(1), (1), (2)", "(1), (2), (2)"),
     "cast-that-lies": ("v pair", "(row(1, 'x'))", "(row(1, 'y'))"),
     "array-bounds": ("v int[]", "('{1}')", "('[0:0]={1}')"),
@@ -78,7 +90,7 @@ def checksums(server: Endpoint, names: list[str], column: str, *values: str) -> 
             sessions.append(stack.enter_context(closing(session)))
             session.connection.execute("begin")
         tables = [each for each in read(sessions[0]).relations.values() if each.name == "seen"]
-        counted = rows.count(sessions, tables, lambda _: None)
+        counted = rows.count([rows.Side(each, None) for each in sessions], tables, lambda _: None)
     assert counted[0][0].rows == counted[1][0].rows
     return [side[0].checksum for side in counted]
 
@@ -108,3 +120,29 @@ def test_the_same_rows_have_the_same_checksum(
     assert first == second
     assert first is not None
     assert first != "0"
+
+
+def test_each_table_is_counted_for_itself(server: Endpoint, database: str) -> None:
+    """Small tables share a query and a large one has its own; each has its rows, in their order."""
+    made = [
+        f"create table t{n} (v int); insert into t{n} select generate_series(1, {n % 7})"
+        for n in range(70)
+    ]
+    made.append(
+        "create table large (v text); insert into large select repeat('x', 900) from "
+        "generate_series(1, 3000)"
+    )
+    with server.connect() as connection:
+        connection.execute(f"create database {database}".encode())
+    with server.connect(database) as connection:
+        connection.execute(";".join(made).encode())
+    params = {k: str(v) for k, v in conninfo_to_dict(server.url(database)).items()}
+    done: list[Relation] = []
+    with closing(open_session(Conninfo(params), 5, application_name="test")) as session:
+        session.connection.execute("begin")
+        tables = sorted(read(session).relations.values())
+        [counted] = rows.count([rows.Side(session, None)], tables, done.append)
+    assert [each.relation for each in counted] == tables == done
+    expected = {f"t{n}": n % 7 for n in range(70)} | {"large": 3000}
+    assert {each.relation.name: each.rows for each in counted} == expected
+    assert len({each.checksum for each in counted}) == 8

@@ -118,16 +118,43 @@ def test_writers_are_an_obstacle(small: World) -> None:
         connection.execute("insert into rpg_items (name) values ('open')")
         refused = small.transfer()
         assert refused.code == 10
-        assert "[writers] 1 sessions are writing to what moves: a worker" in refused.err
+        [told] = refused.failed()["obstacles"]
+        assert told["name"] == "writers"
+        assert told["message"].startswith("1 session is writing to what moves: pid")
+        assert "(a worker, role postgres" in told["message"]
+
+
+def test_who_agrees_to_writers_may_do_so_while_nobody_writes(small: World) -> None:
+    """Writers come and go between a plan and the run that agrees to what it said."""
+    small.moved("--allow", "writers")
 
 
 def test_a_writer_that_stays_for_ever_is_not_waited_for(small: World) -> None:
     """A transaction that holds a table beyond the limit ends the move, and the source is whole."""
     with small.server.connect() as connection, connection.transaction():
+        connection.execute("set application_name = 'a worker'")
         connection.execute("insert into rpg_items (name) values ('open')")
         refused = small.transfer("--allow", "writers")
+        pid = connection.info.backend_pid
     assert refused.code == 10
-    assert "could not be locked within 10 s" in refused.err
+    assert f"could not be locked within 10 s: pid {pid} (a worker, role" in refused.err
+    assert "holds RowExclusiveLock on rpg_items" in refused.err
     assert small.databases() == {"postgres"}
     assert small.left() == []
     small.moved()
+
+
+def test_others_go_on_while_the_move_waits_for_its_locks(small: World) -> None:
+    """Who writes beside a transaction that the move waits for never waits behind the move long."""
+    with small.server.connect() as connection, connection.transaction():
+        connection.execute("insert into rpg_items (name) values ('open')")
+        program = small.start("--allow", "writers")
+        program.until("transfer.phase_started", phase="lock")
+        written = 0
+        with small.server.connect() as other:
+            other.execute("set lock_timeout = '4s'")
+            while program.process.poll() is None:
+                other.execute("insert into rpg_items (name) values ('beside')")
+                written += 1
+        assert program.wait() == 10, program.output
+        assert small.value("select count(*) from rpg_items where name = 'beside'") == written > 10

@@ -1,0 +1,140 @@
+"""What a deployment of a service needs, ready to paste into its platform."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from string import Template
+from typing import Final
+
+from ..services import Service
+from .server import Server
+from .tables import printable
+from .url import url
+
+TENANT: Final = "SEED_TENANT_ID"
+
+_MEANINGS: Final = {
+    "DATABASE_URL": "The server's URL with the service's own database.",
+    "DATABASE_URL_FILE": "A file with the server's URL and the service's own database in it.",
+    TENANT: "The UUID of the tenant to seed; where it is empty nothing is seeded.",
+}
+
+# No line but the variables' has an equals sign, which Coolify would take for one.
+_COOLIFY: Final = """\
+$variables
+# In Coolify mark DATABASE_URL as literal: a $$ in it is lost otherwise.
+# Health check, type: cmd
+# Health check, command: /opt/entrypoint/bin/entrypoint health
+# Health check, interval, timeout, retries, start period: 5, 5, 120, 5
+"""
+
+_HEALTHCHECK: Final = """\
+    healthcheck:
+      test: ["CMD", "/opt/entrypoint/bin/entrypoint", "health"]
+      interval: 5s
+      timeout: 5s
+      retries: 3
+      # At the most: the first success ends it.
+      start_period: 10m
+"""
+
+_COMPOSE: Final = f"""\
+services:
+  $name:
+    environment:
+$variables
+{_HEALTHCHECK}"""
+
+_SWARM: Final = f"""\
+# A secret cannot be changed: a new password is another secret, with another number.
+#
+#   entrypoint url $service --show-password | docker secret create ${{name}}-url-1 -
+services:
+  $name:
+    environment:
+$variables
+    secrets:
+      - source: ${{name}}-url-1
+        target: database_url
+        mode: 0444
+    stop_grace_period: 30s
+{_HEALTHCHECK}secrets:
+  ${{name}}-url-1:
+    external: true
+"""
+
+_KUBERNETES: Final = """\
+# The secret, and again for a new password:
+#
+#   entrypoint url $service --show-password |
+#     kubectl create secret generic $name --from-file=database-url=/dev/stdin
+#
+# In the pod's specification:
+containers:
+  - name: $name
+    env:
+$variables
+    volumeMounts:
+      - name: entrypoint-secrets
+        mountPath: /run/secrets/entrypoint
+        readOnly: true
+    # Only this one knows the start. It is not asked any more when it has succeeded.
+    startupProbe:
+      exec:
+        command: ["/opt/entrypoint/bin/entrypoint", "health"]
+      periodSeconds: 5
+      timeoutSeconds: 5
+      failureThreshold: 120
+volumes:
+  - name: entrypoint-secrets
+    secret:
+      secretName: $name
+"""
+
+
+def env(server: Server, service: Service, *, platform: str | None, show_password: bool) -> str:
+    """Every variable of ours that the service needs, with its meaning, and its health check.
+
+    ``platform`` is one of `arguments.PLATFORMS`; None is an env file. The password is masked unless
+    it is asked for; Swarm and Kubernetes get it by a command that keeps it out of sight.
+    """
+    text = url(server, service, show_password=show_password, env=False)
+    tenant = {TENANT: ""} if service.seed == "tenant" else {}
+    if platform == "compose":
+        inner = _mapping({"DATABASE_URL": text, **tenant})
+        return _filled(_COMPOSE, service, inner)
+    if platform == "swarm":
+        inner = _mapping({"DATABASE_URL_FILE": "/run/secrets/database_url", **tenant})
+        return _filled(_SWARM, service, inner)
+    if platform == "kubernetes":
+        inner = _list({"DATABASE_URL_FILE": "/run/secrets/entrypoint/database-url", **tenant})
+        return _filled(_KUBERNETES, service, inner)
+    lines = _file({"DATABASE_URL": text, **tenant})
+    return _filled(_COOLIFY, service, lines) if platform == "coolify" else f"{lines}\n"
+
+
+def _filled(template: str, service: Service, variables: str) -> str:
+    # A label of DNS, as Kubernetes wants it and the others take it.
+    name = re.sub("[^a-z0-9]+", "-", service.name.lower()).strip("-")[:50] or "service"
+    return Template(template).substitute(
+        name=name, service=shlex.quote(printable(service.name)), variables=variables
+    )
+
+
+def _file(variables: Mapping[str, str]) -> str:
+    return "\n".join(f"# {_MEANINGS[name]}\n{name}={value}" for name, value in variables.items())
+
+
+def _mapping(variables: Mapping[str, str]) -> str:
+    return "\n".join(
+        f"      # {_MEANINGS[name]}\n      {name}: {json.dumps(value)}"
+        for name, value in variables.items()
+    )
+
+
+def _list(variables: Mapping[str, str]) -> str:
+    return "\n".join(
+        f"      # {_MEANINGS[name]}\n      - name: {name}\n        value: {json.dumps(value)}"
+        for name, value in variables.items()
+    )

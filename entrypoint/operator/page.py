@@ -1,0 +1,437 @@
+"""Answers as a page: one HTML file that loads nothing, for a CI artifact or a wiki.
+
+Its only source is the answer, as `--json` prints it. What strangers named is shown as on a
+terminal, escaped by `printable`, and after that for HTML.
+"""
+
+import base64
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from .. import __version__
+from ..errors import plural
+from . import show
+from .report import Concern, Failure, Finding, Holder, ServiceStatus, Status, Verification, Work
+from .show import age, counted, sized
+from .tables import printable
+
+MOST: Final = 1000
+"""Findings on a page; of each database as many, and a few at least."""
+
+LEAST: Final = 3
+"""Of each database, however many there are."""
+
+PUSHES: Final = 100
+"""On the time line; the table of services has them all."""
+
+_NAMED: Final = 5
+"""Names in a sentence."""
+
+_TEMPLATES: Final = Path(__file__).with_name("pages")
+
+_MINUTE: Final = 60.0
+
+_TICKS: Final = (
+    ("1 min", _MINUTE),
+    ("1 h", 3600.0),
+    ("1 day", 86400.0),
+    ("1 week", 7 * 86400.0),
+    ("1 month", 30 * 86400.0),
+    ("1 year", 365 * 86400.0),
+    ("10 years", 3650 * 86400.0),
+)
+
+_APART: Final = 16.0
+"""Per cent of the time line that a tick's words take on a telephone."""
+
+
+class Bar(NamedTuple):
+    """A size in words, and its share of the largest on the page, in per cent."""
+
+    text: str
+    share: float
+
+
+class Fact(NamedTuple):
+    """A sentence of the summary."""
+
+    state: str
+    """``bad``, ``warn`` or ``fine``; the words say the same."""
+
+    text: str
+
+
+class Object(NamedTuple):
+    """A finding that is about an object."""
+
+    level: str
+    what: str
+    rows: str
+    size: Bar
+    remedy: str
+
+
+class Part(NamedTuple):
+    """What was found in a database of one service's."""
+
+    service: str
+    objects: Sequence[Object]
+    remedy: str
+    """Of every object; nothing where they differ."""
+
+    others: Sequence[Finding]
+
+
+class Group(NamedTuple):
+    """What was found in a database."""
+
+    database: str
+    summary: str
+    parts: Sequence[Part]
+    left_out: str
+
+
+class Job(NamedTuple):
+    """Somebody at work in a database."""
+
+    service: str
+    database: str
+    what: str
+    who: str
+    since: str
+
+
+class Push(NamedTuple):
+    """On the time line."""
+
+    service: str
+    at: str
+    ago: str
+    release: str
+    took: str
+    place: float | None
+    """Per cent from the left, which is long ago; None where it is no moment."""
+
+
+def of(answer: Status | Verification) -> str:
+    """The page of an answer. Takes a second for 500 databases, and no more than a few MB."""
+    if isinstance(answer, Status):
+        name, facts = "status.html", _of_status(answer)
+    else:
+        name, facts = "verify.html", _of_verification(answer)
+    loader = FileSystemLoader(_TEMPLATES)
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_final,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(sentences=_sentences, sized=sized)
+    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template(name).render(
+        server=answer.server,
+        at=answer.at,
+        made=f"{datetime.fromisoformat(answer.at):%Y-%m-%d %H:%M:%S} UTC",
+        version=__version__,
+        style=Markup(style),  # noqa: S704  our own file
+        digest=digest,
+        **facts,
+    )
+
+
+def _final(value: object) -> object:
+    """What is put into a template: as a terminal would show it, but for markup of ours."""
+    if isinstance(value, Markup):
+        return value
+    return printable(value) if isinstance(value, str) else value
+
+
+def _sentences(text: str) -> Markup:
+    """Such as have options and names in them, none of which a browser breaks at a hyphen."""
+    plain, whole = Markup("{}"), Markup('<span class="word">{}</span>')
+    words = ((whole if "-" in word else plain).format(word) for word in printable(text).split(" "))
+    return Markup(" ").join(words)
+
+
+def _bars(sizes: Iterable[int | None]) -> Iterator[Bar]:
+    sizes = list(sizes)
+    largest = max((size for size in sizes if size), default=1)
+    for size in sizes:
+        yield Bar(sized(size), max(1.0, round(100 * size / largest, 1)) if size else 0.0)
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _failures(failures: Sequence[Failure]) -> list[Fact]:
+    names = [failure.database for failure in failures]
+    could = "could not be looked at"
+    return [Fact("bad", f"{plural(len(names), 'database')} {could}: {_names(names)}")] * bool(names)
+
+
+# Of verify.
+
+
+def _of_verification(answer: Verification) -> dict[str, Any]:
+    findings = answer.findings
+    groups = _by_database(answer)
+    return {
+        "facts": _verified(answer),
+        "services": _services(findings),
+        "groups": list(_groups(groups)),
+        "clean": [name for name in answer.databases if name not in groups],
+        "failures": answer.failures,
+    }
+
+
+def _by_database(answer: Verification) -> dict[str, list[Finding]]:
+    """As the answer is arranged, but what is misplaced comes first where a list may be cut."""
+    places: dict[str, list[Finding]] = {}
+    for found in answer.findings:
+        places.setdefault(found.database, []).append(found)
+    return {
+        name: sorted(those, key=lambda f: f.level != "misplaced") for name, those in places.items()
+    }
+
+
+def _verified(answer: Verification) -> list[Fact]:
+    levels = Counter(found.level for found in answer.findings)
+    misplaced = [found for found in answer.findings if found.level == "misplaced"]
+    facts = _failures(answer.failures)
+    if misplaced:
+        places = list(dict.fromkeys(found.database for found in misplaced))
+        size = sized(sum(found.size_bytes or 0 for found in misplaced if found.object))
+        text = f"{levels['misplaced']:,} misplaced ({size}) in {_names(places)}"
+        facts.append(Fact("bad", text))
+    elif not facts:
+        facts.append(Fact("fine", "Nothing is misplaced"))
+    if levels["notice"]:
+        facts.append(Fact("warn", plural(levels["notice"], "notice")))
+    facts.append(Fact("", f"{plural(len(answer.databases), 'database')} looked at"))
+    return facts
+
+
+def _services(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    found: dict[str | None, list[Finding]] = {}
+    for each in findings:
+        found.setdefault(each.service, []).append(each)
+    ordered = sorted(found, key=lambda name: name is None)
+    theirs = [found[name] for name in ordered]
+    strays = [[f for f in those if f.level == "misplaced" and f.object] for those in theirs]
+    sizes = [_sum(f.size_bytes for f in those) for those in strays]
+    return [
+        {
+            "name": name or "nobody's",
+            "misplaced": counted(sum(f.level == "misplaced" for f in those)),
+            "notices": counted(sum(f.level == "notice" for f in those)),
+            "rows": counted(_sum(f.rows for f in stray)),
+            "size": size,
+        }
+        for name, those, stray, size in zip(ordered, theirs, strays, _bars(sizes), strict=True)
+    ]
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None
+
+
+def _groups(places: dict[str, list[Finding]]) -> Iterator[Group]:
+    most = max(LEAST, MOST // max(1, len(places)))
+    shown = {name: those[:most] for name, those in places.items()}
+    sizes = [f.size_bytes for those in shown.values() for f in those if f.object]
+    bars = _bars(sizes)
+    for name, those in shown.items():
+        levels = Counter(found.level for found in places[name])
+        more = len(places[name]) - len(those)
+        services = dict.fromkeys(found.service for found in those)
+        by_service = {service: [f for f in those if f.service == service] for service in services}
+        yield Group(
+            name,
+            f"{levels['misplaced']:,} misplaced, {plural(levels['notice'], 'notice')}",
+            [_part(service, found, bars) for service, found in by_service.items()],
+            f"{more:,} more are not shown here" if more else "",
+        )
+
+
+def _part(service: str | None, findings: Sequence[Finding], bars: Iterator[Bar]) -> Part:
+    objects = [found for found in findings if found.object]
+    remedies = {found.remedy for found in objects}
+    return Part(
+        service or "nobody's",
+        [
+            Object(
+                found.level,
+                f"{found.kind} {found.object}",
+                counted(found.rows),
+                bar,
+                found.remedy,
+            )
+            for found, bar in zip(objects, bars, strict=False)
+        ],
+        remedies.pop() if len(remedies) == 1 else "",
+        [found for found in findings if not found.object],
+    )
+
+
+# Of status.
+
+
+def _of_status(answer: Status) -> dict[str, Any]:
+    now = datetime.fromisoformat(answer.at)
+    rows = answer.services
+    failures = [row.failure for row in rows if row.failure]
+    pushes, ticks, left_out = _pushes(rows, now)
+    return {
+        "facts": _stated(rows, failures),
+        "services": [
+            _service(row, bar, now)
+            for row, bar in zip(rows, _bars(row.size_bytes for row in rows), strict=True)
+        ],
+        "jobs": [job for row in rows for job in _jobs(row, now)],
+        "pushes": pushes,
+        "ticks": ticks,
+        "left_out": left_out,
+        "kept": show.left(rows).rows,
+        "failures": failures,
+    }
+
+
+def _stated(rows: Sequence[ServiceStatus], failures: Sequence[Failure]) -> list[Fact]:
+    there = [row.database for row in rows if row.exists]
+    missing = [row.database for row in rows if not row.exists]
+    drifted = [row.database for row in rows if row.drift]
+    moving = [row.database for row in rows if row.transfer]
+    kept = [each for row in rows for each in (*(k.name for k in row.quarantines), *row.put_aside)]
+    told = [
+        ("bad", f"{_are(missing, 'database')} missing:", missing),
+        ("warn", f"{_are(drifted, 'schema', 'has', 'have')} drifted since the last push:", drifted),
+        ("bad", "A failed push left damage in", _concerned(rows, "damaged")),
+        ("warn", "Sessions wait for locks in", [row.database for row in rows if row.waiting]),
+        ("warn", "A transaction is open for long in", _concerned(rows, "transaction")),
+        ("warn", f"{_are(moving, 'transfer')} under way:", moving),
+    ]
+    facts = _failures(failures)
+    facts += [Fact(state, f"{text} {_names(names)}") for state, text, names in told if names]
+    if not facts:
+        facts.append(Fact("fine", "Nothing is missing, nothing has drifted, nobody waits"))
+    if kept:
+        facts.append(Fact("warn", f"Kept by transfers: {_names(kept)}"))
+    size = sized(sum(row.size_bytes or 0 for row in rows))
+    facts.append(Fact("", f"{plural(len(there), 'database')}, {size} in all"))
+    return facts
+
+
+def _concerned(rows: Iterable[ServiceStatus], concern: Concern) -> list[str]:
+    return [row.database for row in rows if concern in row.concerns]
+
+
+def _are(names: Sequence[str], noun: str, one: str = "is", many: str = "are") -> str:
+    return f"{plural(len(names), noun)} {one if len(names) == 1 else many}"
+
+
+def _service(row: ServiceStatus, size: Bar, now: datetime) -> dict[str, Any]:
+    last = row.last_push
+    state, kind = {True: ("drifted", "warn"), False: ("as pushed", "fine"), None: ("", "")}[
+        row.drift
+    ]
+    if row.failure:
+        state, kind = "not looked at", "bad"
+    elif not row.exists:
+        state, kind = "missing", "bad"
+    return {
+        "name": row.service,
+        "database": row.database,
+        "state": state,
+        "kind": kind,
+        "size": size,
+        "tables": counted(row.tables),
+        "sessions": counted(row.sessions),
+        "waiting": counted(row.waiting or None),
+        "tenants": counted(len(row.tenants)) if row.exists else "",
+        "pushed": f"{age(last.at, now)} ago" if last else "never" if row.exists else "",
+    }
+
+
+def _jobs(row: ServiceStatus, now: datetime) -> Iterator[Job]:
+    def job(what: str, work: Holder | Work) -> Job:
+        address = getattr(work, "client_addr", None)
+        who = f"{work.application_name or 'no name'}, pid {work.pid}"
+        return Job(
+            row.service,
+            row.database,
+            what,
+            f"{who}, from {address}" if address else who,
+            age(work.since, now) if work.since else "",
+        )
+
+    if row.holder:
+        yield job(f"has the lock: {row.holder.doing}", row.holder)
+    if row.transfer:
+        yield job("moves something into it", row.transfer)
+    if row.oldest_transaction:
+        yield job("has the oldest transaction", row.oldest_transaction)
+    if row.waiting:
+        what = "waits" if row.waiting == 1 else "wait"
+        who = plural(row.waiting, "session")
+        yield Job(row.service, row.database, f"{what} for somebody's lock", who, "")
+
+
+def _pushes(
+    rows: Sequence[ServiceStatus], now: datetime
+) -> tuple[list[Push], list[tuple[str, float]], str]:
+    """The newest first, and what stands below: a minute is as wide as what is before it."""
+    pushed = [
+        (row, row.last_push, _seconds(row.last_push.at, now)) for row in rows if row.last_push
+    ]
+    pushed.sort(key=lambda each: math.inf if each[2] is None else each[2])
+    shown = pushed[:PUSHES]
+    longest = max([7200.0, *(s * 1.3 for _, _, s in shown if s is not None)])
+
+    def place(seconds: float) -> float:
+        return round(100 * (1 - math.log1p(seconds / _MINUTE) / math.log1p(longest / _MINUTE)), 1)
+
+    ticks: list[tuple[str, float]] = []
+    for word, seconds in _TICKS:
+        at = place(seconds)
+        last = ticks[-1][1] if ticks else 100.0
+        if _APART / 2 <= at <= last - _APART:
+            ticks.append((word, at))
+    more = len(pushed) - len(shown)
+    return (
+        [
+            Push(
+                row.service,
+                last.at,
+                f"{age(last.at, now)} ago",
+                last.release or "",
+                f"{last.elapsed_s:.1f} s",
+                None if seconds is None else place(seconds),
+            )
+            for row, last, seconds in shown
+        ],
+        ticks,
+        f"{more:,} older ones are not shown here" if more else "",
+    )
+
+
+def _seconds(moment: str, now: datetime) -> float | None:
+    """None where a ledger has something that is no moment."""
+    try:
+        return max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
+    except (TypeError, ValueError):
+        return None
