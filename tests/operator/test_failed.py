@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from entrypoint.operator import report
 from tests.operator.conftest import RPG, RPG_DB, answer
+from tests.support.docs import page
 from tests.support.program import until
 
 if TYPE_CHECKING:
@@ -213,9 +213,9 @@ def test_an_answer_has_no_failure(operator: Operator) -> None:
     assert (found.code, found.json["failed"]) == (0, None)
 
 
-def test_the_readme_lists_what_a_transfer_answers() -> None:
-    """README and models have the same fields, in the same order."""
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_reference_lists_what_a_transfer_answers() -> None:
+    """Page and models have the same fields, in the same order."""
+    text = page("docs/reference/json")
     [found] = re.findall(r"^`transfer --json`: .*?\n\n", text, re.DOTALL | re.MULTILINE)
     parts = re.split(r"`(\w+)` \(([^)]*)\)", " ".join(found.split()))
     lists = {

@@ -1,4 +1,4 @@
-"""What operators' commands print: names that lie, terminals, JSON, and what the README says."""
+"""What operators' commands print: names that lie, terminals, JSON, and what the pages say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import termios
 from fcntl import ioctl
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from rich.cells import cell_len
 
 from entrypoint.operator import report
 from tests.operator.conftest import RPG_DB
+from tests.support.docs import page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from tests.operator.conftest import Operator
-
-ROOT = Path(__file__).parents[2]
 
 LIES = {
     "quotes": "a\"b'c`d",
@@ -197,10 +195,10 @@ def test_watching_a_terminal_empties_it(operator: Operator) -> None:
 
 
 def paragraph() -> str:
-    """The README's words about --json."""
+    """What the reference says about --json."""
     [found] = re.findall(
         r"^With `--json` the answer is one object.*?\n\n",
-        (ROOT / "README.md").read_text(),
+        page("docs/reference/json"),
         re.DOTALL | re.MULTILINE,
     )
     return str(found)
@@ -216,8 +214,8 @@ def listed(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
 
 
-def test_the_readme_lists_the_fields() -> None:
-    """README, models and output: the same fields, in the same order."""
+def test_the_reference_lists_the_fields() -> None:
+    """Page, models and output: the same fields, in the same order."""
     text = " ".join(paragraph().split())
 
     def part(begin: str, end: str) -> list[str]:
@@ -257,7 +255,7 @@ def test_the_readme_lists_the_fields() -> None:
 
 def test_the_readme_lists_the_findings() -> None:
     """The table of findings has every one that a model knows, with its level."""
-    text = (ROOT / "README.md").read_text().split("| finding | level | |", 1)[1]
+    text = page("README").split("| finding | level | |", 1)[1]
     rows = [line.split("|")[1:3] for line in text.split("\n\n")[0].splitlines()[2:]]
     told = {name: level.strip() for names, level in rows for name in listed(names)}
     schema = report.Finding.model_json_schema()["properties"]

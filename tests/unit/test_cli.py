@@ -6,7 +6,6 @@ import argparse
 import json
 import re
 import signal
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -16,6 +15,7 @@ from entrypoint.arguments import parser
 from entrypoint.environment import Environment
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
 from entrypoint.startup import shapes, start
+from tests.support.docs import marked
 
 
 @pytest.fixture(autouse=True)
@@ -163,9 +163,8 @@ def test_prepare(capfd: pytest.CaptureFixture[str], started: list[tuple[str, ...
 
 
 def test_every_help_has_examples_and_exit_codes() -> None:
-    """Each command's, by the README's table of codes."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    table = readme.split("<!-- exit-codes -->")[1].split("<!-- /exit-codes -->")[0]
+    """Each command's, by the page of exit codes."""
+    table = marked("docs/reference/exit-codes", "exit-codes")
     known = {
         code
         for row in re.findall(r"^\| ([\d /]+) \|", table, re.MULTILINE)

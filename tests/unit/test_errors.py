@@ -1,17 +1,15 @@
-"""Every way a start can end is documented, once, in the code and in the README."""
+"""Every way a start can end is documented, once, in the code and in the reference pages."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from entrypoint import cli, errors, services
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
 from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
-
-README = Path(__file__).parents[2] / "README.md"
+from tests.support.docs import marked
 
 
 def subclasses(of: type[EntrypointError]) -> list[type[EntrypointError]]:
@@ -80,20 +78,19 @@ def test_terminated() -> None:
     assert not issubclass(Terminated, Exception)
 
 
-def section(name: str) -> list[list[str]]:
-    """The cells of the tables between two markers of the README, without their headers."""
-    found = re.search(rf"<!-- {name} -->(.*?)<!-- /{name} -->", README.read_text(), re.DOTALL)
-    assert found, f"README.md has no <!-- {name} --> ... <!-- /{name} -->"
-    body = re.sub(r"^\|.*\n\|[-:| ]+\|$", "", found[1], flags=re.MULTILINE)
+def cells(page: str, marker: str) -> list[list[str]]:
+    """The cells of the tables between two markers of a reference page, without their headers."""
+    text = marked(f"docs/reference/{page}", marker)
+    body = re.sub(r"^\|.*\n\|[-:| ]+\|$", "", text, flags=re.MULTILINE)
     rows = [line for line in body.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def test_exit_codes_of_the_readme() -> None:
-    """The README's table has the codes of the classes, those without a class, and no other."""
+def test_the_page_of_exit_codes() -> None:
+    """The table has the codes of the classes, those without a class, and no other."""
     documented = {
         " ".join(re.findall(r"\d+(?:\+n)?", row[0])): row[1].strip("`")
-        for row in section("exit-codes")
+        for row in cells("exit-codes", "exit-codes")
     }
     expected = {str(c.exit_code): c.__name__ for c in CLASSES if c is not ExecError}
     expected |= {"126 127": "ExecError", "128+n": "Terminated"}
@@ -101,15 +98,17 @@ def test_exit_codes_of_the_readme() -> None:
     assert documented == expected
 
 
-def test_keys_of_the_registry_in_the_readme() -> None:
-    """The README's table has what a row of the registry may say, in the order of the code."""
-    assert [row[0].strip("`") for row in section("registry")] == [*services.KEYS]
+def test_the_page_of_settings_has_the_registry() -> None:
+    """The table has what a row of the registry may say, in the order of the code."""
+    assert [row[0].strip("`") for row in cells("settings", "registry")] == [*services.KEYS]
 
 
-def test_settings_of_the_readme() -> None:
-    """The README's tables name every key and variable that is read, and no other."""
+def test_the_page_of_settings() -> None:
+    """The tables name every key and variable that is read, and no other."""
     documented = {
-        name.strip("[]") for row in section("settings") for name in re.findall(r"`([^`]+)`", row[0])
+        name.strip("[]")
+        for row in cells("settings", "settings")
+        for name in re.findall(r"`([^`]+)`", row[0])
     }
     by_section = {f"ENTRYPOINT_{key.replace('.', '_').upper()}" for key in IN_FILE if "." in key}
     required = {
