@@ -14,6 +14,7 @@ import os
 import secrets
 import select
 import socket
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -202,6 +203,9 @@ end $$
 WAKE_S: Final = 5.0
 """Seconds in which the server must end a watch."""
 
+AGAIN_S: Final = 0.2
+"""Seconds until it is asked once more."""
+
 
 class Refusal:
     """What one guard refuses to the sessions of the push with an application_name, and tells."""
@@ -345,15 +349,26 @@ class Refusal:
         connection = self.session.connection
         if connection.info.transaction_status != TransactionStatus.ACTIVE:
             return
-        connection.cancel_safe(timeout=WAKE_S)
-        pgconn = connection.pgconn
+        deadline = time.monotonic() + WAKE_S
+        while time.monotonic() < deadline:
+            # The server ignores a request that reaches it before it has begun with the watch.
+            connection.cancel_safe(timeout=WAKE_S)
+            if self._woken(AGAIN_S):
+                return
+        raise psycopg.OperationalError
+
+    def _woken(self, timeout_s: float) -> bool:
+        """Whether the server ends the watch within this time."""
+        pgconn = self.session.connection.pgconn
+        deadline = time.monotonic() + timeout_s
         while True:
             while pgconn.is_busy():
-                if not select.select([pgconn.socket], [], [], WAKE_S)[0]:
-                    raise psycopg.OperationalError
+                left_s = deadline - time.monotonic()
+                if left_s <= 0 or not select.select([pgconn.socket], [], [], left_s)[0]:
+                    return False
                 pgconn.consume_input()
             if pgconn.get_result() is None:
-                return
+                return True
 
 
 def _local_port(session: Session) -> int | None:

@@ -10,7 +10,7 @@ import subprocess
 import uuid
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from threading import Thread
+from threading import Thread, Timer
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -701,6 +701,22 @@ def test_a_function_that_is_not_everybodys(
         with db.connect(owner) as service:
             service.execute("truncate single; drop table plain cascade")
     assert db.remains() == []
+
+
+def test_a_watch_that_is_ended_before_it_began(owned: tuple[Database, Role]) -> None:
+    """A server that has not begun with the watch when it is to end it is asked once more."""
+    db, owner = owned
+    with db.held(), db.armed(role=owner) as armed:
+        assert not armed.refused()
+        connection = armed.session.connection
+        pid = connection.info.backend_pid
+        os.kill(pid, signal.SIGSTOP)
+        thaw = Timer(0.3, os.kill, [pid, signal.SIGCONT])
+        thaw.start()
+        connection.pgconn.send_query(b"select pg_sleep(60)")
+        connection.pgconn.flush()
+        assert not armed.refused()
+        thaw.join()
 
 
 @pytest.mark.parametrize("tag", ["CREATE FUNCTION", "CREATE TRIGGER"])
