@@ -17,7 +17,7 @@ AUDIT_VENV := .cache/audit
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint requirements audit clean
+.PHONY: help demo test bench lint docs requirements audit clean
 .PHONY: image image-slim image-alpine image-operator wheels test-docker bench-docker
 
 help: ## list the targets
@@ -37,6 +37,9 @@ lint: .venv/package ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/package ## write what docs/reference says about the code
+	$(BIN)/python docs/generate.py
 
 image: image-slim image-alpine image-operator ## the payloads for both libcs, and the operator's image
 

@@ -160,8 +160,9 @@ class _Teller:
             )
         else:
             if ended:
-                event = f"{self.step}.sessions_ended"
-                log.event("info", event, application_name=self.name, count=ended)
+                log.event(
+                    "info", f"{self.step}.sessions_ended", application_name=self.name, count=ended
+                )
 
 
 def _end_sessions(around: Surroundings, name: str, ports: set[int]) -> int:

@@ -1,0 +1,91 @@
+"""Writes what the pages in docs/reference say about the code, from the code.
+
+A generated part stands between two markers, such as ``<!-- events -->`` and ``<!-- /events -->``.
+People write everything around it. ``--check`` writes nothing, lists the pages that are out of date,
+and ends with 1 if there are any.
+"""
+
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+DOCS: Final = Path(__file__).parent
+
+
+def table(*head: str, rows: Iterable[Iterable[str]]) -> str:
+    """A table of Markdown; a cell is one line, and a `|` in it is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |".replace("|  |", "| |") for line in lines)
+
+
+def cell(text: str) -> str:
+    """A text as a cell has it."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def code(names: Iterable[str]) -> str:
+    """Names in code, with blanks between them."""
+    return " ".join(f"`{name}`" for name in names)
+
+
+def events() -> Iterator[str]:
+    """A table for each part of the program."""
+    for part, rows in tomllib.loads((DOCS / "events.toml").read_text()).items():
+        yield f"## {part}"
+        yield table(
+            "event",
+            "level",
+            "when the program logs it",
+            "fields",
+            "what to do",
+            rows=(
+                [
+                    code(name.replace("<step>", step) for step in row.get("of", [""])),
+                    ", ".join(row["level"]),
+                    row["when"],
+                    code(row["fields"]),
+                    row.get("do", ""),
+                ]
+                for name, row in rows.items()
+            ),
+        )
+
+
+PARTS: Final[dict[str, dict[str, Callable[[], Iterator[str]]]]] = {
+    "events": {"events": events},
+}
+"""By page and marker, what writes the part."""
+
+
+def filled(text: str, marker: str, part: str) -> str:
+    """A page with a part between its markers. Raises ValueError if the page lacks them."""
+    begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    found = re.subn(
+        f"{begin}.*?{end}", lambda _: f"{begin}\n\n{part}\n\n{end}", text, flags=re.DOTALL
+    )
+    if found[1] != 1:
+        raise ValueError(f"no {begin} or no {end}")
+    return found[0]
+
+
+def main(arguments: list[str]) -> int:
+    """Write every page, or check it; the exit code."""
+    stale = []
+    for name, parts in PARTS.items():
+        path = DOCS / "reference" / f"{name}.md"
+        text = before = path.read_text()
+        for marker, write in parts.items():
+            text = filled(text, marker, "\n\n".join(write()))
+        if text != before:
+            stale.append(path.name)
+            if "--check" not in arguments:
+                path.write_text(text)
+    sys.stdout.writelines(f"docs/reference/{name}\n" for name in stale)
+    return int(bool(stale) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
