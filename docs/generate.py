@@ -5,12 +5,15 @@ People write everything around it. ``--check`` writes nothing, lists the pages t
 and ends with 1 if there are any.
 """
 
+import inspect
 import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
+
+from entrypoint import cli, errors
 
 DOCS: Final = Path(__file__).parent
 
@@ -29,6 +32,11 @@ def cell(text: str) -> str:
 def code(names: Iterable[str]) -> str:
     """Names in code, with blanks between them."""
     return " ".join(f"`{name}`" for name in names)
+
+
+def plain(doc: str) -> str:
+    """A docstring's text as Markdown."""
+    return doc.replace("``", "`")
 
 
 def events() -> Iterator[str]:
@@ -54,8 +62,22 @@ def events() -> Iterator[str]:
         )
 
 
+def exit_codes() -> Iterator[str]:
+    """A row for each class of `errors`, and the two codes that have none."""
+    rows = [["0", "", "Done.", ""], [f"{cli.BUG}", "", "A bug of ours.", "report the traceback"]]
+    several = {errors.ExecError: "126, 127", errors.Terminated: "128+n"}
+    ends: list[type[errors.EntrypointError | errors.Terminated]]
+    ends = [*errors.EntrypointError.__subclasses__(), errors.Terminated]
+    for each in ends:
+        when, again = (inspect.getdoc(each) or "").split("\n\nStart again: ")
+        number = several.get(each) or str(each.exit_code)
+        rows.append([number, f"`{each.__name__}`", plain(when), again.rstrip(".")])
+    yield table("code", "class", "when", "start again?", rows=rows)
+
+
 PARTS: Final[dict[str, dict[str, Callable[[], Iterator[str]]]]] = {
     "events": {"events": events},
+    "exit-codes": {"exit-codes": exit_codes},
 }
 """By page and marker, what writes the part."""
 

@@ -1,23 +1,6 @@
-"""Every way a start can end, with its exit code and its remedy.
+"""Every way a start or a command can end, with its exit code and its remedy.
 
-::
-
-    BaseException
-    |- Exception
-    |  `- EntrypointError          never raised itself
-    |     |- UsageError         2  no command, or one that cannot be meant
-    |     |- SettingsError      3  missing or wrong configuration; lists every problem
-    |     |- UnreachableError   4  not ready before the deadline (a restart may help)
-    |     |- RefusedError       5  reachable, but no (a restart will not help)
-    |     |- LockError          6  not acquired in time, or lost while held
-    |     |- PushError          7  push-db failed, timed out, or could not be proved
-    |     |- SeedError          8  the same for the seed
-    |     |- MisplacedError     9  objects are in a database where they do not belong
-    |     |- TransferError     10  nothing, or not everything, was moved
-    |     `- ExecError    126/127  not executable / not found
-    `- Terminated           128+n  ended by signal n
-
-0 is done, 1 is a bug of ours (a traceback), 2 is an operator's wrong usage, too.
+`make docs` writes docs/reference/exit-codes.md from the docstrings. 0 is done, 1 a bug of ours.
 """
 
 from typing import Final
@@ -52,13 +35,21 @@ class EntrypointError(Exception):
 
 
 class UsageError(EntrypointError):
-    """The container's command is missing, or cannot be meant as it is; nothing was done."""
+    """Nothing was done: the service has no command, or an operator's command is misused.
+
+    A chain (``&&``) counts as no command, because no shell will see it.
+
+    Start again: no.
+    """
 
     exit_code = 2
 
 
 class SettingsError(EntrypointError):
-    """The configuration is missing or wrong; ``problems`` lists all that was found."""
+    """The configuration is missing or wrong; ``problems`` lists everything that was found.
+
+    Start again: no.
+    """
 
     exit_code = 3
 
@@ -72,43 +63,76 @@ class SettingsError(EntrypointError):
 
 
 class UnreachableError(EntrypointError):
-    """The server, or a gate, was not ready before the deadline; starting again later may help."""
+    """The server, a route to it, or a gate was not ready before the deadline.
+
+    Or the kernel had no room for processes (``--pids-limit``, ``ulimit -u``), memory or disk.
+
+    Start again: yes.
+    """
 
     exit_code = 4
 
 
 class RefusedError(EntrypointError):
-    """The server answered no (password, pg_hba, privilege); starting again will not help."""
+    """The server or a pooler refused: password, ``pg_hba.conf``, privilege, TLS or ``options``.
+
+    Or libpq refused a parameter of the URL, a gate's certificate is for another name, or the kernel
+    refused what waiting does not change: threads (an old seccomp profile) or open files (``ulimit
+    -n``, from 5 on).
+
+    Start again: no.
+    """
 
     exit_code = 5
 
 
 class LockError(EntrypointError):
-    """The lock was not acquired in time, or was lost while held."""
+    """The start did not get the lock in time, or lost it while it worked.
+
+    Start again: yes.
+    """
 
     exit_code = 6
 
 
 class PushError(EntrypointError):
-    """The push failed, timed out, or could not be proved; what it did until then is there."""
+    """The push failed, took too long, could not be proved, or wanted to lose rows.
+
+    What it did until then is in the database.
+
+    Start again: when the push is mended.
+    """
 
     exit_code = 7
 
 
 class SeedError(EntrypointError):
-    """The service's seed failed or timed out; the schema is pushed, the next start seeds again."""
+    """The seed failed or took too long, or ``seed.check`` finds no row after it.
+
+    The schema is pushed, and the next start seeds again.
+
+    Start again: when the seed is mended.
+    """
 
     exit_code = 8
 
 
 class MisplacedError(EntrypointError):
-    """Objects are in a database where they do not belong; everything is as it was pushed."""
+    """``verify`` found objects in a database where they do not belong.
+
+    A start ends so with ``verify.at_start = "fail"``; everything stays as it was pushed.
+
+    Start again: when the objects are moved.
+    """
 
     exit_code = 9
 
 
 class TransferError(EntrypointError):
-    """A transfer did not happen, or not to its end; the message says what was moved."""
+    """A transfer was refused or failed; the message says what it had moved before.
+
+    Start again: when its obstacle is gone.
+    """
 
     exit_code = 10
 
@@ -118,7 +142,12 @@ NOT_FOUND: Final = 127
 
 
 class ExecError(EntrypointError):
-    """The service cannot be executed: 127 when it is not found, 126 when it cannot run."""
+    """The service is not found (127) or cannot be executed (126).
+
+    The start finds out before it does any work.
+
+    Start again: no.
+    """
 
     def __init__(self, message: str, *, code: int, remedy: str, **fields: object) -> None:
         super().__init__(message, remedy=remedy, **fields)
@@ -126,7 +155,12 @@ class ExecError(EntrypointError):
 
 
 class Terminated(BaseException):
-    """A signal asked us to end. Not an Exception, so that no retry loop swallows it."""
+    """A signal ended the program: 143 for SIGTERM.
+
+    Start again: yes.
+    """
+
+    # A BaseException, because a retry loop must not swallow it.
 
     step: str = "entrypoint"
     elapsed_s: float | None = None
