@@ -6,14 +6,15 @@ and ends with 1 if there are any.
 """
 
 import inspect
+import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from entrypoint import cli, errors
+from entrypoint import cli, errors, fields, services
 
 DOCS: Final = Path(__file__).parent
 
@@ -62,6 +63,42 @@ def events() -> Iterator[str]:
         )
 
 
+def unset(key: fields.Key) -> str:
+    """What holds where nobody sets it."""
+    match key.default:
+        case _ if key.unset:
+            return key.unset
+        case bool() | str() as value:
+            return f"`{str(value).lower()}`"
+        case float() as seconds:
+            return f"{seconds:.0f}"
+        case tuple() as names if names:
+            return f"`{json.dumps(names)}`"
+    return "none"
+
+
+def keys(head: str, table_: Mapping[str, fields.Key]) -> str:
+    """A row for each key of the file, or each variable."""
+    rows = ([f"`{name}`", key.doc, unset(key)] for name, key in table_.items())
+    return table(head, "meaning", "default", rows=rows)
+
+
+def settings() -> Iterator[str]:
+    """The keys of the file; then the variables, without those that override a key of a section."""
+    others = {name: key for name, key in fields.ELSEWHERE.items() if name.isupper()}
+    gates = {name: key for name, key in fields.ELSEWHERE.items() if name not in others}
+    yield keys("in `entrypoint.toml`", {**fields.IN_FILE, **gates})
+    overriding = {fields.variable(key) for key in fields.IN_FILE if "." in key}
+    own = {name: key for name, key in fields.IN_ENVIRONMENT.items() if name not in overriding}
+    yield keys("variable", {**others, **fields.OUR_SECRETS, **own})
+
+
+def registry() -> Iterator[str]:
+    """The keys of a row."""
+    rows = ([f"`{name}`", *texts] for name, texts in services.KEYS.items())
+    yield table("key", "meaning", "default", rows=rows)
+
+
 def exit_codes() -> Iterator[str]:
     """A row for each class of `errors`, and the two codes that have none."""
     rows = [["0", "", "Done.", ""], [f"{cli.BUG}", "", "A bug of ours.", "report the traceback"]]
@@ -77,6 +114,7 @@ def exit_codes() -> Iterator[str]:
 
 PARTS: Final[dict[str, dict[str, Callable[[], Iterator[str]]]]] = {
     "events": {"events": events},
+    "settings": {"settings": settings, "registry": registry},
     "exit-codes": {"exit-codes": exit_codes},
 }
 """By page and marker, what writes the part."""

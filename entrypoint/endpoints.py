@@ -73,7 +73,7 @@ def _is_wrapped(sources: Sources, where: str, url: str) -> bool:
 
 def _health(sources: Sources) -> tuple[str | None, str | None]:
     """The URL for probes. A job that only prepares has no PORT, and no probe that misses it."""
-    where, url = _where(sources, "health.url"), sources.get("health.url", default=None)
+    where, url = _where(sources, "health.url"), sources.get("health.url")
     try:
         urls.filled_in(url or "", sources.environ)
     except urls.UnsetError as problem:
@@ -112,7 +112,7 @@ def _url(
 
 
 def _gates(sources: Sources, default_s: float) -> tuple[Gate, ...]:
-    named: tuple[str, ...] = sources.from_environment.get("ENTRYPOINT_GATES", ())
+    named: tuple[str, ...] = sources.option("ENTRYPOINT_GATES")
     if named:
         rows: list[Any] = [] if named == ("none",) else [{"url": url} for url in named]
         where = "ENTRYPOINT_GATES"
@@ -154,7 +154,7 @@ def _timeout(sources: Sources, where: str, row: dict[str, Any], default_s: float
 
 
 def _lookup(sources: Sources, default_s: float) -> Lookup | None:
-    row: dict[str, Any] | None = sources.get("seed.tenant_lookup", default=None)
+    row: dict[str, Any] | None = sources.get("seed.tenant_lookup")
     if row is None:
         return None
     where = _where(sources, "seed.tenant_lookup")

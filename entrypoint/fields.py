@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from . import log, services
 
@@ -187,37 +187,154 @@ def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
     return read
 
 
-IN_FILE: Final[dict[str, Callable[[object], Any]]] = {
-    "service": text,
-    "services": text,
-    "database_url": _variables,
-    "database.isolate": _flag,
-    "database.extensions": _names,
-    "database.owner": text,
-    "push.command": _push,
-    "push.inputs": _names,
-    "push.inputs_env": _variables,
-    "push.inputs_root": text,
-    "push.timeout": seconds,
-    "push.lock_timeout": seconds,
-    "push.on_older": _one_of("skip", "push", "fail"),
-    "push.on_loss": _one_of("refuse", "warn"),
-    "push.success": _pattern,
-    "push.failure": _pattern,
-    "seed.command": _command,
-    "seed.inputs": _names,
-    "seed.inputs_env": _variables,
-    "seed.inputs_root": text,
-    "seed.timeout": seconds,
-    "seed.when": _one_of(*services.SEEDS),
-    "seed.check": text,
-    "seed.tenant_variable": _tenant_variable,
-    "seed.tenant_lookup": _table("url", "field", "database", "query", "timeout"),
-    "verify.at_start": _one_of("warn", "fail", "off"),
-    "verify.ignore": _names,
-    "verify.bookkeeping": _names,
-    "health.url": text,
-    "notify.url": text,
+class Key(NamedTuple):
+    """A setting. `make docs` writes docs/reference/settings.md from these."""
+
+    read: Callable[[object], Any]
+    """Turns what was written into a value, or raises `BadValueError`."""
+
+    default: Any
+    """The value where nobody sets it."""
+
+    doc: str
+    unset: str = ""
+    """What holds where nobody sets it, if the default does not say so."""
+
+
+_NO_RELEASE: Final = "none: the release decides"
+
+IN_FILE: Final[dict[str, Key]] = {
+    "service": Key(text, None, "The service's name in the registry.", "`SERVICE_NAME`"),
+    "services": Key(
+        text,
+        None,
+        "The file of a registry of your own, relative to the working directory.",
+        "the shipped `services.toml`",
+    ),
+    "database_url": Key(
+        _variables,
+        ("DATABASE_URL",),
+        "The variables that may name the database. The first one that is set wins.",
+    ),
+    "database.isolate": Key(
+        _flag,
+        True,  # noqa: FBT003  the column of defaults
+        "Whether a database that the start creates is closed to other roles: "
+        "`REVOKE CONNECT … FROM PUBLIC`.",
+    ),
+    "database.extensions": Key(
+        _names, (), "Extensions that the start creates, under the lock, before the push."
+    ),
+    "database.owner": Key(
+        text,
+        None,
+        "The role besides the service's own that may own a database which existed before.",
+        "the registry's `owner`",
+    ),
+    "push.command": Key(
+        _push,
+        (),
+        "The program that applies the schema, and its arguments. `[]` says that there is none.",
+        "`node push-db.js`, if that file exists",
+    ),
+    "push.inputs": Key(
+        _names,
+        (),
+        "The files that decide what the push does, as patterns: `*`, `?`, `**`.",
+        _NO_RELEASE,
+    ),
+    "push.inputs_env": Key(
+        _variables, (), "The variables whose values decide it too, such as `SCHEMA`."
+    ),
+    "push.inputs_root": Key(
+        text,
+        None,
+        "A folder, relative to the working directory, into which links of the inputs may lead.",
+        "none: links stay in the working directory",
+    ),
+    "push.timeout": Key(seconds, 600.0, "The longest that the push may take."),
+    "push.lock_timeout": Key(
+        seconds,
+        30.0,
+        "The longest that a statement of the push may wait for a table, and so hold up others "
+        "behind it (`PGOPTIONS`).",
+    ),
+    "push.on_older": Key(
+        _one_of("skip", "push", "fail"),
+        "skip",
+        "What an older release does: `skip`, `push` or `fail`.",
+    ),
+    "push.on_loss": Key(
+        _one_of("refuse", "warn"),
+        "refuse",
+        "What happens when the push drops or empties tables with rows: `refuse` or `warn`.",
+    ),
+    "push.success": Key(
+        _pattern,
+        None,
+        "A regular expression. A push that prints no line which matches it has failed.",
+        "what the known tools print",
+    ),
+    "push.failure": Key(
+        _pattern,
+        None,
+        "A regular expression. A push that prints a line which matches it has failed.",
+    ),
+    "seed.command": Key(
+        _command,
+        (),
+        "The program that makes a tenant's rows, and its arguments. The start fills in "
+        "`{tenant_id}`.",
+        "none: no seed",
+    ),
+    "seed.inputs": Key(_names, (), "The files that decide what the seed does.", _NO_RELEASE),
+    "seed.inputs_env": Key(_variables, (), "As `push.inputs_env`."),
+    "seed.inputs_root": Key(text, None, "As `push.inputs_root`."),
+    "seed.timeout": Key(seconds, 600.0, "The longest that the seed may take."),
+    "seed.when": Key(
+        _one_of(*services.SEEDS),
+        "tenant",
+        "`tenant`: if `SEED_TENANT_ID` is set or a lookup finds the tenant. Or `always`, `never`.",
+        "the registry's, or `tenant`",
+    ),
+    "seed.check": Key(
+        text,
+        None,
+        "A query that finds a row if the tenant (`%(tenant_id)s`) is seeded.",
+        "none: the ledger decides",
+    ),
+    "seed.tenant_variable": Key(
+        _tenant_variable,
+        None,
+        "A variable that gives the seed, and only the seed, its tenant besides `SEED_TENANT_ID` "
+        "and `{tenant_id}`, such as `TENANT_ID`.",
+    ),
+    "seed.tenant_lookup": Key(
+        _table("url", "field", "database", "query", "timeout"),
+        None,
+        "Where the start finds the tenant if `SEED_TENANT_ID` is not set: `{ url, field }` or "
+        "`{ database, query }`, and a `timeout`.",
+    ),
+    "verify.at_start": Key(
+        _one_of("warn", "fail", "off"),
+        "warn",
+        "What a start does after a push about tables in the wrong database: `warn` logs them, "
+        "`fail` ends the start, `off` does not look.",
+    ),
+    "verify.ignore": Key(_names, (), "Databases of no service that may be on the server."),
+    "verify.bookkeeping": Key(
+        _names,
+        None,
+        "Tables, with or without a schema, in which tools keep their own records.",
+        "those of the known tools",
+    ),
+    "health.url": Key(
+        text,
+        None,
+        "The URL that the service answers when it is well.",
+        "none: a service that runs counts as well",
+    ),
+    "notify.url": Key(text, None, "A webhook that the start calls when it fails."),
 }
 """Every key of the file but ``gates``; each in a section has its variable."""
 
@@ -227,23 +344,118 @@ def variable(key: str) -> str:
     return f"ENTRYPOINT_{key.replace('.', '_').upper()}"
 
 
-IN_ENVIRONMENT: Final[dict[str, Callable[[object], Any]]] = {
-    "ENTRYPOINT_CONFIG": text,
-    "ENTRYPOINT_SERVICE": text,
-    "ENTRYPOINT_MAINTENANCE_DATABASE": text,
-    "ENTRYPOINT_RELEASE": _release,
-    "ENTRYPOINT_WAIT_TIMEOUT": seconds,
-    "ENTRYPOINT_LOCK_TIMEOUT": seconds,
-    "ENTRYPOINT_SKIP": _steps,
-    "ENTRYPOINT_FORCE": _steps,
-    "ENTRYPOINT_ALLOW_LOSS": _labels,
-    "ENTRYPOINT_GATES": _names,
-    "ENTRYPOINT_STATE_DIR": text,
-    "ENTRYPOINT_SERVICES": text,
-    "ENTRYPOINT_LOG_FORMAT": _one_of("json", "console"),
-    "ENTRYPOINT_LOG_LEVEL": _one_of(*log.LEVELS),
-    **{variable(key): read for key, read in IN_FILE.items() if "." in key},
+IN_ENVIRONMENT: Final[dict[str, Key]] = {
+    "ENTRYPOINT_CONFIG": Key(
+        text, None, "The settings file, if it has another name.", "`entrypoint.toml`"
+    ),
+    "ENTRYPOINT_SERVICE": Key(
+        text,
+        None,
+        "The service's name, whatever the file says. `none`: no service, whatever the file and "
+        "`SERVICE_NAME` say.",
+    ),
+    "ENTRYPOINT_SERVICES": Key(
+        text,
+        None,
+        "The file of a registry of your own. `none`: the shipped one, whatever the file says.",
+        "`services` of the file",
+    ),
+    "ENTRYPOINT_MAINTENANCE_DATABASE": Key(
+        text,
+        None,
+        "The database that the start connects to when it creates another.",
+        "that of `ENTRYPOINT_ADMIN_URL`, else `postgres`, then `defaultdb`",
+    ),
+    "ENTRYPOINT_GATES": Key(
+        _names, (), "The URLs of gates in place of the file's, or `none`.", "the file's"
+    ),
+    "ENTRYPOINT_STATE_DIR": Key(
+        text,
+        None,
+        "The folder in which a start leaves its state for `entrypoint health`.",
+        "the first writable one of `/run`, `/dev/shm` and the temporary folder",
+    ),
+    "ENTRYPOINT_RELEASE": Key(
+        _release,
+        None,
+        "The image's version. A name that moves (`latest`, `main`) counts as unset.",
+        "`SOURCE_COMMIT`",
+    ),
+    "ENTRYPOINT_WAIT_TIMEOUT": Key(seconds, 300.0, "The longest wait for the server."),
+    "ENTRYPOINT_LOCK_TIMEOUT": Key(seconds, 900.0, "The longest wait for the other replicas."),
+    "ENTRYPOINT_SKIP": Key(
+        _steps,
+        frozenset(),
+        "The steps that the start leaves out: `push`, `seed` or both. With both, `run` only hands "
+        "off.",
+    ),
+    "ENTRYPOINT_FORCE": Key(
+        _steps,
+        frozenset(),
+        "The steps that the start runs whatever the ledger says: `push`, `seed` or both.",
+    ),
+    "ENTRYPOINT_ALLOW_LOSS": Key(
+        _labels,
+        (),
+        "The tables and columns with rows that this start's push may drop or empty: "
+        "`rpg_items,rpg_heroes.level`. Double quotes go around a name with a comma in it.",
+    ),
+    "ENTRYPOINT_LOG_FORMAT": Key(
+        _one_of("json", "console"),
+        None,
+        "`json` or `console`.",
+        "`console` on a terminal, with colours unless `NO_COLOR` or `TERM=dumb` is set; else "
+        "`json`",
+    ),
+    "ENTRYPOINT_LOG_LEVEL": Key(
+        _one_of(*log.LEVELS), "info", "`debug`, `info`, `warning` or `error`."
+    ),
+    **{variable(key): row for key, row in IN_FILE.items() if "." in key},
 }
+
+LOOKUP_URL: Final = "ENTRYPOINT_LOOKUP_URL"
+
+OUR_SECRETS: Final = {
+    "ENTRYPOINT_ADMIN_URL": Key(
+        text, None, "A role that may create databases and extensions.", "`DATABASE_URL`'s role"
+    ),
+    "ENTRYPOINT_DIRECT_URL": Key(
+        text, None, "A way past a pooler, for the lock and the push.", "`DATABASE_URL`"
+    ),
+    LOOKUP_URL: Key(
+        text,
+        None,
+        "A role that may read the tenant in another service's database and nothing else.",
+        "`DATABASE_URL`'s role",
+    ),
+    variable("notify.url"): Key(text, None, "`notify.url`, where it is a secret.", "`notify.url`"),
+}
+"""Each has its ``_FILE`` twin, and the service sees neither. A webhook's URL is its password."""
+
+ELSEWHERE: Final = {
+    "gates": Key(
+        text,
+        (),
+        "What the start waits for first: `[[gates]]` tables with `url` (`http`, `https`, `tcp`, "
+        "`http+unix`), `timeout` and `status`.",
+    ),
+    "DATABASE_URL": Key(text, None, "The service's database.", "required"),
+    "SEED_TENANT_ID": Key(
+        text,
+        None,
+        "The UUID of the tenant that the seed is for.",
+        '`seed.tenant_lookup` finds it; without a lookup `seed.when = "tenant"` skips the seed',
+    ),
+    "SERVICE_NAME": Key(
+        text,
+        None,
+        "The service's name, where neither the file nor `ENTRYPOINT_SERVICE` has it; a platform "
+        "may set it. The service must have a push, or say that it has none.",
+        "none: the registry is not checked",
+    ),
+    "SOURCE_COMMIT": Key(text, None, "The release, as Coolify sets it, if it is a commit."),
+}
+"""What other modules read: the tables of gates, and the variables that are not ours alone."""
 
 MAY_BE_QUOTED: Final = (
     *("ENTRYPOINT_ALLOW_LOSS", "ENTRYPOINT_NOTIFY_URL"),
@@ -255,31 +467,10 @@ MAY_BE_QUOTED: Final = (
 NONE: Final = "none"
 """In a variable: nothing, where the image's file says something."""
 
-_LISTS: Final = (
-    *("database.extensions", "push.command", "push.inputs", "push.inputs_env"),
-    *("seed.command", "seed.inputs", "seed.inputs_env", "verify.ignore"),
-)
-_TEXTS: Final = (
-    *("service", "services", "database.owner", "push.inputs_root", "push.success", "push.failure"),
-    *("seed.inputs_root", "seed.check", "seed.tenant_lookup", "seed.tenant_variable"),
-    *("verify.bookkeeping", "health.url", "notify.url"),
-)
-
 NOTHING: Final[dict[str, tuple[str, ...] | None]] = {
-    **{variable(key): () for key in _LISTS},
-    **{variable(key): None for key in _TEXTS},
+    variable(key): row.default for key, row in IN_FILE.items() if row.default in (None, ())
 }
 """By variable, what that is. The others have a value for what is so without the file."""
-
-LOOKUP_URL: Final = "ENTRYPOINT_LOOKUP_URL"
-
-OUR_SECRETS: Final = (
-    "ENTRYPOINT_ADMIN_URL",
-    "ENTRYPOINT_DIRECT_URL",
-    LOOKUP_URL,
-    variable("notify.url"),
-)
-"""Each has its ``_FILE`` twin; neither is handed on. A webhook's URL is its password."""
 
 GATE_KEYS: Final = frozenset({"url", "timeout", "status"})
 

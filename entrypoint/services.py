@@ -16,8 +16,23 @@ MAX_BYTES: Final = 1 << 20
 MAX_SHOWN: Final = 100
 """Characters of a stranger's name that are looked at and shown."""
 
-KEYS: Final = ("database", "prefixes", "names", "seed", "owner")
-"""What a row may say."""
+KEYS: Final = {
+    "database": ("The service's database, on the server that its URL names.", "required"),
+    "prefixes": (
+        "How the names of its tables begin, literally, in any schema.",
+        "none: in its own database every name is the service's, except with another's prefix",
+    ),
+    "names": (
+        "Its objects without a prefix, such as `outbox` or `audit.log`, in its own database only.",
+        "none",
+    ),
+    "seed": (
+        "When its seed runs, if `seed.when` is not set: `tenant`, `always`, `never`.",
+        SEEDS[0],
+    ),
+    "owner": ("The role that must own the database.", "none: any role may"),
+}
+"""What a row may say, and what holds where it does not: docs/reference/settings.md."""
 
 DEFAULTS: Final = ("postgres", "template0", "template1")
 """The server's own databases, which are no service's."""

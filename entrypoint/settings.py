@@ -140,8 +140,8 @@ class _Reading:
         self.remedies = sources.remedies
 
     def settings(self) -> Settings:
-        get, options = self.sources.get, self.sources.from_environment
-        skip: frozenset[str] = options.get("ENTRYPOINT_SKIP", frozenset())
+        get, option = self.sources.get, self.sources.option
+        skip: frozenset[str] = option("ENTRYPOINT_SKIP")
         name, row = self._service()
         variable, url = self._database_url(required=skip != set(STEPS))
         database = self.sources.conninfo(variable, url)
@@ -152,7 +152,7 @@ class _Reading:
         admin = self.sources.conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
         lookup_url = self.sources.secret(LOOKUP_URL)
         lookup_server = self.sources.conninfo(LOOKUP_URL, lookup_url, needs_database=False)
-        wait_timeout_s: float = options.get("ENTRYPOINT_WAIT_TIMEOUT", 300.0)
+        wait_timeout_s: float = option("ENTRYPOINT_WAIT_TIMEOUT")
         asked = endpoints.read(self.sources, wait_timeout_s)
         push = self._push(name, skipped="push" in skip)
         seed = self._seed(row, asked.lookup, skipped="seed" in skip)
@@ -171,23 +171,23 @@ class _Reading:
             admin=admin,
             maintenance_databases=self._maintenance_databases(admin),
             lookup_server=lookup_server,
-            isolate=get("database.isolate", default=True),
-            database_owner=get("database.owner", default=None),
-            extensions=get("database.extensions", default=()),
+            isolate=get("database.isolate"),
+            database_owner=get("database.owner"),
+            extensions=get("database.extensions"),
             push=push,
             seed=seed,
             verify=Verify(
-                at_start=get("verify.at_start", default="warn"),
-                bookkeeping=get("verify.bookkeeping", default=None),
+                at_start=get("verify.at_start"),
+                bookkeeping=get("verify.bookkeeping"),
             ),
             gates=asked.gates,
             health_url=asked.health_url,
             health_problem=asked.health_problem,
             notifies=asked.notifies,
             wait_timeout_s=wait_timeout_s,
-            lock_timeout_s=options.get("ENTRYPOINT_LOCK_TIMEOUT", 900.0),
+            lock_timeout_s=option("ENTRYPOINT_LOCK_TIMEOUT"),
             skip=skip,
-            force=options.get("ENTRYPOINT_FORCE", frozenset()),
+            force=option("ENTRYPOINT_FORCE"),
             service_environment=environment,
             push_environment=environment.changed(added=direct_added),
             incomplete=tuple(self.incomplete),
@@ -246,7 +246,7 @@ class _Reading:
         return f"If it is {close}, name it so. " if close else ""
 
     def _database_url(self, *, required: bool) -> tuple[str, str]:
-        names: tuple[str, ...] = self.sources.from_file.get("database_url", ("DATABASE_URL",))
+        names: tuple[str, ...] = self.sources.get("database_url")
         for name in names:
             if self.environ.get(name) or self.environ.get(f"{name}_FILE"):
                 return name, self.sources.secret(name)
@@ -304,13 +304,13 @@ class _Reading:
         return direct
 
     def _maintenance_databases(self, admin: Conninfo | None) -> tuple[str, ...]:
-        named = self.sources.from_environment.get("ENTRYPOINT_MAINTENANCE_DATABASE")
+        named = self.sources.option("ENTRYPOINT_MAINTENANCE_DATABASE")
         name = named or (admin.database if admin else "")
         return (name,) if name else ("postgres", "defaultdb")
 
     def _push(self, service: str | None, *, skipped: bool) -> Push:
         get = self.sources.get
-        command: tuple[str, ...] | None = get("push.command", default=None)
+        command: tuple[str, ...] | None = get("push.command", None)
         if command is None:
             there = (self.sources.directory / DEFAULT_PUSH[1]).is_file()
             command = DEFAULT_PUSH if there else ()
@@ -318,16 +318,16 @@ class _Reading:
                 self._no_push(service)
         return Push(
             command=command,
-            inputs=get("push.inputs", default=()),
-            inputs_env=get("push.inputs_env", default=()),
-            inputs_root=get("push.inputs_root", default=None),
-            timeout_s=get("push.timeout", default=600.0),
-            lock_timeout_s=get("push.lock_timeout", default=30.0),
-            on_older=get("push.on_older", default="skip"),
-            on_loss=get("push.on_loss", default="refuse"),
-            allow_loss=self.sources.from_environment.get("ENTRYPOINT_ALLOW_LOSS", ()),
-            success=get("push.success", default=None),
-            failure=get("push.failure", default=None),
+            inputs=get("push.inputs"),
+            inputs_env=get("push.inputs_env"),
+            inputs_root=get("push.inputs_root"),
+            timeout_s=get("push.timeout"),
+            lock_timeout_s=get("push.lock_timeout"),
+            on_older=get("push.on_older"),
+            on_loss=get("push.on_loss"),
+            allow_loss=self.sources.option("ENTRYPOINT_ALLOW_LOSS"),
+            success=get("push.success"),
+            failure=get("push.failure"),
         )
 
     def _no_push(self, service: str | None) -> None:
@@ -350,8 +350,8 @@ class _Reading:
         self, registered: services.Service | None, lookup: Lookup | None, *, skipped: bool
     ) -> Seed:
         get = self.sources.get
-        command: tuple[str, ...] = get("seed.command", default=())
-        when = get("seed.when", default=registered.seed if registered else "tenant")
+        command: tuple[str, ...] = get("seed.command")
+        when = get("seed.when", registered.seed if registered else ...)
         tenant = self.environ.get("SEED_TENANT_ID") or None
         if tenant and not UUID.fullmatch(tenant):
             self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
@@ -372,12 +372,12 @@ class _Reading:
         variable = self._tenant_variable(tenant, lookup, runs=bool(command) and not skipped)
         return Seed(
             command=command,
-            inputs=get("seed.inputs", default=()),
-            inputs_env=get("seed.inputs_env", default=()),
-            inputs_root=get("seed.inputs_root", default=None),
-            timeout_s=get("seed.timeout", default=600.0),
+            inputs=get("seed.inputs"),
+            inputs_env=get("seed.inputs_env"),
+            inputs_root=get("seed.inputs_root"),
+            timeout_s=get("seed.timeout"),
             when=when,
-            check=get("seed.check", default=None),
+            check=get("seed.check"),
             tenant=tenant,
             lookup=None if tenant else lookup,
             variable=variable,
@@ -387,10 +387,10 @@ class _Reading:
         self, tenant: str | None, lookup: Lookup | None, *, runs: bool
     ) -> str | None:
         """Where the seed reads its tenant; what the container has there must not contradict us."""
-        name: str | None = self.sources.get("seed.tenant_variable", default=None)
+        name: str | None = self.sources.get("seed.tenant_variable")
         if name is None:
             return None
-        if name in self.sources.from_file.get("database_url", ("DATABASE_URL",)):
+        if name in self.sources.get("database_url"):
             self.problems.append(f"seed.tenant_variable is {name}, which names the database")
         elif not runs:
             return name

@@ -79,14 +79,14 @@ class Sources:
             if name not in known:
                 if not re.fullmatch(_LINK, name):
                     self.unknown(name, known)
-            elif value and (read := IN_ENVIRONMENT.get(name)):
+            elif value and (row := IN_ENVIRONMENT.get(name)):
                 value = bare(value)  # noqa: PLW2901  docker's --env-file keeps what nobody sees
                 if value == NONE and name in NOTHING:
                     self.from_environment[name] = NOTHING[name]
                 elif quoted(value) and name not in MAY_BE_QUOTED:
                     self.problems.append(f"{name} {QUOTED}")
                 else:
-                    self._keep(self.from_environment, name, read, value, name)
+                    self._keep(self.from_environment, name, row.read, value, name)
 
     def _read_file(self) -> None:
         named = self.from_environment.get("ENTRYPOINT_CONFIG")
@@ -109,7 +109,7 @@ class Sources:
             if key == "gates":
                 self.gates = value
             elif key in IN_FILE:
-                self._keep(self.from_file, key, IN_FILE[key], value, where)
+                self._keep(self.from_file, key, IN_FILE[key].read, value, where)
             else:
                 self.unknown(key, known, f"{path.name}: ")
 
@@ -141,14 +141,19 @@ class Sources:
         close = longer or difflib.get_close_matches(name[:200], known, n=1, cutoff=0.0)
         self.problems.append(f"{prefix}{shortened(name)} is unknown; the nearest is {close[0]}")
 
-    def get(self, key: str, *, default: Any) -> Any:  # noqa: ANN401  the table says what it is
-        """What a key of the file was set to; its variable wins."""
+    def get(self, key: str, unset: Any = ...) -> Any:  # noqa: ANN401  the table says what it is
+        """What a key of the file was set to; its variable wins. The table's default otherwise."""
+        default = IN_FILE[key].default if unset is ... else unset
         return self.from_environment.get(variable(key), self.from_file.get(key, default))
+
+    def option(self, name: str) -> Any:  # noqa: ANN401  the same
+        """What a variable was set to, or the table's default."""
+        return self.from_environment.get(name, IN_ENVIRONMENT[name].default)
 
     @property
     def services_file(self) -> str | None:
         """The registry that is named; ``none`` takes back the file's."""
-        named: str | None = self.get("services", default=None)
+        named: str | None = self.get("services")
         return named
 
     def registry(self) -> Mapping[str, services.Service]:

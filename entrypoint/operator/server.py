@@ -156,7 +156,7 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     Hides every secret from the log. Raises `SettingsError` with all problems.
     """
     sources = Sources(environ, Path())
-    options, problems = sources.from_environment, sources.problems
+    problems = sources.problems
     variable, text = _url(sources, url)
     conninfo = sources.conninfo(variable, text, needs_database=False)
     remedies = [*sources.corrections(), *sources.remedies]
@@ -176,14 +176,14 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
             "or DATABASE_URL.",
         )
     forget_libpq_variables()
-    maintenance = options.get("ENTRYPOINT_MAINTENANCE_DATABASE")
+    maintenance = sources.option("ENTRYPOINT_MAINTENANCE_DATABASE")
     return Server(
         conninfo,
         registry,
         tuple(registry[name] for name in dict.fromkeys(names or registry)),
         (maintenance,) if maintenance else MAINTENANCE,
-        (*sources.get("verify.ignore", default=()), *ignored),
-        sources.get("verify.bookkeeping", default=None),
+        (*sources.get("verify.ignore"), *ignored),
+        sources.get("verify.bookkeeping"),
     )
 
 
@@ -206,14 +206,14 @@ def registered(environ: Environment, names: list[str]) -> Registered:
     return Registered(
         registry,
         tuple(registry[name] for name in dict.fromkeys(names or registry)),
-        sources.get("verify.bookkeeping", default=None),
+        sources.get("verify.bookkeeping"),
     )
 
 
 def _url(sources: Sources, url: str | None) -> tuple[str, str]:
     if url:
         return "--server", url
-    for name in ("ENTRYPOINT_ADMIN_URL", *sources.from_file.get("database_url", ["DATABASE_URL"])):
+    for name in ("ENTRYPOINT_ADMIN_URL", *sources.get("database_url")):
         if text := sources.secret(name):
             return name, text
     return "", ""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from entrypoint import cli, errors, services
+from entrypoint import cli, errors
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
-from entrypoint.fields import GATE_KEYS, IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
-from tests.support.docs import marked
 
 
 def subclasses(of: type[EntrypointError]) -> list[type[EntrypointError]]:
@@ -69,38 +65,3 @@ def test_terminated() -> None:
     """128+n, and no Exception, so that no retry loop swallows it."""
     assert [Terminated(signum).exit_code for signum in (1, 2, 3, 15)] == [129, 130, 131, 143]
     assert not issubclass(Terminated, Exception)
-
-
-def cells(page: str, marker: str) -> list[list[str]]:
-    """The cells of the tables between two markers of a reference page, without their headers."""
-    text = marked(f"docs/reference/{page}", marker)
-    body = re.sub(r"^\|.*\n\|[-:| ]+\|$", "", text, flags=re.MULTILINE)
-    rows = [line for line in body.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-
-
-def test_the_page_of_settings_has_the_registry() -> None:
-    """The table has what a row of the registry may say, in the order of the code."""
-    assert [row[0].strip("`") for row in cells("settings", "registry")] == [*services.KEYS]
-
-
-def test_the_page_of_settings() -> None:
-    """The tables name every key and variable that is read, and no other."""
-    documented = {
-        name.strip("[]")
-        for row in cells("settings", "settings")
-        for name in re.findall(r"`([^`]+)`", row[0])
-    }
-    by_section = {f"ENTRYPOINT_{key.replace('.', '_').upper()}" for key in IN_FILE if "." in key}
-    required = {
-        *IN_FILE,
-        "gates",
-        *(IN_ENVIRONMENT.keys() - by_section),
-        *OUR_SECRETS,
-        "DATABASE_URL",
-        "SEED_TENANT_ID",
-        "SERVICE_NAME",
-        "SOURCE_COMMIT",
-    }
-    by_section -= {*OUR_SECRETS}
-    assert documented - by_section - {f"gates.{key}" for key in GATE_KEYS} == required

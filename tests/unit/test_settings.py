@@ -1514,7 +1514,7 @@ def test_the_deployment_takes_back(tmp_path: Path, key: str) -> None:
             "service_environment": {},
             "push_environment": {},
         }
-        return [found._replace(**hidden), sources.get("verify.ignore", default=())]
+        return [found._replace(**hidden), sources.get("verify.ignore")]
 
     plain = seen("" if section else NO_PUSH)
     assert seen(toml) != plain
