@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.measure import Row
-from entrypoint.postgres import catalog
+from entrypoint.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from bench.world import World
@@ -82,6 +82,8 @@ def fingerprint(world: World) -> list[Row]:
 
 def _seconds(world: World, database: str) -> float:
     with world.server.connect(database) as connection:
+        settings = load_sql("postgres/fingerprint_settings")
+        query = load_sql("postgres/schema_fingerprint")
         began = time.monotonic()
-        connection.execute(f"{catalog.SETTINGS};{catalog.FINGERPRINT}".encode())
+        connection.execute(f"{settings};{query}".encode())
         return time.monotonic() - began

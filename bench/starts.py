@@ -15,6 +15,7 @@ from psycopg import sql
 from bench.measure import BenchError, Command, Ratio, Row, SkippedError, interleaved, milliseconds
 from bench.world import OURS, PYTHON, without_tls
 from entrypoint.postgres import ledger
+from entrypoint.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from bench.world import World
@@ -109,8 +110,8 @@ def dbmate(world: World) -> list[Row]:
 def tenants(world: World) -> list[Row]:
     """A warm start with many tenants in the ledger over one with a single tenant."""
     ours, database = world.warm, world.service.database
-    read = ledger.READ.encode()
-    comment, _ = world.execute(read, database)[0]
+    read = load_sql("postgres/ledger").encode()
+    comment, *_ = world.execute(read, database)[0]
     one = ledger.parse(comment)
     fingerprint, at = next(iter(one.seeds.values()))
     many = one

@@ -9,8 +9,8 @@ from typing import Any, Final
 from ..errors import RefusedError, UnreachableError
 from ..postgres import databases, ledger, placement
 from ..postgres.databases import Database
-from ..postgres.lock import HELD
 from ..postgres.session import Session, translated
+from ..postgres.sql import load_sql
 from ..services import Service
 from . import look
 from .look import Look
@@ -30,7 +30,7 @@ group by datname
 
 # A child's sessions are named after the lock's: entrypoint/<service>/<host>/push-<number>.
 _HOLDERS: Final = f"""
-with holder as ({HELD})
+with holder as ({load_sql("postgres/lock_holders")})
 select datname, json_build_object(
   'application_name', coalesce(h.application_name, ''), 'pid', h.pid, 'client_addr', client_addr,
   'since', since, 'doing', coalesce((

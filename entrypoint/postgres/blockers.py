@@ -7,53 +7,10 @@ import psycopg
 from psycopg import sql
 
 from .session import Session
-
-# Statements are left out on both sides, but for their command: they may hold anything.
-_FIND: Final = r"""
-with child as (
-  select * from pg_catalog.pg_stat_activity
-  where (application_name = %(name)s
-         or client_port = any (%(ports)s) and client_addr = pg_catalog.inet_client_addr())
-    and pid <> pg_catalog.pg_backend_pid() and datname = pg_catalog.current_database()
-), blocker as (
-  select distinct child.pid as blocked, b.pid from child
-  cross join lateral unnest(pg_catalog.pg_blocking_pids(child.pid)) as b (pid)
-)
-select
-  (select json_agg(json_build_object('pid', pid, 'state', state,
-     'waits_for', coalesce((select l.mode || ' on ' || coalesce((
-          select case nspname when 'public' then '' else nspname || '.' end || relname
-          from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = l.relation),
-        l.locktype) from pg_catalog.pg_locks l where l.pid = child.pid and not l.granted limit 1),
-        wait_event_type || ': ' || wait_event),
-     'since', to_char(state_change at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-     'state_s', round(extract(epoch from clock_timestamp() - state_change)),
-     'kind', upper(substring(query from
-        '(?i)^\s*(alter|analyze|call|cluster|commit|copy|create|delete|do|drop|'
-        'grant|insert|lock|merge|refresh|reindex|select|truncate|update|vacuum|with)\M'))))
-   from child),
-  (select json_agg(json_build_object('pid', a.pid, 'application_name', application_name,
-     'client_addr', host(client_addr), 'state', state,
-     'since', to_char(xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')))
-   from pg_catalog.pg_stat_activity a
-   where a.pid in (select pid from blocker) and a.pid not in (select pid from child))
-"""
+from .sql import load_sql
 
 LOOK_S: Final = 5.0
 """Seconds that `find` may take."""
-
-_OF_READERS: Final = """
-select case nspname when 'public' then '' else nspname || '.' end || relname, a.pid,
-  coalesce(nullif(application_name, ''), 'somebody'), coalesce(host(client_addr), 'a local socket')
-from pg_catalog.pg_locks l
-join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.pid <> pg_catalog.pg_backend_pid()
-join pg_catalog.pg_class c on c.oid = l.relation and relkind in ('r', 'p')
-join pg_catalog.pg_namespace n on n.oid = relnamespace
-where l.granted and l.mode = 'AccessExclusiveLock' and left(nspname, 3) <> 'pg_'
-  and l.database = (select oid from pg_catalog.pg_database
-                    where datname = pg_catalog.current_database())
-order by 1, 2 limit 5
-"""
 
 
 def of_readers(session: Session) -> list[str]:
@@ -63,7 +20,7 @@ def of_readers(session: Session) -> list[str]:
     """
     try:
         with session.transaction():
-            rows = session.connection.execute(_OF_READERS).fetchall()
+            rows = session.connection.execute(load_sql("postgres/unreadable_tables")).fetchall()
     except psycopg.Error:
         return []
     return [f"{name} has {table} locked (pid {pid}, from {at})" for table, pid, name, at in rows]
@@ -82,7 +39,9 @@ def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
         with session.transaction(undone=True, timeout_s=LOOK_S):
             # A transaction keeps the list of sessions that it saw first.
             connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
-            cursor = connection.execute(_FIND, {"name": name, "ports": list(ports)})
+            cursor = connection.execute(
+                load_sql("postgres/blocked_children"), {"name": name, "ports": list(ports)}
+            )
             sessions, blocked_by = cursor.fetchone() or (None, None)
     except psycopg.Error:
         return {}
@@ -92,29 +51,6 @@ def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
         fields["remedy"] = "End what blocks it with pg_terminate_backend(pid), or wait for it."
     return fields
 
-
-# Who may not see another role's session sees its pid, its role and what it calls itself. A prepared
-# transaction has no session at all.
-_OF_RELATIONS: Final = """
-select case nspname when 'public' then '' else nspname || '.' end || relname, l.mode, l.granted,
-  l.pid, a.application_name, a.usename::text, case when a.backend_type is not null
-    then coalesce(host(a.client_addr), 'a local socket') end,
-  to_char(coalesce(a.xact_start, p.prepared) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-  p.gid
-from pg_catalog.pg_locks l
-join pg_catalog.pg_class c on c.oid = l.relation
-join pg_catalog.pg_namespace n on n.oid = relnamespace
-left join pg_catalog.pg_stat_activity a on a.pid = l.pid
-left join pg_catalog.pg_locks x on l.pid is null and x.pid is null
-  and x.locktype = 'transactionid' and x.virtualtransaction = l.virtualtransaction
-left join pg_catalog.pg_prepared_xacts p on p.transaction = x.transactionid
-where l.database = (select oid from pg_catalog.pg_database
-                    where datname = pg_catalog.current_database())
-  and (l.relation = any (%(oids)s) or %(oids)s::oid[] is null and l.relation >= 16384
-    and relkind in ('r', 'p', 'v', 'm', 'S', 'f'))
-  and l.mode = any (%(modes)s) and l.pid is distinct from pg_catalog.pg_backend_pid()
-order by not l.granted, coalesce(a.xact_start, p.prepared), 1, 2, 4 limit 100
-"""
 
 _MODES: Final = (
     "AccessShareLock",
@@ -200,7 +136,9 @@ def of_relations(
         with session.transaction():
             # A transaction keeps the list of sessions that it saw first.
             session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
-            rows = session.connection.execute(_OF_RELATIONS, params).fetchall()
+            rows = session.connection.execute(
+                load_sql("postgres/locks_on_relations"), params
+            ).fetchall()
     except psycopg.Error:
         return []
     return [InTheWay(*row) for row in rows]
@@ -216,16 +154,6 @@ def told(found: Sequence[InTheWay], *, most: int = 5) -> tuple[str, str]:
     return words, f"Wait for it, or run {'; '.join(each.ends() for each in holders)}"
 
 
-_CHANGING: Final = """
-select pid, application_name, usename::text,
-  case when backend_type is not null then coalesce(host(client_addr), 'a local socket') end,
-  to_char(xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-from pg_catalog.pg_stat_activity
-where backend_xid is not null and pid <> pg_catalog.pg_backend_pid()
-order by xact_start limit 100
-"""
-
-
 def changing(session: Session) -> list[InTheWay]:
     """Open transactions that have changed something, in any database, the oldest first.
 
@@ -234,7 +162,7 @@ def changing(session: Session) -> list[InTheWay]:
     """
     try:
         with session.transaction():
-            rows = session.connection.execute(_CHANGING).fetchall()
+            rows = session.connection.execute(load_sql("postgres/changing_transactions")).fetchall()
     except psycopg.Error:
         return []
     return [

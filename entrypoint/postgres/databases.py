@@ -11,6 +11,7 @@ from psycopg.adapt import Loader
 
 from .. import log
 from .session import PATIENCE_S, WORD_S, Session, translated
+from .sql import load_sql
 
 RETRY_S: Final = 0.5
 """Seconds between two tries while the template is in use."""
@@ -84,7 +85,7 @@ def acts_as(session: Session, role: str) -> str:
     Raises `RefusedError` and `UnreachableError`.
     """
     with translated("asking which role it acts as", remedy="Start again."), session.transaction():
-        row = session.connection.execute(_ACTS_AS, [role, role]).fetchone()
+        row = session.connection.execute(load_sql("postgres/acting_role"), [role, role]).fetchone()
     return str(row[0]) if row and row[0] else role
 
 
@@ -174,20 +175,6 @@ _OTHERWISE: Final = (
     "ENTRYPOINT_ADMIN_URL to a role that may create databases."
 )
 
-_ACTS_AS: Final = """
-select case when %s = session_user and current_user <> session_user then current_user::text
-  else (select substr(each, 6) from pg_roles r, unnest(rolconfig) each
-    where r.rolname = %s and not rolsuper
-      and each like 'role=%%' and each <> 'role=none') end
-"""
-
-_MAY: Final = """
-select current_user::text, rolsuper or rolcreatedb, (
-  select pg_has_role(r.oid, o.oid, {}) from pg_roles o where o.rolname = %s), (
-  select datistemplate from pg_database where datname = 'template0')
-from pg_roles r where r.rolname = current_user
-"""
-
 _SET_SINCE: Final = 160000
 """The first server version in which being a member need not mean that one may act as the role."""
 
@@ -210,7 +197,7 @@ def _allow(admin: Session, owner: str) -> tuple[str, str]:
     """Who lacks which right, as the catalog has it: who acts may be another than who logged in."""
     means = "'set'" if admin.server_version >= _SET_SINCE else "'member'"
     with translated("asking for the role's rights", remedy="Start again."), admin.transaction():
-        query = sql.SQL(_MAY).format(sql.SQL(means))
+        query = sql.SQL(load_sql("postgres/rights_to_create")).format(sql.SQL(means))
         row = admin.connection.execute(query, [owner]).fetchone()
     user, creates, acts, template = row or (admin.connection.info.user, False, False, True)
     steps = [] if creates else [f"ALTER ROLE {_quoted(user)} CREATEDB"]

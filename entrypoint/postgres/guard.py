@@ -27,24 +27,14 @@ from typing import Final
 import psycopg
 
 from ..errors import PushError
-from . import lock
-from .leftovers import DROP_EVENT_TRIGGER, FUNCTIONS, NAME, TABLES, TRY_S
+from .leftovers import NAME, TRY_S
 from .refusal import SINCE_14, Refusal
 from .session import Session, translated
 from .snapshot import Table
+from .sql import load_sql
 
 DISARM_S: Final = 5.0
 """Seconds in which `Guard.disarm` tries again where somebody reads a table all the time."""
-
-# A notice to a client that is gone would end its session in the middle of a watch.
-_BEGIN: Final = """
-set client_min_messages = error;
-set statement_timeout = 0;
-set tcp_keepalives_idle = 10;
-set tcp_keepalives_interval = 5;
-set tcp_keepalives_count = 3;
-set tcp_user_timeout = 25000
-"""
 
 LEAVE_S: Final = 1.0
 """Seconds in which it waits, all in all, for tables that others use, to leave them alone."""
@@ -54,21 +44,6 @@ WAIT_S: Final = 1.0
 
 ARM_S: Final = 5.0
 """Seconds in which `arm` waits for tables, all in all."""
-
-_BEGIN_14: Final = """
-set idle_session_timeout = 0;
-set client_connection_check_interval = 0
-"""
-
-# Who may make a trigger may not always remove it again.
-_OWN: Final = """
-select oid::int8 from pg_class where oid = any (%s) and pg_has_role(relowner, 'usage')
-"""
-
-_HOLDER: Final = f"""
-select held.pid, a.usesysid::int8 from ({lock.HOLDER.strip()}) as held
-cross join lateral pg_stat_get_activity(held.pid) a
-"""  # noqa: S608  the query of `lock`
 
 
 @dataclass
@@ -167,13 +142,13 @@ def _run(
 
 
 def _drop_event_trigger(session: Session, deadline: float) -> None:
-    _run(session, f"do $$ begin {DROP_EVENT_TRIGGER} end $$", deadline)
+    _run(session, load_sql("postgres/remove_event_trigger"), deadline)
 
 
 def _remove_triggers(session: Session, deadline: float) -> list[str]:
     """Remove those that may be removed; the tables where somebody was in the way."""
     left = []
-    for (table,) in session.connection.execute(TABLES).fetchall():
+    for (table,) in session.connection.execute(load_sql("postgres/guarded_tables")).fetchall():
         error = _run(session, f"drop trigger if exists {NAME} on {table}", deadline)
         if isinstance(error, psycopg.errors.LockNotAvailable):
             left.append(table)
@@ -209,7 +184,7 @@ def _arm(
     try:
         _begin(session)
         refusal = Refusal(session, tables, allowed, name, lasts_s)
-        holder = session.connection.execute(_HOLDER).fetchone()
+        holder = session.connection.execute(load_sql("postgres/lock_holder_role")).fetchone()
         reason = refusal.closed()
     except psycopg.Error as error:
         if session.connection.broken:
@@ -233,23 +208,23 @@ def _begin(session: Session) -> None:
     What cannot be removed refuses nothing.
     """
     connection = session.connection
-    connection.execute(_BEGIN)
+    connection.execute(load_sql("postgres/guard_settings"))
     if session.server_version >= SINCE_14:
-        connection.execute(_BEGIN_14)
+        connection.execute(load_sql("postgres/guard_settings_14"))
     # What event triggers of others call may be anybody's. A role that may not turn them off has no
     # more rights than whoever made them.
     _run(session, "set session_replication_role = replica")
     soon = time.monotonic() + LEAVE_S
     _drop_event_trigger(session, soon)
     _remove_triggers(session, soon)
-    for (function,) in connection.execute(FUNCTIONS).fetchall():
+    for (function,) in connection.execute(load_sql("postgres/guard_functions")).fetchall():
         _run(session, f"drop function {function}", soon)
 
 
 def _guard_truncates(guard: Guard, refusal: Refusal, tables: Sequence[Table]) -> None:
     session = guard.session
     oids = [table.oid for table in tables]
-    own = {oid for (oid,) in session.connection.execute(_OWN, [oids])}
+    own = {oid for (oid,) in session.connection.execute(load_sql("postgres/own_tables"), [oids])}
     soon = time.monotonic() + ARM_S
     for table in tables:
         if table.oid not in own:

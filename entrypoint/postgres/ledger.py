@@ -17,9 +17,8 @@ from typing import Any, Final, NamedTuple
 from psycopg import sql
 from psycopg.errors import InternalError_, LockNotAvailable
 
-from . import catalog
-from .ownership import STRANGER
 from .session import Session, first_rows, translated
+from .sql import load_sql
 
 VERSION: Final = 2
 """Of the format. A ledger of a later one is neither believed nor overwritten; the first is read."""
@@ -54,20 +53,6 @@ LOOK_AGAIN_S: Final = 0.2
 _PASSING: Final = (InternalError_, LockNotAvailable)
 """What the server says of an object that was dropped while it was described (XX000), and of one
 that stays locked for longer than the role's lock_timeout."""
-
-READ: Final = f"""
-select shobj_description(oid, 'pg_database'), pg_has_role(datdba, 'USAGE'), {STRANGER}
-from pg_database where datname = current_database()
-"""  # noqa: S608  a text of our own
-"""The comment, whether we may change it, and the owner who is a stranger."""
-
-LEFTOVERS: Final = """
-select exists (select from pg_trigger join pg_class c on c.oid = tgrelid
-               where tgname = 'entrypoint_guard' and pg_has_role(relowner, 'usage'))
-  or exists (select from pg_event_trigger
-             where evtname = 'entrypoint_guard' and pg_has_role(evtowner, 'usage'))
-"""
-"""Whether something of a guard is there that our role may remove, see `leftovers`."""
 
 
 class Push(NamedTuple):
@@ -318,12 +303,9 @@ class Found(NamedTuple):
 UNKNOWN: Final = Found(Ledger(), None)
 """For who has no need to look."""
 
-PROBE: Final = f"{catalog.SETTINGS};{READ};{LEFTOVERS};{catalog.FINGERPRINT}"
-"""For `open_session`; its rows are for `found`."""
-
 
 def found(rows: Sequence[Sequence[Any]]) -> Found:
-    """Read the rows of `PROBE`."""
+    """Read the rows of the query ``probe``."""
     _, (comment, owner, stranger), (leftovers,), (fingerprint,) = rows
     return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers)
 
@@ -339,13 +321,13 @@ def look(session: Session) -> Found:
             with suppress(*_PASSING):
                 return _look(session)
             time.sleep(LOOK_AGAIN_S)
-        [(comment, owner, stranger)] = first_rows(session.connection, READ)
+        [(comment, owner, stranger)] = first_rows(session.connection, load_sql("postgres/ledger"))
     return Found(parse(comment, owner=owner), None, stranger)
 
 
 def _look(session: Session) -> Found:
     with session.transaction(undone=True):  # with what it sets, among it the search_path
-        return found(first_rows(session.connection, PROBE))
+        return found(first_rows(session.connection, load_sql("postgres/probe")))
 
 
 def write(session: Session, ledger: Ledger) -> None:
@@ -357,7 +339,7 @@ def write(session: Session, ledger: Ledger) -> None:
     """
     connection = session.connection
     with translated("writing the ledger", remedy="Start again."), connection.transaction():
-        row = connection.execute(READ).fetchone()
+        row = connection.execute(load_sql("postgres/ledger")).fetchone()
         text = render(row[0] or "" if row else "", ledger)
         statement = sql.SQL("comment on database {} is {}")
         connection.execute(statement.format(sql.Identifier(session.database), sql.Literal(text)))

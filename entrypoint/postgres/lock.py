@@ -21,62 +21,17 @@ from psycopg import sql
 from .. import log, phase
 from ..backoff import Reminder
 from ..errors import LockError
-from .session import LOCALLY, LOCK_WAIT_S, PATIENCE_S, Session
+from .session import LOCK_WAIT_S, PATIENCE_S, Session
+from .sql import load_sql
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
 """One key for all: advisory locks are per database, and a database is one service's."""
 
-_HIGH, _LOW = (KEY >> 32) & 0xFFFFFFFF, KEY & 0xFFFFFFFF
-
 POLL_S: Final = (0.1, 0.25)
 """Seconds between two tries, drawn evenly, so that followers do not march in step."""
 
-HELD: Final = f"""
-select d.datname, a.pid, a.application_name, host(a.client_addr) as client_addr, a.state,
-       to_char(a.xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
-from pg_catalog.pg_locks l join pg_catalog.pg_database d on d.oid = l.database
-left join pg_catalog.pg_stat_activity a using (pid)
-where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-  and l.classid = {_HIGH} and l.objid = {_LOW}
-"""  # noqa: S608  two integers of our own
-"""Who has the lock of which database; for operators."""
-
-HOLDER: Final = f"""
-select pid, application_name, client_addr, state, since,
-       extract(epoch from clock_timestamp() - since::timestamptz)::float8 as for_s
-from ({HELD.strip()}) as held
-where datname = current_database()
-"""  # noqa: S608  the query above
-"""Who has the lock here."""
-
-# A start's role owns the database or tables in it, or is about to, as a member of its owner. Large
-# objects, temporary tables and default privileges are anybody's to make.
-_STRANGER: Final = """
-select r.rolname from pg_stat_get_activity(%s) a join pg_roles r on r.oid = a.usesysid
-join pg_database d on datname = current_database()
-where not rolsuper and rolname not in (current_user, session_user)
-  and not pg_has_role(r.oid, datdba, 'member') and not exists (
-    select from pg_class c where relowner = r.oid and relpersistence <> 't')
-"""
-
 ANSWER_S: Final = 10.0
 """Seconds in which the server must answer whoever asks for the lock."""
-
-# Neither a timeout of the server nor a client that vanished may decide how long the lock lives; a
-# statement's own counts only while it runs.
-# Keepalives alone do not free it when the server's last answer was never acknowledged;
-# tcp_user_timeout does. Local to the transaction, or a pooler would hand them to the next client.
-_BEGIN: Final = f"""
-begin isolation level read committed;
-{LOCALLY};
-set local statement_timeout = {PATIENCE_S * 1000:.0f};
-set local lock_timeout = {LOCK_WAIT_S * 1000:.0f};
-set local idle_in_transaction_session_timeout = 0;
-set local tcp_keepalives_idle = 10;
-set local tcp_keepalives_interval = 5;
-set local tcp_keepalives_count = 3;
-set local tcp_user_timeout = 25000;
-"""
 
 _TRANSACTION_TIMEOUT_SINCE: Final = 170000
 
@@ -170,7 +125,9 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
 def _try(session: Session) -> bool | None:
     """Whether we have the lock now; None when the session is broken."""
     connection = session.connection
-    begin = _BEGIN
+    begin = load_sql("postgres/lock_begin").format(
+        patience_ms=PATIENCE_S * 1000, lock_wait_ms=LOCK_WAIT_S * 1000
+    )
     if session.server_version >= _TRANSACTION_TIMEOUT_SINCE:
         begin += "set local transaction_timeout = 0;\n"
     try:
@@ -190,7 +147,7 @@ def _holder(session: Session) -> dict[str, Any]:
     """The holder as fields of an event; empty when it has just let go or cannot be seen."""
     try:
         with session.transaction():
-            cursor = session.connection.execute(HOLDER)
+            cursor = session.connection.execute(load_sql("postgres/lock_holder"))
     except psycopg.Error:  # a connection that broke is the next try's to notice
         return {}
     names = [f"holder_{column.name}" for column in cursor.description or []]
@@ -203,7 +160,9 @@ def _stranger(session: Session, holder: dict[str, Any]) -> str | None:
     """The holder's role, if no start can be its."""
     try:
         with session.transaction():
-            cursor = session.connection.execute(_STRANGER, [holder.get("holder_pid", 0)])
+            cursor = session.connection.execute(
+                load_sql("postgres/lock_stranger"), [holder.get("holder_pid", 0)]
+            )
             row = cursor.fetchone()
     except psycopg.Error:
         return None
@@ -239,10 +198,11 @@ def _busy(holder: dict[str, Any], database: str, timeout_s: float) -> LockError:
             remedy=f"As a superuser, run {end}, and {close}.",
             **holder,
         )
+    query = " ".join(load_sql("postgres/lock_holder").split())
     return LockError(
         f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}",
         remedy="Wait for the holder, or end it with pg_terminate_backend(pid); this query shows it "
-        f"in the service's database: {' '.join(HOLDER.split())}",
+        f"in the service's database: {query}",
         **holder,
     )
 

@@ -1,71 +1,11 @@
 """Whose a database is, and who else may put something into it that we would evaluate."""
 
-from typing import Any, Final
+from typing import Any
 
 from psycopg import sql
 
 from .session import Session, first_rows, translated
-
-# A role that is not ours may have made the database before us, with functions in it that shadow the
-# server's. Ours is what our role owns, or one that it is a member of, or a superuser, who needs no
-# database of his own to harm us. Being a member of everything is not what makes a superuser safe,
-# and a role that he has only taken is not his: the database's owner may have set it.
-# Up to PostgreSQL 14 a role may grant itself to others, so that such a grant proves nothing.
-_MINE: Final = """
-with recursive mine (oid) as (
-  select oid from pg_roles where rolname = session_user or rolname = current_user
-    and not (select rolsuper from pg_roles where rolname = session_user)
-  union
-  select roleid from mine join pg_auth_members on member = mine.oid and grantor <> roleid
-)
-"""
-
-STRANGER: Final = f"""
-case when exists (
-    select from pg_roles r where r.oid = datdba and (rolsuper or rolname = session_user))
-  or exists ({_MINE} select from mine where oid = datdba)
-  or exists ({_MINE} select from mine join pg_class on relowner = mine.oid
-    where relkind in ('r', 'p', 'v', 'm', 'S') and relpersistence <> 't' and pg_class.oid >= 16384)
-then null else pg_get_userbyid(datdba) end
-"""  # noqa: S608  a text of our own
-"""Of a row of pg_database, the owner's name if it is a stranger's and nothing in it is ours."""
-
-_EXPOSED: Final = """
-select has_database_privilege('public', current_database(), 'connect'),
-  exists (select from pg_namespace n where nspname = 'public'
-          and has_schema_privilege('public', n.oid, 'create')),
-  pg_get_userbyid(datdba)
-from pg_database where datname = current_database()
-"""
-
-# Everything that has an owner is in pg_shdepend, but for what belongs to the first superuser.
-_LESSER: Final = """
-with lesser as (
-  select oid from pg_roles where not rolsuper and oid >= 16384
-), here as (
-  select oid, datdba, datacl from pg_database where datname = current_database()
-)
-select (select rolsuper from pg_roles where rolname = session_user) and (
-  exists (select from here where datdba in (select oid from lesser))
-  or exists (select from pg_shdepend d join here on d.dbid = here.oid where d.deptype = 'o'
-    and d.refclassid = 'pg_authid'::regclass and d.refobjid in (select oid from lesser))
-  or exists (select from pg_namespace cross join lateral aclexplode(nspacl) a
-    where nspname not in ('pg_toast', 'information_schema') and a.privilege_type = 'CREATE'
-      and (a.grantee = 0 or a.grantee in (select oid from lesser)))
-  or exists (select from here cross join lateral aclexplode(datacl) a
-    where a.privilege_type = 'CREATE' and (a.grantee = 0 or a.grantee in (select oid from lesser))))
-"""
-
-_PUBLIC: Final = """
-select current_user::text, pg_get_userbyid(d.datdba), pg_get_userbyid(n.nspowner),
-  has_schema_privilege(current_user, n.oid, 'create')
-    and has_schema_privilege(current_user, n.oid, 'usage'),
-  has_database_privilege(current_user, d.oid, 'create'), exists (select from pg_namespace
-    where left(nspname, 3) <> 'pg_' and nspname not in ('public', 'information_schema')
-      and has_schema_privilege(current_user, oid, 'create'))
-from pg_database d left join pg_namespace n on nspname = 'public'
-where datname = current_database()
-"""
+from .sql import load_sql
 
 
 def no_place(session: Session) -> tuple[str, bool] | None:
@@ -79,7 +19,7 @@ def no_place(session: Session) -> tuple[str, bool] | None:
         with session.transaction(names="default"):
             [(schema,)] = first_rows(session.connection, "select pg_catalog.current_schema()")
         with session.transaction():
-            row = first_rows(session.connection, _PUBLIC)[0]
+            row = first_rows(session.connection, load_sql("postgres/public_schema"))[0]
     role, owner, keeper, may, may_make, elsewhere = row
     if may or schema not in (None, "public"):
         return None
@@ -109,7 +49,9 @@ def exposed(session: Session) -> dict[str, str]:
     In the session's open transaction. Raises `RefusedError` and `UnreachableError`.
     """
     with translated("looking at PUBLIC's rights", remedy="Start again."):
-        [(connects, creates, owner)] = first_rows(session.connection, _EXPOSED)
+        [(connects, creates, owner)] = first_rows(
+            session.connection, load_sql("postgres/public_rights")
+        )
     found = {}
     if connects:
         name = sql.Identifier(session.database).as_string()
@@ -131,7 +73,7 @@ def lesser_content(session: Session) -> bool:
     Such a session must not evaluate a query over the database's objects. In the session's open
     transaction; raises `psycopg.Error`.
     """
-    row: Any = session.connection.execute(_LESSER).fetchone()
+    row: Any = session.connection.execute(load_sql("postgres/lesser_content")).fetchone()
     return bool(row and row[0])
 
 

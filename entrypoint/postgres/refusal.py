@@ -22,10 +22,11 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from .leftovers import DROP_EVENT_TRIGGER, NAME, TABLES, TRY_S
+from .leftovers import NAME, TRY_S
 from .session import SEARCH_PATH, Session, first_rows
 from .sessions import mark
 from .snapshot import Table
+from .sql import load_sql
 
 REFUSES: Final = "entrypoint refuses to lose the rows of"
 """How what the server's error quotes begins; after it come labels, up to a semicolon."""
@@ -42,163 +43,11 @@ SLACK_S: Final = 120.0
 GIVE_UP_S: Final = 60
 """Seconds in which the server itself tries to remove the triggers of a start that was killed."""
 
-_MARKED: Final = """(current_setting('application_name') = {name}
-  or current_setting('entrypoint.push', true) = {mark})"""
-
-# Called by whoever truncates, for whom it must not fail where EXECUTE is not PUBLIC's.
-_NOT_PUBLIC: Final = """
-select f from unnest('{"clock_timestamp()", "current_setting(text)",
-  "current_setting(text, boolean)", "pg_relation_size(regclass)",
-  "pg_relation_size(regclass, text)", "pg_try_advisory_lock_shared(integer, integer)",
-  "random()", "pg_sleep(double precision)", "pg_notify(text, text)", "current_database()",
-  "left(text, integer)", "inet_client_port()",
-  "pg_event_trigger_dropped_objects()"}'::regprocedure[]) f
-where not has_function_privilege('public', f, 'execute')
-"""
-
-# To look for a row the server plans a query, and with it evaluates what is constant in the owner's
-# index expressions. A superuser who has only taken a role gets back from there.
-_NEAR: Final = """exists (select from pg_roles o where o.oid = owner and (rolsuper
-  or pg_has_role(o.oid, 'usage')
-    and not (select rolsuper from pg_roles where rolname = session_user)))"""
-
-_PORT: Final = """' ' || coalesce(inet_client_port()::text, '')"""
 """Goes behind what was lost: by which session, as far as its other end can know it."""
-
-_TELL: Final = "pg_try_advisory_lock_shared({told}, (random() * 2147483646)::int)"
-
-_ON_DROP: Final = f"""
-declare
-  gone record;
-  filled bool;
-  owner oid;
-  lost text[];
-begin
-  if clock_timestamp() >= {{until}}::timestamptz then
-    return;
-  end if;
-  if {_MARKED} is not true then
-    perform pg_notify({{channel}}, objid::text || {_PORT} || coalesce(' ' || address_names[3], ''))
-    from pg_event_trigger_dropped_objects()
-    where classid = 'pg_class'::regclass and object_type in ('table', 'table column')
-      and not is_temporary;
-    return;
-  end if;
-  for gone in
-    select objid, objsubid, address_names as name from pg_event_trigger_dropped_objects()
-    where classid = 'pg_class'::regclass and object_type in ('table', 'table column')
-      and not is_temporary
-  loop
-    filled := gone.objid = any ({{tables}}::oid[]);
-    if filled and gone.objsubid <> 0 then
-      select relowner into owner from pg_class where oid = gone.objid and relkind = 'r';
-      filled := found;  -- or it went with it
-      if filled and has_table_privilege(gone.objid, 'select')
-        and not row_security_active(gone.objid) then
-        if {_NEAR} then
-          execute format('select exists (select from only %I.%I)', gone.name[1], gone.name[2])
-            into filled;
-        else
-          filled := pg_relation_size(gone.objid) > 0;
-        end if;
-      end if;
-    end if;
-    if filled and not array[
-        gone.name[2], concat_ws('.', gone.name[1], gone.name[2]),
-        concat_ws('.', gone.name[2], gone.name[3]), array_to_string(gone.name, '.')
-      ] && {{allowed}}::text[] then
-      lost := lost
-        || array_to_string(array_remove(gone.name[1:1], 'public') || gone.name[2:], '.');
-    end if;
-  end loop;
-  if lost is not null then
-    perform {_TELL}, pg_sleep({{patience}});
-    raise exception '% %; allow it once with ENTRYPOINT_ALLOW_LOSS=%', {{refuses}},
-      array_to_string(lost, ', '), array_to_string(lost, ',');
-  end if;
-end
-"""  # noqa: S608  texts of our own
-
-# Built-ins alone, so that a dump which has it restores anywhere; and it is never true, so that the
-# trigger's function is never called. What is refused is told by a text that is no boolean, of which
-# an empty part is known only when it is evaluated, for the server not to try it before. It names
-# the table by its OID: what is restored from a dump is over.
-_ON_TRUNCATE: Final = f"""
-case when clock_timestamp() >= {{until}}::timestamptz then false
-when {_MARKED} then pg_relation_size({{oid}}::oid::regclass) > 0
-  and {_TELL} is not null and pg_sleep({{patience}}) is not null
-  and ({{refusal}} || left(current_database()::text, 0))::boolean
-else pg_notify({{channel}}, {{oid}}::text || {_PORT}) is null end
-"""
-
-# Locks have a session and, unlike their key, its role cannot be invented.
-_TOLD: Final = """exists (
-    select from pg_locks l cross join lateral pg_stat_get_activity(l.pid) a
-    where l.locktype = 'advisory' and l.classid = {told} and l.objsubid = 2
-      and l.granted and l.mode = 'ShareLock' and a.usesysid = any ({roles}::oid[])
-      and l.database = (select oid from pg_database where datname = current_database()))"""
-
-# The first column is when the guard ends, the last one our role.
-_BEFORE: Final = """
-select (clock_timestamp() + {lasts_s} * interval '1 s')::text,
-  array (select pid from pg_stat_activity where pid is not null),
-  inet_client_port(),
-  array (select usesysid::int8 from pg_stat_get_activity(pg_backend_pid())), {asks}
-"""
 
 _HEARD: Final = "entrypoint.heard"
 _SEEN: Final = "entrypoint.seen"
 """Settings of the guard's session, which nobody else can change."""
-
-# Every transaction of it is short: CREATE INDEX CONCURRENTLY waits for older ones, and of many
-# tables not all can be locked at once.
-_WATCH: Final = f"""
-do $$
-declare
-  name text;
-  since timestamptz;
-  again bool := true;
-begin
-  while exists (select from pg_stat_get_activity({{pid}})) loop
-    if {{asks}} then
-      perform set_config('{_HEARD}', 'on', false);
-    end if;
-    if coalesce(current_setting('{_SEEN}', true), '') <> 'on' and exists (
-        select from pg_stat_get_activity(null) where application_name = {{name}}) then
-      perform set_config('{_SEEN}', 'on', false);
-    end if;
-    commit;
-    begin
-      perform pg_sleep({LOOK_S});
-    exception when query_canceled then
-      return;
-    end;
-  end loop;
-  since := clock_timestamp();
-  while again and clock_timestamp() < since + interval '{GIVE_UP_S} s' loop
-    again := false;
-    begin
-      {DROP_EVENT_TRIGGER}
-    exception when lock_not_available then
-      again := true;
-    when others then
-    end;
-    commit;
-    for name in {TABLES} loop
-      begin
-        execute 'drop trigger if exists {NAME} on ' || name;
-      exception when lock_not_available then
-        again := true;
-      when others then
-      end;
-      commit;
-    end loop;
-    if again then
-      perform pg_sleep(1);
-    end if;
-  end loop;
-end $$
-"""  # noqa: S608  texts of our own
 
 WAKE_S: Final = 5.0
 """Seconds in which the server must end a watch."""
@@ -239,7 +88,7 @@ class Refusal:
         }
         self._roles: list[int] = []
         connection = session.connection
-        before = sql.SQL(_BEFORE).format(asks=self._asks(), **self._words)
+        before = sql.SQL(load_sql("postgres/before_guard")).format(asks=self._asks(), **self._words)
         [(until, self._there, port, self._roles, _)] = first_rows(
             connection, before.as_string(connection)
         )
@@ -250,18 +99,20 @@ class Refusal:
 
     def closed(self) -> str | None:
         """Which function that it needs is not everybody's to call, if there is one."""
-        row = self.session.connection.execute(_NOT_PUBLIC).fetchone()
+        row = self.session.connection.execute(load_sql("postgres/functions_not_public")).fetchone()
         return f"EXECUTE on the function {row[0]} is revoked from PUBLIC" if row else None
 
     def _asks(self) -> sql.Composed:
         """Whether a session of one of the roles tells that it was refused something."""
         oids = sql.Literal([str(role) for role in self._roles])
-        return sql.SQL(_TOLD).format(told=self._words["told"], roles=oids)
+        return sql.SQL(load_sql("postgres/refusal_told")).format(
+            told=self._words["told"], roles=oids
+        )
 
     def on_drop(self) -> str:
         """The statements that make the event trigger."""
         connection = self.session.connection
-        body = sql.SQL(_ON_DROP).format(**self._words).as_string(connection)
+        body = sql.SQL(load_sql("postgres/refuse_drop")).format(**self._words).as_string(connection)
         function = sql.SQL(
             "create function pg_temp.{} () returns event_trigger language plpgsql security invoker "
             "set search_path = {} as {}"
@@ -285,7 +136,7 @@ class Refusal:
             replace,
             sql.Identifier(NAME),
             sql.Identifier(table.schema, table.name),
-            sql.SQL(_ON_TRUNCATE).format(
+            sql.SQL(load_sql("postgres/refuse_truncate")).format(
                 oid=sql.Literal(table.oid),
                 refusal=sql.Literal(
                     f"{REFUSES} {label}; allow it once with ENTRYPOINT_ALLOW_LOSS={label}"
@@ -339,8 +190,16 @@ class Refusal:
         self._roles.append(role)
         connection = self.session.connection
         connection.execute(f"set lock_timeout = {int(TRY_S * 1000)}".encode())
-        words = {"asks": self._asks(), "name": self._words["name"], "pid": pid}
-        watch = sql.SQL(_WATCH).format(**words).as_bytes(connection)
+        words = {
+            "asks": self._asks(),
+            "name": self._words["name"],
+            "pid": pid,
+            "look_s": LOOK_S,
+            "give_up": f"{GIVE_UP_S} s",
+            "heard": _HEARD,
+            "seen": _SEEN,
+        }
+        watch = sql.SQL(load_sql("postgres/watch")).format(**words).as_bytes(connection)
         connection.pgconn.send_query(watch)
         connection.pgconn.flush()
 

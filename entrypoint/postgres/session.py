@@ -13,6 +13,7 @@ from ..errors import RefusedError, UnreachableError
 from . import authorities, resolve
 from .cause import Cause, ConnectError, Kind, no_answer
 from .conninfo import Conninfo
+from .sql import load_sql
 
 ATTEMPT_TIMEOUT_S: Final = 5.0
 """Seconds for one attempt: a server that answers at all answers sooner."""
@@ -50,31 +51,6 @@ LOCALLY: Final = f"set local search_path = {SEARCH_PATH}"
 """Goes first in each transaction of a session that may be a pooler's: there `open_session` can set
 the path only for its own look, because the next transaction may meet another server connection, and
 this one is somebody else's next."""
-
-# Whether a pooler stands between is known by the backend's pid, which a pooler invents. Only in a
-# session of our own the path stays. Until it is set, every name has its schema.
-#
-# The database's owner may have set a role for all sessions in it. A superuser's would then look
-# like that role's own, and what it evaluates could go back to the superuser.
-_BEGIN: Final = """
-select pg_catalog.set_config('search_path', '{0}',
-  pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {1}), (
-    select pg_catalog.set_config('role', 'none',
-      pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {1})
-    from pg_catalog.pg_roles where rolname operator(pg_catalog.=) session_user and rolsuper);
-select pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(),
-  pg_catalog.current_setting('transaction_read_only') operator(pg_catalog.=) 'on',
-  pg_catalog.pg_backend_pid()
-"""
-
-# The same for how long a statement may take, and wait for a lock. Whatever the role has set is
-# meant for its service's queries.
-_TIMEOUTS: Final = """
-select pg_catalog.set_config('statement_timeout', '{0:.0f}',
-  pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {2}),
-  pg_catalog.set_config('lock_timeout', '{1:.0f}',
-  pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {2})
-"""
 
 _PROBE_TIMEOUT: Final = "select pg_catalog.set_config('statement_timeout', '{0:.0f}', true)"
 
@@ -287,10 +263,13 @@ def _look(
 ) -> tuple[list[TupleRow], list[TupleRow]]:
     """The rows of our own look, and those of the probe."""
     pid = connection.info.backend_pid
-    begin, own = _BEGIN.format(SEARCH_PATH, pid), 2
+    begin, own = load_sql("postgres/session_begin").format(pid=pid), 2
     if patience_s != math.inf:
         own = 3
-        begin = f"{_TIMEOUTS.format(patience_s * 1000, LOCK_WAIT_S * 1000, pid)};{begin}"
+        timeouts = load_sql("postgres/session_timeouts").format(
+            patience_ms=patience_s * 1000, lock_wait_ms=LOCK_WAIT_S * 1000, pid=pid
+        )
+        begin = f"{timeouts};{begin}"
     if probe:
         soon = _PROBE_TIMEOUT.format(connection.patience_s * PROBE_SHARE * 1000)
         try:

@@ -10,18 +10,10 @@ import psycopg
 
 from ..errors import RefusedError
 from .session import Session, translated
+from .sql import load_sql
 
 MAX_NAME: Final = 63
 """Characters of an application_name; PostgreSQL cuts what is longer."""
-
-_END: Final = """
-select count(*), count(*) filter (where pg_catalog.pg_terminate_backend(pid))
-from pg_catalog.pg_stat_activity
-where (application_name = %s
-       or client_port = any (%s) and client_addr = pg_catalog.inet_client_addr())
-  and pid <> pg_catalog.pg_backend_pid() and datname = pg_catalog.current_database()
-  and usesysid = (select oid from pg_catalog.pg_roles where rolname = session_user)
-"""
 
 _COUNTS_SESSIONS_SINCE: Final = 140000
 """The first server version that counts the sessions of a database."""
@@ -31,18 +23,6 @@ _COUNTS_AT_ONCE_SINCE: Final = 150000
 
 COUNT_S: Final = 1.2
 """Seconds until what a session began with is counted: it reports once a second."""
-
-# Another role's workers look like its clients to whoever may not see what they are.
-_THERE: Final = """
-with session as materialized (
-  select pid, backend_type from pg_stat_activity
-  where datname = current_database() and usesysid is not null
-)
-select case when current_setting('track_counts') = 'on' then sessions end,
-  array (select pid from session where backend_type = 'client backend'),
-  array (select pid from session where backend_type is null)
-from pg_stat_database where datname = current_database()
-"""
 
 
 def application_name(service: str | None, suffix: str = "") -> str:
@@ -82,7 +62,9 @@ def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: 
                 session.connection.execute("set local role none")
                 # A transaction keeps the list of sessions that it saw first.
                 session.connection.execute("select pg_stat_clear_snapshot()")
-                row = session.connection.execute(_END, [name, list(ports)]).fetchone()
+                row = session.connection.execute(
+                    load_sql("postgres/end_child"), [name, list(ports)]
+                ).fetchone()
             there, signalled = row or (0, 0)
             ended = max(ended, signalled)
             if not there:
@@ -124,7 +106,7 @@ def there(session: Session) -> There | None:
     try:
         with translated("counting sessions", remedy="Start again."), session.transaction():
             session.connection.execute("select pg_stat_clear_snapshot()")
-            row = session.connection.execute(_THERE).fetchone()
+            row = session.connection.execute(load_sql("postgres/sessions_here")).fetchone()
     except RefusedError:  # what a hardened server may have revoked
         return None
     began, pids, hidden = row or (None, [], [])

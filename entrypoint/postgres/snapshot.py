@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from psycopg import errors, sql
 
 from .session import Session, first_rows, translated
+from .sql import load_sql
 
 MAX_ROWS: Final = 10_000
 """Rows of a table that are counted; of a larger one the planner's estimate is told."""
@@ -99,53 +100,11 @@ class Snapshot(NamedTuple):
         return self._replace(tables=tables)
 
 
-_BEGIN: Final = """
-set local lock_timeout = {};
-set local statement_timeout = '10s'
-"""
-
-_LOOK: Final = """
-with space as materialized (
-  select oid, nspname from pg_namespace
-  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
-), rel as materialized (
-  select c.oid, nspname, relname, relkind, relfilenode, reltuples
-  from pg_class c join space s on s.oid = relnamespace
-  where relkind in ('r', 'p', 'f') and relpersistence <> 't' and not exists (
-    select from pg_depend d
-    where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
-)
-select
-  (select json_agg(json_build_array(oid::int8, nspname, relname, relkind, relfilenode::int8,
-     reltuples::int8, relkind <> 'r' or has_table_privilege(oid, 'select')
-     and not row_security_active(oid))) from rel),
-  (select json_agg(json_build_array(attrelid::int8, attnum, attname)) from pg_attribute
-   where attrelid in (select oid from rel) and attnum > 0 and not attisdropped),
-  -- One that nobody enforces (PostgreSQL 18) was never meant to be validated.
-  (select json_agg(json_build_array(oid::int8, conrelid::int8, conname,
-     convalidated or to_jsonb(c) ->> 'conenforced' is not distinct from 'false'))
-   from pg_constraint c where conrelid in (select oid from rel) and contype <> 'n'),
-  (select json_agg(json_build_array(enumtypid::int8, enumlabel,
-     case nspname when 'public' then '' else nspname || '.' end || typname))
-   from pg_enum join pg_type t on t.oid = enumtypid join space s on s.oid = typnamespace),
-  (select json_agg(json_build_array(indexrelid::int8,
-     case nspname when 'public' then '' else quote_ident(nspname) || '.' end
-       || quote_ident(i.relname)))
-   from pg_index join rel on rel.oid = indrelid join pg_class i on i.oid = indexrelid
-   where not indisvalid
-     -- Whose index another role builds is hidden, but not what that session has locked.
-     and not exists (
-       select from pg_stat_progress_create_index p
-       where p.datid = (select oid from pg_database where datname = current_database())
-         and (index_relid = indexrelid or index_relid is null and exists (
-           select from pg_locks l where l.pid = p.pid and l.relation = indrelid
-             and l.database = p.datid and l.locktype = 'relation'))))
-"""
-
-
 def _begin(deadline: float = math.inf) -> str:
     """Wait for locks until then, and hardly after it."""
-    return _BEGIN.format(max(1, int(1000 * min(WAIT_S, deadline - time.monotonic()))))
+    return load_sql("postgres/look_timeouts").format(
+        lock_wait_ms=max(1, int(1000 * min(WAIT_S, deadline - time.monotonic())))
+    )
 
 
 def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
@@ -158,7 +117,7 @@ def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
     """
     with translated("looking at the tables", remedy="Start again."):
         with session.transaction(undone=True):
-            [found] = first_rows(session.connection, f"{_begin()};{_LOOK}")
+            [found] = first_rows(session.connection, f"{_begin()};{load_sql('postgres/snapshot')}")
         tables, columns, constraints, values, indexes = (rows or [] for rows in found)
         by_oid = {row[0]: Table(*row) for row in tables}
         for oid, rows in _count(session, by_oid.values(), counted).items():
@@ -210,18 +169,6 @@ _PASSING: Final = (
 is not ours to use."""
 
 
-# To plan a query the server evaluates what is constant in the table's index expressions, whoever
-# wrote them. So a superuser asks a lesser role's table, and everybody a stranger's, for its size.
-_LOCKED: Final = """
-select c.oid::int8, nspname, relname, pg_relation_size(c.oid) = 0,
-  exists (select from pg_roles r where r.oid = relowner and (rolsuper
-    or pg_has_role(r.oid, 'usage')
-      and not (select rolsuper from pg_roles where rolname = session_user)))
-from pg_class c join pg_namespace n on n.oid = relnamespace
-where c.oid = any (%s) and relkind = 'r'
-"""
-
-
 def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int, int | None]:
     """Rows of those that are still what they were: an owner may put a view in a table's place.
 
@@ -238,7 +185,9 @@ def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int
         there = {(table.oid, table.schema, table.name) for table in tables}
         rows: dict[int, int | None] = {}
         parts = []
-        for oid, schema, name, empty, ours in connection.execute(_LOCKED, [list(names)]):
+        for oid, schema, name, empty, ours in connection.execute(
+            load_sql("postgres/locked_tables"), [list(names)]
+        ):
             if (oid, schema, name) not in there:
                 continue
             rows[oid] = 0 if empty else None

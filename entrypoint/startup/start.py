@@ -14,6 +14,7 @@ from ..fields import STEPS
 from ..postgres import ledger, sessions
 from ..postgres.conninfo import Conninfo
 from ..postgres.session import PATIENCE_S, Session, open_session
+from ..postgres.sql import load_sql
 from . import budget, decide, handoff, reach, wait
 from .plan import Plan
 from .timeline import since, step
@@ -72,7 +73,7 @@ def _prepare(plan: Plan) -> None:
     forget_libpq_variables()
     name = sessions.application_name(config.service)
     connect = partial(open_session, application_name=name, patience_s=PATIENCE_S)
-    probe = ledger.PROBE if plan.provable else ""
+    probe = load_sql("postgres/probe") if plan.provable else ""
     deadline = time.monotonic() + config.wait_timeout_s
     creation = reach.Creation(config.admin or target, config.maintenance_databases, config.isolate)
     with step("wait") as fields:

@@ -36,6 +36,7 @@ from entrypoint.postgres import (
 )
 from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
+from entrypoint.postgres.sql import load_sql
 from entrypoint.startup import check, extensions
 from tests.attacks.conftest import PASSWORD, World
 from tests.conftest import Role
@@ -296,7 +297,7 @@ class Visitor:
 
 def visit(visitor: Visitor, *, superuser: bool) -> None:
     """Do all that a start does to a database, but for its children."""
-    with closing(visitor.open(ledger.PROBE)) as first:
+    with closing(visitor.open(load_sql("postgres/probe"))) as first:
         ledger.found(first.probed)
     held = lock.acquire(visitor.open(), visitor.open, timeout_s=1.0)
     with held:

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from entrypoint.postgres import dialects, ledger
 from entrypoint.postgres.session import open_session
+from entrypoint.postgres.sql import load_sql
 from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_database, create_role
 from tests.support.program import until
 
@@ -305,7 +306,9 @@ def write(operator: Operator, book: ledger.Ledger | str) -> None:
 def catalog_now(operator: Operator) -> str:
     """The fingerprint of RPG's schema."""
     conninfo = dialects.parse(operator.server.url(RPG_DB))
-    with closing(open_session(conninfo, 5, application_name="t", probe=ledger.PROBE)) as session:
+    with closing(
+        open_session(conninfo, 5, application_name="t", probe=load_sql("postgres/probe"))
+    ) as session:
         fingerprint = ledger.found(session.probed).catalog
     assert fingerprint is not None
     return fingerprint

@@ -12,9 +12,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from entrypoint.postgres import catalog, guard, snapshot
+from entrypoint.postgres import guard, snapshot
 from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, first_rows, open_session
+from entrypoint.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -433,7 +434,9 @@ SETTINGS = {
 def fingerprint(connection: Connection) -> str:
     """Ask for it, and leave an open transaction as it was."""
     with connection.transaction(force_rollback=True):
-        *_, (found,) = first_rows(connection, f"{catalog.SETTINGS};{catalog.FINGERPRINT}")
+        settings = load_sql("postgres/fingerprint_settings")
+        query = load_sql("postgres/schema_fingerprint")
+        *_, (found,) = first_rows(connection, f"{settings};{query}")
     assert isinstance(found, str)
     assert len(found) == 64
     return found

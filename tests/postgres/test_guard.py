@@ -19,11 +19,12 @@ from psycopg import sql
 from psycopg.errors import InvalidTextRepresentation, RaiseException
 
 from entrypoint.errors import PushError
-from entrypoint.postgres import guard, ledger, leftovers, lock, sessions, snapshot
+from entrypoint.postgres import guard, leftovers, lock, sessions, snapshot
 from entrypoint.postgres import refusal as refusals
 from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.refusal import REFUSES
 from entrypoint.postgres.session import Session, first_rows, open_session
+from entrypoint.postgres.sql import load_sql
 from tests.conftest import Role
 from tests.support import guards
 from tests.support.program import until
@@ -820,9 +821,9 @@ def test_a_plain_role_sweeps_its_own(owned: tuple[Database, Role]) -> None:
     db, owner = owned
     armed = db.arm()
     with closing(db.session(owner)) as session:
-        assert first_rows(session.connection, ledger.LEFTOVERS) == [(True,)]
+        assert first_rows(session.connection, load_sql("postgres/leftovers_here")) == [(True,)]
         leftovers.remove(session)
-        assert first_rows(session.connection, ledger.LEFTOVERS) == [(False,)]
+        assert first_rows(session.connection, load_sql("postgres/leftovers_here")) == [(False,)]
     assert len(db.remains()) == 11 + 1 + 1 - 2
     armed.disarm()
     assert db.remains() == []

@@ -30,6 +30,7 @@ from entrypoint.postgres.ledger import (
     split,
 )
 from entrypoint.postgres.session import Session, open_session
+from entrypoint.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -400,10 +401,10 @@ def test_written_is_found(server: Endpoint, session: Session) -> None:
     assert before.ledger == Ledger()
     ledger.write(session, FULL)
     assert ledger.look(session).ledger == FULL
-    with closing(connect(server.url(session.database), ledger.PROBE)) as other:
+    with closing(connect(server.url(session.database), load_sql("postgres/probe"))) as other:
         assert ledger.found(other.probed) == before
     session.connection.execute("commit")
-    with closing(connect(server.url(session.database), ledger.PROBE)) as other:
+    with closing(connect(server.url(session.database), load_sql("postgres/probe"))) as other:
         assert ledger.found(other.probed) == before._replace(ledger=FULL)
 
 
@@ -480,7 +481,7 @@ def test_look_leaves_the_transaction_as_it_was(session: Session) -> None:
 def test_probe_leaves_the_session_as_it_was(server: Endpoint, session: Session) -> None:
     """Behind a pooler nobody inherits the probe's settings."""
     url = server.url(session.database)
-    with closing(connect(url, ledger.PROBE)) as other, closing(connect(url)) as plain:
+    with closing(connect(url, load_sql("postgres/probe"))) as other, closing(connect(url)) as plain:
         query = "select name, setting from pg_settings where source = 'session' order by name"
         rows = other.connection.execute(query).fetchall()
         assert rows == plain.connection.execute(query).fetchall()
@@ -608,6 +609,6 @@ def test_dump_carries_it(own_server: Server) -> None:
     with own_server.connect() as connection:
         connection.execute("drop database service with (force)")
     run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", own_server.url(), text=dump)
-    with closing(connect(own_server.url("service"), ledger.PROBE)) as session:
+    with closing(connect(own_server.url("service"), load_sql("postgres/probe"))) as session:
         assert ledger.found(session.probed) == before._replace(ledger=FULL)
     assert comment(own_server, "service").startswith("words\n")

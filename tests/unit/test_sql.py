@@ -1,4 +1,4 @@
-"""The rule for powerful sessions, held over the code: what our SQL may say, and where.
+"""The rules for our SQL, held over its files and the code: where it stands, what it may say.
 
 Each check is shown to find a text that breaks it.
 """
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from entrypoint.postgres import session
+from entrypoint.postgres import lock, session
+from entrypoint.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ def _texts(module: str, node: ast.AST, *, inside: bool) -> Iterator[Text]:
         inside = inside or any("transaction(" in ast.unparse(item) for item in node.items)
     if isinstance(node, ast.Call) and node.args:
         called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        first = _flat(node.args[0])
+        first = _flat(node.args[0]) or _loaded(node.args[0])
         if called == "execute" and first is not None and not inside:
             yield Text(module, first, bare=True)
     text = _flat(node)
@@ -60,10 +61,33 @@ def _flat(node: ast.AST) -> str | None:
     return None
 
 
+def _loaded(node: ast.AST) -> str | None:
+    names = loaded(ast.unparse(node))
+    return load_sql(names.pop()) if names else None
+
+
+def loaded(source: str) -> set[str]:
+    """The names of the queries that a module loads."""
+    return set(re.findall(r'load_sql\(\s*["\']([^"\']+)["\']\s*\)', source))
+
+
+def included(file: str, text: str) -> set[str]:
+    """The files that a file puts in."""
+    return {
+        str((ROOT / file).parent.joinpath(name).resolve().relative_to(ROOT))
+        for name in re.findall(r"\\ir (\S+)", text)
+    }
+
+
+CODE: Final = {str(path.relative_to(ROOT)): path.read_text() for path in sorted(ROOT.rglob("*.py"))}
+
+FILES: Final = {
+    str(path.relative_to(ROOT)): path.read_text() for path in sorted(ROOT.rglob("*.sql"))
+}
+
 OURS: Final = [
-    text
-    for path in sorted(ROOT.rglob("*.py"))
-    for text in texts(str(path.relative_to(ROOT)), path.read_text())
+    *(text for module, source in CODE.items() for text in texts(module, source)),
+    *(Text(file, re.sub(r"\A(--.*\n)+", "", text)) for file, text in FILES.items()),
 ]
 
 
@@ -102,15 +126,17 @@ registered = matching(r"(%s|%\(\w+\)s|\{\w*\})::(pg_catalog\.)?reg\w+")
 
 PATHS = {
     "postgres/session.py": "the one place",
+    "postgres/sql/session_begin.sql": "the first statement of every session",
+    "postgres/sql/lock_begin.sql": "the same path, in the transaction that holds the lock",
+    "postgres/sql/fingerprint_settings.sql": "with what else a fingerprint depends on",
     "postgres/refusal.py": "a function's own, from SEARCH_PATH",
-    "postgres/catalog.py": "from SEARCH_PATH, with what else a fingerprint depends on",
     "operator/script.py": "the same path, in a session of a person's",
     "operator/transfer/source.py": "the same path, while it reads the catalogs",
     "operator/transfer/preflight.py": "the empty one of a restore, as the transfer's own role",
 }
 
 RELATIONS = {
-    "postgres/refusal.py": "rows of a table, for its owner only",
+    "postgres/sql/refuse_drop.sql": "rows of a table, for its owner only",
     "postgres/snapshot.py": "rows of a table, where its owner is as powerful as we are",
     "operator/transfer/rows.py": "a transfer counts as its own role",
     "operator/transfer/sides.py": "the same, or as the owner of the tables",
@@ -121,6 +147,7 @@ RELATIONS = {
 REGISTERED = {"operator/transfer/swap.py": "a name that format('%I') quoted"}
 
 BARE = {
+    "postgres/ownership.py": "in its caller's transaction",
     "postgres/refusal.py": "a guard has no pooler",
     "postgres/guard.py": "a guard has no pooler",
     "operator/transfer/": "a transfer has no pooler",
@@ -176,9 +203,45 @@ def test_no_exception_is_stale(check: Callable[[Text], bool], reasons: dict[str,
 
 def test_what_comes_before_the_path_is_qualified() -> None:
     """The first message of every session names the schema of each function and operator."""
-    assert unqualified(session._BEGIN) == []  # noqa: SLF001  what this is about
-    careless = session._BEGIN.replace("operator(pg_catalog.<>)", "<>")  # noqa: SLF001
-    assert set(unqualified(careless)) == {"<>"}
+    begin = load_sql("postgres/session_begin")
+    assert unqualified(begin) == []
+    assert set(unqualified(begin.replace("operator(pg_catalog.<>)", "<>"))) == {"<>"}
+
+
+@pytest.mark.parametrize("file", [name for name in PATHS if name.endswith(".sql")])
+def test_a_file_sets_the_path_of_the_code(file: str) -> None:
+    """Where a file sets a path, it is `SEARCH_PATH`, or the empty one that is listed."""
+    found = re.findall(r"search_path(?: =|',)\s*'?([^';]*)", FILES[file])
+    assert found == ["" if "empty" in PATHS[file] else session.SEARCH_PATH]
+
+
+def test_the_lock_of_the_files_is_that_of_the_code() -> None:
+    """Who holds the lock is asked for the key that a start takes."""
+    query = load_sql("postgres/lock_holders")
+    high, low = re.findall(r"l\.(?:classid|objid) = (\d+)", query)
+    assert (int(high) << 32) + int(low) == lock.KEY
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_says_first_what_it_answers(file: str) -> None:
+    """The first line of each file is a sentence of its own, and the server does not get it."""
+    title = FILES[file].splitlines()[0]
+    assert re.fullmatch(r"-- [A-Z].+\.", title)
+    assert [name for name, text in FILES.items() if text.startswith(f"{title}\n")] == [file]
+    folder, _, name = file.removesuffix(".sql").split("/")
+    assert not load_sql(f"{folder}/{name}").startswith("--")
+
+
+def test_each_file_is_used_and_each_that_is_used_is_there() -> None:
+    """No query is left over, and no name leads nowhere."""
+    used = {
+        f"{folder}/sql/{name}.sql"
+        for source in CODE.values()
+        for folder, _, name in (query.rpartition("/") for query in loaded(source))
+    }
+    used |= {name for file, text in FILES.items() for name in included(file, text)}
+    assert used == set(FILES)
+    assert not any(r"\ir" in load_sql(file[:-4].replace("sql/", "")) for file in FILES)
 
 
 def test_a_transaction_of_ours_sets_the_path_first() -> None:

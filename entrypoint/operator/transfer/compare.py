@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ...postgres import catalog
 from ...postgres.session import Session, translated
+from ...postgres.sql import load_sql
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Scope(NamedTuple):
 def facts(session: Session, scope: Scope) -> set[str]:
     """Everything but rows and sequences' positions, as text; in the session's transaction."""
     params = scope._asdict()
-    lines = catalog.LINES
+    lines = load_sql("postgres/schema_lines")
     for name, condition in (
         ("relations", "and c.oid = any (%(oids)s)"),
         ("types", "and t.oid = any (%(types)s)"),
@@ -244,7 +244,8 @@ def facts(session: Session, scope: Scope) -> set[str]:
     queries += [_COMMENTS, _STATE, _OBJECTS, _CARRIED, *([_RIGHTS] if scope.rights else [])]
     connection = session.connection
     with translated("comparing facts", remedy="Run the transfer again."):
-        connection.execute(f"savepoint facts; {catalog.SETTINGS}")
+        settings = load_sql("postgres/fingerprint_settings")
+        connection.execute(f"savepoint facts; {settings}")
         rows = [
             text
             for query in queries

@@ -1,41 +1,17 @@
-"""The schema of a database as one fingerprint: equal before and after means that nobody changed it.
-
-One query over the system catalogs, computed on the server. It covers what a schema tool or a hand
-can change in the user's schemas (of rare kinds, such as operators and casts, only that they are
-there), and leaves out what is not schema: rows, their statistics and where they are stored,
-comments, owners and privileges, publications, temporary objects, members of extensions. Nothing in
-it depends on OIDs, attribute numbers (a dropped column leaves a gap), row order, role, settings, or
-on a minor version of the server. A dump restored elsewhere has the same fingerprint, unless
-PostgreSQL itself writes an expression differently the second time.
-"""
-
-from typing import Final
-
-from .session import SEARCH_PATH
-
-SETTINGS: Final = f"""
-select pg_catalog.set_config(name, value, true) from (values
-  ('search_path', '{SEARCH_PATH}'), ('quote_all_identifiers', 'off'),
-  ('standard_conforming_strings', 'on'), ('datestyle', 'iso, ymd'), ('intervalstyle', 'postgres'),
-  ('timezone', 'utc'), ('bytea_output', 'hex'), ('extra_float_digits', '1'), ('lc_monetary', 'C'),
-  ('jit', 'off'), ('lock_timeout', '1s')) as setting (name, value)
-"""  # noqa: S608  a text of our own
-"""Goes before `FINGERPRINT`, in one transaction with it. How names and constants are written
-depends on these; with `pg_catalog` alone, and temporary objects last, every name of the user's is
-qualified. Compiling the query takes longer than running it. To describe a view the server locks the
-tables under it, and must not wait there for as long as somebody else's DDL takes."""
-
-# Every branch yields rows as text, which begin with the kind of object. `member` are the objects
-# that belong to an extension; `rel` the relations that count, `typ` the types.
-#
-# An option of a column that begins with `pg_` is the server's own: 17.12 counts changes in one.
-#
-# Two columns are newer than PostgreSQL 13, the oldest that is supported. Where `a.*` has no
-# `attcompression`, the name means that of `no_such_column`, one level out.
-#
-# An IN list over varchar is written with a cast of the whole array first, and with a cast of each
-# element once it was dumped and restored: both are brought to the form without any.
-LINES: Final = r"""
+-- The schema of a database as rows of text: a CTE called line.
+-- Every branch yields rows as text, which begin with the kind of object. `member` are the objects
+-- that belong to an extension; `rel` the relations that count, `typ` the types.
+--
+-- An option of a column that begins with `pg_` is the server's own: 17.12 counts changes in one.
+--
+-- Two columns are newer than PostgreSQL 13, the oldest that is supported. Where `a.*` has no
+-- `attcompression`, the name means that of `no_such_column`, one level out.
+--
+-- An IN list over varchar is written with a cast of the whole array first, and with a cast of each
+-- element once it was dumped and restored: both are brought to the form without any.
+--
+-- The comments between slashes mark where a transfer narrows it to some relations, types or functions,
+-- or leaves something out.
 with member as materialized (
   select classid, objid from pg_depend
   where refclassid = 'pg_extension'::regclass and deptype = 'e'
@@ -182,20 +158,4 @@ with member as materialized (
     and objid >= 16384 and (classid, objid) not in (select classid, objid from member)
     and coalesce(left(schema, 3), '') <> 'pg_'
     and (d.classid <> 'pg_event_trigger'::regclass or identity <> 'entrypoint_guard')
-)"""
-"""The schema as rows of text, a CTE called ``line``; the last query goes behind it. The
-comments between slashes in it mark where a condition narrows it to some relations, types or
-functions, or leaves something out."""
-
-_HASH: Final = r"""
-select encode(sha256(convert_to(coalesce(string_agg(
-         case when strpos(text, 'ARRAY[') > 0 then regexp_replace(regexp_replace(text,
-                '[(](''([^'']|'''')*''::character varying)[)]::text', E'\\1', 'g'),
-                '[(](ARRAY[[][^]]*[]])[)]::text[[][]]', E'\\1', 'g') else text end,
-         E'\n' order by text collate "C"), ''),
-       case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end)), 'hex')
-from line
-"""
-
-FINGERPRINT: Final = f"{LINES}{_HASH}"
-"""The whole schema as one hash."""
+)

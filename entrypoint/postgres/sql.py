@@ -1,0 +1,31 @@
+r"""The program's SQL, which stands in files: one query each, and a first line that says its answer.
+
+A file begins with comments, which the server does not get. What several queries share is a file of
+its own, which `\ir FILE` puts in at the end of a line, as psql does: FILE is a path from the folder
+of the file that names it.
+"""
+
+import os
+from functools import cache
+from typing import Final
+
+_PACKAGE: Final = os.path.dirname(os.path.dirname(__file__))
+
+
+@cache
+def load_sql(name: str) -> str:
+    """The statements of ``FOLDER/QUERY``, which are in ``FOLDER/sql/QUERY.sql``."""
+    folder, _, query = name.rpartition("/")
+    return _read(f"{_PACKAGE}/{folder}/sql/{query}.sql")
+
+
+def _read(path: str) -> str:
+    with open(path, "rb") as file:
+        text = file.read().decode()
+    while text.startswith("--"):
+        _, _, text = text.partition("\n")
+    text, *rest = text.strip().split("\\ir ")
+    for each in rest:
+        name, newline, after = each.partition("\n")
+        text += _read(os.path.join(os.path.dirname(path), name)) + newline + after
+    return text

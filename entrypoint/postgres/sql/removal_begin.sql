@@ -1,0 +1,6 @@
+-- Prepares a removal, and asks whether somebody pushes under the lock.
+-- What event triggers of others call may be anybody's, and is not for a superuser's session.
+set local lock_timeout = {wait_ms};
+select set_config('session_replication_role', 'replica', true)
+from pg_roles where rolname = session_user and rolsuper;
+select pg_try_advisory_xact_lock({key})
