@@ -5,6 +5,7 @@ People write everything around it. ``--check`` writes nothing, lists the pages t
 and ends with 1 if there are any.
 """
 
+import argparse
 import inspect
 import json
 import re
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from entrypoint import cli, errors, fields, services
+from entrypoint import arguments, cli, errors, fields, services
 
 DOCS: Final = Path(__file__).parent
 
@@ -61,6 +62,34 @@ def events() -> Iterator[str]:
                 for name, row in rows.items()
             ),
         )
+
+
+def argument(action: argparse.Action) -> str:
+    """An argument as people write it."""
+    value = action.metavar if isinstance(action.metavar, str) else ""
+    value = f"[{value}]" if action.nargs == "?" else value
+    names = ", ".join(action.option_strings)
+    choices = ", ".join(f"`{choice}`" for choice in action.choices or ())
+    return f"`{f'{names} {value}'.strip() or action.dest}`{choices and f': {choices}'}"
+
+
+def commands() -> Iterator[str]:
+    """A section for each command: what it does, its arguments, its exit codes, examples."""
+    for name, command in arguments.commands().items():
+        yield f"## {name}"
+        yield f"{command.description}"
+        rows = [
+            [argument(action), (action.help or "") % vars(action)]
+            for action in command._actions  # noqa: SLF001  argparse has no public list
+            if action.dest != "help"
+        ]
+        if rows:
+            yield table("argument", "meaning", rows=rows)
+        examples, _, codes = (command.epilog or "").partition("\nexit codes")
+        yield "Exit codes:"
+        found = re.findall(r"^  (\d+) +(.*)$", codes, re.MULTILINE)
+        yield "\n".join(f"- {code}: {meaning}" for code, meaning in found)
+        yield f"```text\n{inspect.cleandoc(examples.removeprefix('examples:'))}\n```"
 
 
 def unset(key: fields.Key) -> str:
@@ -115,6 +144,7 @@ def exit_codes() -> Iterator[str]:
 PARTS: Final[dict[str, dict[str, Callable[[], Iterator[str]]]]] = {
     "events": {"events": events},
     "settings": {"settings": settings, "registry": registry},
+    "commands": {"commands": commands},
     "exit-codes": {"exit-codes": exit_codes},
 }
 """By page and marker, what writes the part."""

@@ -18,7 +18,7 @@ _CODES: Final = {
     2: "wrong usage",
     3: "the configuration is missing or wrong: the URL, the registry, a service's name",
     4: "a server or a database cannot be reached",
-    5: "a server or a database says no",
+    5: "a server or a database refuses",
     6: "the lock was not free in time, or was lost",
     7: "the push failed",
     8: "the seed failed",
@@ -74,7 +74,7 @@ _STATUS: Final = """examples:
   entrypoint status --json --service gaqno-sso-service
 """
 
-_FAILS: Final = "  9    with --fail: something wants a person\n"
+_FAILS: Final = "  9    with --fail: something needs attention\n"
 
 _URL: Final = """examples:
   entrypoint url gaqno-rpg-service
@@ -168,11 +168,12 @@ def parser() -> argparse.ArgumentParser:
     _command(commands, "prepare", text, _PREPARE + _codes(2, 3, 4, 5, 6, 7, 8, 9))
     text = "how the start or the service is, for probes"
     health = _command(commands, "health", text, _HEALTH)
-    health.add_argument("--url", metavar="URL", help="in place of health.url")
-    health.add_argument("--timeout", metavar="SECONDS", help="3 by default")
-    create = _operators(
-        commands, "create", "create every missing database", _CREATE + _codes(2, 3, 4, 5)
+    health.add_argument("--url", metavar="URL", help="the URL to ask in place of health.url")
+    health.add_argument(
+        "--timeout", metavar="SECONDS", help="how long the probe may take; 3 by default"
     )
+    text = "create every missing database. A new one is UTF8 and closed to other roles"
+    create = _operators(commands, "create", text, _CREATE + _codes(2, 3, 4, 5))
     create.add_argument("--dry-run", action="store_true", help="only say what is missing")
     create.add_argument(
         "--no-isolate",
@@ -195,12 +196,16 @@ def parser() -> argparse.ArgumentParser:
         help="a database that belongs to no service and may be there; may be repeated",
     )
     _sort(verify, VERIFY_SORTS)
-    text = "show each service's database"
+    text = (
+        "show each service's database. A row has its size, tables and sessions, the last push, the "
+        "seeded tenants, drift, who has the lock and what it does, who waits for locks, the oldest "
+        "transaction, and transfers with what they keep"
+    )
     status = _operators(commands, "status", text, _STATUS + _codes(2, 3, 4, 5) + _FAILS)
     _sort(status, STATUS_SORTS)
     once = status.add_mutually_exclusive_group()
     _page(once)
-    fail = "exit 9 where something wants a person, and say what; ends --watch, too"
+    fail = "exit 9 when something needs attention, and say what; ends --watch, too"
     status.add_argument("--fail", action="store_true", help=fail)
     once.add_argument(
         "--watch",
@@ -208,31 +213,47 @@ def parser() -> argparse.ArgumentParser:
         type=_seconds,
         const=2.0,
         metavar="SECONDS",
-        help="show it again and again, every 2 s",
+        help="show it every 2 s, also when the server is away for a while, until Ctrl-C",
     )
     _transfer(commands)
     url = _command(commands, "url", "print a service's DATABASE_URL", _URL + _codes(2, 3))
-    url.add_argument("service", metavar="SERVICE")
+    url.add_argument("service", metavar="SERVICE", help="its name in the registry")
     _server(url)
-    url.add_argument("--show-password", action="store_true", help="print it, do not mask it")
+    url.add_argument(
+        "--show-password", action="store_true", help="print the password, do not mask it"
+    )
     url.add_argument("--env", action="store_true", help="as a line for an env file")
     text = "print every variable that a service needs, ready to paste"
     env = _command(commands, "env", text, _ENV + _codes(2, 3))
-    env.add_argument("service", metavar="SERVICE")
+    env.add_argument("service", metavar="SERVICE", help="its name in the registry")
     _server(env)
-    env.add_argument("--platform", choices=PLATFORMS, help="an env file by default")
-    env.add_argument("--show-password", action="store_true", help="print it, do not mask it")
+    env.add_argument(
+        "--platform", choices=PLATFORMS, help="whose form to print; an env file by default"
+    )
+    env.add_argument(
+        "--show-password", action="store_true", help="print the password, do not mask it"
+    )
     text = "print a shell's completion script"
     completion = _command(commands, "completion", text, _COMPLETION + _codes(2))
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="whose script")
     return top
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command by its name."""
+    [every] = [
+        action.choices
+        for action in parser()._actions  # noqa: SLF001  argparse has no public way to list them
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  the same
+    ]
+    return dict(every)
 
 
 def _sort(command: argparse.ArgumentParser, choices: tuple[str, ...]) -> None:
     default = choices[0]
-    command.add_argument(
-        "--sort", choices=choices, default=default, help=f"in which order; {default} by default"
-    )
+    order = f"in which order; {default} by default, size has the largest first"
+    order += ", age the longest unpushed" * ("age" in choices)
+    command.add_argument("--sort", choices=choices, default=default, help=order)
 
 
 def _transfer(commands: "_Commands") -> None:
@@ -240,7 +261,7 @@ def _transfer(commands: "_Commands") -> None:
 
     text = "move a service's objects out of a shared database"
     transfer = _command(commands, "transfer", text, _TRANSFER + _codes(2, 3, 4, 5, 10))
-    transfer.add_argument("service", metavar="SERVICE")
+    transfer.add_argument("service", metavar="SERVICE", help="its name in the registry")
     _server(transfer)
     transfer.add_argument(
         "--from",
@@ -267,10 +288,14 @@ def _transfer(commands: "_Commands") -> None:
         help="an obstacle that is agreed to, or all; may be repeated",
     )
     transfer.add_argument(
-        "--jobs", type=_jobs, default=JOBS, metavar="N", help=f"{JOBS} by default"
+        "--jobs",
+        type=_jobs,
+        default=JOBS,
+        metavar="N",
+        help=f"how many tables at once; {JOBS} by default",
     )
     transfer.add_argument("--yes", action="store_true", help="do not ask")
-    transfer.add_argument("--json", action="store_true", help="for machines")
+    transfer.add_argument("--json", action="store_true", help="print one object of JSON")
     transfer.add_argument(
         "--report", metavar="FILE", help="write what was done, or would be, as Markdown"
     )
@@ -290,7 +315,7 @@ def _transfer(commands: "_Commands") -> None:
 def _command(commands: "_Commands", name: str, text: str, epilog: str) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
-        help=text,
+        help=text.partition(". ")[0],
         description=f"{text[0].upper()}{text[1:]}.",
         epilog=epilog,
         formatter_class=_Formatter,
@@ -307,7 +332,7 @@ def _server(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--server",
         metavar="URL",
-        help="any URL of the server, its database is replaced; a password is safer in a variable",
+        help="a URL of the server, whose database is replaced; a password is safer in a variable",
     )
 
 
@@ -321,7 +346,7 @@ def _operators(commands: "_Commands", name: str, text: str, epilog: str) -> argp
         metavar="NAME",
         help="only this service; may be repeated",
     )
-    command.add_argument("--json", action="store_true", help="for machines")
+    command.add_argument("--json", action="store_true", help="print one object of JSON")
     return command
 
 

@@ -131,10 +131,10 @@ def _operate(arguments: "argparse.Namespace") -> int:
 
     gc.enable()
     if arguments.command == "completion":
-        from .arguments import parser
+        from .arguments import commands
         from .operator.completion import script
 
-        _write(script(parser(), arguments.shell))
+        _write(script(commands(), arguments.shell))
         return 0
     if watch := getattr(arguments, "watch", None):
         return _watch(arguments, watch)

@@ -9,29 +9,26 @@ from ..environment import Environment
 from ..sources import Sources
 
 
-def script(parser: argparse.ArgumentParser, shell: str) -> str:
+def script(commands: Mapping[str, argparse.ArgumentParser], shell: str) -> str:
     """The script that bash, zsh or fish reads, with the services of the registry that counts here.
 
     A shell evaluates it, so a name that could be more than a word is left out; where the registry
     cannot be read, all are.
     """
     registry = Sources(Environment.of_container(), Path()).registry()
-    words = _words(parser, [name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
+    words = _words(commands, [name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](words)
 
 
-def _words(parser: argparse.ArgumentParser, services: list[str]) -> Mapping[str, list[str]]:
+def _words(
+    commands: Mapping[str, argparse.ArgumentParser], services: list[str]
+) -> Mapping[str, list[str]]:
     """By command, the words that may follow it; the commands themselves under an empty name."""
-    [commands] = [
-        action
-        for action in parser._actions  # noqa: SLF001  argparse has no public way to list them
-        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  the same
-    ]
-    words = {"": sorted(commands.choices)}
-    for name, command in commands.choices.items():
+    words = {"": sorted(commands)}
+    for name, command in commands.items():
         options = [
             option
-            for action in command._actions  # noqa: SLF001  the same
+            for action in command._actions  # noqa: SLF001  argparse has no public way to list them
             for option in (*action.option_strings, *(action.choices or ()))
             if len(option) > 2  # noqa: PLR2004  -h says less than --help
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import signal
@@ -11,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from entrypoint import __version__, cli, errors
-from entrypoint.arguments import parser
+from entrypoint.arguments import commands, parser
 from entrypoint.environment import Environment
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
 from entrypoint.startup import shapes, start
@@ -150,8 +149,7 @@ def test_a_person_at_a_terminal_is_shown_the_usage(
 
 def test_the_commands_of_containers_are_those_of_people() -> None:
     """What is taken for a command of ours where one is missing is what the parser knows."""
-    listed = re.findall(r"^    ([a-z]+)", parser().format_help(), flags=re.MULTILINE)
-    assert set(listed) == set(shapes.COMMANDS)
+    assert {*commands()} == {*shapes.COMMANDS}
 
 
 def test_prepare(capfd: pytest.CaptureFixture[str], started: list[tuple[str, ...]]) -> None:
@@ -165,14 +163,9 @@ def test_every_help_has_examples_and_exit_codes() -> None:
     """Each command's, and the codes are those of an error."""
     known = {str(each.exit_code) for each in EntrypointError.__subclasses__()}
     known |= {"0", "1", "126", "127"}
-    [commands] = [
-        action.choices
-        for action in parser()._actions  # noqa: SLF001  argparse has no other list of them
-        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  its only name
-    ]
-    assert len(commands) > 8
-    for name, command in commands.items():
-        epilog = command.epilog
+    assert len(commands()) > 8
+    for name, command in commands().items():
+        epilog = command.epilog or ""
         assert f"examples:\n  entrypoint {name}" in epilog, name
         told = re.findall(r"^  (\d+) ", epilog.split("exit codes")[1], re.MULTILINE)
         assert told, name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import base64
 import json
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from entrypoint import settings
-from entrypoint.arguments import parser
+from entrypoint.arguments import commands
 from entrypoint.environment import Environment
 from entrypoint.errors import SettingsError
 from entrypoint.fields import IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
@@ -277,20 +276,11 @@ def unknown_keys(text: str) -> set[str]:
     return keys | {f"{{}}.{key}" for key in steps if f"push.{key}" not in IN_FILE}
 
 
-def commands() -> dict[str, set[str]]:
-    """Our commands, and the options of each."""
-    [choices] = [
-        action.choices
-        for action in parser()._actions  # noqa: SLF001  argparse has no other list of them
-        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  its only name
-    ]
-    return {
-        name: {*command._option_string_actions}  # noqa: SLF001  argparse has no other list
-        for name, command in choices.items()
-    }
-
-
-COMMANDS = commands()
+COMMANDS = {
+    name: {*command._option_string_actions}  # noqa: SLF001  argparse has no public list
+    for name, command in commands().items()
+}
+"""Our commands, and the options of each."""
 
 
 def unknown_commands(text: str) -> set[str]:
