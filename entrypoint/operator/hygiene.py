@@ -7,10 +7,10 @@ from typing import Any
 
 from ..postgres.databases import Database
 from ..postgres.leftovers import NAME
+from ..postgres.session import quoted
 from ..services import Service
 from .look import Look
 from .report import Finding
-from .transfer.source import quoted
 
 
 def of_database(database: Database, service: Service) -> Iterator[Finding]:

@@ -9,11 +9,10 @@ import psycopg
 
 from .. import aside
 from ..errors import RefusedError, UnreachableError
-from ..postgres import ledger, objects, ownership
+from ..postgres import ledger, objects, ownership, quarantine
+from ..postgres.quarantine import Quarantine
 from ..postgres.session import LOCALLY, Session, translated
 from .server import MAX_SESSIONS, Server
-from .transfer import quarantine
-from .transfer.quarantine import Quarantine
 
 _DETAILS: Final = """
 select

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from .. import tools
 from ..postgres import databases, objects, placement
+from ..postgres.quarantine import MARK
 from ..postgres.session import SEARCH_PATH
 from ..services import Service
 from .server import Registered
@@ -135,7 +136,7 @@ def verify(known: Registered) -> str:
         books=_rows([[name, columns and sorted(columns)] for name, columns in books.items()], 2),
         objects=sql.SQL(indent(objects.query(doubtful).as_string().strip(), "  ")),
         follow=sql.SQL(", ").join(map(sql.Literal, sorted(placement.FOLLOW))),
-        quarantine=sql.Literal(objects.QUARANTINE),
+        quarantine=sql.Literal(MARK),
         default=sql.Literal(placement.DEFAULT),
         whole=sql.Literal(len(selected) == len(registry)),
     )

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from ..errors import RefusedError, UnreachableError
-from ..postgres import databases, ledger, placement
+from ..postgres import databases, ledger, placement, quarantine, transfers
 from ..postgres.databases import Database
 from ..postgres.session import Session, translated
 from ..postgres.sql import load_sql
@@ -16,7 +16,6 @@ from . import look
 from .look import Look
 from .report import Concern, Holder, Kept, LastPush, ServiceStatus, Status, Work
 from .server import NAME, Server
-from .transfer import locks, put_aside, quarantine
 from .verify import failure
 
 # The server tells a plain role neither backend_type nor anything else of a stranger's session but
@@ -91,7 +90,7 @@ def status(server: Server) -> Status:
         waiting = dict(_rows(session, _WAITING))
         holders = dict(_rows(session, _HOLDERS))
         oldest = dict(_rows(session, _OLDEST, [NAME]))
-        transfers = dict(_rows(session, _TRANSFERS, [locks.TARGET_KEY >> 32]))
+        moves = dict(_rows(session, _TRANSFERS, [transfers.TARGET_KEY >> 32]))
         kept = {session.database: quarantine.find(session)}
         at = look.moment(session)
     claimed = {service.database for service in server.registry.values()}
@@ -111,17 +110,17 @@ def status(server: Server) -> Status:
             one = Kept(database=place, name=each.schema)
             quarantines.setdefault(each.service, []).append(one)
     # Few are, and each service asks.
-    aside = [each for each in there.values() if put_aside.note(each.comment)]
+    aside = [each for each in there.values() if transfers.aside(each.comment)]
     rows = []
     for service in server.selected:
         name = service.database
         update: dict[str, Any] = {
-            "transfer": _work(transfers.get(locks.target_key(name) & 0xFFFFFFFF)),
+            "transfer": _work(moves.get(transfers.target_key(name) & 0xFFFFFFFF)),
             "quarantines": quarantines.get(service.name, []),
             "put_aside": [
                 each.name
                 for each in aside
-                if put_aside.is_marked(each, name) and each.name not in claimed
+                if transfers.is_aside(each, name) and each.name not in claimed
             ],
         }
         if name not in there:

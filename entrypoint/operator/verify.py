@@ -7,16 +7,15 @@ from typing import Any, Final, Literal
 from psycopg import sql
 
 from ..errors import RefusedError, UnreachableError
-from ..postgres import databases, placement
+from ..postgres import databases, placement, transfers
 from ..postgres.databases import Database
+from ..postgres.quarantine import Quarantine
 from ..services import Service
 from . import look
 from .hygiene import of_database, of_schema
 from .look import Look
 from .report import Failure, Finding, Kept, Verification
 from .server import Server
-from .transfer import destination, put_aside
-from .transfer.quarantine import Quarantine
 
 
 def verify(server: Server) -> Verification:
@@ -108,7 +107,7 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
             continue
         # A mark is asked before the name: long ones may begin alike.
         services = sorted(
-            server.registry.values(), key=lambda s: not put_aside.is_marked(database, s.database)
+            server.registry.values(), key=lambda s: not transfers.is_aside(database, s.database)
         )
         ours = (_of_transfer(database, service) for service in services)
         if found := next(filter(None, ours), None):
@@ -126,15 +125,15 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
 
 def _of_transfer(database: Database, service: Service) -> Finding | None:
     """A database that a transfer of the service has left, or is filling."""
-    if destination.is_kept(database.name, service.database):
+    if transfers.is_kept(database.name, service.database):
         message = f"a transfer of {service.name} has put the database {database.name!r} aside"
         remedy = f"Run entrypoint transfer {service.name} --drop-aside when nobody misses it."
-        if not put_aside.is_marked(database, service.database):
+        if not transfers.is_aside(database, service.database):
             message = f"the database {database.name!r} is called like one that a transfer of "
             message += f"{service.name} has put aside, and has no mark of one"
             name = sql.Identifier(database.name).as_string()
             remedy = f"Look at what is in it, and if nobody needs it, run DROP DATABASE {name}."
-    elif destination.is_at_work(database.name, service.database):
+    elif transfers.is_at_work(database.name, service.database):
         message = f"a transfer of {service.name} is filling {database.name!r}, or was killed"
         remedy = f"Run entrypoint transfer {service.name} again, which removes what is dead."
     else:

@@ -1,6 +1,5 @@
 """What applications made in a database: tables, views, sequences, types, functions."""
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
@@ -9,45 +8,9 @@ from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
 from .. import tools
+from .quarantine import MARK, note
 from .session import Session, translated
 from .sql import load_sql
-
-QUARANTINE: Final = "entrypoint moved: "
-"""How the comment of a schema begins in which a transfer keeps what it moved."""
-
-
-class Note(NamedTuple):
-    """What such a comment says."""
-
-    service: str
-    database: str
-    """Where the objects went."""
-
-    origin: str
-    """The schema that they came from."""
-
-    at: str
-    """When; the same for all schemas of one move."""
-
-    where: str = ""
-    """The other server to which they went; empty if it is the same one."""
-
-    replaced: str = ""
-    """The OID of the database that was there before, on the same server; 0 if there was none."""
-
-
-def note(comment: str | None) -> Note | None:
-    """Read the comment of a schema; None for any other comment, so that it hides nothing."""
-    before, mark, text = (comment or "").partition(QUARANTINE)
-    if before or not mark:
-        return None
-    try:
-        data = json.loads(text)
-        found = {**Note._field_defaults, **data}  # earlier versions wrote less
-        values = [found[name].encode().decode() for name in Note._fields]
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-    return Note(*values)
 
 
 class Object(NamedTuple):
@@ -107,7 +70,7 @@ def query(doubtful: Sequence[str]) -> sql.SQL:
 
     Its columns are `Object`'s, then the schema's comment and the table's columns.
     """
-    given = {"sizes": True, "quarantine": QUARANTINE, "doubtful": [*doubtful]}
+    given = {"sizes": True, "quarantine": MARK, "doubtful": [*doubtful]}
     text = load_sql("postgres/objects")
     for name, value in given.items():
         text = text.replace(f"%({name})s", sql.Literal(value).as_string())
@@ -126,5 +89,5 @@ def _is_a_tools(
 def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:
     with session.transaction(undone=True):
         session.connection.execute("set local lock_timeout = '1s'")
-        asked = {"sizes": sizes, "quarantine": QUARANTINE, "doubtful": tools.doubtful()}
+        asked = {"sizes": sizes, "quarantine": MARK, "doubtful": tools.doubtful()}
         return session.connection.execute(load_sql("postgres/objects"), asked).fetchall()

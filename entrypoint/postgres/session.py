@@ -352,3 +352,8 @@ def translated(doing: str, *, remedy: str) -> Iterator[None]:
 
             raise UnreachableError(message, remedy=remedy_of(code), **fields) from None
         raise RefusedError(message, remedy=remedy, **fields) from None
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from entrypoint.operator.transfer.put_aside import MARK
+from entrypoint.postgres.transfers import ASIDE
 from tests.support.program import Program
 from tests.support.server import Server
 
@@ -137,7 +137,7 @@ def put_aside(server: Server, own: str, name: str) -> None:
     """Create a database that a transfer of ``own`` seems to have put aside."""
     note = json.dumps({"database": own, "name": name, "at": "2026-11-29T21:00:00Z"})
     execute(server, f"create database {name}")
-    execute(server, f"comment on database {name} is '{MARK}{note}'")
+    execute(server, f"comment on database {name} is '{ASIDE}{note}'")
 
 
 def create_database(server: Server, name: str, more: str = "") -> None:

@@ -18,8 +18,7 @@ import pytest
 from entrypoint import __version__
 from entrypoint.operator import show
 from entrypoint.operator.tables import printable
-from entrypoint.operator.transfer import locks
-from entrypoint.postgres import lock
+from entrypoint.postgres import lock, transfers
 from tests.operator.conftest import (
     RPG,
     RPG_DB,
@@ -127,7 +126,7 @@ def at_work(server: Server) -> Iterator[None]:
         busy.execute("set application_name = 'a worker'")
         stack.enter_context(busy.transaction())
         busy.execute("lock table rpg_by_hand")
-        for database, key in ((PUSHING, lock.KEY), ("postgres", locks.target_key(MOVING))):
+        for database, key in ((PUSHING, lock.KEY), ("postgres", transfers.target_key(MOVING))):
             holder = stack.enter_context(server.connect(database))
             holder.execute("select pg_advisory_lock(%s)", [key])
         thread.start()

@@ -17,8 +17,7 @@ import psycopg
 import pytest
 
 from entrypoint.operator import report, status
-from entrypoint.operator.transfer import locks
-from entrypoint.postgres import lock
+from entrypoint.postgres import lock, transfers
 from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_role, put_aside
 from tests.support.program import python, until
 from tests.support.stage import TENANT, Stage
@@ -253,7 +252,7 @@ def test_who_waits_and_for_how_long(operator: Operator) -> None:
 def test_a_transfer_and_what_it_keeps(stranger: Operator) -> None:
     """Who is at work, then the schema in postgres and what is marked as put aside, no mere name."""
     stranger.execute("create table rpg_x (id int)")
-    key = locks.target_key(RPG_DB)
+    key = transfers.target_key(RPG_DB)
     with stranger.server.connect() as connection:
         connection.execute("set application_name = 'entrypoint/operator'")
         connection.execute("select pg_advisory_lock(%s)", [key])

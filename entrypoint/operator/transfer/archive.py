@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from ...postgres.session import quoted
 from .graph import PG_CLASS, Key
-from .source import Subject, quoted
+from .source import Subject
 
 PG_NAMESPACE: Final = 2615
 

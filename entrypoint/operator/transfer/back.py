@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import psycopg
 
 from ...errors import EntrypointError, TransferError
-from ...postgres.session import Session, translated
+from ...postgres import quarantine as quarantines
+from ...postgres import transfers
+from ...postgres.quarantine import Quarantine
+from ...postgres.session import Session, quoted, translated
+from ...postgres.transfers import REPLACED, suffixed
 from ...services import Service
 from ..server import Server
-from . import beside, preflight, put_aside, quarantine, removal, room, sides
+from . import beside, preflight, quarantine, removal, room, sides
 from .asked import Ends
-from .destination import REPLACED, free, suffixed
+from .destination import free
 from .locks import TIMEOUT_S
-from .quarantine import Quarantine
 from .removal import Agree
-from .source import quoted
 from .throwaway import QUIET
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Back:
         """
         session, ends = self.session, self.ends
         there = _quarantines(session, ends.service)
-        found = quarantine.newest(there)
+        found = quarantines.newest(there)
         quarantine.require_ours(session, found, ends.service.database)
         if not found[0].where:
             ends, _ = ends.met(session)
@@ -144,7 +146,7 @@ class Back:
 def _quarantines(session: Session, service: Service) -> list[Quarantine]:
     for each in preflight.event_triggers(session):
         raise TransferError(each.message, remedy=each.remedy)
-    found = quarantine.find(session, service.name)
+    found = quarantines.find(session, service.name)
     if not found:
         raise TransferError(
             f"there is no quarantine of {service.name}",
@@ -253,9 +255,9 @@ def _rename(session: Session, place: _Place) -> None:
             session.connection.execute("rollback")
             who = beside.connected(session, old) or ["somebody who is gone again"]
             _refuse_sessions(who, place._replace(name=old))
-    put_aside.mark(session, place.name, place.aside)
+    transfers.mark(session, place.name, place.aside)
     if place.back:
-        put_aside.unmark(session, place.name)
+        transfers.unmark(session, place.name)
 
 
 def _count(server: Server, database: str, found: Sequence[Quarantine] | None) -> list[sides.Table]:

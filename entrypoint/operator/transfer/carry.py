@@ -17,7 +17,7 @@ from psycopg import sql
 from ... import log, signals
 from ...environment import Environment
 from ...errors import TransferError
-from ...postgres.session import Session
+from ...postgres.session import Session, quoted
 from ...process import Watch
 from ..server import Server
 from . import compare, locks, room, throwaway, tools
@@ -28,7 +28,7 @@ from .destination import Target
 from .graph import PG_CLASS, Key
 from .owners import hand_over
 from .plan import Plan
-from .source import Subject, quoted
+from .source import Subject
 from .throwaway import Hands
 from .tools import Complaint, Runner, Tools
 

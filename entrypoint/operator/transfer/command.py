@@ -18,10 +18,11 @@ from ...errors import (
     UnreachableError,
     plural,
 )
+from ...postgres import quarantine as quarantines
 from ...postgres.session import CANCELLED, Session, translated
 from .. import server as servers
 from ..server import Server
-from . import again, back, beside, locks, moment, outcome, quarantine, removal, transfer
+from . import again, back, beside, locks, moment, outcome, removal, transfer
 from .asked import Ends, Options
 from .moment import Commits
 from .progress import Progress, shown
@@ -266,7 +267,7 @@ def _remove(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | No
 
 
 def _schemas(session: Session, service: str) -> list[str]:
-    return [each.schema for each in quarantine.find(session, service)]
+    return [each.schema for each in quarantines.find(session, service)]
 
 
 def _nothing(arguments: argparse.Namespace) -> str:

@@ -7,10 +7,9 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
-from ...postgres.session import Session, translated
+from ...postgres.session import Session, quoted, translated
 from .destination import Setting, Target
 from .plan import Plan
-from .source import quoted
 
 _LISTS: Final = (
     "local_preload_libraries",

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from ...postgres.session import quoted
 from .fates import TABLES, Fates, whole
 from .graph import PG_CLASS, Edge, Key, uncommented
-from .source import Other, Publication, Relation, Source, Subject, quoted
+from .source import Other, Publication, Relation, Source, Subject
 
 APART: Final = ("fk", "index", "trigger", "rule", "policy", "statistics")
 """Parts of a table that a dump has entries of their own for. The others are in its CREATE TABLE."""

@@ -1,6 +1,5 @@
 """The service's database as a transfer finds it, before anything is made or replaced."""
 
-import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -10,6 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from psycopg import sql
 
 from ...postgres.session import Session, translated
+from ...postgres.transfers import REPLACED, suffixed
 from ..server import NAME, Server
 from . import beside, sides
 from .beside import PLAN_S
@@ -47,8 +47,6 @@ from pg_stat_activity where application_name = %s
 """
 
 _CALL: Final = "select pg_catalog.set_config('application_name', %s, false)"
-
-REPLACED: Final = "__replaced"
 
 _Words: TypeAlias = Mapping[str, Any]
 """A row of pg_database."""
@@ -120,31 +118,6 @@ def compared(session: Session, server: Server) -> Found:
             row = there.connection.execute(_CALLED, [mark]).fetchone()
         session.connection.execute(_CALL, [NAME])
     return Found(row is not None, row == (True,))
-
-
-def suffixed(name: str, suffix: str) -> str:
-    """A name with a suffix that fits into what PostgreSQL keeps of it."""
-    return name.encode()[: 63 - len(suffix)].decode("utf-8", "ignore") + suffix
-
-
-_KEPT: Final = re.compile(r"__(?:undone|replaced)(?:_\d+)?$")
-
-_AT_WORK: Final = re.compile(r"__(?:incoming|rehearsal_[0-9a-f]+_[0-9a-f]+)$")
-
-
-def is_kept(database: str, name: str) -> bool:
-    """Whether a database is one of this name that a move or an undo has put aside."""
-    return _suffixes(database, name, _KEPT)
-
-
-def is_at_work(database: str, name: str) -> bool:
-    """Whether a transfer to a database of this name makes it, or was killed when it did."""
-    return _suffixes(database, name, _AT_WORK)
-
-
-def _suffixes(database: str, name: str, pattern: re.Pattern[str]) -> bool:
-    match = pattern.search(database)
-    return match is not None and suffixed(name, match[0]) == database
 
 
 def free(session: Session, name: str, suffix: str) -> str:

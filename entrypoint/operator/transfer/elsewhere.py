@@ -4,13 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ...postgres.session import Session, translated
+from ...postgres.session import Session, quoted, translated
 from . import older
 from .configure import refused
 from .destination import Lacks, Target, row
 from .plan import Plan
 from .preflight import Problem
-from .source import quoted
 
 # Owners and grantees of what does not stay, and for whom the database has settings. The first
 # superuser is in no dependency.

@@ -1,11 +1,11 @@
 """The source's locks and its snapshot: what makes a transfer see every acknowledged row."""
 
-import zlib
 from dataclasses import dataclass
 from typing import Final
 
 from ...errors import TransferError
 from ...postgres.session import Session, translated
+from ...postgres.transfers import target_key
 from ..server import Server
 from . import beside
 from .plan import Plan
@@ -14,9 +14,6 @@ from .throwaway import QUIET
 
 KEY: Final = 0x656E747279  # "entry"
 """Of the advisory lock in the source: one transfer at a time."""
-
-TARGET_KEY: Final = 0x656E74 << 32  # "ent"
-"""Of the advisory locks of targets, with the CRC of the target's name in its lower half."""
 
 TIMEOUT_S: Final = 10.0
 """Seconds to try to get locks, or to wait for one that nobody else waits for."""
@@ -93,11 +90,6 @@ def open_source(server: Server, database: str, *, alone: bool = True) -> Session
         session.close()
         raise
     return session
-
-
-def target_key(name: str) -> int:
-    """Of the advisory lock of a target of this name."""
-    return TARGET_KEY | zlib.crc32(name.encode())
 
 
 def open_target(server: Server, name: str) -> Session:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from ...postgres.session import quoted
 from .compare import Difference, records
 from .preflight import Problem
-from .source import quoted
 
 OBJECTS: Final = 10
 """Objects that are told of; the last one says how many more there are."""

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from ...errors import TransferError, plural
-from ...postgres.session import Session, translated
+from ...postgres.session import Session, quoted, translated
 from .graph import PG_CLASS
 from .plan import Plan
 from .room import batches
-from .source import quoted
 
 # A sequence goes with the table that owns it, the type of a row or an array with what it is of.
 _OBJECTS: Final = """

@@ -10,11 +10,11 @@ from psycopg.pq import TransactionStatus as _Status
 
 from ... import process
 from ...errors import RefusedError, TransferError
-from ...postgres.session import WORD_S, NoAnswerError, Session, translated
+from ...postgres.session import WORD_S, NoAnswerError, Session, quoted, translated
 from ...services import claimant
 from ..server import Server
 from .plan import Plan
-from .source import Relation, quoted
+from .source import Relation
 
 
 class Problem(NamedTuple):

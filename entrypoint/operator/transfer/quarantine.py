@@ -11,47 +11,24 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from psycopg import sql
 
 from ...errors import TransferError
-from ...postgres import objects
-from ...postgres.session import Session, translated
+from ...postgres.quarantine import MARK, Quarantine, find
+from ...postgres.session import Session, quoted, translated
 from . import beside
 from .locks import TIMEOUT_S
 from .plan import Plan
 from .room import BATCH, batches
-from .source import Relation, quoted
+from .source import Relation
 from .throwaway import QUIET
 
 MAX_NAME: Final = 63
 
 _REMOVED: Final = "removed"
 """In the comment of a quarantine whose removal has begun, which comes in parts."""
-
-
-class Quarantine(NamedTuple):
-    """One schema of moved objects."""
-
-    schema: str
-    service: str
-    database: str
-    """Where the objects went."""
-
-    origin: str
-    """The schema that they came from."""
-
-    at: str
-    """When; the same for all schemas of one move."""
-
-    where: str
-    """The other server to which they went; empty if it is the same one."""
-
-    replaced: str
-    """The OID of the database that was there before, on the same server; 0 if there was none."""
-
-    size_bytes: int
 
 
 # What does not go by itself with the table or the type that it belongs to: extended statistics,
@@ -78,7 +55,7 @@ where rngtypid = any (%(types)s)
 def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str]:
     """Move the plan's objects into quarantine, in the session's open transaction.
 
-    ``more`` is what the note says besides: `objects.Note`'s ``where`` and ``replaced``. Returns the
+    ``more`` is what the note says besides: `Note`'s ``where`` and ``replaced``. Returns the
     new schemas by those of origin. Blocks for the locks; when it raises, nothing moved.
     """
     # To the microsecond: it tells the moves of one service apart.
@@ -139,43 +116,10 @@ def _create(session: Session, plan: Plan, origin: str, more: Mapping[str, str]) 
     return name
 
 
-def _note(quarantine: Quarantine) -> dict[str, object]:
-    """What `objects.note` reads."""
-    return {name: getattr(quarantine, name) for name in objects.Note._fields}
-
-
 def _comment(session: Session, schema: str, note: Mapping[str, object]) -> None:
     comment = sql.SQL("comment on schema {} is {}")
-    text = sql.Literal(objects.QUARANTINE + json.dumps(note))
+    text = sql.Literal(MARK + json.dumps(note))
     session.connection.execute(comment.format(sql.Identifier(schema), text))
-
-
-def find(session: Session, service: str | None = None, *, sizes: bool = False) -> list[Quarantine]:
-    """The quarantines in the session's database, of one service or of all, the oldest first.
-
-    With their ``sizes`` it waits for whoever has a table in one locked.
-    """
-    query = """
-        select nspname, description, case when %s then coalesce((
-          select sum(pg_total_relation_size(c.oid)) from pg_class c
-          where relnamespace = n.oid and relkind in ('r', 'm', 'S')), 0)::int8 else 0 end
-        from pg_catalog.pg_namespace n
-        join pg_catalog.pg_description on objoid = n.oid and classoid = 'pg_namespace'::regclass
-        where starts_with(description, %s)
-        """
-    with translated("looking for quarantined objects", remedy="Start again."):
-        rows = session.connection.execute(query, [sizes, objects.QUARANTINE]).fetchall()
-    found = [
-        Quarantine(schema, *note, size)
-        for schema, comment, size in rows
-        if (note := objects.note(comment)) and service in (None, note.service)
-    ]
-    return sorted(found, key=lambda each: each.at)
-
-
-def newest(found: Sequence[Quarantine]) -> list[Quarantine]:
-    """Those of the last move."""
-    return [each for each in found if each.at == found[-1].at]
 
 
 # A comment is no evidence: whoever may create a schema writes one. Its owner is, who must be a
@@ -374,7 +318,7 @@ where classoid = 'pg_catalog.pg_namespace'::regclass and starts_with(description
 
 def _spaces(session: Session, schemas: Collection[str]) -> dict[str, object]:
     """The schemas, and the OIDs of all quarantines."""
-    [(away,)] = session.connection.execute(_AWAY, [objects.QUARANTINE]).fetchall()
+    [(away,)] = session.connection.execute(_AWAY, [MARK]).fetchall()
     return {"schemas": list(schemas), "away": away}
 
 
@@ -409,7 +353,7 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
         with _transaction(session):
             _require_unused(session, schemas)
             for each in quarantines:
-                _comment(session, each.schema, {**_note(each), _REMOVED: True})
+                _comment(session, each.schema, {**each.note()._asdict(), _REMOVED: True})
         for batch in chain.from_iterable(map(batches, parts)):
             with _transaction(session):
                 work = partial(_drop_some, session, schemas, batch)

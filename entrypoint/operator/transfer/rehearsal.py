@@ -19,13 +19,14 @@ from ... import log, signals
 from ...environment import Environment
 from ...errors import EntrypointError, RefusedError, TransferError
 from ...postgres.session import Session, translated
+from ...postgres.transfers import suffixed
 from ..server import Server
 from . import beside, compare, locks, otherwise, throwaway
 from . import folder as folders
 from . import target as target_module
 from .asked import Ends
 from .carry import Carrier, StuckError
-from .destination import Target, suffixed
+from .destination import Target
 from .outcome import Prepared
 from .plan import Plan
 from .preflight import Problem

@@ -9,12 +9,12 @@ import psycopg
 from psycopg import sql
 
 from ...errors import EntrypointError, TransferError
-from ...postgres import databases
+from ...postgres import databases, transfers
+from ...postgres import quarantine as quarantines
 from ...postgres.databases import Database
-from ...postgres.session import Session, translated
-from . import beside, destination, locks, put_aside, quarantine, sides
+from ...postgres.session import Session, quoted, translated
+from . import beside, locks, sides
 from .asked import Ends
-from .source import quoted
 from .target import require_direct
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def _look(admin: Session, ends: Ends) -> _Found:
     claimed = {each.database: each.name for each in registry.values()}
     ours, others = [], []
     for each in databases.find(admin):
-        if each.name in claimed or not destination.is_kept(each.name, own):
+        if each.name in claimed or not transfers.is_kept(each.name, own):
             continue
-        if put_aside.is_marked(each, own):
+        if transfers.is_aside(each, own):
             ours.append(each)
         else:
             others.append(
@@ -229,7 +229,7 @@ class Removal:
         with suppress(EntrypointError):
             tables = sides.count(self.ends.target, database.name)
         rows = [each.rows for each in tables] if tables is not None else [None]
-        found = put_aside.note(database.comment)
+        found = transfers.aside(database.comment)
         return PutAside(
             database=database.name,
             owner=database.owner,
@@ -249,7 +249,7 @@ class Removal:
             here = admin.database == database
             session = admin if here else ends.source.session(database)
             try:
-                kept = quarantine.find(session, ends.service.name)
+                kept = quarantines.find(session, ends.service.name)
             finally:
                 if not here:
                     session.close()
@@ -257,7 +257,7 @@ class Removal:
                 f"--undo of the move at {each.at} would give {name!r} its name back, and then "
                 "cannot any more"
                 for name, oid in self._oids.items()
-                for each in quarantine.newest(kept)[:1]
+                for each in quarantines.newest(kept)[:1]
                 if each.replaced == oid
             ]
         return []

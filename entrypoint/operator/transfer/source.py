@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from ...postgres.objects import QUARANTINE
-from ...postgres.session import Session, first_rows, translated
+from ...postgres.quarantine import MARK
+from ...postgres.session import Session, first_rows, quoted, translated
 from . import graph
 from .graph import PG_CLASS, PG_EXTENSION, Graph, Key, Named
 
@@ -206,7 +206,7 @@ _SPACE: Final = f"""
 space as materialized (
   select n.oid, nspname from pg_namespace n
   where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
-    and not starts_with(coalesce(obj_description(n.oid, 'pg_namespace'), ''), '{QUARANTINE}')
+    and not starts_with(coalesce(obj_description(n.oid, 'pg_namespace'), ''), '{MARK}')
 ), member as materialized (
   select classid, objid, refobjid as extension from pg_depend
   where deptype = 'e' and refclassid = 'pg_extension'::regclass)
@@ -491,8 +491,3 @@ def sizes(session: Session, oids: Iterable[int]) -> dict[int, int]:
     with translated("looking at sizes", remedy="Start again."):
         rows = session.connection.execute(_SIZES, [[*oids]]).fetchall()
     return {oid: size or 0 for oid, size in rows}
-
-
-def quoted(name: str) -> str:
-    """An SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

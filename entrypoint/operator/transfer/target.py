@@ -7,12 +7,12 @@ import psycopg
 from psycopg import sql
 
 from ...errors import EntrypointError, TransferError
-from ...postgres.session import Session, translated
+from ...postgres import transfers
+from ...postgres.session import Session, quoted, translated
+from ...postgres.transfers import REPLACED, suffixed
 from ..server import Server
-from . import put_aside
-from .destination import REPLACED, Target, filled, row, suffixed
+from .destination import Target, filled, row
 from .plan import Plan
-from .source import quoted
 
 PUBLIC_CLOSED_SINCE: Final = 15
 """Since this version not everybody may create in schema public of a new database, which belongs to
@@ -169,7 +169,7 @@ def swap(session: Session, target: Target) -> None:
     with translated("renaming the database", remedy="Stop what is connected to it; run it again."):
         if target.exists:
             _rename(session, rename, target.name, target.replaced)
-            put_aside.mark(session, target.name, target.replaced)
+            transfers.mark(session, target.name, target.replaced)
         _rename(session, rename, target.incoming, target.name)
 
 
@@ -208,7 +208,7 @@ def tidy(server: Server, name: str) -> None:
     """Remove the replaced database of a transfer that was killed after its commit."""
     replaced = suffixed(name, REPLACED)
     with suppress(EntrypointError), closing(server.open()) as admin:
-        ours = put_aside.note_of(admin, replaced) is not None
+        ours = transfers.aside_of(admin, replaced) is not None
         if ours and row(admin, name) and not filled(server, replaced):
             drop(admin, replaced)
 

@@ -23,11 +23,10 @@ from psycopg import sql
 
 from ... import log
 from ...errors import EntrypointError, RefusedError, Terminated, TransferError
-from ...postgres.session import Session, translated
+from ...postgres.session import Session, quoted, translated
 from ..server import Server
 from .plan import Plan
 from .room import batches
-from .source import quoted
 
 PREFIX: Final = "entrypoint_transfer_"
 

@@ -16,7 +16,7 @@ from ...lines import shown
 from ...postgres import sessions
 from ...postgres.authorities import trusted
 from ...postgres.conninfo import Conninfo
-from .source import quoted
+from ...postgres.session import quoted
 
 TIMEOUT_S: Final = 7 * 86400.0
 """Seconds that one tool may take: as long as it must."""

@@ -12,6 +12,7 @@ import psycopg
 
 from ...environment import Environment
 from ...errors import TransferError
+from ...postgres import quarantine as quarantines
 from ...postgres.session import Session, translated
 from ..server import Server
 from . import (
@@ -21,7 +22,6 @@ from . import (
     folder,
     locks,
     preflight,
-    quarantine,
     rehearsal,
     room,
     run,
@@ -80,7 +80,7 @@ def _prepare(
         versions = session.server_version, there.server_version
     problems += folder.problems(session, plan, blobs=all(apart))
     found = tools_module.find(Environment.of_container(), *versions)
-    without = [each.schema for each in quarantine.find(session)]
+    without = [each.schema for each in quarantines.find(session)]
     return Prepared(plan, place, found, [*problems, *others], apart, without)
 
 
@@ -162,7 +162,7 @@ def end(session: Session) -> None:
 
 def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> "Transferred":
     """The answer where nothing moves, because it did before or was never there."""
-    before = [each.schema for each in quarantine.find(session, ends.service.name)]
+    before = [each.schema for each in quarantines.find(session, ends.service.name)]
     if not before:
         _known(plan, ends.options.extra)
     if not dry_run:
