@@ -1,4 +1,4 @@
-# /opt/entrypoint for service images without Python, and the operator's image. See README.md.
+# /opt/entrypoint for service images without Python, and the operator's image. See docs/image.md.
 #   docker build -t gaqno/entrypoint:1-slim --target payload .
 #   docker build -t gaqno/entrypoint:1-alpine --target payload --build-arg PYTHON_IMAGE=python:3.13-alpine .
 

@@ -194,7 +194,7 @@ def main() -> None:
     say("\nWhat you saw, all of it checked:\n")
     for line in (*shown, "the service kept the PID and got the SIGTERM; no line had the password"):
         say(f"  - {line}")
-    say("\nRead on in README.md; the service is in examples/python-service.")
+    say("\nRead on in docs/tutorial.md; the service is in examples/python-service.")
 
 
 def ask(server: Server, query: str, database: str = "postgres") -> list[Any]:

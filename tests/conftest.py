@@ -121,7 +121,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a skip that README.md does not list fails the run."""
+    """In CI a skip that CONTRIBUTING.md does not list fails the run."""
     if any(not allowed for _, _, allowed in _skips(session.config)) and not session.exitstatus:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -134,20 +134,20 @@ def pytest_terminal_summary(
     if skips:
         terminalreporter.section("skips")
     for test, reason, allowed in skips:
-        verdict = "allowed" if allowed else "NOT ALLOWED: no `reason` in README.md's list of skips"
+        verdict = "allowed" if allowed else "NOT ALLOWED: no `reason` in CONTRIBUTING.md's list"
         terminalreporter.line(f"{test}: {reason} ({verdict})")
 
 
 def _skips(config: pytest.Config) -> list[tuple[str, str, bool]]:
-    """List test, reason and whether README.md has that reason as code between its skip markers.
+    """List test, reason and whether CONTRIBUTING.md has that reason between its skip markers.
 
     Empty outside CI, and in the workers of xdist, whose reports reach the controller.
     """
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if not os.environ.get("CI") or reporter is None or hasattr(config, "workerinput"):
         return []
-    readme = config.rootpath / "README.md"
-    listed = SKIPS.search(readme.read_text()) if readme.exists() else None
+    page = config.rootpath / "CONTRIBUTING.md"
+    listed = SKIPS.search(page.read_text()) if page.exists() else None
     allowed = re.findall(r"`([^`\n]+)`", listed[1]) if listed else []
     found = []
     for report in reporter.stats.get("skipped", []):

@@ -179,7 +179,7 @@ def test_words_about_credentials(line: str) -> None:
     ids=["reversed", "spaced", "on two lines", "quoted three times", "base64 twice", "base32"],
 )
 def test_the_control(form: str) -> None:
-    """Forms that are not recognized, as README says: the checks above do see what is not masked."""
+    """The checks above see what is not masked: forms that the page on events leaves out."""
     assert log.mask(form) == form
 
 

@@ -1,4 +1,4 @@
-"""Service images on both bases, made from the payloads as README.md says."""
+"""Service images on both bases, made from the payloads as docs/image.md says."""
 
 from __future__ import annotations
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from tests.support import coolify
 from tests.support.coolify import Deployment, Patience
+from tests.support.docs import page
 from tests.support.engine import built, docker, running, unique
 from tests.support.program import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = Path(__file__).parents[2] / "README.md"
 SLIM, ALPINE = "node:20-slim", "node:20-alpine"
 CURL = "node:20-slim with curl"
 WITH_CURL = "FROM {}\nUSER 0\nRUN apt-get update -qq && apt-get install -y -qq curl > /dev/null\n"
@@ -117,7 +116,7 @@ def counted(deployment: Deployment) -> list[int]:
 def test_the_documented_fields_prevent_a_rollback(
     outcomes: dict[Case, Deployment], start_s: int, patience: Patience, *, goes_on: bool
 ) -> None:
-    """With Coolify's defaults a start of 50 s is rolled back, with those of the README none is."""
+    """With Coolify's defaults a start of 50 s is rolled back, with those of the page none is."""
     deployment = outcomes[Case(ALPINE, start_s, OURS, patience)]
     assert deployment.goes_on is goes_on, said(deployment)
 
@@ -191,9 +190,9 @@ def test_coolify_takes_our_check() -> None:
     assert not coolify.CHARACTERS.fullmatch(HTTP)
 
 
-def test_the_readme_documents_these_fields() -> None:
-    """The fields that were tried are the ones that README.md tells people to fill in."""
-    text = README.read_text()
+def test_the_page_documents_these_fields() -> None:
+    """The fields that were tried are the ones that the pages tell people to fill in."""
+    text = page("docs/how-to/coolify") + page("docs/how-to/health-checks")
     assert f"`{coolify.COMMAND}`" in text
     fields = f"retries {DOCUMENTED.retries}, interval {DOCUMENTED.interval_s}"
     assert f"{fields}, start period {DOCUMENTED.start_period_s}" in text

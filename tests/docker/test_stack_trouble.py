@@ -213,7 +213,7 @@ def test_a_killed_server_is_waited_for(stack: Stack) -> None:
 
 
 def test_an_operator_gets_a_report_into_a_folder_of_his(stack: Stack, tmp_path: Path) -> None:
-    """As README.md has it: the operator's image as the user whose folder it is given."""
+    """The operator's image as the user whose folder it is given, as verify-and-status.md says."""
     with postgres(stack) as server:
         with endpoint(server, stack.network).connect() as connection:
             connection.execute("create sequence rpg_numbers")

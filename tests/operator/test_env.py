@@ -15,6 +15,7 @@ import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from entrypoint.arguments import PLATFORMS
+from tests.support.docs import page
 
 if TYPE_CHECKING:
     from tests.operator.conftest import Operator
@@ -122,14 +123,14 @@ def test_kubernetes(operator: Operator) -> None:
     assert container["startupProbe"] == ours["startupProbe"]
 
 
-def test_coolify_s_fields_are_the_readme_s(operator: Operator) -> None:
+def test_coolify_s_fields_are_the_page_s(operator: Operator) -> None:
     """The health check's, which are typed into a form."""
     text = printed(operator, FINANCE, "--platform", "coolify")
-    readme = (ROOT / "README.md").read_text()
+    told = page("docs/how-to/coolify")
     fields = dict(re.findall(r"^# Health check, (.+): (.+)$", text, re.MULTILINE))
     for name, value in fields.items():
         head = "Health check, type" if name == "type" else name[0].upper() + name[1:]
-        assert re.search(rf"^\| {head} \| `?{re.escape(value)}`?", readme, re.MULTILINE), name
+        assert re.search(rf"^\| {head} \| `?{re.escape(value)}`?", told, re.MULTILINE), name
 
 
 def test_a_name_that_lies(operator: Operator) -> None:

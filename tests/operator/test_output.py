@@ -253,9 +253,9 @@ def test_the_reference_lists_the_fields() -> None:
     assert set(fields(report.ServiceStatus)) <= set(status)
 
 
-def test_the_readme_lists_the_findings() -> None:
+def test_the_page_lists_the_findings() -> None:
     """The table of findings has every one that a model knows, with its level."""
-    text = page("README").split("| finding | level | |", 1)[1]
+    text = page("docs/how-to/verify-and-status").split("| finding | level | |", 1)[1]
     rows = [line.split("|")[1:3] for line in text.split("\n\n")[0].splitlines()[2:]]
     told = {name: level.strip() for names, level in rows for name in listed(names)}
     schema = report.Finding.model_json_schema()["properties"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SERVICES, TABLES = 40, 10
 
 MAX_CONNECTIONS = 5
-"""What the README says."""
+"""What the page on verify and status says."""
 
 
 def name(number: int) -> str:

@@ -35,7 +35,7 @@ OPERATOR = "gaqno/entrypoint:1-operator"
 
 
 def two_lines(base: str) -> str:
-    """The Dockerfile of a service on `base`, as README.md has it."""
+    """The least Dockerfile of a service on `base`."""
     return f"""
 FROM {base}
 COPY --from={PAYLOADS[base]} /opt/entrypoint /opt/entrypoint

@@ -1,4 +1,4 @@
-"""deploy/kubernetes/ is what the API accepts, and agrees with itself, the image and the README."""
+"""deploy/kubernetes/ is what the API accepts, and agrees with itself, the image and the pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What README.md tells people to fill in is what deploy/ has, and leaves a start its budget."""
+"""What the pages tell people to fill in is what deploy/ has, and leaves a start its budget."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from entrypoint.startup.budget import longest_s
+from tests.support.docs import block, page, section
 from tests.support.manifests import ROOT, loaded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-README = (ROOT / "README.md").read_text()
 STACK = ROOT / "deploy/swarm/stack.yml"
 DEPLOYMENT = ROOT / "deploy/kubernetes/deployment.yml"
 CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
@@ -29,25 +29,15 @@ def seconds(duration: str) -> int:
     return int(duration[:-1]) * UNITS[duration[-1]]
 
 
-def section(heading: str) -> str:
-    """A section of README.md."""
-    found = re.search(rf"^{heading}\n(.*?)^#", README, re.MULTILINE | re.DOTALL)
-    assert found
-    return found[1]
-
-
-def block(heading: str, language: str) -> str:
-    """The first block of code of a section, in a language."""
-    found = re.search(rf"```{language}\n(.*?)```", section(heading), re.DOTALL)
-    assert found
-    return found[1]
+def compose_example() -> str:
+    """The file that the page on compose shows."""
+    return block("docs/how-to/compose", "One service", "yaml")
 
 
 def row(platform: str) -> str:
-    """What README.md says about how long a start may take there."""
-    [found] = re.findall(
-        rf"^\| {platform} \|.*$", section("### How long a start may take"), re.MULTILINE
-    )
+    """What the page on health checks says about how long a start may take there."""
+    text = section("docs/how-to/health-checks", "How long a start may take")
+    [found] = re.findall(rf"^\| \[{platform}\].*$", text, re.MULTILINE)
     assert isinstance(found, str)
     return found
 
@@ -73,29 +63,34 @@ def test_the_stack_watches_an_update_for_long_enough() -> None:
     assert seconds(check["interval"]) * check["retries"] < seconds(update["monitor"])
 
 
-@pytest.mark.parametrize("where", ["the stack", "README.md"])
+@pytest.mark.parametrize("where", ["the stack", "the page"])
 def test_the_servers_node_is_labelled_as_the_stack_wants_it(where: str) -> None:
-    """The command that labels it is told, in the file and in its section of README.md."""
+    """The command that labels it is told, in the file and on the page about Swarm."""
     server = yaml.safe_load(STACK.read_text())["services"]["postgres"]
     [constraint] = server["deploy"]["placement"]["constraints"]
-    text = STACK.read_text() if where == "the stack" else section("### Swarm")
+    text = STACK.read_text() if where == "the stack" else page("docs/how-to/swarm")
     label = constraint.removeprefix("node.labels.").replace(" == ", "=")
 
     assert f"docker node update --label-add {label} NODE" in text
 
 
-@pytest.mark.parametrize("name", ["the stack", "README.md's example"])
+@pytest.mark.parametrize("name", ["the stack", "the page's example", "the tutorial's"])
 def test_compose_accepts_it(name: str, tmp_path: Path) -> None:
     """The file fits the schema of compose."""
     path = tmp_path / "compose.yml"
-    path.write_text(STACK.read_text() if name == "the stack" else block("### compose", "yaml"))
+    texts = {
+        "the stack": STACK.read_text(),
+        "the page's example": compose_example(),
+        "the tutorial's": block("docs/tutorial", "4. The image", "yaml"),
+    }
+    path.write_text(texts[name])
     done = subprocess.run([*CHECK, path], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_compose_and_swarm_have_one_health_check() -> None:
-    """README.md's example for compose has the stack's, and looks more often during a start."""
-    example = yaml.safe_load(block("### compose", "yaml"))["services"]["rpg-service"]
+    """The page's example for compose has the stack's, and looks more often during a start."""
+    example = yaml.safe_load(compose_example())["services"]["rpg-service"]
     check = dict(example["healthcheck"])
 
     assert check.pop("start_interval") == "2s"
@@ -107,7 +102,7 @@ def test_dokploy_has_the_same_health_check() -> None:
     """In Swarm's own words, with its durations in nanoseconds."""
     check = swarm_service()["healthcheck"]
     times = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period"}
-    told = json.loads(block("### Dokploy", "json"))
+    told = json.loads(block("docs/how-to/dokploy", "Deploy on Dokploy", "json"))
 
     assert told.pop("Test") == check["test"]
     assert told.pop("Retries") == check["retries"]
@@ -136,6 +131,7 @@ def test_the_table_of_budgets_has_the_deployments_fields() -> None:
 
 
 def test_every_file_for_a_platform_is_linked() -> None:
-    """README.md leads to each file of deploy/, and every link into deploy/ leads to a file."""
-    linked = set(re.findall(r"\]\((deploy/[^)]+\.yml)\)", README))
+    """The pages on Swarm and Kubernetes lead to each file of deploy/."""
+    pages = page("docs/how-to/swarm") + page("docs/how-to/kubernetes")
+    linked = set(re.findall(r"\]\(\.\./\.\./(deploy/[^)]+\.yml)\)", pages))
     assert linked == {str(path.relative_to(ROOT)) for path in (ROOT / "deploy").rglob("*.yml")}

@@ -252,7 +252,7 @@ WRITTEN = [
     for folder in ("docs", "deploy", "examples")
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in (".md", ".yml", ".yaml", ".toml") and "node_modules" not in path.parts
-] + [Said(name, (ROOT / name).read_text()) for name in ("README.md", "SECURITY.md", "CHANGELOG.md")]
+] + [Said(path.name, path.read_text()) for path in sorted(ROOT.glob("*.md"))]
 
 VARIABLES = {*IN_ENVIRONMENT, *OUR_SECRETS, *(f"{name}_FILE" for name in OUR_SECRETS)}
 
@@ -314,7 +314,7 @@ def test_what_the_program_names_is_there(check: Callable[[str], set[str]]) -> No
 
 @pytest.mark.parametrize("check", [unknown_variables, unknown_commands], ids=lambda c: c.__name__)
 def test_what_the_documents_name_is_there(check: Callable[[str], set[str]]) -> None:
-    """The same for README and the files that people copy from."""
+    """The same for the pages and the files that people copy from."""
     assert {(each.module, name) for each in WRITTEN for name in check(each.text)} == set()
 
 

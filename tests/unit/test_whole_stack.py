@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support import docs
 from tests.support.engine import PAYLOADS
 from tests.support.manifests import ROOT
 
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.test.yml").read_text())["services"]
 BUILT = {name: service["build"] for name, service in STACK.items() if "build" in service}
 
-README = (ROOT / "README.md").read_text()
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
 
 PUBLIC = {"debian", "node", "postgres", "python"}
@@ -45,18 +45,18 @@ def test_what_is_not_built_can_be_pulled() -> None:
     assert {image.partition(":")[0] for image in pulled} <= PUBLIC
 
 
-def block(heading: str) -> str:
-    """The first block of commands of a section of README.md."""
-    found = re.search(rf"^{heading}\n.*?^```\w*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert found
-    return found[1]
+COMMANDS = {
+    "the page": docs.block("docs/how-to/compose", "A whole stack", "sh"),
+    "CONTRIBUTING.md": docs.block("CONTRIBUTING", "With a container engine", "sh"),
+    "the stack": (ROOT / "docker-compose.test.yml").read_text(),
+}
 
 
-@pytest.mark.parametrize("where", ["## A whole stack", "## Development", "docker-compose.test.yml"])
+@pytest.mark.parametrize("where", COMMANDS)
 def test_the_commands_make_a_payload_for_the_public_bases(where: str) -> None:
     """Whoever copies them gets one on the Debian of the public `node:20-slim`, as CI has it."""
     [public] = re.findall(r"PYTHON_SLIM=\S+", WORKFLOW)
-    commands = block(where) if where.startswith("#") else (ROOT / where).read_text()
+    commands = COMMANDS[where]
     first = re.search(r"make (image|test-docker|bench-docker)\b.*", commands)
 
     assert first

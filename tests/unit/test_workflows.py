@@ -205,7 +205,7 @@ def test_every_image_of_the_makefile_is_published() -> None:
 
 def test_a_release_publishes_the_tags_that_are_copied_from() -> None:
     """A tag is that of the code, and its major version is that of every image that is named."""
-    files = ["Makefile", "Dockerfile", "README.md", "docker-compose.test.yml"]
+    files = ["Makefile", "Dockerfile", "README.md", "docs/image.md", "docker-compose.test.yml"]
     files += [str(path) for path in ROOT.glob("examples/*/Dockerfile")]
     named = {
         major
