@@ -1,4 +1,4 @@
-"""The example services from an empty server to their end, and the demo."""
+"""The example services from an empty server to their end, the tutorial's, and the demo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pytest
+import yaml
 
+from tests.support.docs import block, files
 from tests.support.program import Program, alive, until
 from tests.support.server import rows
 from tests.support.stage import TENANT
@@ -120,6 +122,37 @@ def test_the_python_service_on_an_empty_server(
     assert rows(server, database) == {"notes_authors": 2, "notes_notes": 3}
     assert stop(third) == 0
     assert "its-password" not in first.output + second.output + third.output
+
+
+def test_the_tutorial(tmp_path: Path, own_server: Server, serve: Serve) -> None:
+    """The files of docs/tutorial.md, without containers, do what each of its sections says."""
+    written = files("docs/tutorial")
+    for name, text in written.items():
+        (tmp_path / name).write_text(text)
+    [copied] = [line for line in written["Dockerfile"].splitlines() if "seed.py" in line]
+    assert {*copied.split()[1:-1]} == {*written} - {"Dockerfile", "compose.yaml"}
+    environ = yaml.safe_load(written["compose.yaml"])["services"]["notes"]["environment"]
+    database = environ["DATABASE_URL"].rpartition("/")[2]
+    url, tenant = own_server.url(database), environ["SEED_TENANT_ID"]
+
+    first = serve(tmp_path, url, "python3", "server.py", SEED_TENANT_ID=tenant)
+    assert {"database.created", "push.output", "push.finished", "seed.finished"} <= {*first.names()}
+    with own_server.connect(database) as connection:
+        [[greeting]] = connection.execute("select text from notes_notes").fetchall()
+    assert greeting == f"Hello, tenant {tenant}!"
+
+    second = serve(tmp_path, url, "python3", "server.py", SEED_TENANT_ID=tenant)
+    assert {"push.skipped", "seed.skipped"} <= {*second.names()}
+
+    careless = block("docs/tutorial", "7. A push that would lose rows", "python")
+    (tmp_path / "push.py").write_text(written["push.py"] + careless)
+    environ = {"PATH": PATH, "DATABASE_URL": url, "SEED_TENANT_ID": tenant, "PORT": "0"}
+    refused = Program.start(
+        "run", "--", "python3", "server.py", environ=environ, directory=tmp_path
+    )
+    assert refused.wait() == 7
+    assert "ENTRYPOINT_ALLOW_LOSS" in refused.one("push.failed")["remedy"]
+    assert rows(own_server, database) == {"notes_notes": 1}
 
 
 def test_the_node_service_on_an_empty_server(
