@@ -147,6 +147,8 @@ def misused(stop: SystemExit) -> UsageError:
 
 VERIFY_SORTS: Final = ("database", "size", "name")
 
+DOCS: Final = "https://github.com/gaqno/entrypoint/blob/main/docs"
+
 STATUS_SORTS: Final = ("registry", "name", "size", "age")
 
 
@@ -157,7 +159,8 @@ def parser() -> argparse.ArgumentParser:
         description="Starts a service on PostgreSQL: waits for the server, creates its database, "
         "pushes its schema, seeds its tenant, and becomes the service. For operators it says "
         "whether every table is where it belongs.",
-        epilog="Settings come from the environment and entrypoint.toml; see the README.",
+        epilog="Settings come from the environment and entrypoint.toml: "
+        f"{DOCS}/reference/settings.md",
     )
     top.add_argument("--version", action="version", version=f"entrypoint {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
