@@ -6,16 +6,22 @@ and ends with 1 if there are any.
 """
 
 import argparse
+import ast
 import inspect
+import itertools
 import json
 import re
 import sys
 import tomllib
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args, get_origin
+
+from pydantic import BaseModel
 
 from entrypoint import arguments, cli, errors, fields, services
+from entrypoint.operator import report
 
 DOCS: Final = Path(__file__).parent
 
@@ -128,6 +134,59 @@ def registry() -> Iterator[str]:
     yield table("key", "meaning", "default", rows=rows)
 
 
+def docs(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings of a model's fields."""
+    [definition] = ast.parse(inspect.getsource(model)).body
+    found = {}
+    for node, following in itertools.pairwise(ast.iter_child_nodes(definition)):
+        match node, following:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=doc)):
+                found[name] = plain(str(doc))
+    return found
+
+
+def kind(annotation: object, models: dict[str, type[BaseModel]]) -> str:
+    """A field's type in words; notes the models that it names."""
+    inner = [kind(each, models) for each in get_args(annotation) if not isinstance(each, str)]
+    match get_origin(annotation):
+        case origin if origin is Literal:
+            return ", ".join(f"`{each}`" for each in get_args(annotation))
+        case types.UnionType:
+            return " or ".join(inner)
+        case origin if origin is list:
+            return f"list of {inner[0]}"
+        case origin if origin is dict:
+            return f"object of {inner[1]}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        models[annotation.__name__] = annotation
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    words: dict[object, str] = {str: "text", int: "integer", float: "number", bool: "boolean"}
+    return {**words, types.NoneType: "null"}.get(annotation, "anything")
+
+
+def json_answers() -> Iterator[str]:
+    """A section for the answer of each command, and one for each model in it."""
+    models: dict[str, type[BaseModel]] = {
+        "Verification": report.Verification,
+        "Creations": report.Creations,
+        "Status": report.Status,
+        "Transferred": report.Transferred,
+        "Unanswered": report.Unanswered,
+    }
+    done: set[str] = set()
+    while left := [model for name, model in models.items() if name not in done]:
+        for model in left:
+            done.add(model.__name__)
+            said = docs(model)
+            yield f"## {model.__name__}"
+            yield plain(inspect.getdoc(model) or "")
+            rows = [
+                [f"`{name}`", kind(field.annotation, models), said.get(name, "")]
+                for name, field in model.model_fields.items()
+            ]
+            yield table("field", "type", "meaning", rows=rows)
+
+
 def exit_codes() -> Iterator[str]:
     """A row for each class of `errors`, and the two codes that have none."""
     rows = [["0", "", "Done.", ""], [f"{cli.BUG}", "", "A bug of ours.", "report the traceback"]]
@@ -145,6 +204,7 @@ PARTS: Final[dict[str, dict[str, Callable[[], Iterator[str]]]]] = {
     "events": {"events": events},
     "settings": {"settings": settings, "registry": registry},
     "commands": {"commands": commands},
+    "json": {"answers": json_answers},
     "exit-codes": {"exit-codes": exit_codes},
 }
 """By page and marker, what writes the part."""

@@ -11,9 +11,11 @@ class _Model(BaseModel):
 
 
 class Finding(_Model):
-    """Something that `verify` found; sizes in bytes, rows estimated."""
+    """Something that `verify` found."""
 
     level: Literal["misplaced", "notice"]
+    """``misplaced`` makes `verify` end with 9, ``notice`` only with ``--strict``."""
+
     finding: Literal[
         "stray_object",
         "foreign_object",
@@ -37,18 +39,24 @@ class Finding(_Model):
     ]
     database: str
     service: str | None = None
-    """Whose it is."""
-
     kind: str | None = None
+    """What kind of object, such as ``table``."""
+
     object: str | None = None
+    """Its name, with a schema outside of ``public``."""
+
     rows: int | None = None
+    """As the planner estimates."""
+
     size_bytes: int | None = None
+    """With its indexes and its TOAST table."""
+
     message: str
     remedy: str
 
 
 class Failure(_Model):
-    """A database that could not be looked at."""
+    """A database that the command could not look at."""
 
     database: str
     exit_code: int
@@ -61,14 +69,17 @@ class Verification(_Model):
 
     format: Literal[1] = 1
     server: str
+    """Host and port."""
+
     at: str
-    """By the server's clock, in UTC."""
+    """When, by the server's clock, in UTC."""
 
     databases: list[str]
-    """Those that were looked at."""
+    """Those that the command looked at."""
 
     findings: list[Finding]
     failures: list[Failure]
+    """The databases that it could not look at."""
 
 
 class Creation(_Model):
@@ -87,6 +98,8 @@ class Creations(_Model):
 
     format: Literal[1] = 1
     server: str
+    """Host and port."""
+
     dry_run: bool
     databases: list[Creation]
 
@@ -95,8 +108,12 @@ class LastPush(_Model):
     """The newest push in a ledger."""
 
     at: str
+    """When it ended, in UTC."""
+
     release: str | None
     host: str
+    """The container's host name."""
+
     elapsed_s: float
 
 
@@ -104,19 +121,26 @@ class Holder(_Model):
     """Who has the lock of a database."""
 
     application_name: str
+    """``entrypoint/<service>/<host>``."""
+
     pid: int
     client_addr: str | None
+    """Its address; null for a Unix socket."""
+
     since: str | None
+    """When it got the lock, in UTC."""
+
     doing: str
     """``push``, ``seed``, or ``between steps``; and what its sessions wait for."""
 
 
 class Work(_Model):
-    """A session that is at work, for who wants to know what everybody waits for."""
+    """A session that is at work."""
 
     application_name: str
     pid: int
     since: str | None
+    """When its transaction began, or a transfer's session, in UTC."""
 
 
 Concern: TypeAlias = Literal["missing", "drifted", "damaged", "kept", "waiting", "transaction"]
@@ -146,16 +170,24 @@ class ServiceStatus(_Model):
     database: str
     exists: bool
     size_bytes: int | None = None
+    """On the server's disk."""
+
     tables: int | None = None
     sessions: int | None = None
     last_push: LastPush | None = None
+    """The newest push in the ledger."""
+
     tenants: list[str] = []
+    """Those that the ledger has as seeded."""
+
     drift: bool | None = None
-    """Whether the schema is another one than after the last push; null where nobody knows."""
+    """Whether the schema differs from that after the last push; null where nobody knows."""
 
     holder: Holder | None = None
+    """Who has the lock."""
+
     waiting: int | None = None
-    """Sessions that wait for somebody's lock."""
+    """How many sessions wait for somebody's lock."""
 
     oldest_transaction: Work | None = None
     """Of those that the role may see."""
@@ -164,15 +196,16 @@ class ServiceStatus(_Model):
     """Who moves something into the database."""
 
     quarantines: list[Kept] = []
-    """Schemas of the default database in which what moved from there is still kept."""
+    """Schemas of the default database in which transfers keep what they moved."""
 
     put_aside: list[str] = []
     """Databases that a move or an undo has put aside."""
 
     concerns: list[Concern] = []
-    """What wants a person, for ``--fail``; besides a failure, which has a code of its own."""
+    """What ``--fail`` fails for, besides a failure, which has a code of its own."""
 
     failure: Failure | None = None
+    """Why the command could not look at it."""
 
 
 class Status(_Model):
@@ -180,8 +213,10 @@ class Status(_Model):
 
     format: Literal[1] = 1
     server: str
+    """Host and port."""
+
     at: str
-    """By the server's clock, in UTC."""
+    """When, by the server's clock, in UTC."""
 
     services: list[ServiceStatus]
 
@@ -193,11 +228,11 @@ class Failed(_Model):
     remedy: str
     exit_code: int
     details: dict[str, Any]
-    """What else is known, as the event in the log has it."""
+    """The other fields of the event in the log."""
 
 
 class Unanswered(_Model):
-    """What there is of a command that has no answer."""
+    """The answer of a command that failed before it had another."""
 
     format: Literal[1] = 1
     failed: Failed
@@ -207,7 +242,11 @@ class MovedObject(_Model):
     """A relation that moves, or moved."""
 
     kind: str
+    """Such as ``table``."""
+
     object: str
+    """Its name, with a schema outside of ``public``."""
+
     reason: str
     """``prefix``, ``child of ...``, ``of ...`` (a sequence's table), or ``asked for``."""
 
@@ -218,6 +257,7 @@ class MovedObject(_Model):
     """Order-free, over every row as text; the same on both sides."""
 
     size_bytes: int
+    """With its indexes and its TOAST table."""
 
 
 class Obstacle(_Model):
@@ -229,6 +269,8 @@ class Obstacle(_Model):
     message: str
     remedy: str
     allowable: bool
+    """Whether ``--allow`` may name it."""
+
     allowed: bool
 
 
@@ -243,8 +285,8 @@ class TableRows(_Model):
     """In the service's database, or where it is kept."""
 
     written: int | None
-    """Rows inserted, updated or deleted in the target since it was filled, as its server counted;
-    null where it has lost count."""
+    """Rows inserted, updated or deleted in the target since it was filled, as its server
+    counted; null where it has lost count."""
 
 
 class PutAside(_Model):
@@ -253,13 +295,16 @@ class PutAside(_Model):
     database: str
     owner: str
     size_bytes: int | None
+    """On the server's disk."""
+
     tables: int | None
-    """Null where nobody can look into it."""
+    """How many; null where nobody can look into it."""
 
     rows: int | None
     """Counted; null where not all of them could be, or not in time."""
 
     since: str
+    """When it was put aside, in UTC."""
 
 
 Result: TypeAlias = Literal[
@@ -272,29 +317,51 @@ class Transferred(_Model):
 
     format: Literal[1] = 1
     service: str
+    """Whose objects they are."""
+
     source: str
+    """Host, port and database."""
+
     target: str
+    """Host, port and database."""
+
     result: Result
     objects: list[MovedObject] = []
     along: list[str] = []
     """Types and functions that the target gets too."""
 
     extensions: list[str] = []
+    """Extensions that the target gets."""
+
     settings: list[str] = []
+    """Settings of the database that the target gets."""
+
     large_objects: int = 0
     stays: list[str] = []
+    """What the source keeps."""
+
     left_out: list[str] = []
     """Of what moves, what the target does not get: lines of the dump's contents."""
 
     obstacles: list[Obstacle] = []
     size_bytes: int = 0
+    """Of everything that moves."""
+
     estimate_s: float = 0.0
+    """Seconds that the move may take."""
+
     facts: int = 0
     """Compared, and the same on both sides."""
 
     durations_s: dict[str, float] = {}
+    """Seconds, by phase."""
+
     quarantine: list[str] = []
+    """Schemas that keep what was moved."""
+
     kept_database: str | None = None
+    """The database that the target replaced."""
+
     rows: list[TableRows] = []
     """Of an undo and of a removal."""
 
@@ -305,6 +372,8 @@ class Transferred(_Model):
     """What else a person should know."""
 
     url: str | None = None
+    """The target's, without a password."""
+
     next: list[str] = []
     """Command lines, as a shell takes them."""
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from entrypoint.operator import report
 from tests.operator.conftest import RPG, RPG_DB, answer
-from tests.support.docs import page
 from tests.support.program import until
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from tests.operator.conftest import Answer, Operator
 
 CANARY = "hunter2-canary"
@@ -211,25 +206,3 @@ def test_an_answer_has_no_failure(operator: Operator) -> None:
     operator.execute("create table rpg_x (id int primary key)")
     found = operator.run("transfer", RPG, "--dry-run", "--json", environ=tools(operator))
     assert (found.code, found.json["failed"]) == (0, None)
-
-
-def test_the_reference_lists_what_a_transfer_answers() -> None:
-    """Page and models have the same fields, in the same order."""
-    text = page("docs/reference/json")
-    [found] = re.findall(r"^`transfer --json`: .*?\n\n", text, re.DOTALL | re.MULTILINE)
-    parts = re.split(r"`(\w+)` \(([^)]*)\)", " ".join(found.split()))
-    lists = {
-        name: re.findall(r"`(\w+)`", inner)
-        for name, inner in zip(parts[1::3], parts[2::3], strict=True)
-    }
-
-    def fields(model: type[BaseModel]) -> list[str]:
-        return [name for name in model.model_fields if name != "format"]
-
-    assert lists["objects"] == fields(report.MovedObject)
-    assert lists["obstacles"] == fields(report.Obstacle)
-    assert lists["rows"] == fields(report.TableRows)
-    assert lists["put_aside"] == fields(report.PutAside)
-    assert lists["failed"] == fields(report.Failed)
-    outer = re.sub(r" \([^)]*\)", "", " ".join(found.split()))
-    assert re.findall(r"`(\w+)`", outer) == fields(report.Transferred)

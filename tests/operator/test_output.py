@@ -194,63 +194,9 @@ def test_watching_a_terminal_empties_it(operator: Operator) -> None:
     assert text.startswith(b"\x1b[H\x1b[2J")
 
 
-def paragraph() -> str:
-    """What the reference says about --json."""
-    [found] = re.findall(
-        r"^With `--json` the answer is one object.*?\n\n",
-        page("docs/reference/json"),
-        re.DOTALL | re.MULTILINE,
-    )
-    return str(found)
-
-
-def fields(model: type[BaseModel]) -> list[str]:
-    """A model's, in order, without the format."""
-    return [name for name in model.model_fields if name != "format"]
-
-
 def listed(text: str) -> list[str]:
     """The names in code of a list."""
     return re.findall(r"`([^`]+)`", text)
-
-
-def test_the_reference_lists_the_fields() -> None:
-    """Page, models and output: the same fields, in the same order."""
-    text = " ".join(paragraph().split())
-
-    def part(begin: str, end: str) -> list[str]:
-        return listed(text.split(begin, 1)[1].split(end, 1)[0])
-
-    assert part("`verify`:", "`databases`") == ["server", "at"]
-    assert part("`findings` (", ")") == fields(report.Finding)
-    assert part("`failures` (", ")") == fields(report.Failure)
-    assert fields(report.Verification) == ["server", "at", "databases", "findings", "failures"]
-    created = part("`create`:", ")")
-    results = ["created", "exists", "missing", "failed"]
-    assert [name for name in created if name not in results] == [
-        *fields(report.Creations),
-        *fields(report.Creation)[:3],
-        "failure",
-    ]
-    assert [name for name in created if name in results] == results
-    status = part("`status`:", ")")
-    assert status == [
-        *fields(report.Status),
-        *fields(report.ServiceStatus)[:7],
-        *fields(report.LastPush),
-        "tenants",
-        "drift",
-        "holder",
-        *fields(report.Holder),
-        *("waiting", "oldest_transaction", "transfer"),
-        *fields(report.Work),
-        "quarantines",
-        *fields(report.Kept),
-        *("put_aside", "concerns"),
-        "--fail",
-        "failure",
-    ]
-    assert set(fields(report.ServiceStatus)) <= set(status)
 
 
 def test_the_page_lists_the_findings() -> None:
