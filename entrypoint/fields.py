@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from . import log, services
 
@@ -187,18 +187,24 @@ def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
     return read
 
 
-class Key(NamedTuple):
-    """A setting. `make docs` writes docs/reference/settings.md from these."""
+class Key:
+    """A setting. `make docs` writes docs/reference/settings.md from these.
 
-    read: Callable[[object], Any]
-    """Turns what was written into a value, or raises `BadValueError`."""
+    ``read`` turns what was written into a value, or raises `BadValueError`. ``default`` is the
+    value where nobody sets it, and ``unset`` says what holds then, if the default does not.
+    """
 
-    default: Any
-    """The value where nobody sets it."""
+    # No named tuple: making its class would take more time than all rows.
+    __slots__ = ("default", "doc", "read", "unset")
 
-    doc: str
-    unset: str = ""
-    """What holds where nobody sets it, if the default does not say so."""
+    def __init__(
+        self,
+        read: Callable[[object], Any],
+        default: Any,  # noqa: ANN401  what the reader may return
+        doc: str,
+        unset: str = "",
+    ) -> None:
+        self.read, self.default, self.doc, self.unset = read, default, doc, unset
 
 
 _NO_RELEASE: Final = "none: the release decides"

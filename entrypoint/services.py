@@ -28,7 +28,7 @@ KEYS: Final = {
     ),
     "seed": (
         "When its seed runs, if `seed.when` is not set: `tenant`, `always`, `never`.",
-        SEEDS[0],
+        "`tenant`",
     ),
     "owner": ("The role that must own the database.", "none: any role may"),
 }
