@@ -7,12 +7,12 @@ no message quotes a secret.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from . import endpoints, services
 from .environment import Environment
 from .errors import SettingsError
-from .fields import LOOKUP_URL, OUR_SECRETS, STEPS, UUID, bare, shortened
+from .fields import IN_FILE, LOOKUP_URL, OUR_SECRETS, STEPS, UUID, bare, shortened
 from .postgres.conninfo import UNKNOWN, Conninfo
 from .sections import Gate, Lookup, Push, Seed, Verify
 from .sources import Sources
@@ -176,10 +176,7 @@ class _Reading:
             extensions=get("database.extensions"),
             push=push,
             seed=seed,
-            verify=Verify(
-                at_start=get("verify.at_start"),
-                bookkeeping=get("verify.bookkeeping"),
-            ),
+            verify=Verify(**self._section("verify", Verify._fields)),
             gates=asked.gates,
             health_url=asked.health_url,
             health_problem=asked.health_problem,
@@ -309,26 +306,18 @@ class _Reading:
         return (name,) if name else ("postgres", "defaultdb")
 
     def _push(self, service: str | None, *, skipped: bool) -> Push:
-        get = self.sources.get
-        command: tuple[str, ...] | None = get("push.command", None)
-        if command is None:
+        read = self._section("push", Push._fields)
+        if self.sources.get("push.command", None) is None:
             there = (self.sources.directory / DEFAULT_PUSH[1]).is_file()
-            command = DEFAULT_PUSH if there else ()
+            read["command"] = DEFAULT_PUSH if there else ()
             if not (there or skipped or self.misread):
                 self._no_push(service)
-        return Push(
-            command=command,
-            inputs=get("push.inputs"),
-            inputs_env=get("push.inputs_env"),
-            inputs_root=get("push.inputs_root"),
-            timeout_s=get("push.timeout"),
-            lock_timeout_s=get("push.lock_timeout"),
-            on_older=get("push.on_older"),
-            on_loss=get("push.on_loss"),
-            allow_loss=self.sources.option("ENTRYPOINT_ALLOW_LOSS"),
-            success=get("push.success"),
-            failure=get("push.failure"),
-        )
+        return Push(**read, allow_loss=self.sources.option("ENTRYPOINT_ALLOW_LOSS"))
+
+    def _section(self, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
+        """What the keys of a section were set to, for the fields of the same names."""
+        keys = {field: f"{name}.{field.removesuffix('_s')}" for field in fields}
+        return {field: self.sources.get(key) for field, key in keys.items() if key in IN_FILE}
 
     def _no_push(self, service: str | None) -> None:
         """A file that the image lacks looks like a service that has no push."""
@@ -349,9 +338,9 @@ class _Reading:
     def _seed(
         self, registered: services.Service | None, lookup: Lookup | None, *, skipped: bool
     ) -> Seed:
-        get = self.sources.get
-        command: tuple[str, ...] = get("seed.command")
-        when = get("seed.when", registered.seed if registered else ...)
+        read = self._section("seed", Seed._fields)
+        read["when"] = self.sources.get("seed.when", registered.seed if registered else ...)
+        command, when = read["command"], read["when"]
         tenant = self.environ.get("SEED_TENANT_ID") or None
         if tenant and not UUID.fullmatch(tenant):
             self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
@@ -370,18 +359,7 @@ class _Reading:
                 )
             )
         variable = self._tenant_variable(tenant, lookup, runs=bool(command) and not skipped)
-        return Seed(
-            command=command,
-            inputs=get("seed.inputs"),
-            inputs_env=get("seed.inputs_env"),
-            inputs_root=get("seed.inputs_root"),
-            timeout_s=get("seed.timeout"),
-            when=when,
-            check=get("seed.check"),
-            tenant=tenant,
-            lookup=None if tenant else lookup,
-            variable=variable,
-        )
+        return Seed(**read, tenant=tenant, lookup=None if tenant else lookup, variable=variable)
 
     def _tenant_variable(
         self, tenant: str | None, lookup: Lookup | None, *, runs: bool
