@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from tests.support.docs import block
 from tests.support.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.attacks.conftest import World
 
-PAGE = (Path(__file__).parents[2] / "SECURITY.md").read_text()
 NAMES = ("rpg_admin", "rpg")
 PASSWORD = "p@ss/word#1%"
 
@@ -24,9 +24,7 @@ PASSWORD = "p@ss/word#1%"
 @pytest.fixture
 def service(world: World, tmp_path: Path) -> Iterator[Stage]:
     """A service whose roles were made by the page's own statements."""
-    found = re.search(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-    assert found
-    statements = found[1].replace("…", PASSWORD)
+    statements = block("SECURITY", "Which role each URL needs", "sql").replace("…", PASSWORD)
     statements = re.sub(r"\brpg(_admin)?\b", rf"{world.name}_r\1", statements)
     with world.server.connect() as connection:
         connection.execute(statements.encode())

@@ -67,6 +67,12 @@ def marked(name: str, marker: str) -> str:
     return found[1]
 
 
+def rows(name: str, marker: str) -> list[list[str]]:
+    """The cells of the table between two markers: its head, the rule below it, its rows."""
+    lines = filter(None, marked(name, marker).splitlines())
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
 def files(name: str) -> dict[str, str]:
     """The files that a page has the reader write: blocks under a line with nothing but a name."""
     text = re.sub(r"^<!-- .* -->\n", "", page(name), flags=re.MULTILINE)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from entrypoint import tools
+from tests.support.docs import rows
 from tests.tools.known import TOOLS
 from tests.tools.trial import DROPPED, MORE, ONE, USERS
 
 if TYPE_CHECKING:
     from tests.tools.tool import Tool
     from tests.tools.trial import Begin, Ended, Trial
-
-DOCS = Path(__file__).parents[2] / "docs" / "tools.md"
-_MATRIX = re.compile(r"<!-- matrix -->\n(.*?)<!-- /matrix -->", re.DOTALL)
 
 EVERY = pytest.mark.parametrize("tool", TOOLS, ids=str)
 ASKING = pytest.mark.parametrize("tool", [t for t in TOOLS if t.has("asks")], ids=str)
@@ -27,10 +23,7 @@ NOTHING = "asks nothing"
 
 def _table() -> dict[str, dict[str, str]]:
     """What the documentation says, by tool and case."""
-    found = _MATRIX.search(DOCS.read_text())
-    assert found
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found[1].splitlines()]
-    head, _, *body = filter(None, rows)
+    head, _, *body = rows("docs/tools", "matrix")
     return {row[0]: dict(zip(head, row, strict=True)) for row in body}
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from entrypoint import tools
 from entrypoint.tools import Tool, keeps_books
+from tests.support.docs import marked, page
 
 TOOLS = tools.load()
 SPOKEN = [tool for tool in TOOLS if tool.words()]
@@ -61,16 +61,13 @@ def test_bookkeeping(names: set[str], columns: set[str], *, known: bool) -> None
     assert keeps_books(names, columns) is known
 
 
-DOCS = (Path(__file__).parents[2] / "docs" / "tools.md").read_text()
-
-
 def test_the_documents_know_the_same_tools() -> None:
     """Every tool with words is in docs/tools.md with its flags, and no version is unknown here."""
     versions = {f"{tool.name} {version}" for tool in SPOKEN for version in tool.versions}
     for tool in SPOKEN:
-        assert tool.name in DOCS
-        assert tool.flags in DOCS, tool.name
-    table = DOCS.partition("<!-- matrix -->")[2].partition("<!-- /matrix -->")[0]
+        assert tool.name in page("docs/tools")
+        assert tool.flags in page("docs/tools"), tool.name
+    table = marked("docs/tools", "matrix")
     matrix = re.findall(r"^\| (\S+ \d[\w.-]+)[ |]", table, re.MULTILINE)
     assert matrix
     assert [row for row in matrix if row not in versions] == []

@@ -74,6 +74,19 @@ def test_github_accepts_them() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", ["bug", "question", "config"])
+def test_github_accepts_the_issue_templates(name: str) -> None:
+    """They fit the schema of forms, and a bug's needs the last event and the exit code."""
+    path = ROOT / f".github/ISSUE_TEMPLATE/{name}.yml"
+    schema = f"vendor.github-issue-{'config' if name == 'config' else 'forms'}"
+    done = subprocess.run([*CHECK, schema, path], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if name == "bug":
+        fields = {each.get("id"): each for each in yaml.safe_load(path.read_text())["body"]}
+        assert fields["event"]["validations"]["required"]
+        assert fields["exit-code"]["validations"]["required"]
+
+
 def test_the_check_refuses_what_github_does_not_know(tmp_path: Path) -> None:
     """A misspelt key of a job does not pass."""
     wrong = tmp_path / "wrong.yml"

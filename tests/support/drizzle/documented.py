@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.support.docs import rows
 
 if TYPE_CHECKING:
     from tests.support.drizzle.outcome import Outcome
-
-DOCS = Path(__file__).parents[3] / "docs" / "tools.md"
-_TABLE = re.compile(r"<!-- drizzle-kit -->\n(.*?)<!-- /drizzle-kit -->", re.DOTALL)
 
 KILLED, AFTER = "killed while it waits for a table", "the next start after that"
 
@@ -52,10 +49,7 @@ CASES = {
 
 def cells() -> dict[str, dict[str, str]]:
     """What the documentation says, by row and version; empty where that version was not asked."""
-    found = _TABLE.search(DOCS.read_text())
-    assert found
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found[1].splitlines()]
-    head, _, *body = rows
+    head, _, *body = rows("docs/tools", "drizzle-kit")
     return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in body}
 
 
