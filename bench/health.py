@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.inside import peak_mb
 from bench.measure import Command, Ratio, Row, interleaved, milliseconds
 from bench.world import PYTHON
-from entrypoint import state
+from entrypoint.health import state
 from tests.support.site import Site, http
 
 if TYPE_CHECKING:

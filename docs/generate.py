@@ -20,7 +20,11 @@ from typing import Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from entrypoint import arguments, cli, errors, fields, services
+from entrypoint import errors
+from entrypoint.cli import main as cli
+from entrypoint.cli import parser
+from entrypoint.config import reader
+from entrypoint.config import registry as services
 from entrypoint.operator import report
 
 DOCS: Final = Path(__file__).parent
@@ -81,7 +85,7 @@ def argument(action: argparse.Action) -> str:
 
 def commands() -> Iterator[str]:
     """A section for each command: what it does, its arguments, its exit codes, examples."""
-    for name, command in arguments.commands().items():
+    for name, command in parser.commands().items():
         yield f"## {name}"
         yield f"{command.description}"
         rows = [
@@ -98,7 +102,7 @@ def commands() -> Iterator[str]:
         yield f"```text\n{inspect.cleandoc(examples.removeprefix('examples:'))}\n```"
 
 
-def unset(key: fields.Key) -> str:
+def unset(key: reader.Key) -> str:
     """What holds where nobody sets it."""
     match key.default:
         case _ if key.unset:
@@ -112,7 +116,7 @@ def unset(key: fields.Key) -> str:
     return "none"
 
 
-def keys(head: str, table_: Mapping[str, fields.Key]) -> str:
+def keys(head: str, table_: Mapping[str, reader.Key]) -> str:
     """A row for each key of the file, or each variable."""
     rows = ([f"`{name}`", key.doc, unset(key)] for name, key in table_.items())
     return table(head, "meaning", "default", rows=rows)
@@ -120,12 +124,12 @@ def keys(head: str, table_: Mapping[str, fields.Key]) -> str:
 
 def settings() -> Iterator[str]:
     """The keys of the file; then the variables, without those that override a key of a section."""
-    others = {name: key for name, key in fields.ELSEWHERE.items() if name.isupper()}
-    gates = {name: key for name, key in fields.ELSEWHERE.items() if name not in others}
-    yield keys("in `entrypoint.toml`", {**fields.IN_FILE, **gates})
-    overriding = {fields.variable(key) for key in fields.IN_FILE if "." in key}
-    own = {name: key for name, key in fields.IN_ENVIRONMENT.items() if name not in overriding}
-    yield keys("variable", {**others, **fields.OUR_SECRETS, **own})
+    others = {name: key for name, key in reader.ELSEWHERE.items() if name.isupper()}
+    gates = {name: key for name, key in reader.ELSEWHERE.items() if name not in others}
+    yield keys("in `entrypoint.toml`", {**reader.IN_FILE, **gates})
+    overriding = {reader.variable(key) for key in reader.IN_FILE if "." in key}
+    own = {name: key for name, key in reader.IN_ENVIRONMENT.items() if name not in overriding}
+    yield keys("variable", {**others, **reader.OUR_SECRETS, **own})
 
 
 def registry() -> Iterator[str]:

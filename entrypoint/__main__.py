@@ -14,7 +14,7 @@ _PROBE = sys.argv[1:2] == ["health"]
 """Every few seconds, in every container: it pays for nothing that it does not need."""
 
 if not _PROBE:
-    from . import signals
+    from .process import signals
 
     # Before anything heavy is imported: PID 1 without a handler ignores SIGTERM.
     signals.install()
@@ -27,18 +27,18 @@ gc.disable()
 def main() -> None:
     """Run the command line and exit with its code."""
     if _PROBE:
-        from . import health
+        from .health import probe
 
-        sys.exit(health.main(sys.argv[2:]))
+        sys.exit(probe.main(sys.argv[2:]))
     from contextlib import suppress
 
     from .errors import Terminated
-    from .signals import late
+    from .process.signals import late
 
     try:
         with suppress(Terminated), late():
-            from . import cli
-        from . import cli  # it looks whether a signal came, and tells
+            from .cli import main as cli
+        from .cli import main as cli  # it looks whether a signal came, and tells
 
         code = cli.main(sys.argv[1:])
     except Terminated as error:  # on the way out
@@ -52,7 +52,7 @@ def main() -> None:
 def _refused(error: ImportError | MemoryError | OSError | SystemError) -> int:
     """Tell, before there is a log, what the kernel refused; the exit code."""
     try:
-        from . import kernel
+        from .process import kernel
 
         return kernel.last_word(error)
     except (ImportError, MemoryError, OSError, SystemError) as another:

@@ -1,1 +1,1 @@
-"""Commands for operators, over the whole server and the service registry."""
+"""Operators' commands that look and create; `transfer` moves."""

@@ -5,8 +5,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from .. import signals
 from ..errors import SettingsError
+from ..process import signals
 
 
 def check(option: str, name: str) -> None:

@@ -4,11 +4,11 @@ import time
 from contextlib import closing
 from typing import Final, Literal
 
+from ..config.registry import Service
 from ..errors import RefusedError, UnreachableError
 from ..postgres import databases
 from ..postgres.databases import Database
 from ..postgres.session import Session
-from ..services import Service
 from . import hygiene, look
 from .report import Creation, Creations
 from .server import Server

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from string import Template
 from typing import Final
 
-from ..services import Service
+from ..config.registry import Service
 from .server import Server
 from .tables import printable
 from .url import url
@@ -96,7 +96,7 @@ volumes:
 def env(server: Server, service: Service, *, platform: str | None, show_password: bool) -> str:
     """Every variable of ours that the service needs, with its meaning, and its health check.
 
-    ``platform`` is one of `arguments.PLATFORMS`; None is an env file. The password is masked unless
+    ``platform`` is one of `parser.PLATFORMS`; None is an env file. The password is masked unless
     it is asked for; Swarm and Kubernetes get it by a command that keeps it out of sight.
     """
     text = url(server, service, show_password=show_password, env=False)

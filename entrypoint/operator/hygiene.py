@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from ..config.registry import Service
 from ..postgres.databases import Database
 from ..postgres.leftovers import NAME
 from ..postgres.session import quoted
-from ..services import Service
 from .look import Look
 from .report import Finding
 

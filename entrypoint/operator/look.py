@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import psycopg
 
-from .. import aside
+from .. import timelimit
 from ..errors import RefusedError, UnreachableError
 from ..postgres import ledger, objects, ownership, quarantine
 from ..postgres.quarantine import Quarantine
@@ -131,5 +131,5 @@ def at_each(
             while wait(looks, timeout=0.1).not_done:
                 for session in _looking.copy():
                     with suppress(psycopg.Error):
-                        aside.hang_up(session.connection.fileno())
+                        timelimit.hang_up(session.connection.fileno())
             raise

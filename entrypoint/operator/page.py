@@ -18,9 +18,9 @@ from markupsafe import Markup
 
 from .. import __version__
 from ..errors import plural
-from . import show
+from . import render
+from .render import age, counted, sized
 from .report import Concern, Failure, Finding, Holder, ServiceStatus, Status, Verification, Work
-from .show import age, counted, sized
 from .tables import printable
 
 MOST: Final = 1000
@@ -306,7 +306,7 @@ def _of_status(answer: Status) -> dict[str, Any]:
         "pushes": pushes,
         "ticks": ticks,
         "left_out": left_out,
-        "kept": show.left(rows).rows,
+        "kept": render.left(rows).rows,
         "failures": failures,
     }
 

@@ -6,11 +6,11 @@ from typing import Final
 
 from psycopg import sql
 
-from .. import tools
+from ..config import tools
+from ..config.registry import Service
 from ..postgres import databases, objects, placement
 from ..postgres.quarantine import MARK
 from ..postgres.session import SEARCH_PATH
-from ..services import Service
 from .server import Registered
 
 _HEAD_OF_CREATE: Final = """\

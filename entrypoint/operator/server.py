@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .. import services
-from ..environment import Environment, forget_libpq_variables
+from ..config import registry as services
+from ..config.conninfo import Conninfo
+from ..config.environment import Environment, forget_libpq_variables
+from ..config.load import Sources
+from ..config.registry import Service
 from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
 from ..postgres import databases
 from ..postgres.cause import Cause, ConnectError, Kind
-from ..postgres.conninfo import Conninfo
 from ..postgres.session import Session, open_session, translated
-from ..services import Service
-from ..sources import Sources
 
 CONNECT_TIMEOUT_S: Final = 5.0
 

@@ -6,12 +6,12 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from ..config.registry import Service
 from ..errors import RefusedError, UnreachableError
 from ..postgres import databases, ledger, placement, quarantine, transfers
 from ..postgres.databases import Database
 from ..postgres.session import Session, translated
 from ..postgres.sql import load_sql
-from ..services import Service
 from . import look
 from .look import Look
 from .report import Concern, Holder, Kept, LastPush, ServiceStatus, Status, Work

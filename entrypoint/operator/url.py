@@ -1,6 +1,6 @@
 """The right DATABASE_URL of a service."""
 
-from ..services import Service
+from ..config.registry import Service
 from .server import Server
 
 

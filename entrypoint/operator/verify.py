@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 
 from psycopg import sql
 
+from ..config.registry import Service
 from ..errors import RefusedError, UnreachableError
 from ..postgres import databases, placement, transfers
 from ..postgres.databases import Database
 from ..postgres.quarantine import Quarantine
-from ..services import Service
 from . import look
 from .hygiene import of_database, of_schema
 from .look import Look

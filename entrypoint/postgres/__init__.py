@@ -1,1 +1,1 @@
-"""All that knows PostgreSQL: how to reach it, its lock, and what its answers mean."""
+"""The server: sessions, catalogs, locks, the ledger and the guard."""

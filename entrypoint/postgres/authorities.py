@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from .. import files
-from ..environment import Environment
+from ..config.environment import Environment
 
 MAX_BYTES: Final = 1 << 24
 

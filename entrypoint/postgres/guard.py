@@ -48,7 +48,7 @@ ARM_S: Final = 5.0
 
 @dataclass
 class Guard:
-    """An armed guard; a `process.Watch`, because a push must not outlive it."""
+    """An armed guard; a `child.Watch`, because a push must not outlive it."""
 
     session: Session
     refusal: Refusal | None = None

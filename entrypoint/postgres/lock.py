@@ -18,9 +18,10 @@ from typing import Any, Final, Self
 import psycopg
 from psycopg import sql
 
-from .. import log, phase
-from ..backoff import Reminder
+from .. import log
 from ..errors import LockError
+from ..health import progress
+from ..retry import Reminder
 from .session import LOCK_WAIT_S, PATIENCE_S, Session
 from .sql import load_sql
 
@@ -107,7 +108,7 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
                 holder["holder_role"] = stranger
                 if _ended(session, holder["holder_pid"]):
                     log.event("warning", "lock.holder_ended", **holder)
-            phase.detail(f"lock held by {_who(holder)}", held_s)
+            progress.detail(f"lock held by {_who(holder)}", held_s)
             if waited_s >= timeout_s:
                 raise _busy(holder, session.database, timeout_s)  # noqa: TRY301  the session is closed below
             if reminder.due(time.monotonic()):

@@ -7,7 +7,7 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
-from .. import tools
+from ..config import tools
 from .quarantine import MARK, note
 from .session import Session, translated
 from .sql import load_sql

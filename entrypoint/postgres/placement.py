@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from .. import services
-from ..services import Service, claimant
+from ..config import registry as services
+from ..config.registry import Service, claimant
 from .objects import Object
 
 DEFAULT: str = "postgres"

@@ -3,10 +3,10 @@
 import socket
 from functools import partial
 
-from .. import aside
+from .. import timelimit
+from ..config.conninfo import Conninfo
 from ..errors import UnreachableError
 from .cause import Cause, ConnectError, Kind
-from .conninfo import Conninfo
 
 
 def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
@@ -19,7 +19,7 @@ def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
     if conninfo.params.get("hostaddr") or all(_needs_no_resolver(host) for host, _ in servers):
         return dict(conninfo.params)
     try:
-        found, failed = aside.run(partial(_resolve, servers), timeout_s)
+        found, failed = timelimit.run(partial(_resolve, servers), timeout_s)
     except TimeoutError:
         text = f"the name server gave no answer for {servers[0][0]!r} within {timeout_s:.0f} s"
         found, failed = [], [text]
@@ -39,7 +39,7 @@ def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
 
 def _without_thread(error: RuntimeError) -> Exception:
     """What a limit that may be free again comes to, or one that never will be, or a bug."""
-    from .. import kernel
+    from ..process import kernel
 
     refused = kernel.refusal(error)
     if isinstance(refused, UnreachableError):

@@ -9,10 +9,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 import psycopg
 from psycopg.rows import TupleRow
 
+from ..config.conninfo import Conninfo
 from ..errors import RefusedError, UnreachableError
 from . import authorities, resolve
 from .cause import Cause, ConnectError, Kind, no_answer
-from .conninfo import Conninfo
 from .sql import load_sql
 
 ATTEMPT_TIMEOUT_S: Final = 5.0

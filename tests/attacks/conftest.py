@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
 from tests.conftest import Role
 from tests.support import versions

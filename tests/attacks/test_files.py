@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint import files, inputs
+from entrypoint import files, fingerprint
 from tests.support.program import Program
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def test_an_input(tmp_path: Path, make: Callable[[Path], None]) -> None:
 def test_an_input_of_the_root() -> None:
     """Where the service works in /, the kernel's own files are within its patterns."""
     with pytest.raises(OSError, match="Input/output error"):
-        inputs.fingerprint([], ["proc/self/mem"], "/")
-    assert len(inputs.fingerprint([], ["proc/self/status"], "/")) == 64
+        fingerprint.fingerprint([], ["proc/self/mem"], "/")
+    assert len(fingerprint.fingerprint([], ["proc/self/status"], "/")) == 64
 
 
 def test_a_swap_between_look_and_open(tmp_path: Path) -> None:
@@ -183,15 +183,15 @@ def test_inputs_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Many files that are small enough by themselves are not, and too many files are not."""
     for number in range(4):
         (tmp_path / f"{number}").write_bytes(b"x" * 300)
-    monkeypatch.setattr(inputs, "MAX_BYTES", 1200)
-    assert len(inputs.fingerprint([], ["**"], str(tmp_path))) == 64
-    monkeypatch.setattr(inputs, "MAX_BYTES", 1199)
+    monkeypatch.setattr(fingerprint, "MAX_BYTES", 1200)
+    assert len(fingerprint.fingerprint([], ["**"], str(tmp_path))) == 64
+    monkeypatch.setattr(fingerprint, "MAX_BYTES", 1199)
     with pytest.raises(OSError, match="larger than 1199 bytes; name fewer") as large:
-        inputs.fingerprint([], ["**"], str(tmp_path))
+        fingerprint.fingerprint([], ["**"], str(tmp_path))
     assert large.value.filename == str(tmp_path / "3")
-    monkeypatch.setattr(inputs, "MAX_FILES", 3)
+    monkeypatch.setattr(fingerprint, "MAX_FILES", 3)
     with pytest.raises(OSError, match="more than 3 files; name fewer"):
-        inputs.fingerprint([], ["**"], str(tmp_path))
+        fingerprint.fingerprint([], ["**"], str(tmp_path))
 
 
 CONTROL = "import sys; open(sys.argv[1], 'rb').read(1 << 31)"

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from entrypoint import services
+from entrypoint.config import registry as services
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.errors import LockError, RefusedError
 from entrypoint.operator import create, server, status, verify
 from entrypoint.postgres import (
@@ -34,10 +35,9 @@ from entrypoint.postgres import (
     sessions,
     snapshot,
 )
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
 from entrypoint.postgres.sql import load_sql
-from entrypoint.startup import check, extensions
+from entrypoint.start import check, extensions
 from tests.attacks.conftest import PASSWORD, World
 from tests.conftest import Role
 from tests.support.pooler import PROGRAM, Pooler

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from entrypoint.config.keys import Lookup
 from entrypoint.errors import RefusedError
 from entrypoint.postgres import snapshot
 from entrypoint.postgres.session import Session, open_session
-from entrypoint.sections import Lookup
-from entrypoint.startup import check, extensions, tenant
+from entrypoint.start import check, extensions, tenant
 from tests.attacks.conftest import PASSWORD, World, as_program, conninfo
 from tests.conftest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from entrypoint.postgres.conninfo import Conninfo
+    from entrypoint.config.conninfo import Conninfo
 
 TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"
 VIEW = f"""

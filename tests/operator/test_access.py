@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from entrypoint.environment import Environment
+from entrypoint.config.environment import Environment
 from entrypoint.operator.server import find, retold
 from entrypoint.postgres import cause
 from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_database, create_role

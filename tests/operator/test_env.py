@@ -14,7 +14,7 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
-from entrypoint.arguments import PLATFORMS
+from entrypoint.cli.parser import PLATFORMS
 from tests.support.docs import page
 
 if TYPE_CHECKING:

@@ -105,7 +105,15 @@ main()
 
 @pytest.mark.parametrize(
     "module",
-    ["cli", "phase", "environment", "arguments", "operator.command", "operator.show", "services"],
+    [
+        "cli.main",
+        "health.progress",
+        "config.environment",
+        "cli.parser",
+        "cli.operate",
+        "operator.render",
+        "config.registry",
+    ],
 )
 def test_a_signal_at_the_very_beginning(operator: Operator, module: str) -> None:
     """While a module is imported, whichever: it is told on both, as later."""

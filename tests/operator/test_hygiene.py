@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from entrypoint.postgres import dialects, ledger
+from entrypoint.config import dialects
+from entrypoint.postgres import ledger
 from entrypoint.postgres.session import open_session
 from entrypoint.postgres.sql import load_sql
 from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_database, create_role

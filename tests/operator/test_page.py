@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from entrypoint import __version__
-from entrypoint.operator import show
+from entrypoint.operator import render
 from entrypoint.operator.tables import printable
 from entrypoint.postgres import lock, transfers
 from tests.operator.conftest import (
@@ -156,11 +156,11 @@ def test_status_says_what_json_says(world: World, browser: Browser) -> None:
         told = dict(zip(head, row, strict=True))
         last = said["last_push"]
         assert told["Database"] == said["database"]
-        assert told["Size"] == show.sized(said["size_bytes"])
-        assert told["Tables"] == show.counted(said["tables"])
-        assert told["Sessions"] == show.counted(said["sessions"])
-        assert told["Waiting"] == show.counted(said["waiting"] or None)
-        pushed = f"{show.age(last['at'], now)} ago" if last else "never" if said["exists"] else ""
+        assert told["Size"] == render.sized(said["size_bytes"])
+        assert told["Tables"] == render.counted(said["tables"])
+        assert told["Sessions"] == render.counted(said["sessions"])
+        assert told["Waiting"] == render.counted(said["waiting"] or None)
+        pushed = f"{render.age(last['at'], now)} ago" if last else "never" if said["exists"] else ""
         assert told["Last push"] == pushed
     states = {row[1]: row[2] for row in rows}
     assert (states[RPG_DB], states[MISSING], states[SHUT]) == (
@@ -199,7 +199,7 @@ def test_the_time_line_can_be_heard(world: World, browser: Browser) -> None:
     at = shown.evaluate("document.querySelector('.pushes time').dateTime")
     item = shown.evaluate("document.querySelector('.pushes li').innerText").split()
     assert at == last["at"]
-    age = show.age(last["at"], datetime.fromisoformat(world.seen["at"]))
+    age = render.age(last["at"], datetime.fromisoformat(world.seen["at"]))
     assert " ".join(item) == f"{RPG} {age} ago release {RELEASE}, took {last['elapsed_s']:.1f} s"
     assert [node.name for node in shown.tree() if node.role == "list"][-1] == "Last pushes"
     drawn = shown.evaluate("document.querySelector('.pushes circle').getBoundingClientRect().x")
@@ -228,8 +228,8 @@ def test_verify_says_what_json_says(world: World, browser: Browser) -> None:
         levels = [f["level"] for f in those]
         assert (misplaced, notices) == (str(levels.count("misplaced")), str(levels.count("notice")))
         strays = [f for f in those if f["level"] == "misplaced" and f["object"]]
-        assert count == show.counted(total(f["rows"] for f in strays))
-        assert size == show.sized(total(f["size_bytes"] for f in strays))
+        assert count == render.counted(total(f["rows"] for f in strays))
+        assert size == render.sized(total(f["size_bytes"] for f in strays))
     assert len({row[0] for row in rows}) == len({f["service"] for f in findings})
     assert head == ["Service", "Misplaced", "Notices", "Rows", "Size"]
 
@@ -239,8 +239,8 @@ def test_verify_says_what_json_says(world: World, browser: Browser) -> None:
             f"Objects in {f['database']}, " + (f["service"] or "nobody's"),
             f"{f['kind']} {f['object']}",
             f["level"],
-            show.counted(f["rows"]),
-            show.sized(f["size_bytes"]),
+            render.counted(f["rows"]),
+            render.sized(f["size_bytes"]),
         )
         for f in findings
         if f["object"]
@@ -249,7 +249,7 @@ def test_verify_says_what_json_says(world: World, browser: Browser) -> None:
     for each in findings:
         assert " ".join(each["remedy"].split()) in seen
         if not each["object"]:
-            assert f"{each['message']}. {show.sized(each['size_bytes'])}".strip() in seen
+            assert f"{each['message']}. {render.sized(each['size_bytes'])}".strip() in seen
     shown.close()
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pyte
 import pytest
 
-from entrypoint.operator.show import age
+from entrypoint.operator.render import age
 from tests.operator.conftest import RPG, RPG_DB, answer
 from tests.operator.test_output import STYLE, on_a_terminal, read
 

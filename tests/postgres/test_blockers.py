@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres import blockers
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
 from tests.support.program import until
 

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres import guard, snapshot
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, first_rows, open_session
 from entrypoint.postgres.sql import load_sql
 

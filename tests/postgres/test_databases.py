@@ -6,8 +6,8 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres import databases
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import open_session
 
 if TYPE_CHECKING:

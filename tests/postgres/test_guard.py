@@ -18,10 +18,10 @@ import pytest
 from psycopg import sql
 from psycopg.errors import InvalidTextRepresentation, RaiseException
 
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.errors import PushError
 from entrypoint.postgres import guard, leftovers, lock, sessions, snapshot
 from entrypoint.postgres import refusal as refusals
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.refusal import REFUSES
 from entrypoint.postgres.session import Session, first_rows, open_session
 from entrypoint.postgres.sql import load_sql

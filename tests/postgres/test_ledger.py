@@ -15,9 +15,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.errors import RefusedError, UnreachableError
 from entrypoint.postgres import ledger
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.ledger import (
     LONGEST_S,
     MARK,

@@ -6,7 +6,8 @@ from contextlib import closing
 
 import pytest
 
-from entrypoint.postgres import dialects, objects
+from entrypoint.config import dialects
+from entrypoint.postgres import objects
 from entrypoint.postgres.session import open_session
 from tests.support.server import Server
 from tests.support.versions import MAJORS, NO_NPM, available, prefix

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres.session import open_session
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.errors import UnreachableError
 from entrypoint.postgres import snapshot
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
 from tests.support.program import until
 

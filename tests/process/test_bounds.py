@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.errors import UnreachableError
 from entrypoint.postgres import databases, ledger, snapshot
-from entrypoint.postgres.conninfo import Conninfo
 from entrypoint.postgres.session import NoAnswerError, Session, open_session, translated
-from entrypoint.startup import extensions
+from entrypoint.start import extensions
 from tests.support.program import python
 from tests.support.server import Server
 from tests.support.versions import MAJORS, NO_NPM, available, prefix

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from entrypoint.postgres import dialects
+from entrypoint.config import dialects
 from entrypoint.postgres.session import open_session
-from entrypoint.startup import reach
+from entrypoint.start import database as reach
 from tests.process.test_pooler import behind
 from tests.support.pooler import PROGRAM
 from tests.support.program import python

@@ -433,7 +433,7 @@ def test_with_everything_skipped_nobody_is_asked(stage: Stage, site: Site) -> No
 def test_without_gates_nothing_is_told_or_imported(stage: Stage, site: Site) -> None:
     """Who names none does not pay; a tcp gate pays for no HTTP."""
     launcher = ("-X", "importtime", "-m", "entrypoint")
-    ours = {"entrypoint.startup.gates", "entrypoint.web"}
+    ours = {"entrypoint.start.gates", "entrypoint.http_client"}
     program = start(stage, launcher=launcher)
     assert program.wait() == 0
     assert not (ours | {"httpx", "httpcore"}) & imported(program)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from entrypoint import state
+from entrypoint.health import state
 from tests.process.test_rails import QUICK
 from tests.support.program import namespaces, python, until, with_hosts
 from tests.support.site import HANG, Answer, Site, dripping, http
@@ -727,6 +727,12 @@ def test_a_probe_imports_nothing_of_the_rest(tmp_path: Path) -> None:
         done = subprocess.run(argv, env=environ, check=True, capture_output=True, text=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     ours = {name for name in imported if name.startswith("entrypoint")}
-    assert ours == {"entrypoint", *(f"entrypoint.{name}" for name in ("ask", "health", "state"))}
+    assert ours == {
+        "entrypoint",
+        *(
+            f"entrypoint.{name}"
+            for name in ("health", "health.get", "health.probe", "health.state")
+        ),
+    }
     heavy = {"psycopg", "structlog", "httpx", "json", "argparse", "http.client", "urllib.parse"}
     assert imported & heavy == set()

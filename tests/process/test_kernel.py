@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint import kernel
 from entrypoint.errors import RefusedError, UnreachableError
+from entrypoint.process import kernel
 from tests.process.test_endings import MAKE, counted
 from tests.support.program import namespaces
 

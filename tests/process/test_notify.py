@@ -151,7 +151,7 @@ def test_a_crash_of_ours_is_told(telling: Stage, receiver: Site, tmp_path: Path)
     script.write_text(
         "import sys\n"
         "from entrypoint import __main__\n"
-        "from entrypoint.startup import wait\n"
+        "from entrypoint.start import wait\n"
         "def until_answered(*_, **__): raise ZeroDivisionError('postgres://u:hunter2@h/d')\n"
         "wait.until_answered = until_answered\n"
         "__main__.main()\n"
@@ -335,12 +335,14 @@ def test_only_who_tells_pays_for_it(telling: Stage) -> None:
     launcher = ("-X", "importtime", "-m", "entrypoint")
     well = telling.start(launcher=launcher)
     assert well.wait() == 0
-    assert imported(well).isdisjoint({"httpx", "entrypoint.notify", "entrypoint.startup.tenant"})
+    assert imported(well).isdisjoint(
+        {"httpx", "entrypoint.start.notify", "entrypoint.start.tenant"}
+    )
     unset(telling)
     telling.environ["ENTRYPOINT_NOTIFY_URL"] = ""
     silent = telling.start(launcher=launcher)
     assert silent.wait() == 3
-    assert "entrypoint.notify" in imported(silent)
+    assert "entrypoint.start.notify" in imported(silent)
     assert "httpx" not in imported(silent)
 
 

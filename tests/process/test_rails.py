@@ -231,19 +231,19 @@ def test_a_warm_start_makes_one_round_trip(warm: Stage) -> None:
 
 
 JUDGES = [
-    "process",
+    "process.child",
     "postgres.blockers",
     "postgres.guard",
     "postgres.loss",
     "postgres.refusal",
     "postgres.snapshot",
-    "startup.child",
-    "startup.locked",
-    "startup.push",
-    "startup.seed",
-    "startup.verdict",
-    "startup.words",
-    "tools",
+    "start.program",
+    "start.under_lock",
+    "start.push",
+    "start.seed",
+    "start.verdict",
+    "start.tool_output",
+    "config.tools",
 ]
 
 
@@ -253,7 +253,7 @@ def test_a_warm_start_imports_no_judge(warm: Stage) -> None:
     program = warm.start(launcher=launcher)
     assert program.wait() == 0
     loaded = imported(program)
-    assert "entrypoint.startup.decide" in loaded
+    assert "entrypoint.start.decide" in loaded
     assert [name for name in JUDGES if f"entrypoint.{name}" in loaded] == []
     assert "encodings.utf_8_sig" not in loaded
 

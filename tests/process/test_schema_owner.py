@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from entrypoint.postgres import dialects, ownership
+from entrypoint.config import dialects
+from entrypoint.postgres import ownership
 from entrypoint.postgres.session import open_session
 from tests.support import versions
 from tests.support.server import Server

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from entrypoint import settings
-from entrypoint.environment import Environment
+from entrypoint.config import settings
+from entrypoint.config.environment import Environment
 from tests.support.stage import TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from entrypoint.settings import Settings
+    from entrypoint.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/node-service"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint import tools
+from entrypoint.config import tools
 from tests.support.docs import rows
 from tests.tools.known import TOOLS
 from tests.tools.trial import DROPPED, MORE, ONE, USERS

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.backoff import CAP_S, INITIAL_S, Backoff, Reminder
+from entrypoint.retry import CAP_S, INITIAL_S, Backoff, Reminder
 
 instants = st.floats(-1e9, 1e9)
 seconds = st.floats(1e-6, 1e6)

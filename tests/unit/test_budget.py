@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from entrypoint import notify, process, services
+from entrypoint.config import registry as services
 from entrypoint.postgres import databases, guard, leftovers, lock, session, sessions
-from entrypoint.startup import budget, check, extensions, locked, reach, tenant, verify
+from entrypoint.process import child
+from entrypoint.start import (
+    budget,
+    check,
+    database,
+    extensions,
+    misplaced,
+    notify,
+    tenant,
+    under_lock,
+)
 from tests.support import docs
 from tests.support.manifests import ROOT
 from tests.unit.test_endpoints import load
@@ -86,7 +96,7 @@ def test_the_budget_is_the_sum_of_what_is_waited_for(
 def test_what_is_added_is_what_the_waits_take() -> None:
     """The numbers that stand apart from the code that takes the time are its own, summed up."""
     attempt_s = 3 * session.SHORTEST_TIMEOUT_S
-    opened_s = locked.CLEANUP_S + attempt_s
+    opened_s = under_lock.CLEANUP_S + attempt_s
     created_s = databases.RETRY_S + session.PATIENCE_S + session.WORD_S
     armed_s = guard.LEAVE_S + leftovers.TRY_S + leftovers.TRY_S + guard.ARM_S
     disarmed_s = leftovers.TRY_S + guard.DISARM_S
@@ -95,16 +105,16 @@ def test_what_is_added_is_what_the_waits_take() -> None:
     assert attempt_s == budget.CONNECT_S
     checked_s = 2 * check.SOON_S + check.LATE_S + 3 * session.WORD_S
 
-    assert 4 * attempt_s + reach.AFTER_CREATE_S + created_s <= budget.DATABASE_S
+    assert 4 * attempt_s + database.AFTER_CREATE_S + created_s <= budget.DATABASE_S
     asked_s = 7 * session.WORD_S
-    assert 5 * attempt_s + asked_s + reach.AFTER_CREATE_S <= budget.DIRECT_S
+    assert 5 * attempt_s + asked_s + database.AFTER_CREATE_S <= budget.DIRECT_S
     assert attempt_s + lock.POLL_S[1] + lock.ANSWER_S <= budget.LOCK_S
     assert session.PATIENCE_S == budget.QUERIES_S
     assert extensions.CREATE_S + session.WORD_S <= budget.EXTENSIONS_S
-    assert verify.LOOK_S + session.WORD_S <= budget.VERIFY_S
+    assert misplaced.LOOK_S + session.WORD_S <= budget.VERIFY_S
     assert checked_s <= budget.CHECK_S
     assert opened_s + armed_s + disarmed_s <= budget.GUARD_S
-    ended_s = process.GRACE_S + 2 * process.DRAIN_S
+    ended_s = child.GRACE_S + 2 * child.DRAIN_S
     assert ended_s + sessions_s + opened_s + sessions_s <= budget.END_S
     assert attempt_s + 2 * tenant.SHORTEST_S <= budget.LOOKUP_S
     assert notify.TIMEOUT_S == budget.LAST_WORD_S

@@ -9,11 +9,13 @@ from typing import Any, NoReturn
 
 import pytest
 
-from entrypoint import __version__, cli, errors
-from entrypoint.arguments import commands, parser
-from entrypoint.environment import Environment
+from entrypoint import __version__, errors
+from entrypoint.cli import main
+from entrypoint.cli.parser import commands, parser
+from entrypoint.config.environment import Environment
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
-from entrypoint.startup import shapes, start
+from entrypoint.start import run as start
+from entrypoint.start import shapes
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +64,7 @@ def test_usage_errors(
     capfd: pytest.CaptureFixture[str], started: list[tuple[str, ...]], arguments: list[str]
 ) -> None:
     """Wrong usage ends with 2, says so on stderr only, and starts nothing."""
-    assert cli.main(arguments) == 2
+    assert main.main(arguments) == 2
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith("usage: entrypoint")
@@ -73,21 +75,21 @@ def test_usage_errors(
 @pytest.mark.parametrize("seconds", ["0", "1e9", "nan", "often", ""])
 def test_seconds_between_two_looks(capfd: pytest.CaptureFixture[str], seconds: str) -> None:
     """What is no such number is told in words that a person understands."""
-    assert cli.main(["status", "--watch", seconds]) == 2
+    assert main.main(["status", "--watch", seconds]) == 2
     assert "must be a number of seconds from 0.1 to 3600" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("jobs", ["0", "65", "1.5", "many", ""])
 def test_jobs_of_a_transfer(capfd: pytest.CaptureFixture[str], jobs: str) -> None:
     """The same for how many at once."""
-    assert cli.main(["transfer", "gaqno-rpg-service", "--jobs", jobs]) == 2
+    assert main.main(["transfer", "gaqno-rpg-service", "--jobs", jobs]) == 2
     assert "must be a number from 1 to 64" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["create", "verify", "status", "url", "transfer"])
 def test_operators_help(capfd: pytest.CaptureFixture[str], command: str) -> None:
     """Every operator's command shows where the server comes from, and examples that work."""
-    assert cli.main([command, "--help"]) == 0
+    assert main.main([command, "--help"]) == 0
     shown = " ".join(capfd.readouterr().out.split())
     assert "that of --server, ENTRYPOINT_ADMIN_URL or DATABASE_URL, in this order" in shown
     assert shown.count(f" entrypoint {command}") >= 3
@@ -105,7 +107,7 @@ def test_an_operator_without_a_server(
     capfd: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     """Nothing to look at is a wrong setting, under the command's own name."""
-    assert cli.main(arguments) == 3
+    assert main.main(arguments) == 3
     event = only_event(capfd)
     assert (event["event"], event["error"]) == (f"{arguments[0]}.failed", "no server is named")
 
@@ -132,7 +134,7 @@ def test_service_s_words(
     argv: tuple[str, ...],
 ) -> None:
     """What follows -- is the service's, word for word."""
-    assert cli.main(arguments) == 143
+    assert main.main(arguments) == 143
     assert started == [argv]
     assert capfd.readouterr().out == ""
 
@@ -142,8 +144,8 @@ def test_a_person_at_a_terminal_is_shown_the_usage(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     """What a container is told by an event, who typed it is told by the list of commands."""
-    monkeypatch.setattr(cli, "_is_terminal", lambda _: True)
-    assert cli.main(arguments) == 2
+    monkeypatch.setattr(main, "_is_terminal", lambda _: True)
+    assert main.main(arguments) == 2
     assert "usage: entrypoint" in capfd.readouterr().err
 
 
@@ -154,7 +156,7 @@ def test_the_commands_of_containers_are_those_of_people() -> None:
 
 def test_prepare(capfd: pytest.CaptureFixture[str], started: list[tuple[str, ...]]) -> None:
     """Preparing ends with 0 and writes nothing on stdout."""
-    assert cli.main(["prepare"]) == 0
+    assert main.main(["prepare"]) == 0
     assert started == [("prepare",)]
     assert capfd.readouterr().out == ""
 
@@ -174,7 +176,7 @@ def test_every_help_has_examples_and_exit_codes() -> None:
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     """The version is one line on stdout."""
-    assert cli.main(["--version"]) == 0
+    assert main.main(["--version"]) == 0
     assert capfd.readouterr() == (f"entrypoint {__version__}\n", "")
 
 
@@ -190,7 +192,7 @@ def test_version(capfd: pytest.CaptureFixture[str]) -> None:
 )
 def test_help(capfd: pytest.CaptureFixture[str], arguments: list[str], words: list[str]) -> None:
     """Help is on stdout, because it was asked for."""
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     out, err = capfd.readouterr()
     assert err == ""
     assert [word for word in words if word not in out] == []
@@ -230,7 +232,7 @@ def test_failure(
     """Each expected failure is one event under its step's name, and ends with its code."""
     error.step, error.elapsed_s = "wait", 1.5
     failing(monkeypatch, error)
-    assert cli.main(["prepare"]) == error.exit_code
+    assert main.main(["prepare"]) == error.exit_code
     event = only_event(capfd)
     del event["timestamp"]
     assert event == {
@@ -248,7 +250,7 @@ def test_failure_with_fields(
 ) -> None:
     """What an error carries is logged beside it, and cannot replace the exit code."""
     failing(monkeypatch, errors.RefusedError("m", remedy="r", sqlstate="28P01", exit_code=0))
-    assert cli.main(["prepare"]) == 5
+    assert main.main(["prepare"]) == 5
     event = only_event(capfd)
     assert (event["event"], event["sqlstate"]) == ("entrypoint.failed", "28P01")
     assert event["exit_code"] == 5
@@ -260,7 +262,7 @@ def test_several_problems(
 ) -> None:
     """Wrong settings are all listed."""
     failing(monkeypatch, SettingsError(["A is wrong", "B is missing"], remedy="r"))
-    assert cli.main(["prepare"]) == 3
+    assert main.main(["prepare"]) == 3
     event = only_event(capfd)
     assert event["problems"] == ["A is wrong", "B is missing"]
     assert event["error"] == "2 settings are missing or wrong"
@@ -269,7 +271,7 @@ def test_several_problems(
 def test_terminated(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal is a warning with its name, and ends with 128+n."""
     failing(monkeypatch, Terminated(signal.SIGTERM))
-    assert cli.main(["prepare"]) == 143
+    assert main.main(["prepare"]) == 143
     event = only_event(capfd)
     assert (event["level"], event["event"]) == ("warning", "entrypoint.failed")
     assert (event["error"], event["exit_code"]) == ("ended by SIGTERM", 143)
@@ -278,7 +280,7 @@ def test_terminated(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 def test_bug(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug of ours ends with 1 and its traceback, in which no URL's password is."""
     failing(monkeypatch, ZeroDivisionError("postgres://u:hunter2-pass@h/d"))
-    assert cli.main(["prepare"]) == 1
+    assert main.main(["prepare"]) == 1
     event = only_event(capfd)
     assert event["event"] == "entrypoint.crashed"
     assert event["error"] == "ZeroDivisionError: postgres://u:****@h/d"
@@ -305,5 +307,5 @@ def test_log_settings(
     """The log has its form before the settings are checked, even if they are wrong."""
     monkeypatch.setattr(Environment, "of_container", lambda: Environment(variables))
     failing(monkeypatch, SettingsError(["m"], remedy="r"))
-    assert cli.main(["prepare"]) == 3
+    assert main.main(["prepare"]) == 3
     assert capfd.readouterr().err[0] == first

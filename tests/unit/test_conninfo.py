@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from entrypoint.postgres.conninfo import Conninfo, is_host, is_port, template
-from entrypoint.postgres.dialects import parse
+from entrypoint.config.conninfo import Conninfo, is_host, is_port, template
+from entrypoint.config.dialects import parse
 
 FULL = Conninfo(
     {

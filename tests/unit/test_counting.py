@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from entrypoint.operator.transfer.carry import Carrier
+from entrypoint.transfer.carry import Carrier
 
 SIZES = {"rpg_a": 10, "rpg_b": 200}
 

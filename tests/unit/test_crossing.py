@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.operator.transfer import graph
-from entrypoint.operator.transfer.archive import select
-from entrypoint.operator.transfer.crossing import APART
-from entrypoint.operator.transfer.graph import (
+from entrypoint.config.registry import Service
+from entrypoint.transfer import graph
+from entrypoint.transfer.archive import select
+from entrypoint.transfer.crossing import APART
+from entrypoint.transfer.graph import (
     PG_CLASS,
     PG_EXTENSION,
     PG_PROC,
@@ -24,10 +25,9 @@ from entrypoint.operator.transfer.graph import (
     Strange,
     Text,
 )
-from entrypoint.operator.transfer.plan import Plan, make
-from entrypoint.operator.transfer.preflight import Problem, agreed, unique
-from entrypoint.operator.transfer.source import Other, Relation, Source, Subject
-from entrypoint.services import Service
+from entrypoint.transfer.plan import Plan, make
+from entrypoint.transfer.preflight import Problem, agreed, unique
+from entrypoint.transfer.source import Other, Relation, Source, Subject
 
 RPG = Service("rpg", "rpg_db", ("rpg_",), "never")
 REGISTRY = {"rpg": RPG, "sso": Service("sso", "sso_db", ("sso_",), "never")}

@@ -9,8 +9,8 @@ import pytest
 from entrypoint import log
 from entrypoint.errors import PushError
 from entrypoint.postgres.ledger import Ledger, Push, Who, parse, render
-from entrypoint.startup import decide
-from entrypoint.startup.decide import OLDER, UNCHANGED, UNPROVABLE, Decision, Verdict
+from entrypoint.start import decide
+from entrypoint.start.decide import OLDER, UNCHANGED, UNPROVABLE, Decision, Verdict
 
 RUN, SKIP, FAIL = Verdict.RUN, Verdict.SKIP, Verdict.FAIL
 ON_OLDER = {"skip": SKIP, "push": RUN, "fail": FAIL}

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from entrypoint.postgres.conninfo import INVISIBLE, MAX_NAME_BYTES, PASSED_ON, Conninfo
-from entrypoint.postgres.dialects import MAX_CHARACTERS, ConninfoError, parse
+from entrypoint.config.conninfo import INVISIBLE, MAX_NAME_BYTES, PASSED_ON, Conninfo
+from entrypoint.config.dialects import MAX_CHARACTERS, ConninfoError, parse
 
 BASE = {"user": "u", "password": "pw", "host": "db", "dbname": "app"}
 SERVER = {"user": "u", "password": "pw", "dbname": "app"}
@@ -636,7 +636,7 @@ def test_a_plain_url_pays_for_nothing(text: str, *, pays: bool) -> None:
     code = (
         "import sys\nfrom entrypoint.postgres import dialects\n"
         "try:\n    dialects.parse(sys.argv[1])\nexcept ValueError:\n    pass\n"
-        "print('entrypoint.postgres.pasted' in sys.modules)"
+        "print('entrypoint.config.pasted' in sys.modules)"
     )
     argv = [sys.executable, "-c", code, text]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint import services
+from entrypoint.config import registry as services
 from tests.support.docs import PAGES, Block, block, blocks, page, prose
 from tests.support.engine import two_lines
 from tests.support.manifests import ROOT

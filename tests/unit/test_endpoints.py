@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint import log, settings, urls
-from entrypoint.environment import Environment
+from entrypoint import log
+from entrypoint.config import settings, urls
+from entrypoint.config.environment import Environment
+from entrypoint.config.keys import Gate, Lookup
 from entrypoint.errors import SettingsError
-from entrypoint.sections import Gate, Lookup
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from entrypoint.settings import Settings
+    from entrypoint.config.settings import Settings
 
 HOOK = "https://hooks.example.com/services/T0/c4n4ry-of-a-hook"
 TWO_XX: frozenset[int] = frozenset()

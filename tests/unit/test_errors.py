@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from entrypoint import cli, errors
+from entrypoint import errors
+from entrypoint.cli import main
 from entrypoint.errors import EntrypointError, ExecError, SettingsError, Terminated
 
 
@@ -29,7 +30,7 @@ def test_codes_are_distinct() -> None:
     """No two classes end with the same code, and none with success or a crash."""
     codes = {cls.__name__: cls.exit_code for cls in CLASSES if cls is not ExecError}
     assert len(set(codes.values())) == len(codes)
-    assert not {0, cli.BUG, 126, 127} & set(codes.values())
+    assert not {0, main.BUG, 126, 127} & set(codes.values())
     assert all(0 < code < 126 for code in codes.values())
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from entrypoint.environment import Environment
+from entrypoint.config.environment import Environment
 from entrypoint.errors import ExecError
-from entrypoint.startup.handoff import Service, find
+from entrypoint.start.handoff import Service, find
 
 SCRIPT = b"#!/bin/sh\n"
 BINARY = Path("/bin/true").read_bytes()

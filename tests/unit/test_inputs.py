@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint.inputs import InputsError, fingerprint
+from entrypoint.fingerprint import InputsError, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from entrypoint import errors
-from entrypoint.startup.budget import longest_s
+from entrypoint.start.budget import longest_s
 from tests.support.manifests import EXAMPLE, ROOT, loaded
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from entrypoint.operator.transfer import otherwise
-from entrypoint.operator.transfer.compare import Difference
+from entrypoint.transfer import otherwise
+from entrypoint.transfer.compare import Difference
 
 FACTS = {
     "(columns,public,rpg_a)(id,integer,t,,,p,,,,,,)": "rpg_a",

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint import services
+from entrypoint.config import registry as services
+from entrypoint.config.registry import Service, claimant
 from entrypoint.postgres.objects import Object
 from entrypoint.postgres.placement import DEFAULT, Stray, in_default, in_own
-from entrypoint.services import Service, claimant
 
 REGISTRY = services.load()
 RPG = REGISTRY["gaqno-rpg-service"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from entrypoint.startup.budget import longest_s
+from entrypoint.start.budget import longest_s
 from tests.support.docs import block, page, section
 from tests.support.manifests import ROOT, loaded
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint import processes, sockets
+from entrypoint.process import procfs, sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def family() -> Iterator[Family]:
 
 
 def marked() -> set[int]:
-    return processes.marked(MARK.encode())
+    return procfs.marked(MARK.encode())
 
 
 def marking() -> dict[str, str]:
@@ -81,9 +81,9 @@ def test_a_group_is_found(family: Family) -> None:
     """Its leader and its members, and nobody of another group."""
     one, other = family.start(), family.start()
 
-    assert processes.of_group(one.pid) == {one.pid}
-    assert processes.of_group(other.pid) == {other.pid}
-    assert os.getpid() in processes.of_group(os.getpgid(0))
+    assert procfs.of_group(one.pid) == {one.pid}
+    assert procfs.of_group(other.pid) == {other.pid}
+    assert os.getpid() in procfs.of_group(os.getpgid(0))
 
 
 def test_the_marked_are_found(family: Family) -> None:
@@ -104,7 +104,7 @@ def test_who_left_is_found(family: Family) -> None:
     away = marked()
 
     assert len(away) == 2
-    assert processes.of_group(parent.pid) == set()
+    assert procfs.of_group(parent.pid) == set()
     for pid in away:
         assert os.getsid(pid) != os.getsid(0)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from entrypoint import settings
-from entrypoint.arguments import commands
-from entrypoint.environment import Environment
+from entrypoint.cli.parser import commands
+from entrypoint.config import settings
+from entrypoint.config.dialects import ConninfoError, parse
+from entrypoint.config.environment import Environment
+from entrypoint.config.reader import IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
 from entrypoint.errors import SettingsError
-from entrypoint.fields import IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
-from entrypoint.postgres.dialects import ConninfoError, parse
 from tests.process import test_bad_input, test_secrets
 from tests.unit import test_dialects, test_settings
 

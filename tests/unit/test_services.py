@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint import services
-from entrypoint.services import RegistryError, Service, misfit, misspelt, namesake
+from entrypoint.config import registry
+from entrypoint.config.registry import RegistryError, Service, misfit, misspelt, namesake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,23 +24,23 @@ ROWS = [
 
 def test_shipped_registry() -> None:
     """The six services of the system, each with its database, prefixes and seed."""
-    assert list(services.load().values()) == ROWS
-    assert list(services.load()) == [row.name for row in ROWS]
+    assert list(registry.load().values()) == ROWS
+    assert list(registry.load()) == [row.name for row in ROWS]
 
 
 def test_registry_of_one_s_own(tmp_path: Path) -> None:
     """Only the database is needed: no prefixes, and a seed for the tenant, are the defaults."""
     path = tmp_path / "services.toml"
     path.write_text('[orders]\ndatabase = "orders_db"\n')
-    assert services.load(path) == {"orders": Service("orders", "orders_db", (), "tenant")}
+    assert registry.load(path) == {"orders": Service("orders", "orders_db", (), "tenant")}
 
 
 def test_the_owner_of_a_database(tmp_path: Path) -> None:
     """A role's name, exactly as it is written; none in the shipped registry."""
     path = tmp_path / "services.toml"
     path.write_text('[orders]\ndatabase = "orders_db"\nowner = "Or\\"ders"\n')
-    assert services.load(path)["orders"].owner == 'Or"ders'
-    assert {row.owner for row in services.load().values()} == {None}
+    assert registry.load(path)["orders"].owner == 'Or"ders'
+    assert {row.owner for row in registry.load().values()} == {None}
 
 
 def test_names_that_services_share(tmp_path: Path) -> None:
@@ -50,12 +50,12 @@ def test_names_that_services_share(tmp_path: Path) -> None:
         "[a]\ndatabase = 'a_db'\nprefixes = ['a_']\nnames = ['outbox']\n"
         "[b]\ndatabase = 'b_db'\nprefixes = ['a_b_', 'a_b_']\nnames = ['outbox', 'x.log']\n"
     )
-    a, b = services.load(path).values()
+    a, b = registry.load(path).values()
 
-    assert services.sharing(["outbox"], {"a": a, "b": b}) == [a, b]
-    assert services.sharing(["log", "x.log"], {"a": a, "b": b}) == [b]
-    assert services.sharing(["log"], {"a": a, "b": b}) == []
-    assert services.claimant("outbox", {"a": a, "b": b}) is None
+    assert registry.sharing(["outbox"], {"a": a, "b": b}) == [a, b]
+    assert registry.sharing(["log", "x.log"], {"a": a, "b": b}) == [b]
+    assert registry.sharing(["log"], {"a": a, "b": b}) == []
+    assert registry.claimant("outbox", {"a": a, "b": b}) is None
 
 
 LONGEST = "a prefix of b; write it among the prefixes, of which the longest wins"
@@ -153,16 +153,16 @@ def test_broken_registry(tmp_path: Path, content: bytes, problems: list[str]) ->
     path = tmp_path / "services.toml"
     path.write_bytes(content)
     with pytest.raises(RegistryError) as caught:
-        services.load(path)
+        registry.load(path)
     assert caught.value.problems == problems
 
 
 def test_unreadable_registry(tmp_path: Path) -> None:
     """A file that is missing or a folder is a problem of the registry, not a crash."""
     with pytest.raises(RegistryError, match="No such file"):
-        services.load(tmp_path / "none.toml")
+        registry.load(tmp_path / "none.toml")
     with pytest.raises(RegistryError, match="Is a directory"):
-        services.load(tmp_path)
+        registry.load(tmp_path)
 
 
 FINANCE = "gaqno-finance-service"
@@ -225,13 +225,13 @@ MISFITS = [
 @pytest.mark.parametrize(("database", "name", "expected"), MISFITS)
 def test_misfit(database: str, name: str | None, expected: tuple[str, str | None] | None) -> None:
     """A service may use its own database, an unregistered one any that is nobody's."""
-    found = misfit(database, name, services.load())
+    found = misfit(database, name, registry.load())
     assert (found and (found.why, found.right)) == expected
 
 
 def test_a_misfit_of_a_name_that_lies() -> None:
     """Who is not registered may be called anything: it is quoted, and cut."""
-    found = misfit("gaqno_rpg_db", "x\n\x1b[2J" + "y" * 5000, services.load())
+    found = misfit("gaqno_rpg_db", "x\n\x1b[2J" + "y" * 5000, registry.load())
     assert found is not None
     assert r"not to 'x\n\x1b[2Jyyy" in found.why
     assert len(found.why) < 250
@@ -264,7 +264,7 @@ SPELLINGS = [
 @pytest.mark.parametrize(("name", "meant"), SPELLINGS, ids=lambda value: str(value)[:30])
 def test_misspelt(name: str, meant: str | None) -> None:
     """A slip of the pen is recognized, another service of the same family is not taken for one."""
-    assert misspelt(name, services.load()) == meant
+    assert misspelt(name, registry.load()) == meant
 
 
 @pytest.mark.parametrize(
@@ -295,5 +295,5 @@ def test_misspelt_in_small_registries(name: str, meant: str | None) -> None:
 )
 def test_namesake(name: str, meant: str | None) -> None:
     """A name without the words that all have is a hint; two of them, or none, are none."""
-    assert namesake(name, services.load()) == meant
+    assert namesake(name, registry.load()) == meant
     assert namesake(name, {}) is None

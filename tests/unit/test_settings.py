@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from entrypoint import log, services, settings
-from entrypoint.environment import Environment
-from entrypoint.errors import SettingsError
-from entrypoint.fields import (
+from entrypoint import log
+from entrypoint.config import registry, settings
+from entrypoint.config.environment import Environment
+from entrypoint.config.keys import Gate, Push, Seed, Verify
+from entrypoint.config.load import Sources
+from entrypoint.config.reader import (
     GATE_KEYS,
     IN_ENVIRONMENT,
     IN_FILE,
@@ -23,17 +25,16 @@ from entrypoint.fields import (
     shortened,
     variable,
 )
-from entrypoint.sections import Gate, Push, Seed, Verify
-from entrypoint.settings import Settings
-from entrypoint.sources import Sources
-from entrypoint.startup import budget
-from entrypoint.startup.budget import waits
+from entrypoint.config.settings import Settings
+from entrypoint.errors import SettingsError
+from entrypoint.start import budget
+from entrypoint.start.budget import waits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from entrypoint.postgres.conninfo import Conninfo
+    from entrypoint.config.conninfo import Conninfo
 
 URL = "postgresql://u:pw@db/app"
 TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"
@@ -174,7 +175,7 @@ url = "https://hooks.example.com/${HOOK:-T0/B0}"
 
 def test_sample_file(tmp_path: Path) -> None:
     """Every key of a whole file arrives, together with the registry's row."""
-    shutil.copy(services.SHIPPED, tmp_path)
+    shutil.copy(registry.SHIPPED, tmp_path)
     found = load(
         tmp_path,
         SAMPLE,
@@ -186,7 +187,7 @@ def test_sample_file(tmp_path: Path) -> None:
     check = "select 1 from finance_categories where tenant_id = %(tenant_id)s"
     inputs = ("push-db.js", "drizzle.config.*", "src/database/schema/**")
     assert found.service == FINANCE
-    assert found.registered == services.load()[FINANCE]
+    assert found.registered == registry.load()[FINANCE]
     assert (found.isolate, found.extensions) == (False, ("pgcrypto",))
     assert found.database_owner == "platform"
     assert found.gates == (Gate("http://sso-service:4001/v1/health", 120.0, frozenset({200, 204})),)
@@ -377,7 +378,7 @@ def test_log_settings(variables: dict[str, str], expected: tuple[str | None, str
 )
 def test_seed_when(tmp_path: Path, row: str | None, toml: str, when: str) -> None:
     """The file decides when to seed, else the registry, else the tenant."""
-    url = f"postgres://u:pw@db/{services.load()[row].database}" if row else URL
+    url = f"postgres://u:pw@db/{registry.load()[row].database}" if row else URL
     found = load(tmp_path, NO_PUSH + toml, DATABASE_URL=url, SERVICE_NAME=row or "")
     assert found.seed.when == when
 
@@ -770,7 +771,7 @@ def test_registry_of_one_s_own(tmp_path: Path) -> None:
     for path in ("own.toml", str(tmp_path / "own.toml")):
         variables = {"SERVICE_NAME": "orders", "ENTRYPOINT_SERVICES": path}
         found = load(tmp_path, DATABASE_URL="postgres://u:pw@db/orders_db", **variables)
-        assert found.registered == services.Service("orders", "orders_db", (), "never")
+        assert found.registered == registry.Service("orders", "orders_db", (), "never")
         problem = refusal(tmp_path, DATABASE_URL=URL, **variables)
         expected = (
             "names the database 'app', but the registry gives orders 'orders_db'; "
@@ -1274,7 +1275,7 @@ def test_what_editors_leave_in_files(
         (tmp_path / name).write_bytes(text.encode())
     environ = environment({"DATABASE_URL": URL, "ENTRYPOINT_SERVICES": "own.toml"})
     found = settings.load(environ, tmp_path)
-    assert found.registered == services.Service("orders", "app", ("o_", "p_"), "tenant")
+    assert found.registered == registry.Service("orders", "app", ("o_", "p_"), "tenant")
 
 
 def test_largest_file(tmp_path: Path) -> None:
@@ -1367,7 +1368,7 @@ def test_who_is_asked_about_a_wrong_database(tmp_path: Path, database: str, *, a
     lying = settings.Lying("it has 2 tables", "Run this")
     seen: list[str] = []
 
-    def look(url: Conninfo, own: services.Service, _: object) -> settings.Lying:
+    def look(url: Conninfo, own: registry.Service, _: object) -> settings.Lying:
         seen.append(f"{url.database} {own.name}")
         return lying
 

@@ -131,26 +131,26 @@ PATHS = {
     "postgres/sql/fingerprint_settings.sql": "with what else a fingerprint depends on",
     "postgres/refusal.py": "a function's own, from SEARCH_PATH",
     "operator/script.py": "the same path, in a session of a person's",
-    "operator/transfer/source.py": "the same path, while it reads the catalogs",
-    "operator/transfer/preflight.py": "the empty one of a restore, as the transfer's own role",
+    "transfer/source.py": "the same path, while it reads the catalogs",
+    "transfer/preflight.py": "the empty one of a restore, as the transfer's own role",
 }
 
 RELATIONS = {
     "postgres/sql/refuse_drop.sql": "rows of a table, for its owner only",
     "postgres/snapshot.py": "rows of a table, where its owner is as powerful as we are",
-    "operator/transfer/rows.py": "a transfer counts as its own role",
-    "operator/transfer/sides.py": "the same, or as the owner of the tables",
-    "operator/transfer/swap.py": "a sequence, which evaluates nothing",
-    "operator/transfer/preflight.py": "what a restore evaluates, as the transfer's own role",
+    "transfer/rows.py": "a transfer counts as its own role",
+    "transfer/sides.py": "the same, or as the owner of the tables",
+    "transfer/swap.py": "a sequence, which evaluates nothing",
+    "transfer/preflight.py": "what a restore evaluates, as the transfer's own role",
 }
 
-REGISTERED = {"operator/transfer/swap.py": "a name that format('%I') quoted"}
+REGISTERED = {"transfer/swap.py": "a name that format('%I') quoted"}
 
 BARE = {
     "postgres/ownership.py": "in its caller's transaction",
     "postgres/refusal.py": "a guard has no pooler",
     "postgres/guard.py": "a guard has no pooler",
-    "operator/transfer/": "a transfer has no pooler",
+    "transfer/": "a transfer has no pooler",
 }
 
 RULES: list[tuple[str, Callable[[Text], bool], dict[str, str], str]] = [

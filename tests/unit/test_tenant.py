@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from entrypoint.config import dialects
+from entrypoint.config.keys import Lookup
 from entrypoint.errors import EntrypointError, SeedError, UnreachableError
-from entrypoint.postgres import dialects
-from entrypoint.sections import Lookup
-from entrypoint.startup import tenant
+from entrypoint.start import tenant
 from tests.support.site import Site, http
 
 if TYPE_CHECKING:
-    from entrypoint.postgres.conninfo import Conninfo
+    from entrypoint.config.conninfo import Conninfo
     from entrypoint.postgres.session import Session
 
 TENANT = "6f1c2b3a-9d4e-4f50-8a61-7b2c3d4e5f60"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from entrypoint import tools
-from entrypoint.tools import Tool, keeps_books
+from entrypoint.config import tools
+from entrypoint.config.tools import Tool, keeps_books
 from tests.support.docs import marked, page
 
 TOOLS = tools.load()

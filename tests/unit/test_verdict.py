@@ -9,9 +9,9 @@ import pytest
 from entrypoint.postgres.ledger import Damage
 from entrypoint.postgres.loss import Loss
 from entrypoint.postgres.snapshot import Constraint, Snapshot, Table
-from entrypoint.startup.endings import Ending
-from entrypoint.startup.verdict import Witnesses, Wrong, blocking, damage, judge, standing
-from entrypoint.startup.words import Said
+from entrypoint.start.endings import Ending
+from entrypoint.start.tool_output import Said
+from entrypoint.start.verdict import Witnesses, Wrong, blocking, damage, judge, standing
 
 
 def snapshot(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from entrypoint import __version__, web
+from entrypoint import __version__, http_client
 from tests.support.site import CA, HANG, Site, dripping, http
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Refusal(NamedTuple):
-    """What is left of a `web.Unanswered`."""
+    """What is left of a `http_client.Unanswered`."""
 
     text: str
     permanent: bool
@@ -41,8 +41,8 @@ class Refusal(NamedTuple):
 
 def refusal(url: str, timeout_s: float = 5) -> Refusal:
     """Why `ask` has no answer."""
-    with pytest.raises(web.Unanswered) as caught:
-        web.ask(url, timeout_s)
+    with pytest.raises(http_client.Unanswered) as caught:
+        http_client.ask(url, timeout_s)
     return Refusal(caught.value.text, caught.value.permanent)
 
 
@@ -50,13 +50,18 @@ def test_an_answer(site: Site) -> None:
     """Status, reason, where a redirect leads, and the body come back; the redirect is not taken."""
     site.answer = http("302 Found", b"elsewhere", Location="/login?token=x")
 
-    assert web.ask(site.url("/v1/health?x=1"), 5) == (302, "Found", "/login?token=x", b"elsewhere")
+    assert http_client.ask(site.url("/v1/health?x=1"), 5) == (
+        302,
+        "Found",
+        "/login?token=x",
+        b"elsewhere",
+    )
     assert len(site.requests) == 1
 
 
 def test_what_is_sent(site: Site) -> None:
     """Who asks, that the connection ends, no compression, and the URL's user and password."""
-    web.ask(site.url("/v1/health?x=1").replace("://", "://ada:pw%20d@"), 5)
+    http_client.ask(site.url("/v1/health?x=1").replace("://", "://ada:pw%20d@"), 5)
     head, *lines = site.requests[0].decode().lower().split("\r\n")
 
     assert head == "get /v1/health?x=1 http/1.1"
@@ -74,7 +79,7 @@ def test_a_post_of_json(site: Site) -> None:
     site.answer = http("202 Accepted")
     data = {"line": "ü\udcff", "code": 7}
 
-    assert web.tell(site.url("/hook"), data, 5) == 202
+    assert http_client.tell(site.url("/hook"), data, 5) == 202
     head, _, body = site.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /hook HTTP/1.1\r\n")
     assert b"\r\nContent-Type: application/json" in head
@@ -86,14 +91,14 @@ def test_no_proxy_of_the_environment(site: Site, monkeypatch: pytest.MonkeyPatch
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
 
-    assert web.ask(site.url(), 5).body == b"well"
+    assert http_client.ask(site.url(), 5).body == b"well"
 
 
 def test_a_body_is_read_up_to_a_mebibyte(site: Site) -> None:
     """More is cut off, and an answer without an end comes to one."""
     site.answer = http(body=b"x" * 10_000_000)
 
-    assert len(web.ask(site.url(), 5).body) == web.MAX_BODY == 2**20
+    assert len(http_client.ask(site.url(), 5).body) == http_client.MAX_BODY == 2**20
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n"
@@ -172,7 +177,7 @@ def test_a_url_that_cannot_be_asked(url: str) -> None:
 def test_tls_by_an_issuer_of_ours() -> None:
     """SSL_CERT_FILE adds to what is trusted."""
     with Site(http(body=b"well"), certificate="localhost") as site:
-        assert web.ask(site.url(host="localhost", scheme="https"), 5).body == b"well"
+        assert http_client.ask(site.url(host="localhost", scheme="https"), 5).body == b"well"
 
 
 def test_tls_by_a_folder_of_issuers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +185,7 @@ def test_tls_by_a_folder_of_issuers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "97bd4ed4.0").symlink_to(CA)  # openssl x509 -hash
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
     with Site(http(body=b"well"), certificate="localhost") as site:
-        assert web.ask(site.url(host="localhost", scheme="https"), 5).body == b"well"
+        assert http_client.ask(site.url(host="localhost", scheme="https"), 5).body == b"well"
 
 
 @pytest.mark.usefixtures("trusted")
@@ -233,7 +238,7 @@ def test_a_socket(tmp_path: Path) -> None:
     assert refusal(url).text == "no such file or directory"
 
     with Site(http(body=b"well"), address=path) as site:
-        assert web.ask(url, 5).body == b"well"
+        assert http_client.ask(url, 5).body == b"well"
     assert site.requests[0].startswith(b"GET /v1/health?x=1 HTTP/1.1\r\nHost: localhost\r\n")
     assert refusal(url).text == "connection refused"
 
@@ -241,14 +246,14 @@ def test_a_socket(tmp_path: Path) -> None:
 def test_ipv6() -> None:
     """An address in brackets, and a name of both families where only one is served."""
     with Site(http(body=b"well"), address="::1") as site:
-        assert web.ask(site.url(host="[::1]"), 5).body == b"well"
-        web.reach("::1", site.port, 5)
+        assert http_client.ask(site.url(host="[::1]"), 5).body == b"well"
+        http_client.reach("::1", site.port, 5)
 
 
 def test_a_connection_is_all_that_tcp_wants(site: Site) -> None:
     """`reach` says nothing, and tells why where nobody listens."""
-    web.reach("127.0.0.1", site.port, 5)
-    web.reach("localhost", site.port, 5)
-    with pytest.raises(web.Unanswered, match="connection refused"):
-        web.reach("127.0.0.1", closed_port(), 5)
+    http_client.reach("127.0.0.1", site.port, 5)
+    http_client.reach("localhost", site.port, 5)
+    with pytest.raises(http_client.Unanswered, match="connection refused"):
+        http_client.reach("127.0.0.1", closed_port(), 5)
     assert b"".join(site.requests) == b""

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint import log, tools
-from entrypoint.lines import MAX_LINE, Lines
+from entrypoint import log
+from entrypoint.config import tools
 from entrypoint.postgres.refusal import REFUSES
-from entrypoint.startup import words
-from entrypoint.startup.words import MAX_QUOTE, Ear, Said, known
+from entrypoint.process.output import MAX_LINE, Lines
+from entrypoint.start import tool_output
+from entrypoint.start.tool_output import MAX_QUOTE, Ear, Said, known
 from tests.unit.foreign import FOREIGN
 
 if TYPE_CHECKING:
-    from entrypoint.tools import Tool
+    from entrypoint.config.tools import Tool
 
 
 def heard(*lines: str, success: str = "", failure: str = "") -> Said:
@@ -893,9 +894,9 @@ LINES = st.lists(
 def test_no_success_without_its_word(lines: list[str]) -> None:
     """Whatever a child says, nothing is raised, and only a tool's own success is one."""
     said = heard(*lines)
-    words = "\n".join(ESCAPES.sub(by, line) for line in lines for by in ("", "\n"))
+    tool_output = "\n".join(ESCAPES.sub(by, line) for line in lines for by in ("", "\n"))
 
-    assert said.succeeded is not True or SUCCESS.search(words)
+    assert said.succeeded is not True or SUCCESS.search(tool_output)
     assert (said.succeeded is False) == bool(said.remedy)
 
 
@@ -941,8 +942,10 @@ SPOKEN = [each.tool for each in known().tools]
 def lines_of(tool: Tool) -> list[str]:
     """Every recorded line of a tool, as it is heard."""
     texts = [text for name, text in RECORDED.items() if name.split(maxsplit=1)[0] == tool.name]
-    parts = [part for text in texts for line in text.split("\n") for part in words.parts(line)]
-    return [half for part in parts for half in words.SPUN.split(part)]
+    parts = [
+        part for text in texts for line in text.split("\n") for part in tool_output.parts(line)
+    ]
+    return [half for part in parts for half in tool_output.SPUN.split(part)]
 
 
 @pytest.mark.parametrize("tool", SPOKEN, ids=lambda tool: tool.name)

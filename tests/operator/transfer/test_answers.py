@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from entrypoint import cli
+from entrypoint.cli import main
 from entrypoint.operator.report import Transferred
 from tests.operator.conftest import answer
 from tests.operator.transfer.conftest import (
@@ -369,7 +369,7 @@ def test_a_type_without_a_prefix_goes_along(small: World) -> None:
 
 def test_help_names_what_there_is(capfd: pytest.CaptureFixture[str]) -> None:
     """The obstacle to which an example agrees is called as the plan of this very table calls it."""
-    assert cli.main(["transfer", "--help"]) == 0
+    assert main.main(["transfer", "--help"]) == 0
     words = capfd.readouterr().out.split()
     [agreed] = [now for before, now in pairwise(words) if before == "--allow" and ":" in now]
     assert agreed in CROSSING

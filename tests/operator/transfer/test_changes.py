@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from entrypoint.operator.transfer import digest, graph, source
-from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
+from entrypoint.transfer import digest, graph, source
 from tests.operator.conftest import answer
 from tests.operator.transfer.conftest import RPG_DB, World
 from tests.support import versions

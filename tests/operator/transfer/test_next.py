@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint.operator.transfer import again
-from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.config.conninfo import Conninfo
+from entrypoint.transfer import again
 from tests.operator.transfer.conftest import RPG, RPG_DB, SMALL, World
 from tests.support.server import Server
 

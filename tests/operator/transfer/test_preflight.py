@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from entrypoint import log
-from entrypoint.operator.transfer.progress import Progress
+from entrypoint.transfer.progress import Progress
 from tests.operator.conftest import Answer, answer, create_role
 from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, SMALL, World
 from tests.operator.transfer.test_graph import planned

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from entrypoint.operator.transfer import rows
-from entrypoint.operator.transfer.source import read
-from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres.session import open_session
+from entrypoint.transfer import rows
+from entrypoint.transfer.source import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from entrypoint.operator.transfer.source import Relation
+    from entrypoint.transfer.source import Relation
     from tests.support.server import Endpoint
 
 MAKE = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from entrypoint.operator.transfer.tools import Complaint, Said
+from entrypoint.transfer.tools import Complaint, Said
 
 if TYPE_CHECKING:
     from tests.operator.transfer.conftest import World

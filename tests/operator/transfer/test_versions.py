@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from entrypoint.operator.transfer import compare
-from entrypoint.postgres.conninfo import Conninfo
+from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres.session import open_session
+from entrypoint.transfer import compare
 from tests.operator.conftest import create_role
 from tests.operator.transfer.conftest import (
     CROSSING,

@@ -8,10 +8,13 @@ import json
 import os
 import sys
 
-from entrypoint import __main__, cli  # noqa: F401  signals are handled from here on
-from entrypoint.arguments import parser
-from entrypoint.operator import command, create, report, show, status, url, verify  # noqa: F401
-from entrypoint.operator.transfer import command as transfer  # noqa: F401
+from entrypoint import __main__
+from entrypoint.cli import (
+    main,  # noqa: F401  signals are handled from here on
+)
+from entrypoint.cli.parser import parser
+from entrypoint.operator import create, render, report, status, url, verify  # noqa: F401
+from entrypoint.transfer import command as transfer  # noqa: F401
 
 parser()
 for line in sys.stdin:

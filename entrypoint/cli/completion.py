@@ -1,0 +1,65 @@
+"""Completion scripts for shells, from the parser itself."""
+
+import argparse
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..config.environment import Environment
+from ..config.load import Sources
+
+
+def script(commands: Mapping[str, argparse.ArgumentParser], shell: str) -> str:
+    """The script that bash, zsh or fish reads, with the services of the registry that counts here.
+
+    A shell evaluates it, so a name that could be more than a word is left out; where the registry
+    cannot be read, all are.
+    """
+    registry = Sources(Environment.of_container(), Path()).registry()
+    words = _words(commands, [name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
+    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](words)
+
+
+def _words(
+    commands: Mapping[str, argparse.ArgumentParser], services: list[str]
+) -> Mapping[str, list[str]]:
+    """By command, the words that may follow it; the commands themselves under an empty name."""
+    words = {"": sorted(commands)}
+    for name, command in commands.items():
+        options = [
+            option
+            for action in command._actions  # noqa: SLF001  argparse has no public way to list them
+            for option in (*action.option_strings, *(action.choices or ()))
+            if len(option) > 2  # noqa: PLR2004  -h says less than --help
+        ]
+        names = services if {"--service", "--server"} & {*options} else []
+        words[name] = [*options, *names]
+    return words
+
+
+def _bash(words: Mapping[str, list[str]]) -> str:
+    cases = "\n".join(
+        f"    {name or chr(39) * 2}) words='{' '.join(each)}' ;;" for name, each in words.items()
+    )
+    return f"""_entrypoint() {{
+  local words='' command=''
+  [ "$COMP_CWORD" -gt 1 ] && command="${{COMP_WORDS[1]}}"
+  case "$command" in
+{cases}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+}}
+complete -F _entrypoint entrypoint
+"""
+
+
+def _zsh(words: Mapping[str, list[str]]) -> str:
+    return f"autoload -U +X bashcompinit && bashcompinit\n{_bash(words)}"
+
+
+def _fish(words: Mapping[str, list[str]]) -> str:
+    lines = ["complete -c entrypoint -f"]
+    for name, each in words.items():
+        when = f"__fish_seen_subcommand_from {name}" if name else "__fish_use_subcommand"
+        lines.append(f"complete -c entrypoint -n '{when}' -a '{' '.join(each)}'")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,296 @@
+"""The command line: commands, the one error boundary, exit codes. The only writer of stdout."""
+
+from typing import TYPE_CHECKING, Final
+
+from .. import log
+from ..errors import EntrypointError, Terminated, UsageError
+from ..health import progress
+from ..process import signals
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import TextIO
+
+BUG: Final = 1
+USAGE: Final = UsageError.exit_code
+
+STARTS: Final = ("run", "prepare")
+"""The commands of containers; the others are people's, who see for themselves."""
+
+CLEAR: Final = "\x1b[H\x1b[2J"
+"""What empties a terminal."""
+
+
+class _Stdout:
+    written = False
+    """Whether an answer, or a part of one, is there."""
+
+
+_stdout = _Stdout()
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command and return its exit code; does not return when a service was started."""
+    failure: EntrypointError | Terminated | Exception
+    _stdout.written = False
+    try:
+        with signals.late():
+            _configure_log()
+        signals.check()
+        return _dispatch(arguments)
+    except (EntrypointError, Terminated) as error:
+        _report(error)
+        _unanswered(arguments, error)
+        failure, code = error, error.exit_code
+    except Exception as error:  # noqa: BLE001  the boundary: a bug must be seen, and masked
+        failure, code = _unexpected(arguments, error)
+    if "".join(arguments[:1]) in STARTS or isinstance(failure, UsageError):
+        from ..start import notify  # only a start that failed pays for it
+
+        notify.tell(failure, code)
+    return code
+
+
+def _unexpected(arguments: list[str], error: Exception) -> tuple[Exception, int]:
+    """Tell what no step expected: the kernel's refusal, or a bug."""
+    from ..process import kernel
+
+    refused = kernel.refusal(error)
+    if refused:
+        _report(refused)
+        _unanswered(arguments, refused)
+        return refused, refused.exit_code
+    log.crash(error)
+    text = f"a bug: {type(error).__name__}: {error}"
+    progress.failed("entrypoint", BUG, text)
+    _unanswered(arguments, EntrypointError(text, remedy="Report it with the log, please."))
+    return error, BUG
+
+
+def _configure_log() -> None:
+    from ..config.environment import Environment
+
+    form, level, coloured = log.settings(Environment.of_container())
+    log.configure(form=form, level=level, coloured=coloured)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    # Every container start passes here, so argparse is left to those who ask for it.
+    argv = _of_start(arguments)
+    if argv is None:
+        from .parser import misused, parser
+
+        try:
+            parsed = parser().parse_args(arguments)
+        except SystemExit as stop:  # argparse's own, after its message
+            if not stop.code:
+                _write("")  # argparse leaves its help to be written at the end
+                return 0
+            _unanswered(arguments, misused(stop))
+            return USAGE
+        return _operate(parsed)
+    from ..start import run
+
+    if argv is _MISUSED:
+        run.refuse(arguments)
+    if arguments[0] == "run":
+        run.run(argv)
+    run.prepare()
+    return 0
+
+
+_MISUSED: Final = ("",)
+
+
+def _of_start(arguments: list[str]) -> tuple[str, ...] | None:
+    """The service's words, where a container is to be started; `_MISUSED` where that fails.
+
+    None is for people. Whoever wrote a Dockerfile reads no usage, and is told by an event.
+    """
+    command, rest = "".join(arguments[:1]), arguments[1:]
+    if rest[:1] == ["--"] and command == "run":
+        return tuple(rest[1:])
+    if command in STARTS and rest not in (["-h"], ["--help"]):
+        wrong = rest[:1] and (command != "run" or rest[0].startswith("-"))
+        return _MISUSED if wrong else tuple(rest)
+    return None if _is_for_people(command) else _MISUSED
+
+
+def _is_for_people(command: str) -> bool:
+    import sys
+
+    from ..start.shapes import COMMANDS
+
+    return command in COMMANDS or command.startswith("-") or _is_terminal(sys.stderr)
+
+
+def _operate(arguments: "argparse.Namespace") -> int:
+    """An operator's command, which may take its time."""
+    import gc
+    import sys
+
+    from . import operate
+
+    gc.enable()
+    if arguments.command == "completion":
+        from .completion import script
+        from .parser import commands
+
+        _write(script(commands(), arguments.shell))
+        return 0
+    if watch := getattr(arguments, "watch", None):
+        return _watch(arguments, watch)
+    try:
+        answer = operate.run(arguments, _width(), _ask if _is_terminal(sys.stdin) else None)
+    except EntrypointError as error:
+        error.step = arguments.command
+        raise
+    try:
+        _write(answer.text)
+    except Terminated as error:
+        answer.ended(error)
+        raise
+    if answer.failure:
+        answer.failure.step = arguments.command
+        raise answer.failure
+    return answer.exit_code
+
+
+def _watch(arguments: "argparse.Namespace", every_s: float) -> int:
+    """Show an answer again and again, until nobody reads it or somebody presses Ctrl-C.
+
+    With ``--fail`` the first answer with a code of its own is the last.
+    """
+    import signal
+
+    from . import operate
+
+    code = 0
+    try:
+        for answer in operate.watched(arguments, every_s, _width):
+            code = answer.exit_code
+            if not _write(answer.text, clear=True) or (arguments.fail and code):
+                break
+    except EntrypointError as error:
+        error.step = arguments.command
+        raise
+    except Terminated as error:
+        if error.signum != signal.SIGINT:
+            raise
+        code = 0
+    return code
+
+
+def _unanswered(arguments: list[str], error: EntrypointError | Terminated) -> None:
+    """Let who reads stdout by a program know of a failure, unless it has an answer."""
+    asked = any(len(word) > len("--") and "--json".startswith(word) for word in arguments)
+    if asked and not _stdout.written and arguments[0] not in STARTS:
+        from ..operator import render
+
+        _write(render.unanswered(error))
+
+
+def _fitting(text: str) -> str:
+    """As much of a text as a terminal shows at once, from its beginning, and its last line."""
+    import shutil
+
+    lines = text.splitlines(keepends=True)
+    room = shutil.get_terminal_size().lines - 1  # the cursor stands below
+    more = len(lines) - room + 1
+    if more <= 1 or room < 3:  # noqa: PLR2004  so small that nothing would be left
+        return text
+    said = f"({more} more lines; --service NAME shows less)\n"
+    return "".join([*lines[: room - 2], said, lines[-1]])
+
+
+def _paints() -> bool:
+    """Whether the terminal obeys more than newlines."""
+    from ..config.environment import Environment
+
+    return Environment.of_container().get("TERM") not in ("dumb", "unknown")
+
+
+def _width() -> int | None:
+    """Columns of the terminal on stdout; None where there is none."""
+    import shutil
+    import sys
+
+    return shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else None
+
+
+def _is_terminal(stream: "TextIO | None") -> bool:
+    return stream is not None and stream.isatty()  # None where its descriptor is closed
+
+
+def _ask(question: str) -> bool:
+    """Ask on the terminal; only a whole yes agrees."""
+    import os
+    import sys
+    from textwrap import wrap
+
+    try:
+        width = os.get_terminal_size(2).columns or 80
+    except OSError:  # the question goes elsewhere than the answer
+        width = 80
+    lines: list[str] = []
+    for line in f"{question} [yes/no]".split("\n"):
+        drawn = "\x1b" in line or len(line) <= width  # a table's line
+        parts = wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        lines += [line] if drawn else parts
+    sys.stderr.write("\n".join(lines) + " ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() == "yes"
+
+
+def _write(text: str, *, clear: bool = False) -> bool:
+    """Write to stdout; whether somebody reads it. A reader that has seen enough is no error.
+
+    With ``clear`` at the top of a terminal that has been emptied, if it is one that can be.
+    """
+    import io
+    import os
+    import sys
+
+    if sys.stdout is None:
+        return False
+    if clear and _width() and _paints():
+        text = CLEAR + _fitting(text)
+    try:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack a name's characters
+            sys.stdout.reconfigure(errors="backslashreplace")
+            if not sys.stdout.encoding.lower().startswith("utf"):
+                text = text.replace("─", "-")
+        _stdout.written = True
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    except Terminated:
+        # Python would wait again, for a reader who reads no more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise
+    return True
+
+
+def _report(error: EntrypointError | Terminated) -> None:
+    """Log a failure once, under the name of its step."""
+    fields: dict[str, object] = {"exit_code": error.exit_code}
+    if error.elapsed_s is not None:
+        fields["elapsed_s"] = error.elapsed_s
+    if isinstance(error, Terminated):
+        progress.failed(error.step, error.exit_code, error.message)
+        if error.remedy:
+            fields["remedy"] = error.remedy
+        fields = {**error.fields, **fields}
+        log.event("warning", f"{error.step}.failed", error=error.message, **fields)
+        return
+    progress.failed(error.step, error.exit_code, error.message)
+    log.event(
+        "error",
+        f"{error.step}.failed",
+        error=error.message,
+        remedy=error.remedy,
+        **{**error.fields, **fields},
+    )

@@ -1,0 +1,140 @@
+"""Runs an operator's command: its answer as text, and the exit code."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from .. import log
+from ..config.environment import Environment
+from ..errors import EntrypointError, RefusedError, Terminated, UnreachableError
+from ..operator import server
+from ..operator.report import Status, Verification
+
+_Seen = TypeVar("_Seen", Status, Verification)
+
+Ask = Callable[[str], bool]
+"""Shows a text that ends in a question, and says whether it was agreed to."""
+
+
+class Answer(NamedTuple):
+    """What a command has to say."""
+
+    text: str
+    exit_code: int
+    failure: EntrypointError | Terminated | None = None
+    """What is to be told besides: the command did not do all that it was asked for."""
+
+    ended: Callable[[Terminated], None] = lambda _: None
+    """Tells what was done where a signal comes while the answer is written."""
+
+
+def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Answer:
+    """Do it. ``width`` is that of the terminal, ``ask`` asks a person; None where there is none.
+
+    Raises `SettingsError`, `RefusedError`, `UnreachableError`, `TransferError` and `Terminated`.
+    """
+    one = arguments.command in ("url", "env", "transfer")
+    named = [arguments.service] if one else arguments.service
+    if getattr(arguments, "sql", False):
+        return Answer(_sql(arguments, server.registered(Environment.of_container(), named)), 0)
+    ignored = getattr(arguments, "ignore", [])
+    where = server.find(Environment.of_container(), arguments.server, named, ignored)
+    if arguments.command == "transfer":
+        return _transfer(arguments, where, width, ask)
+    if one:
+        return Answer(_printed(arguments, where), 0)
+    from ..operator import create, render, status, verify
+
+    if arguments.command == "create":
+        created = create.create(where, isolate=arguments.isolate, dry_run=arguments.dry_run)
+        text = render.as_json(created) if arguments.json else render.creations(created, width)
+        return Answer(text, create.exit_code(created))
+    reading = replace(where, reads=True)
+    if arguments.command == "status":
+        seen = _looked(arguments, lambda: status.arranged(status.status(reading), arguments.sort))
+        fail = arguments.fail
+        text = render.as_json(seen) if arguments.json else render.status(seen, width, fail=fail)
+        return Answer(text, status.exit_code(seen, fail=fail))
+    found = _looked(arguments, lambda: verify.arranged(verify.verify(reading), arguments.sort))
+    text = render.as_json(found) if arguments.json else render.verification(found, width)
+    return Answer(text, verify.exit_code(found, strict=arguments.strict))
+
+
+def _looked(arguments: argparse.Namespace, look: Callable[[], _Seen]) -> _Seen:
+    """Look, and leave a page of what was seen where one is asked for."""
+    if arguments.html is None:
+        return look()
+    from ..operator import artifact, page
+
+    artifact.check("--html", arguments.html)
+    seen = look()
+    artifact.write("--html", arguments.html, page.of(seen))
+    return seen
+
+
+def _printed(arguments: argparse.Namespace, where: server.Server) -> str:
+    """Of one service, without a look at the server."""
+    from ..operator.env import env
+    from ..operator.url import url
+
+    service, shown = where.selected[0], arguments.show_password
+    if arguments.command == "env":
+        return env(where, service, platform=arguments.platform, show_password=shown)
+    return f"{url(where, service, show_password=shown, env=arguments.env)}\n"
+
+
+def watched(
+    arguments: argparse.Namespace, every_s: float, width: Callable[[], int | None]
+) -> Iterator[Answer]:
+    """Do it again and again, ``every_s`` seconds after each answer. ``width`` is asked each time.
+
+    A server that cannot be looked at any more is told of once, and looked at again. Raises what
+    `run` does where the first look fails.
+    """
+    answered = told = False
+    while True:
+        try:
+            answer = run(arguments, width(), None)
+        except (RefusedError, UnreachableError) as error:
+            if not answered:
+                raise
+            if not told:
+                remedy = "Look at the server; it is asked again until it answers."
+                log.event("warning", "status.look_failed", error=error.message, remedy=remedy)
+            told = True
+        else:
+            answered, told = True, False
+            yield answer
+        time.sleep(every_s)
+
+
+def _sql(arguments: argparse.Namespace, known: server.Registered) -> str:
+    from ..operator import script
+
+    if arguments.command == "create":
+        return script.create(known.selected, isolate=arguments.isolate)
+    return script.verify(known)
+
+
+def _transfer(
+    arguments: argparse.Namespace, where: server.Server, width: int | None, ask: Ask | None
+) -> Answer:
+    from ..transfer import command as transfer
+
+    answer, failure = transfer.run(arguments, where, ask, width=width)
+    ended = partial(transfer.ended, answer)
+    try:
+        from ..operator import render  # drawing tables is not what a transfer waits for
+
+        if arguments.json:
+            failed = render.failed(failure) if failure else None
+            text = render.as_json(answer.model_copy(update={"failed": failed}))
+        else:
+            text = render.transferred(answer, width)
+    except Terminated as error:
+        ended(error)
+        raise
+    return Answer(text, failure.exit_code if failure else 0, failure, ended)

@@ -1,0 +1,385 @@
+"""What the command line understands. Not on a container start's way."""
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+
+from .. import __version__
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  its only name
+
+_SERVER: Final = (
+    "The server is that of --server, ENTRYPOINT_ADMIN_URL or DATABASE_URL, in this order."
+)
+
+_CODES: Final = {
+    2: "wrong usage",
+    3: "the configuration is missing or wrong: the URL, the registry, a service's name",
+    4: "a server or a database cannot be reached",
+    5: "a server or a database refuses",
+    6: "the lock was not free in time, or was lost",
+    7: "the push failed",
+    8: "the seed failed",
+    9: "something is misplaced; with --strict a notice is enough",
+    10: "the transfer was refused, or failed; it says what was moved before that",
+    126: "the service cannot be executed",
+    127: "the service is not found",
+}
+"""What the commands end with besides 0, 1 for a bug of ours and 128+n for signal n."""
+
+_START: Final = """examples:
+  entrypoint run -- node dist/main.js
+"""
+
+_PREPARE: Final = """examples:
+  entrypoint prepare
+"""
+
+_HEALTH: Final = """examples:
+  entrypoint health
+  entrypoint health --url http://127.0.0.1:3000/health --timeout 2
+
+exit codes:
+  0    the service is well, or it runs and there is no URL to ask
+  1    it is not, or not yet
+"""
+
+_COMPLETION: Final = """examples:
+  entrypoint completion bash
+"""
+
+_CREATE: Final = """examples:
+  entrypoint create --dry-run
+  ENTRYPOINT_ADMIN_URL=postgresql://postgres:...@db/ entrypoint create
+  entrypoint create --service gaqno-rpg-service
+  entrypoint create --sql
+"""
+
+_VERIFY: Final = """examples:
+  entrypoint verify
+  entrypoint verify --service gaqno-rpg-service --json
+  entrypoint verify --strict --ignore metabase
+  entrypoint verify --sort size
+  entrypoint verify --html strays.html
+  entrypoint verify --sql
+"""
+
+_STATUS: Final = """examples:
+  entrypoint status
+  entrypoint status --watch
+  entrypoint status --fail --sort size
+  entrypoint status --html status.html
+  entrypoint status --json --service gaqno-sso-service
+"""
+
+_FAILS: Final = "  9    with --fail: something needs attention\n"
+
+_URL: Final = """examples:
+  entrypoint url gaqno-rpg-service
+  entrypoint url gaqno-rpg-service --env --show-password >> .env
+"""
+
+_ENV: Final = """examples:
+  entrypoint env gaqno-rpg-service --platform coolify --show-password
+  entrypoint env gaqno-rpg-service --platform swarm
+  entrypoint env gaqno-rpg-service --show-password >> .env
+"""
+
+_TRANSFER: Final = """examples:
+  entrypoint transfer gaqno-rpg-service --dry-run
+  entrypoint transfer gaqno-rpg-service --allow view:rpg_v_users --report moved.md
+  entrypoint transfer gaqno-rpg-service --with drizzle.__drizzle_migrations --yes
+  entrypoint transfer gaqno-rpg-service --undo
+  entrypoint transfer gaqno-rpg-service --drop-quarantine
+  entrypoint transfer gaqno-rpg-service --drop-aside --dry-run
+"""
+
+
+PLATFORMS: Final = ("coolify", "compose", "swarm", "kubernetes")
+"""For which `env` knows the form."""
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps sentences between words, and leaves examples as they are: a line is to be pasted."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for line in text.splitlines():
+            if "entrypoint " in line and line.startswith("  "):
+                lines.append(line)
+                continue
+            head = _CODES_INDENT if line.startswith("  ") else ""
+            lines += textwrap.wrap(
+                line, width, initial_indent=indent, subsequent_indent=indent + head
+            ) or [""]
+        return "\n".join(lines)
+
+
+_CODES_INDENT: Final = " " * 7
+"""Where the words beside an exit code begin."""
+
+
+class _Misused(SystemExit):
+    """argparse's own end, with what it has told."""
+
+    def __init__(self, message: str, prog: str) -> None:
+        super().__init__(UsageError.exit_code)
+        self.message, self.prog = message, prog
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        try:
+            super().error(message)
+        except SystemExit:
+            raise _Misused(message, self.prog) from None
+
+
+def misused(stop: SystemExit) -> UsageError:
+    """What a parser has told before it ended, as an error; it is on stderr already."""
+    message, prog = "wrong usage", "entrypoint"
+    if isinstance(stop, _Misused):
+        message, prog = stop.message, stop.prog
+    return UsageError(message, remedy=f"Read {prog} --help.")
+
+
+VERIFY_SORTS: Final = ("database", "size", "name")
+
+DOCS: Final = "https://github.com/gaqno/entrypoint/blob/main/docs"
+
+STATUS_SORTS: Final = ("registry", "name", "size", "age")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    top: argparse.ArgumentParser = _Parser(
+        prog="entrypoint",
+        description="Starts a service on PostgreSQL: waits for the server, creates its database, "
+        "pushes its schema, seeds its tenant, and becomes the service. For operators it says "
+        "whether every table is where it belongs.",
+        epilog="Settings come from the environment and entrypoint.toml: "
+        f"{DOCS}/reference/settings.md",
+    )
+    top.add_argument("--version", action="version", version=f"entrypoint {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    text = "prepare, then exec the service: run -- COMMAND [ARG...]"
+    run = _command(commands, "run", text, _START + _codes(2, 3, 4, 5, 6, 7, 8, 9, 126, 127))
+    run.add_argument("argv", nargs="+", metavar="COMMAND", help="the service, after --")
+    text = "everything but the service, for init containers and jobs"
+    _command(commands, "prepare", text, _PREPARE + _codes(2, 3, 4, 5, 6, 7, 8, 9))
+    text = "how the start or the service is, for probes"
+    health = _command(commands, "health", text, _HEALTH)
+    health.add_argument("--url", metavar="URL", help="the URL to ask in place of health.url")
+    health.add_argument(
+        "--timeout", metavar="SECONDS", help="how long the probe may take; 3 by default"
+    )
+    text = "create every missing database. A new one is UTF8 and closed to other roles"
+    create = _operators(commands, "create", text, _CREATE + _codes(2, 3, 4, 5))
+    create.add_argument("--dry-run", action="store_true", help="only say what is missing")
+    create.add_argument(
+        "--no-isolate",
+        dest="isolate",
+        action="store_false",
+        help="leave what is created open to every role",
+    )
+    create.add_argument("--sql", action="store_true", help="print SQL for pgAdmin or psql instead")
+    text = "find what is not where it belongs"
+    verify = _operators(commands, "verify", text, _VERIFY + _codes(2, 3, 4, 5, 9))
+    verify.add_argument("--strict", action="store_true", help="exit 9 for notices too")
+    instead = verify.add_mutually_exclusive_group()
+    instead.add_argument("--sql", action="store_true", help="print SQL for pgAdmin or psql instead")
+    _page(instead)
+    verify.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="DATABASE",
+        help="a database that belongs to no service and may be there; may be repeated",
+    )
+    _sort(verify, VERIFY_SORTS)
+    text = (
+        "show each service's database. A row has its size, tables and sessions, the last push, the "
+        "seeded tenants, drift, who has the lock and what it does, who waits for locks, the oldest "
+        "transaction, and transfers with what they keep"
+    )
+    status = _operators(commands, "status", text, _STATUS + _codes(2, 3, 4, 5) + _FAILS)
+    _sort(status, STATUS_SORTS)
+    once = status.add_mutually_exclusive_group()
+    _page(once)
+    fail = "exit 9 when something needs attention, and say what; ends --watch, too"
+    status.add_argument("--fail", action="store_true", help=fail)
+    once.add_argument(
+        "--watch",
+        nargs="?",
+        type=_seconds,
+        const=2.0,
+        metavar="SECONDS",
+        help="show it every 2 s, also when the server is away for a while, until Ctrl-C",
+    )
+    _transfer(commands)
+    url = _command(commands, "url", "print a service's DATABASE_URL", _URL + _codes(2, 3))
+    url.add_argument("service", metavar="SERVICE", help="its name in the registry")
+    _server(url)
+    url.add_argument(
+        "--show-password", action="store_true", help="print the password, do not mask it"
+    )
+    url.add_argument("--env", action="store_true", help="as a line for an env file")
+    text = "print every variable that a service needs, ready to paste"
+    env = _command(commands, "env", text, _ENV + _codes(2, 3))
+    env.add_argument("service", metavar="SERVICE", help="its name in the registry")
+    _server(env)
+    env.add_argument(
+        "--platform", choices=PLATFORMS, help="whose form to print; an env file by default"
+    )
+    env.add_argument(
+        "--show-password", action="store_true", help="print the password, do not mask it"
+    )
+    text = "print a shell's completion script"
+    completion = _command(commands, "completion", text, _COMPLETION + _codes(2))
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="whose script")
+    return top
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command by its name."""
+    [every] = [
+        action.choices
+        for action in parser()._actions  # noqa: SLF001  argparse has no public way to list them
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001  the same
+    ]
+    return dict(every)
+
+
+def _sort(command: argparse.ArgumentParser, choices: tuple[str, ...]) -> None:
+    default = choices[0]
+    order = f"in which order; {default} by default, size has the largest first"
+    order += ", age the longest unpushed" * ("age" in choices)
+    command.add_argument("--sort", choices=choices, default=default, help=order)
+
+
+def _transfer(commands: "_Commands") -> None:
+    from ..transfer.again import DATABASE, JOBS
+
+    text = "move a service's objects out of a shared database"
+    transfer = _command(commands, "transfer", text, _TRANSFER + _codes(2, 3, 4, 5, 10))
+    transfer.add_argument("service", metavar="SERVICE", help="its name in the registry")
+    _server(transfer)
+    transfer.add_argument(
+        "--from",
+        dest="database",
+        default=DATABASE,
+        metavar="DATABASE",
+        help=f"where they are; {DATABASE} by default",
+    )
+    transfer.add_argument("--to", metavar="URL", help="another server for the target")
+    transfer.add_argument(
+        "--with",
+        dest="extra",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a table that moves too, though its name does not say so, or an extension that goes "
+        "along; may be repeated",
+    )
+    transfer.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an obstacle that is agreed to, or all; may be repeated",
+    )
+    transfer.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=JOBS,
+        metavar="N",
+        help=f"how many tables at once; {JOBS} by default",
+    )
+    transfer.add_argument("--yes", action="store_true", help="do not ask")
+    transfer.add_argument("--json", action="store_true", help="print one object of JSON")
+    transfer.add_argument(
+        "--report", metavar="FILE", help="write what was done, or would be, as Markdown"
+    )
+    transfer.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    what = transfer.add_mutually_exclusive_group()
+    what.add_argument("--undo", action="store_true", help="put everything back")
+    what.add_argument(
+        "--drop-quarantine", action="store_true", help="remove what was moved from the source"
+    )
+    what.add_argument(
+        "--drop-aside",
+        action="store_true",
+        help="remove the databases that moves and undos have put aside",
+    )
+
+
+def _command(commands: "_Commands", name: str, text: str, epilog: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text.partition(". ")[0],
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=epilog,
+        formatter_class=_Formatter,
+    )
+
+
+def _codes(*codes: int) -> str:
+    lines = "".join(f"  {code:<4} {_CODES[code]}\n" for code in codes)
+    return f"\nexit codes, and 0 when it is done:\n{lines}"
+
+
+def _server(command: argparse.ArgumentParser) -> None:
+    command.description = f"{command.description} {_SERVER}"
+    command.add_argument(
+        "--server",
+        metavar="URL",
+        help="a URL of the server, whose database is replaced; a password is safer in a variable",
+    )
+
+
+def _operators(commands: "_Commands", name: str, text: str, epilog: str) -> argparse.ArgumentParser:
+    command = _command(commands, name, text, epilog)
+    _server(command)
+    command.add_argument(
+        "--service",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this service; may be repeated",
+    )
+    command.add_argument("--json", action="store_true", help="print one object of JSON")
+    return command
+
+
+def _page(command: "argparse._MutuallyExclusiveGroup") -> None:
+    command.add_argument(
+        "--html", type=_file, metavar="FILE", help="leave a page for a browser, too"
+    )
+
+
+def _file(text: str) -> str:
+    if text in ("", "-"):
+        raise argparse.ArgumentTypeError("must be a file; stdout has the answer")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:  # noqa: PLR2004  what a person would watch
+        raise argparse.ArgumentTypeError("must be a number of seconds from 0.1 to 3600")
+    return seconds
+
+
+def _jobs(text: str) -> int:
+    try:
+        jobs = int(text)
+    except ValueError:
+        jobs = 0
+    if not 1 <= jobs <= 64:  # noqa: PLR2004  more would only wait for each other
+        raise argparse.ArgumentTypeError("must be a number from 1 to 64")
+    return jobs

@@ -1,0 +1,300 @@
+"""Reads both sources of settings, environment and ``entrypoint.toml``, noting every problem."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from .. import files, log
+from . import dialects
+from . import registry as services
+from .conninfo import Conninfo
+from .environment import Environment
+from .reader import (
+    COMMIT,
+    IN_ENVIRONMENT,
+    IN_FILE,
+    MAY_BE_QUOTED,
+    MOVING,
+    NONE,
+    NOTHING,
+    OUR_SECRETS,
+    QUOTED,
+    UNSEEN,
+    BadValueError,
+    bare,
+    quoted,
+    shortened,
+    variable,
+)
+
+DEFAULT_FILE: Final = "entrypoint.toml"
+
+_LINK: Final = (
+    r"ENTRYPOINT(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|"
+    r"PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+)
+"""What Kubernetes, and Docker's links, tell of a Service whose name begins with `entrypoint`."""
+
+_OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")
+"""The places in a corrected URL for what nobody can know."""
+
+MAX_FILE_BYTES: Final = 1 << 20
+
+MAX_SECRET_BYTES: Final = 1 << 16
+
+
+class Sources:
+    """What was read; ``problems`` grows instead of stopping at the first."""
+
+    def __init__(self, environ: Environment, directory: Path) -> None:
+        self.environ = environ
+        self.directory = directory
+        self.problems: list[str] = []
+        self.corrected: dict[str, str] = {}
+        """By variable, what a refused connection string should look like."""
+        self.files: dict[str, str] = {}
+        """By variable, the file that a secret came from, as it may be shown."""
+        self.remedies: list[str] = []
+        """What to do about problems that no connection string mends."""
+        self.more = False
+        """Whether one of those has parameters that are not shown."""
+        self.from_environment: dict[str, Any] = {}
+        self.from_file: dict[str, Any] = {}
+        self.file = DEFAULT_FILE
+        self.absent = False
+        """Whether no file is named, and none is there."""
+        self.gates: object = []
+        """What the file says of gates, as it stands there."""
+        self._read_environment()
+        self._read_file()
+
+    def _read_environment(self) -> None:
+        known = {*IN_ENVIRONMENT, *(v + end for v in OUR_SECRETS for end in ("", "_FILE"))}
+        for name, value in self.environ.items():
+            if not name.startswith("ENTRYPOINT_"):
+                continue
+            if name not in known:
+                if not re.fullmatch(_LINK, name):
+                    self.unknown(name, known)
+            elif value and (row := IN_ENVIRONMENT.get(name)):
+                value = bare(value)  # noqa: PLW2901  docker's --env-file keeps what nobody sees
+                if value == NONE and name in NOTHING:
+                    self.from_environment[name] = NOTHING[name]
+                elif quoted(value) and name not in MAY_BE_QUOTED:
+                    self.problems.append(f"{name} {QUOTED}")
+                else:
+                    self._keep(self.from_environment, name, row.read, value, name)
+
+    def _read_file(self) -> None:
+        named = self.from_environment.get("ENTRYPOINT_CONFIG")
+        path = self.directory / (named or DEFAULT_FILE)
+        self.file = path.name
+        name = shortened(named) if named else DEFAULT_FILE
+        try:
+            data = files.read(path, MAX_FILE_BYTES)
+        except OSError as error:
+            # A link that leads nowhere was to lead somewhere.
+            absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
+            self.absent = absent and not named
+            if not self.absent:
+                self.problems.append(f"{name} cannot be read ({error.strerror})")
+            return
+        table = self._toml(data, name)
+        known = {*IN_FILE, "gates"}
+        for key, value in _flatten(table):
+            where = f"{path.name}: {key}"
+            if key == "gates":
+                self.gates = value
+            elif key in IN_FILE:
+                self._keep(self.from_file, key, IN_FILE[key].read, value, where)
+            else:
+                self.unknown(key, known, f"{path.name}: ")
+
+    def _toml(self, data: bytes, name: str) -> dict[str, Any]:
+        try:
+            return files.toml(data)
+        except ValueError as error:
+            self.problems.append(f"{name} {error}")
+        return {}
+
+    def _keep(
+        self,
+        into: dict[str, Any],
+        key: str,
+        read: Callable[[object], Any],
+        value: object,
+        where: str,
+    ) -> None:
+        try:
+            into[key] = read(value)
+        except BadValueError as error:
+            self.problems.append(f"{where} {error}, not {shortened(value)}")
+
+    def unknown(self, name: str, known: AbstractSet[str], prefix: str = "") -> None:
+        """Note a name that nobody knows, with the nearest that somebody does."""
+        import difflib
+
+        longer = [known_name for known_name in sorted(known) if known_name.startswith(name)]
+        close = longer or difflib.get_close_matches(name[:200], known, n=1, cutoff=0.0)
+        self.problems.append(f"{prefix}{shortened(name)} is unknown; the nearest is {close[0]}")
+
+    def get(self, key: str, unset: Any = ...) -> Any:  # noqa: ANN401  the table says what it is
+        """What a key of the file was set to; its variable wins. The table's default otherwise."""
+        default = IN_FILE[key].default if unset is ... else unset
+        return self.from_environment.get(variable(key), self.from_file.get(key, default))
+
+    def option(self, name: str) -> Any:  # noqa: ANN401  the same
+        """What a variable was set to, or the table's default."""
+        return self.from_environment.get(name, IN_ENVIRONMENT[name].default)
+
+    @property
+    def services_file(self) -> str | None:
+        """The registry that is named; ``none`` takes back the file's."""
+        named: str | None = self.get("services")
+        return named
+
+    def registry(self) -> Mapping[str, services.Service]:
+        """The services that are named, or the shipped ones; none where there is a problem."""
+        path = self.services_file
+        try:
+            return services.load(self.directory / path) if path else services.load()
+        except services.RegistryError as error:
+            where = f"{self.file}: services {shortened(path)}"
+            if variable("services") in self.from_environment:
+                where = variable("services")
+            self.problems += [f"{where}: {problem}" for problem in error.problems]
+            return {}
+
+    @property
+    def service(self) -> str | None:
+        """The service's name."""
+        return self.named()[0]
+
+    def named(self) -> tuple[str | None, str]:
+        """The service's name, and who says so: a platform may set SERVICE_NAME for itself."""
+        if (own := "ENTRYPOINT_SERVICE") in self.from_environment:
+            return self.from_environment[own], own
+        if named := self.from_file.get("service"):
+            return named, self.file
+        return bare(self.environ.get("SERVICE_NAME", "")).strip() or None, "SERVICE_NAME"
+
+    @property
+    def release(self) -> str | None:
+        """The image's version. A name that moves from image to image is none."""
+        named: str | None = self.from_environment.get("ENTRYPOINT_RELEASE")
+        if named:
+            return named if named.lower() not in MOVING else None
+        commit = self.environ.get("SOURCE_COMMIT", "")
+        return commit if COMMIT.fullmatch(commit) else None
+
+    @property
+    def release_ignored(self) -> str | None:
+        """What was named as the image's version, and tells no image from another."""
+        named = self.from_environment.get("ENTRYPOINT_RELEASE")
+        return None if self.release else named or self.environ.get("SOURCE_COMMIT") or None
+
+    def secret(self, name: str) -> str:
+        """The value of a secret, or the content of the file that its ``_FILE`` twin names."""
+        value, path = self.environ.get(name, ""), bare(self.environ.get(f"{name}_FILE", ""))
+        if value and path:
+            self.problems.append(f"{name} and {name}_FILE are both set; set one of them")
+        if value or not path:
+            return value
+        problem, content = self._content(path)
+        if problem:
+            self.problems.append(f"{name}_FILE {problem.format(file=self._shown(path))}")
+            self.remedies.append(
+                f"Name in {name}_FILE a file that the container's user may read, with nothing but "
+                f"the value of {name} in it, as UTF-8"
+            )
+            return ""
+        self.files[name] = shortened(path)
+        return content
+
+    def _shown(self, path: str) -> str:
+        """A path as it may be told; what names no file may be the secret itself."""
+        with suppress(OSError, ValueError):
+            if (self.directory / path).exists():
+                return shortened(path)
+        if path.startswith("/") and path.isprintable() and not re.search(r"[@=:\s]", path):
+            return shortened(path)
+        return "a file (not shown here, since it may be the secret itself)"
+
+    def _content(self, path: str) -> tuple[str, str]:
+        """What is wrong with a secret's file, or what is in it.
+
+        A BOM and what stands at the ends and shows nothing, as editors, `echo` and Windows leave
+        it, is no part of a secret.
+        """
+        if "://" in path:
+            log.hide([path])
+            return "has a URL in it, and must have a file's path", ""
+        if quoted(path):
+            return QUOTED, ""
+        try:
+            data = files.read(self.directory / path, MAX_SECRET_BYTES)
+        except IsADirectoryError:
+            why = "Docker makes one where the file to mount is missing"
+            return f"names {{file}}, which is a folder ({why})", ""
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a path"
+            return f"names {{file}}, which cannot be read ({reason})", ""
+        if (written := files.encoding(data)) != "UTF-8":
+            return f"names {{file}}, which is {written}; save it as UTF-8", ""
+        content = data.decode("utf-8", "surrogateescape").strip(UNSEEN)
+        return ("", content) if content else ("names {file}, which is empty", "")
+
+    def where(self, name: str) -> str:
+        """A secret, as problems begin: its variable, or the file that it came from."""
+        file = self.files.get(name)
+        return f"{name}_FILE: the file {file}" if file else name
+
+    def corrections(self) -> Iterator[str]:
+        """What to set, and what to write into which file."""
+        files = self.files
+        sets = [f"{name} to {url}" for name, url in self.corrected.items() if name not in files]
+        writes = [
+            f"{url} and nothing else into the file {files[name]}"
+            for name, url in self.corrected.items()
+            if name in files
+        ]
+        also = "; what is in capitals is yours to fill in" * bool(
+            _OPEN.search(" ".join(self.corrected.values()))
+        )
+        also += "; keep the other parameters" * self.more
+        if sets:
+            yield f"Set {' and '.join(sets)} (the password is masked here{also})"
+        if writes:
+            yield f"Write {' and '.join(writes)} (the password is masked here{also})"
+
+    def conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
+        """Read a connection string that came from ``name``, and hide its secrets from the log."""
+        if not url:
+            return None
+        log.hide([url])
+        try:
+            conninfo = dialects.parse(url, name, needs_database=needs_database)
+        except dialects.ConninfoError as error:
+            where = self.where(name)
+            self.problems += [f"{where} {problem}" for problem in error.problems]
+            self.corrected[name] = error.corrected
+            self.more = self.more or error.more
+            return None
+        log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
+        return replace(conninfo, in_file=name in self.files)
+
+
+def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Keys with their section before a dot; only the sections that exist are opened."""
+    sections = {key.split(".")[0] for key in IN_FILE if "." in key}
+    pairs: list[tuple[str, object]] = []
+    for key, value in table.items():
+        if key in sections and isinstance(value, dict):
+            pairs += [(f"{key}.{inner}", item) for inner, item in value.items()]
+        else:
+            pairs.append((key, value))
+    return pairs

@@ -1,0 +1,74 @@
+"""Addresses of HTTP and TCP servers in settings: variables filled in, and what is wrong with them.
+
+Pure. PostgreSQL's connection strings are read by ``postgres.dialects``.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from .conninfo import is_host
+
+HTTP: Final = ("http", "https")
+GATES: Final = (*HTTP, "http+unix", "tcp")
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class BadUrlError(ValueError):
+    """Nobody can ask there; the text continues a sentence that begins with the setting's name."""
+
+
+class UnsetError(BadUrlError):
+    """A URL needs a variable that is not set."""
+
+
+def filled_in(text: str, environ: Mapping[str, str]) -> str:
+    """Put variables in the place of ``${NAME}`` and ``${NAME:-default}``; empty counts as unset.
+
+    Raises `UnsetError` for a variable that is not set and has no default.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        found = environ.get(match[1]) or match[2]
+        if found is None:
+            raise UnsetError(f"needs the variable {match[1]}, which is not set")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def variables(text: str) -> list[str]:
+    """The variables that `filled_in` looks for."""
+    return [match[1] for match in _VARIABLE.finditer(text)]
+
+
+def check(url: str, schemes: tuple[str, ...]) -> None:
+    """Raise `BadUrlError` if no request can be sent to this URL."""
+    if not url.isprintable() or " " in url or "${" in url:
+        raise BadUrlError("has a character that no URL has, such as a blank or a ${ left over")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # a port that is no number, a bracket too few
+        raise BadUrlError("is no URL: its host or port cannot be read") from None
+    if parts.scheme not in schemes:
+        raise BadUrlError(f"must begin with {' or '.join(f'{each}://' for each in schemes)}")
+    if parts.scheme == "http+unix":
+        if not unquote(parts.netloc).startswith("/"):
+            raise BadUrlError(
+                "must name the socket percent-encoded, as http+unix://%2Frun%2Fx/path"
+            )
+        return
+    if not parts.hostname or not is_host(parts.hostname):
+        raise BadUrlError("has no host that is a valid name or address")
+    if parts.scheme == "tcp" and (not port or parts.path not in ("", "/") or parts.query):
+        raise BadUrlError("must be tcp://HOST:PORT and no more")
+
+
+def safe(url: str) -> str:
+    """For people: without a user, a password, a query and a fragment, which may be private."""
+    parts = urlsplit(url)
+    bare = SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
+    return bare.geturl()

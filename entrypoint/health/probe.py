@@ -1,0 +1,170 @@
+"""``entrypoint health``: one line that says how the start or the service is, and 0 only if well.
+
+It runs every few seconds in every container, so it imports only the standard library, little of
+it, and of ours only where the start left its ``state`` and how a service is asked. stdout is its
+own: platforms show it.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from . import state
+from .get import Unwell, ask, shown
+
+TIMEOUT_S = 3.0
+
+_UNWELL, _USAGE = 1, 2
+
+_HELP = """usage: entrypoint health [--url URL] [--timeout SECONDS]
+
+Ends with 0 if the service answers 2xx at health.url, otherwise with 1, and prints one line that
+says why; while the service is being started, how far that is."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print one line and return the exit code. Blocks no longer than the timeout."""
+    try:
+        url, timeout_s = _options(arguments)
+        text, code = _within(timeout_s, url), 0
+    except Unwell as reason:
+        text, code = str(reason), _UNWELL
+    except ValueError as problem:
+        text, code = f"{problem}\n\n{_HELP}".lstrip(), _USAGE if str(problem) else 0
+    # Others' words are in it, and a terminal may be where it is read.
+    text = "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
+    with suppress(OSError):  # nobody reads; the code says it too
+        os.write(1, f"{text}\n".encode("utf-8", "backslashreplace"))
+    return code
+
+
+def _options(arguments: list[str]) -> tuple[str | None, float]:
+    url, timeout_s = None, TIMEOUT_S
+    words = [part for word in arguments for part in _halves(word)]
+    while words:
+        name = words.pop(0)
+        if name in ("-h", "--help"):
+            raise ValueError
+        if name not in ("--url", "--timeout") or not words:
+            raise ValueError(f"unknown or without its value: {name}")
+        value = words.pop(0)
+        if name == "--url":
+            url = value
+            continue
+        try:
+            timeout_s = float(value)
+        except ValueError:
+            timeout_s = 0.0
+        if not 0 < timeout_s <= 3600:  # noqa: PLR2004  a probe that takes an hour is a mistake
+            raise ValueError(f"--timeout must be a number of seconds, not {value!r}")
+    return url, timeout_s
+
+
+def _halves(word: str) -> list[str]:
+    return word.split("=", 1) if word.startswith("--") else [word]
+
+
+def _within(timeout_s: float, url: str | None) -> str:
+    """Look, in a thread: neither a resolver nor a byte a second keeps us longer."""
+    answers: list[str] = []
+    reasons: list[Unwell] = []
+    asked: list[str] = []
+
+    def look() -> None:
+        try:
+            answers.append(_look(url, timeout_s, asked))
+        except Unwell as reason:
+            reasons.append(reason)
+        except Exception as bug:  # noqa: BLE001  a probe answers, whatever happens
+            reasons.append(Unwell(f"unhealthy: the probe failed: {type(bug).__name__}: {bug}"))
+
+    thread = threading.Thread(target=look, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # a limit of processes, which count threads too
+        _interrupted(look, timeout_s)
+    else:
+        thread.join(timeout_s)
+    if reasons:
+        raise reasons[0]
+    if not answers:
+        where = asked[0] if asked else "the state of the start"
+        raise Unwell(f"unhealthy: {where}: no answer within {timeout_s:g} s")
+    return answers[0]
+
+
+def _interrupted(look: Callable[[], None], timeout_s: float) -> None:
+    """The same without a thread; a resolver is not interrupted, and bounds itself."""
+    import signal
+
+    def over(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    with suppress(TimeoutError):
+        look()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _look(url: str | None, timeout_s: float, asked: list[str]) -> str:
+    try:
+        found = state.read()
+    except PermissionError as error:
+        raise Unwell(
+            f"unhealthy: another user's start keeps its state to itself ({error.filename}), "
+            "because health.url has a password or a query; probe as that user, or as root"
+        ) from None
+    if found is None:
+        raise Unwell(
+            "not started: entrypoint has left no word in this container. Does the platform replace "
+            "the image's ENTRYPOINT (Dokploy's Command, compose's entrypoint, Kubernetes' command)?"
+        )
+    now = time.monotonic()
+    _must_be_over(found, now)
+    since = f"{found['phase']} {_seconds(found, now)} ago"
+    if not url and (problem := found.get("url_problem")):
+        raise Unwell(f"unhealthy: {problem}")
+    url = url or found.get("url")
+    if not url:
+        return f"running: {since}; health.url is not set, so nothing was asked"
+    where = shown(url)
+    asked.append(where)
+    try:
+        return f"healthy: {where}: {ask(url, timeout_s)}"
+    except Unwell as reason:
+        raise Unwell(f"unhealthy: {where}: {reason} ({since})") from None
+
+
+def _must_be_over(found: dict[str, str], now: float) -> None:
+    """Raise `Unwell` unless the start has done its work, and what it became is still there."""
+    phase, alive = found.get("phase", ""), state.lives(found)
+    if phase == state.FAILED:
+        step, code = found.get("step"), found.get("code")
+        raise Unwell(f"failed: {step} (exit code {code}): {found.get('detail')}")
+    if phase == state.PREPARED or (phase == state.STARTED and alive):
+        return
+    if phase == state.STARTED:
+        raise Unwell(f"unhealthy: the service (PID {found.get('pid')}) has ended")
+    if alive:
+        raise Unwell(f"starting: {phase} {_seconds(found, now)}{_detail(found, now)}")
+    raise Unwell(f"failed: the start ended in {phase} without a word; was it killed?")
+
+
+def _seconds(found: dict[str, str], now: float, key: str = "since") -> str:
+    return f"{max(0, int(now - state.number(found, key)))} s"
+
+
+def _detail(found: dict[str, str], now: float) -> str:
+    detail = found.get("detail")
+    if not detail:
+        return ""
+    since = f" since {_seconds(found, now, 'detail_since')}" if found.get("detail_since") else ""
+    return f" ({detail}{since})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

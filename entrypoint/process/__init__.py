@@ -1,0 +1,1 @@
+"""Children, signals and what the kernel allows; nothing here knows PostgreSQL."""

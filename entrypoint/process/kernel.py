@@ -1,0 +1,230 @@
+"""What the kernel refuses to this program or its children, in words. Imported by failures alone.
+
+Limits and profiles of the container are nobody's bug: each is told with its cause, and whether
+another start may find it healed (`UnreachableError`, exit code 4) or not (`RefusedError`, 5).
+"""
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ..errors import EntrypointError, RefusedError, UnreachableError
+from . import cgroups
+
+_CLONE3: Final = 435
+"""The number of the system call, by which newer C libraries start threads, on all machines."""
+
+_NO_THREAD: Final = "can't start new thread"
+"""Python's words, whatever the kernel said."""
+
+_SHORTAGE: Final = re.compile(
+    r"(?im)too many open files|cannot allocate memory|failed to map|implementation: *$"
+)
+"""What the dynamic loader says in an ImportError, and psycopg of a MemoryError."""
+
+
+class _Why(NamedTuple):
+    """Why the kernel refuses something."""
+
+    error: type[EntrypointError]
+    cause: str
+    remedy: str
+
+
+def refusal(error: BaseException) -> EntrypointError | None:
+    """The error to end with for what the kernel refused; None where it was not the kernel."""
+    why = _why(error)
+    if why is None:
+        return None
+    said = error.strerror if isinstance(error, OSError) else str(error).rpartition("\n")[2]
+    what = f"the kernel refuses what this needs ({said or type(error).__name__})"
+    return why.error(f"{what}: {why.cause}", remedy=why.remedy)
+
+
+def last_word(error: ImportError | MemoryError | OSError | SystemError) -> int:
+    """Tell of a refusal before there is a log; the exit code. Raises the error if it is none."""
+    refused = refusal(error)
+    if refused is None:
+        raise error
+    words = {"level": "error", "event": "entrypoint.failed"}
+    words |= {"error": refused.message, "remedy": refused.remedy}
+    # As `log` has it, but json itself may be what cannot be imported.
+    text = "".join(f'"{key}": "{value.translate(_JSON)}", ' for key, value in words.items())
+    text = f'{{{text}"exit_code": {refused.exit_code}}}\n'
+    with suppress(OSError):
+        os.write(2, text.encode("utf-8", "backslashreplace"))
+    return refused.exit_code
+
+
+_JSON: Final = {ord('"'): "'", ord("\\"): "/", **dict.fromkeys(range(32), " ")}
+"""What JSON would escape, and what stands for it."""
+
+
+def _why(error: BaseException) -> _Why | None:
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return _processes()
+    # CPython loses a MemoryError here and there.
+    if isinstance(error, MemoryError | SystemError):
+        return _memory()
+    if isinstance(error, ImportError):
+        if match := _SHORTAGE.search(str(error)):
+            return _files() if match[0].lower().startswith("too") else _memory()
+        # A module that does without another one, in vain: hashlib, where OpenSSL does not fit.
+        return _why(error.__context__) if error.__context__ else None
+    known = _KNOWN.get(error.errno or 0) if isinstance(error, OSError) else None
+    return known() if known else None
+
+
+def _processes() -> _Why:
+    """Threads count as processes."""
+    if counted := _processes_of_container():
+        return counted
+    if _clone3() == errno.EPERM:
+        return _Why(
+            RefusedError,
+            "the seccomp profile of this container is older than its C library, and refuses "
+            "threads (clone3)",
+            "Update Docker to 20.10.10 or later, and runc and libseccomp with it, or take an image "
+            "with an older C library, such as Debian 11's.",
+        )
+    most = _limit("RLIMIT_NPROC")
+    if most is not None and os.geteuid():
+        return _Why(
+            UnreachableError,
+            f"user {os.geteuid()} may have {most} processes and threads, on the whole host",
+            "Raise ulimit -u (docker run --ulimit nproc), or give the service a user id of its "
+            "own: that of another container on the host counts, too.",
+        )
+    if _limit("RLIMIT_AS") is not None:
+        return _memory()
+    if _seccomp():
+        return _Why(
+            RefusedError,
+            "neither the container nor the user has too many, so a seccomp profile refuses it",
+            "Allow clone, clone3, fork and vfork in the container's seccomp profile.",
+        )
+    return _Why(
+        UnreachableError,
+        "there are too many processes, or there is no memory for another one",
+        "Look at the limits of the host (kernel.pid_max, kernel.threads-max) and its free memory.",
+    )
+
+
+def _processes_of_container() -> _Why | None:
+    limit, there, refused = cgroups.pids_limit(), cgroups.pids(), cgroups.pids_refused()
+    if limit is not None and (there >= limit - 1 or refused):
+        return _Why(
+            UnreachableError,
+            f"the container may have {limit} processes and threads, and has {there}",
+            "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
+            "kubelet), or end what else runs in it.",
+        )
+    if refused:  # counted here, by a limit that only the host sees
+        return _Why(
+            UnreachableError,
+            "the pod that this container is in may have no more processes and threads",
+            "Raise its limit (podPidsLimit of the kubelet), or end what else runs in it.",
+        )
+    return None
+
+
+def _memory() -> _Why:
+    most = _limit("RLIMIT_AS")
+    if most is not None:
+        cause = f"a process may have {_size(most)} of addresses (ulimit -v)"
+        return _Why(RefusedError, cause, "Raise ulimit -v: a thread's stack alone takes 8 MiB.")
+    limit = cgroups.memory_limit()
+    has = f"; the container may have {_size(limit)}" if limit is not None else ""
+    return _Why(
+        UnreachableError,
+        f"there is no memory left{has}",
+        "Give the container or its host more memory, or take other containers off the host.",
+    )
+
+
+def _files() -> _Why:
+    return _Why(
+        RefusedError,
+        f"a process may have {_limit('RLIMIT_NOFILE')} files open (ulimit -n)",
+        "Raise it: docker run --ulimit nofile=1024:524288, `ulimits` in compose.",
+    )
+
+
+def _files_of_host() -> _Why:
+    return _Why(
+        UnreachableError,
+        "the host has as many files open as it may",
+        "Raise fs.file-max on the host, or end what leaves files open there.",
+    )
+
+
+def _disk() -> _Why:
+    return _Why(
+        UnreachableError,
+        "a disk, a quota or another room of the kernel's is full",
+        "Make room on the host's disk (docker system prune), or in what is mounted in the "
+        "container (df -h).",
+    )
+
+
+def _read_only() -> _Why:
+    return _Why(
+        RefusedError,
+        "what should be written is mounted read-only",
+        "Mount a folder that can be written to, such as a tmpfs at /tmp.",
+    )
+
+
+def _profile() -> _Why:
+    which = "the container's seccomp profile" if _seccomp() else "a security module"
+    return _Why(
+        RefusedError,
+        f"{which} or a missing capability forbids it",
+        "Update Docker and libseccomp on the host, or allow the call in the container's profile.",
+    )
+
+
+_KNOWN: Final[dict[int, Callable[[], _Why]]] = {
+    errno.EAGAIN: _processes,
+    errno.ENOMEM: _memory,
+    errno.EMFILE: _files,
+    errno.ENFILE: _files_of_host,
+    errno.ENOSPC: _disk,
+    errno.EDQUOT: _disk,
+    errno.EROFS: _read_only,
+    errno.EPERM: _profile,
+    errno.ENOSYS: _profile,
+}
+
+
+def _limit(name: str) -> int | None:
+    """A limit of this process; None where it is none."""
+    import resource
+
+    most = resource.getrlimit(getattr(resource, name))[0]
+    return None if most == resource.RLIM_INFINITY else most
+
+
+def _clone3() -> int:
+    """What the kernel says of a call that can do nothing: EPERM only where a profile answers."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(_CLONE3, None, 0)
+    return ctypes.get_errno()
+
+
+def _seccomp() -> bool:
+    """Whether a filter looks at this process's system calls."""
+    try:
+        return "\nSeccomp:\t2" in Path("/proc/self/status").read_text("utf-8", "replace")
+    except OSError:
+        return False
+
+
+def _size(size: int) -> str:
+    return f"{size / (1 << 20):,.0f} MiB"

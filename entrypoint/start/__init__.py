@@ -1,0 +1,1 @@
+"""One container start, from the settings to the exec of the service."""

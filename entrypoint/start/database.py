@@ -1,0 +1,223 @@
+"""A session in the service's database, created if it is missing; and one as the service's own."""
+
+import time
+from contextlib import closing, suppress
+from typing import Final, NamedTuple
+
+from .. import log
+from ..config.conninfo import Conninfo
+from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
+from ..postgres.cause import Cause, ConnectError, Kind
+from ..postgres.session import WORD_S, Session, first_rows, translated
+from . import wait
+
+_PUBLIC_CLOSED_SINCE: Final = 150000
+"""The first server version that lets PUBLIC create nothing in schema public."""
+
+AFTER_CREATE_S: Final = 20.0
+"""Seconds in which a database that was just created must let us in: more than the 15 that PgBouncer
+takes by default until it tries again."""
+
+
+_PLACE: Final = """
+select pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), oid
+from pg_catalog.pg_database where datname operator(pg_catalog.=) pg_catalog.current_database()
+"""
+
+
+class Place(NamedTuple):
+    """Which database of which server a session is in; every role may ask, through poolers too."""
+
+    started_at: float
+    """When the server did, which tells it from its own copies, and from itself after a restart."""
+
+    oid: int
+
+
+class Creation(NamedTuple):
+    """How a missing database is created: from which others, by whom, and for whom."""
+
+    admin: Conninfo
+    maintenance_databases: tuple[str, ...]
+    isolate: bool
+
+
+def ask(
+    target: Conninfo, creation: Creation, connect: wait.Connect, timeout_s: float
+) -> Cause | bool:
+    """Whether the target is missing, as the databases know from which it would be created.
+
+    Else whether somebody was there, who may only keep us waiting. Blocks up to ``timeout_s``
+    seconds and one short attempt.
+    """
+    deadline = time.monotonic() + timeout_s
+    for name in creation.maintenance_databases:
+        try:
+            session = connect(creation.admin.with_database(name), deadline - time.monotonic())
+        except ConnectError as error:
+            if error.cause.sqlstate is not None:
+                return True  # that one is not for us, but whoever says so is there
+            if error.cause.silent:
+                return False
+            continue
+        with closing(session):
+            if _knows(session, target.database):
+                return True
+        text = "nobody answers for it, and the server does not know it"
+        return Cause(Kind.MISSING, text, "Create the database.")
+    return False
+
+
+def _knows(session: Session, name: str) -> bool:
+    # Outside of a transaction, so perhaps a pooler's session with somebody's path.
+    query = "select from pg_catalog.pg_database where datname operator(pg_catalog.=) %s"
+    with translated("looking for the database", remedy="Start again."):
+        return session.connection.execute(query, [name]).fetchone() is not None
+
+
+def database(
+    target: Conninfo,
+    reached: Session | Cause,
+    creation: Creation,
+    connect: wait.Connect,
+    deadline: float,
+) -> tuple[Session, bool]:
+    """A session in the target, and whether it had to be created.
+
+    Raises `SettingsError` when the server says that this is another database than the URL names,
+    and what `wait` and `database.create` raise.
+    """
+    created = False
+    if isinstance(reached, Session):
+        session = reached
+    else:
+        created = _create(target, creation, connect, deadline)
+        late = max(deadline, time.monotonic() + AFTER_CREATE_S)
+        session = wait.until_ready(target, connect, deadline=late, attempt_s=wait.POOLER_S)
+    _check_name(target, session)
+    return session, created
+
+
+def _check_name(target: Conninfo, session: Session) -> None:
+    if session.database != target.database:
+        session.close()
+        raise SettingsError(
+            [f"{target.variable} names {target.database!r} and leads to {session.database!r}"],
+            remedy=f"Correct the pooler's alias, or name the database itself in {target.source}.",
+        )
+
+
+def place(session: Session) -> Place:
+    """Where a session is. Raises `RefusedError` and `UnreachableError`."""
+    doing = "asking which server this is"
+    with translated(doing, remedy="Start again."), session.patience(WORD_S):
+        return Place(*first_rows(session.connection, _PLACE)[0])
+
+
+def as_service(
+    own: Conninfo,
+    direct: Conninfo | None,
+    known: Place | None,
+    connect: wait.Connect,
+    deadline: float,
+) -> None:
+    """Connect by the URL that the service gets, and see that it leads to where we were.
+
+    That is where ``direct`` leads, which was ``known`` a while ago; None where there is only one
+    URL. Blocks until ``deadline``, an instant of ``time.monotonic``, and 24 s more. Raises
+    `SettingsError` where it leads elsewhere, `RefusedError` and `UnreachableError`.
+    """
+    try:
+        if direct is None:
+            _open(own, connect, deadline).close()
+            return
+        found = _place(own, connect, deadline)
+        # A server that was started again meanwhile is no other one.
+        if found == known or (_place(direct, connect, deadline) == _place(own, connect, deadline)):
+            return
+    except (RefusedError, UnreachableError) as error:
+        error.message = f"{own.variable}, which the service gets, does not work: {error.message}"
+        if direct and isinstance(error, UnreachableError):
+            error.remedy = (
+                f"Correct {own.source}, or the pooler's list of databases and roles: the server "
+                f"itself answers by {direct.variable}."
+            )
+        raise
+    problem = (
+        f"{own.variable} leads to another server than {direct.variable} ({own.where()} and "
+        f"{direct.where()}): what is checked and pushed there is not what the service gets"
+    )
+    raise SettingsError(
+        [problem],
+        remedy=f"Let {own.variable} lead to the same server through its pooler as "
+        f"{direct.variable} does past it, or unset {direct.variable}.",
+    )
+
+
+def _open(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Session:
+    session = wait.until_ready(conninfo, connect, deadline=deadline, attempt_s=wait.POOLER_S)
+    _check_name(conninfo, session)
+    return session
+
+
+def _place(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Place:
+    with closing(_open(conninfo, connect, deadline)) as session:
+        return place(session)
+
+
+def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadline: float) -> bool:
+    from ..postgres import databases  # only a missing database pays for it
+
+    admin = _maintenance(creation, connect, deadline)
+    if admin is None:
+        return False
+    with closing(admin):
+        version = admin.server_version
+        owner = databases.acts_as(admin, target.user)
+        created = databases.create(
+            admin,
+            target.database,
+            owner=owner,
+            isolate=creation.isolate,
+            deadline=deadline,
+        )
+    if created:
+        log.event("info", "database.created", database=target.database, owner=owner)
+    if created and creation.isolate and version < _PUBLIC_CLOSED_SINCE:
+        admin_there = creation.admin.with_database(target.database)
+        _close_public(admin_there, owner, connect, deadline)
+    return created
+
+
+def _close_public(admin: Conninfo, owner: str, connect: wait.Connect, deadline: float) -> None:
+    """Do what later servers do by themselves; where we may not, the step under the lock says so."""
+    from ..postgres import ownership
+
+    with (
+        suppress(RefusedError),
+        closing(wait.until_ready(admin, connect, deadline=deadline)) as new,
+    ):
+        ownership.close_public(new, owner)
+
+
+def _maintenance(creation: Creation, connect: wait.Connect, deadline: float) -> Session | None:
+    """A session to create the database from; None when a pooler does not say what is wrong."""
+    refusal: EntrypointError | None = None
+    unclear = False
+    for name in creation.maintenance_databases:
+        admin = creation.admin.with_database(name)
+        try:
+            reached = wait.until_answered(admin, connect, deadline=deadline)
+        except RefusedError as error:
+            refusal = refusal or error
+            continue
+        if isinstance(reached, Session):
+            return reached
+        unclear = unclear or reached.kind is Kind.UNCLEAR
+    if unclear:
+        return None
+    names = ", ".join(creation.maintenance_databases)
+    raise refusal or RefusedError(
+        f"none of the databases {names} exists to create another from",
+        remedy="Set ENTRYPOINT_MAINTENANCE_DATABASE to a database that this role may connect to.",
+    )

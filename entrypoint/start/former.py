@@ -1,0 +1,107 @@
+"""What lies in a database that the registry refuses: a look before anybody leaves it behind.
+
+Imported only where the start ends for it.
+"""
+
+import shlex
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from ..config import registry as services
+from ..config.conninfo import Conninfo
+from ..config.environment import forget_libpq_variables
+from ..config.settings import Lying
+from ..errors import RefusedError, UnreachableError
+from ..postgres import objects, placement, sessions
+from ..postgres.cause import ConnectError, Kind
+from ..postgres.session import Session, open_session
+
+LOOK_S: Final = 2.0
+"""Seconds to connect, and again for what is asked: the start has failed already."""
+
+_EVERYBODYS: Final = (placement.DEFAULT, "template1")
+
+MAX_WITH: Final = 5
+"""Tables that a command names one by one."""
+
+
+def look(
+    named: Conninfo, own: services.Service, registry: Mapping[str, services.Service]
+) -> Lying | None:
+    """What of a service lies in the database that was named, and how it gets to its own.
+
+    None where there is no such database, or no table in it that may be the service's. One attempt
+    of a few seconds for each address; reads catalogs only. Raises nothing but `Terminated`.
+    """
+    if named.database == "template0":
+        return None  # nobody is let in there
+    forget_libpq_variables()
+    name = sessions.application_name(own.name)
+    try:
+        session = open_session(named, LOOK_S, application_name=name, patience_s=2 * LOOK_S)
+        with closing(session):
+            if session.database != named.database:
+                return _unknown(named, own, f"it leads to {session.database!r}")
+            with session.transaction(timeout_s=LOOK_S):
+                tables = [each for each in objects.find(session) if each.kind == "table"]
+                return _told(named.database, own, registry, tables, there=_is_there(session, own))
+    except ConnectError as error:
+        missing = error.cause.kind is Kind.MISSING
+        return None if missing else _unknown(named, own, error.cause.text)
+    except (RefusedError, UnreachableError) as error:
+        return _unknown(named, own, error.message)
+    except psycopg.Error as error:
+        return _unknown(named, own, error.sqlstate or type(error).__name__)
+
+
+def _is_there(session: Session, own: services.Service) -> bool:
+    query = "select from pg_database where datname = %s"
+    return session.connection.execute(query, [own.database]).fetchone() is not None
+
+
+def _told(
+    name: str,
+    own: services.Service,
+    registry: Mapping[str, services.Service],
+    tables: list[objects.Object],
+    *,
+    there: bool,
+) -> Lying | None:
+    claimed = [each for each in tables if services.claimant(each.name, registry) == own]
+    rest = [each for each in tables if services.claimant(each.name, registry) is None]
+    if name in _EVERYBODYS:
+        rest = []  # whose these are, nobody knows
+    found = claimed + rest
+    if not found:
+        return None
+    whose = f" of {own.name}" if claimed else ""
+    what = f"it has {len(found)} {'table' if len(found) == 1 else 'tables'}{whose}"
+    ways = [_transfer(name, own, rest)]
+    if not there and name not in _EVERYBODYS:
+        old, new = (sql.Identifier(each).as_string() for each in (name, own.database))
+        who = "as a superuser or as its owner with CREATEDB, while nobody is connected to it"
+        ways.insert(0, f"ALTER DATABASE {old} RENAME TO {new} ({who})")
+    return Lying(f"{what}, such as {found[0].label()!r}", f"Run {', or '.join(ways)}")
+
+
+def _transfer(name: str, own: services.Service, rest: list[objects.Object]) -> str:
+    """The command, with what it must be told of tables that have no prefix of the service."""
+    words = [own.name, "--from", name]
+    if len(rest) <= MAX_WITH:
+        words += [word for each in rest for word in ("--with", each.label())]
+        return f"entrypoint transfer {shlex.join(words)}"
+    told = f"--with for each of {len(rest)} tables without a prefix of the service"
+    return f"entrypoint transfer {shlex.join(words)} and {told}"
+
+
+def _unknown(named: Conninfo, own: services.Service, why: str) -> Lying:
+    transfer = _transfer(named.database, own, [])
+    return Lying(
+        f"whether it has tables of the service is not known ({why})",
+        f"Look first whether {named.database!r} at {named.where()} has the service's tables, which "
+        f"{own.database!r} may lack; {transfer} moves them",
+    )

@@ -1,0 +1,61 @@
+"""After a push: whether every object is where it belongs."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Final
+
+from .. import log
+from ..config.keys import Verify
+from ..config.registry import Service
+from ..errors import MisplacedError, RefusedError, UnreachableError
+from ..postgres import objects, placement
+from ..postgres.session import Session
+
+LOOK_S: Final = 10.0
+"""Seconds that the look at the default database may take."""
+
+MAX_EVENTS: Final = 20
+"""Findings that are logged one by one."""
+
+
+def run(
+    settings: Verify,
+    session: Session,
+    own: Service | None,
+    registry: Mapping[str, Service],
+    default: Callable[[], Session],
+) -> None:
+    """Look at the service's database and at the default one, and log what does not belong there.
+
+    ``default`` opens a session in the default database; where that fails nothing is known of it,
+    which is no finding. Raises `MisplacedError` where ``verify.at_start`` is "fail" and something
+    is misplaced; what was pushed stays, and the next start looks again.
+    """
+    found = objects.find(session, settings.bookkeeping)
+    strays = placement.in_own(found, session.database, own, registry)
+    try:
+        with closing(default()) as other, other.transaction(timeout_s=LOOK_S):
+            strays += placement.in_default(objects.find(other, settings.bookkeeping), registry)
+    except (RefusedError, UnreachableError) as error:
+        log.event("debug", "verify.incomplete", database=placement.DEFAULT, error=error.message)
+    for stray in strays[:MAX_EVENTS]:
+        log.event(
+            "warning",
+            "verify.found",
+            finding=stray.message(),
+            database=stray.database,
+            object=stray.object.label(),
+            owner=stray.service.name if stray.service else None,
+            remedy=stray.remedy(),
+        )
+    if len(strays) > MAX_EVENTS:
+        log.event("warning", "verify.cut", findings=len(strays), findings_logged=MAX_EVENTS)
+    misplaced = [stray for stray in strays if stray.misplaced]
+    if misplaced and settings.at_start == "fail":
+        failure = MisplacedError(
+            f"{len(misplaced)} objects are where they do not belong, such as "
+            f"{misplaced[0].object.label()!r} in {misplaced[0].database!r}",
+            remedy='Run entrypoint verify for all of them, or set verify.at_start = "warn".',
+        )
+        failure.step = "verify"
+        raise failure

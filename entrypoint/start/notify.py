@@ -1,0 +1,75 @@
+"""The last word of a start that fails: one POST to a webhook.
+
+The container and its logs may be gone when people look. Imported by nobody whose start succeeds.
+"""
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from .. import http_client, log, timelimit
+from ..config import endpoints
+from ..config.environment import Environment
+from ..errors import EntrypointError, Terminated
+from ..postgres.sessions import host
+
+TIMEOUT_S: Final = 5.0
+"""The longest that it takes, in seconds, whatever the receiver and the name server do."""
+
+_OK: Final = range(200, 300)
+
+
+Failure = EntrypointError | Terminated | Exception
+
+
+def tell(failure: Failure, code: int) -> None:
+    """Send the failure with which a start ends, where there is a webhook, and log whether it went.
+
+    Blocks up to `TIMEOUT_S` seconds. Raises nothing: the exit code is the start's. A signal ends
+    it at once.
+    """
+    try:
+        _tell(failure, code)
+    except Terminated:
+        log.event("warning", "notify.failed", cause="ended by a signal")
+    except http_client.Unanswered as problem:
+        log.event("warning", "notify.failed", cause=problem.text)
+    except TimeoutError:
+        log.event("warning", "notify.failed", cause=f"no answer within {TIMEOUT_S:.0f} s")
+    except Exception as error:  # noqa: BLE001  a bug in here must not hide the failure
+        log.event("warning", "notify.failed", cause=f"{type(error).__name__}: {error}")
+
+
+def _tell(failure: Failure, code: int) -> None:
+    webhook = endpoints.webhook(Environment.of_container(), Path())
+    if webhook is None:
+        return
+    step, message, remedy = _words(failure)
+    said = {
+        "service": webhook.service,
+        "step": step,
+        "code": code,
+        "message": message,
+        "remedy": remedy,
+        "lines": log.last_lines(),
+        "release": webhook.release,
+        "host": host(),
+        "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    data = {key: log.masked(value) for key, value in said.items()}
+    status = timelimit.run(partial(http_client.tell, webhook.url, data, TIMEOUT_S), TIMEOUT_S)
+    if status in _OK:
+        log.event("info", "notify.sent", status=status)
+    else:
+        log.event("warning", "notify.failed", cause=f"the receiver answered {status}")
+
+
+def _words(failure: Failure) -> tuple[str, str, str | None]:
+    """The step that failed, what happened there, and what to do."""
+    if isinstance(failure, EntrypointError):
+        return failure.step, failure.message, failure.remedy
+    if isinstance(failure, Terminated):
+        return failure.step, failure.message, None
+    message = f"{type(failure).__name__}: {failure}"
+    return "entrypoint", message, "Report this bug of entrypoint's, with its traceback."

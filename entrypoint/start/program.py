@@ -1,0 +1,193 @@
+"""How push and seed run the service's own program: watched by the lock, with nothing left of it."""
+
+import errno
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from .. import log
+from ..config.environment import Environment
+from ..errors import PushError, RefusedError, SeedError, UnreachableError
+from ..health import progress
+from ..postgres import blockers, sessions
+from ..postgres.lock import Held
+from ..postgres.session import Session
+from ..process import child
+from . import endings
+
+MAX_EVENTS: Final = 10_000
+"""Lines of one child that are logged; a flood of them would push everything else out of the log."""
+
+_REMEDIES: Final = {
+    errno.ENOENT: "Correct {command}, or add the program, or the interpreter that its first line "
+    "names, to the image.",
+    errno.EACCES: "Run chmod +x for the program in the image, or name its interpreter first in "
+    "{command}, as in node push-db.js.",
+    errno.ENOEXEC: "Name the program's interpreter first in {command}, as in node push-db.js, or "
+    "use one that is made for this image's platform.",
+}
+"""By what the kernel says of a program that is not started."""
+
+_CHECKS_CLIENT_SINCE = 140000
+"""The first server version that knows client_connection_check_interval."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a child runs in."""
+
+    held: Held
+    environ: Environment
+    service: str | None
+    reconnect: Callable[[], Session]
+    """A new session as the role and in the database that the child uses."""
+
+    same_role: bool
+    """Whether the lock's session may end the child's sessions itself."""
+
+    pooled: bool
+    """Whether the child connects through a pooler, which refuses PGOPTIONS."""
+
+    lock_timeout_s: float
+    added: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the child gets besides."""
+
+
+class Task(NamedTuple):
+    """What to run, and as which step."""
+
+    step: str
+    error: type[PushError | SeedError]
+    argv: tuple[str, ...]
+    timeout_s: float
+
+    def failure(self, finished: child.Finished) -> endings.Ending | None:
+        """What is wrong with how it ended, and the remedy."""
+        return endings.told(self.step, finished, self.timeout_s)
+
+
+def named(around: Surroundings, task: Task) -> str:
+    """The application_name of one run. Its number tells it from a replica's on the same host."""
+    return sessions.application_name(around.service, f"/{task.step}-{secrets.token_hex(3)}")
+
+
+def run(
+    task: Task,
+    around: Surroundings,
+    hear: Callable[[str], object],
+    watches: Sequence[child.Watch] = (),
+    name: str | None = None,
+) -> child.Finished:
+    """Run one program under the lock, however it ends; ``name`` is what `named` gave it.
+
+    Each line goes to ``hear`` as it came, secrets and all, and becomes a ``<step>.output`` event,
+    up to `MAX_EVENTS` of them; when it says nothing for a minute, ``<step>.waiting`` tells what its
+    sessions wait for. Those are ended when it is gone, whatever happened, while the lock is still
+    ours. It is ended when the lock is lost or one of ``watches``. Raises ``task.error`` when it
+    cannot be started, `LockError` when the lock is lost, what a watch raises, `Terminated`, and
+    `UnreachableError` or `RefusedError` for what the kernel refuses (`kernel.refusal`).
+    """
+    name = name or named(around, task)
+    teller = _Teller(task.step, name, around, hear)
+    program = child.Program(
+        task.argv, _environ(around, name).block(), f"PGAPPNAME={name}".encode(), task.timeout_s
+    )
+    progress.detail("")  # whatever was waited for before, it is there
+    told = child.Told(teller.line, teller.silence, teller.end, teller.late)
+    try:
+        return child.run(program, told, [around.held, *watches])
+    except OSError as problem:
+        from ..process import kernel
+
+        # What the kernel refuses is no fault of the program's, unless it is about its file.
+        refused = kernel.refusal(problem) if problem.errno != errno.EPERM else None
+        raise refused or task.error(
+            f"the {task.step} command {task.argv[0]!r} cannot be started: {problem.strerror}",
+            remedy=_REMEDIES.get(problem.errno or 0, f"Correct {task.step}.command.").format(
+                command=f"{task.step}.command"
+            ),
+        ) from None
+
+
+@dataclass
+class _Teller:
+    """Tells what a child says and does, as events."""
+
+    step: str
+    name: str
+    around: Surroundings
+    hear: Callable[[str], object]
+    lines: int = 0
+    silent: bool = False
+
+    def line(self, stream: str, line: str) -> None:
+        self.lines += 1
+        if self.silent:
+            self.silent = False
+            progress.detail("")
+        if self.lines <= MAX_EVENTS:
+            log.event("info", f"{self.step}.output", stream=stream, line=line)
+        self.hear(line)
+
+    def silence(self, silent_s: float, ports: set[int]) -> None:
+        found = self._sessions(ports)
+        self.silent = True
+        progress.detail("it prints nothing", silent_s)
+        if clue := endings.doing(found, self.step, hidden=self.around.pooled):
+            found = {"reason": clue[0], "remedy": clue[1], **found}
+        log.event("warning", f"{self.step}.waiting", silent_s=round(silent_s, 1), **found)
+
+    def late(self, ports: set[int]) -> tuple[str, str] | None:
+        return endings.doing(self._sessions(ports), self.step, hidden=self.around.pooled)
+
+    def _sessions(self, ports: set[int]) -> dict[str, Any]:
+        around = self.around
+        return blockers.find(around.held.session, self.name, () if around.pooled else ports)
+
+    def end(self, ports: set[int]) -> None:
+        if self.lines > MAX_EVENTS:
+            fields = {"lines": self.lines, "lines_logged": MAX_EVENTS}
+            log.event("warning", f"{self.step}.output_cut", **fields)
+        try:
+            ended = _end_sessions(self.around, self.name, ports)
+        except (UnreachableError, RefusedError) as problem:
+            log.event(
+                "error",
+                f"{self.step}.sessions_left",
+                application_name=self.name,
+                error=problem.message,
+                remedy=problem.remedy,
+            )
+        else:
+            if ended:
+                log.event(
+                    "info", f"{self.step}.sessions_ended", application_name=self.name, count=ended
+                )
+
+
+def _end_sessions(around: Surroundings, name: str, ports: set[int]) -> int:
+    """End the child's sessions from the lock's own, or from a new one where that is gone."""
+    if around.pooled:
+        ports = set()  # the server sees the pooler's, which may be anybody's
+    if around.same_role:
+        with suppress(UnreachableError):
+            return sessions.end(around.held.session, name, ports)
+    with closing(around.reconnect()) as session:
+        return sessions.end(session, name, ports)
+
+
+def _environ(around: Surroundings, name: str) -> Environment:
+    added = {"PGAPPNAME": name, **around.added}
+    if not around.pooled:
+        # Ours first: of two settings of one option the later wins, and the image's may. The mark
+        # is for a client that names its sessions itself.
+        options = [
+            f"-c lock_timeout={int(around.lock_timeout_s * 1000)}",
+            f"-c entrypoint.push={sessions.mark(name)}",
+        ]
+        if around.held.session.server_version >= _CHECKS_CLIENT_SINCE:
+            options.append("-c client_connection_check_interval=1000")
+        added["PGOPTIONS"] = " ".join([*options, around.environ.get("PGOPTIONS", "")]).strip()
+    return around.environ.changed(added=added)

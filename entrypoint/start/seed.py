@@ -1,0 +1,50 @@
+"""Step 5: make the tenant's rows with the service's own seed, under the same lock, and judge it."""
+
+from typing import Final
+
+from ..config.keys import Seed
+from ..errors import SeedError
+from ..postgres.session import Session
+from . import program
+from .check import LATE_S, is_there, waited_for
+from .endings import Ending
+from .tool_output import NO_WORDS, Ear
+
+_CHECKED: Final = {True: "found a row", False: "found no row", None: "had no answer"}
+
+
+def run(seed: Seed, session: Session, around: program.Surroundings) -> dict[str, object]:
+    """Seed; the schema stays pushed if this fails, and the next start seeds again.
+
+    Returns what the witnesses say: the exit code, the output, and ``seed.check``, which must find a
+    row in the session now. Raises `SeedError`, `LockError`, `UnreachableError` and
+    `Terminated`, see `program.run`.
+    """
+    ear = Ear(if_right=NO_WORDS)
+    task = program.Task("seed", SeedError, seed.argv, seed.timeout_s)
+    finished = program.run(task, around, ear.hear)
+    said = ear.said()
+    fields: dict[str, object] = {"returncode": finished.returncode, "output": said.text}
+    wrong = task.failure(finished)
+    if said.succeeded is False:
+        message = wrong.message if wrong else "the seed command exited with code 0"
+        remedy = wrong.remedy if wrong and wrong.certain else said.remedy
+        wrong = Ending(f"{message}: {said.text}", remedy)
+    elif not wrong and seed.check is not None:
+        found = is_there(session, seed.check, seed.tenant, LATE_S)
+        fields["check"] = _CHECKED[found]
+        if found is None:
+            wrong = Ending(
+                "the seed command exited with code 0, but seed.check had no answer: "
+                + waited_for(session),
+                "End the session that has the table locked, or make seed.check faster.",
+            )
+        elif not found:
+            wrong = Ending(
+                "the seed command exited with code 0, but seed.check finds no row",
+                "Correct the seed, or seed.check.",
+            )
+    if wrong:
+        tail = list(finished.tail)
+        raise SeedError(wrong[0], remedy=wrong[1], command=list(seed.argv), tail=tail, **fields)
+    return fields

@@ -1,0 +1,258 @@
+"""Step 5, before the seed: which tenant it is for, where another service knows that."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, Final
+
+from .. import log, timelimit
+from ..config.conninfo import Conninfo
+from ..config.keys import Lookup
+from ..config.reader import LOOKUP_URL, UUID, shortened
+from ..config.urls import safe
+from ..errors import EntrypointError, RefusedError, SeedError, UnreachableError
+from ..health import progress
+from ..postgres.cause import ConnectError, Kind
+from ..postgres.session import ATTEMPT_TIMEOUT_S, Session, translated
+from ..retry import Backoff, Reminder
+
+Connect = Callable[[Conninfo, float], Session]
+"""Opens a session within so many seconds, or raises `ConnectError`."""
+
+SHORTEST_S: Final = 1.0
+"""Seconds for an attempt whose deadline is near: the last one is to find what is there."""
+
+QUERY_TIMEOUT_S: Final = 10.0
+"""The longest that the query may take, in seconds."""
+
+_NOT_YET: Final = ("3D000", "3F000", "42P01", "42703")
+"""SQLSTATEs of a database, schema, table or column that its service may be making right now."""
+
+_PASSING: Final = ("40", "55")
+"""Classes of SQLSTATEs that another try heals: a conflict, a lock."""
+
+_MIGHTY: Final = """
+select rolsuper or exists (
+  select from pg_roles r where r.rolname in ('pg_execute_server_program', 'pg_read_server_files',
+    'pg_signal_backend', 'pg_write_server_files') and pg_has_role(session_user, r.oid, 'member'))
+from pg_roles where rolname = session_user
+"""
+
+_NO_PRIVILEGE: Final = "42501"
+
+_CORRECT: Final = "Correct seed.tenant_lookup, or set SEED_TENANT_ID."
+
+_INDEX = re.compile(r"[0-9]{1,9}")
+
+
+class _TooMightyError(Exception):
+    """The role could do harm by whatever the query calls."""
+
+
+class _NotYetError(Exception):
+    """Nobody knows the tenant yet; the text says why."""
+
+
+def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[], object]) -> str:
+    """The tenant's UUID in lower case, as soon as the lookup's URL or database tells it.
+
+    ``server`` says where the database is and who asks there. Blocks up to ``lookup.timeout_s``
+    seconds and one short attempt, and calls ``check`` before each. Raises what that raises,
+    `UnreachableError` at the deadline, and at once `RefusedError` for a permission that is lacking
+    and `SeedError` for an answer that is not one tenant.
+    """
+    started = time.monotonic()
+    deadline = started + lookup.timeout_s
+    backoff, reminder = Backoff(deadline), Reminder()
+    source = safe(lookup.url) if lookup.url else str(lookup.database)
+    while True:
+        check()
+        try:
+            found = _found(lookup, server, connect, deadline)
+        except _NotYetError as error:
+            cause = str(error)
+        except EntrypointError as error:
+            error.message = f"the tenant's lookup at {source}: {error.message}"
+            raise
+        else:
+            elapsed_s = round(time.monotonic() - started, 3)
+            fields = {"tenant_id": found, "source": source, "elapsed_s": elapsed_s}
+            log.event("info", "seed.tenant_found", **fields)
+            return found
+        now = time.monotonic()
+        delay = backoff.next_delay(now)
+        if delay is None:
+            raise UnreachableError(
+                f"no tenant was found at {source} within {now - started:.1f} s: {cause}",
+                remedy="Set SEED_TENANT_ID, make sure that the tenant is there, or raise the "
+                "timeout of seed.tenant_lookup.",
+                attempts=backoff.attempts,
+            )
+        progress.detail(f"the tenant at {source}: {cause}")
+        if reminder.due(now):
+            log.event(
+                "warning",
+                "seed.tenant_awaited",
+                source=source,
+                cause=cause,
+                attempts=backoff.attempts,
+                waited_s=round(now - started, 2),
+                timeout_s=lookup.timeout_s,
+            )
+        time.sleep(delay)
+
+
+def _found(lookup: Lookup, server: Conninfo, connect: Connect, deadline: float) -> str:
+    """What one attempt finds. Raises `_NotYetError`, and what `find` raises at once."""
+    if lookup.url:
+        found = _asked(lookup.url, lookup.field, _left_s(deadline, ATTEMPT_TIMEOUT_S))
+    else:
+        found = _queried(server.with_database(str(lookup.database)), lookup, connect, deadline)
+    if not isinstance(found, str) or not UUID.fullmatch(found):
+        raise SeedError(f"{shortened(found)} is no UUID", remedy=_CORRECT)
+    return found.lower()
+
+
+def _left_s(deadline: float, most_s: float) -> float:
+    """Seconds for a part of an attempt."""
+    return min(most_s, max(SHORTEST_S, deadline - time.monotonic()))
+
+
+def _asked(url: str, field: str, timeout_s: float) -> object:
+    """What an HTTP server answers."""
+    from .. import http_client
+
+    try:
+        answer = timelimit.run(lambda: http_client.ask(url, timeout_s), timeout_s)
+    except http_client.Unanswered as problem:
+        if problem.permanent:
+            raise RefusedError(problem.text, remedy=_CORRECT) from None
+        raise _NotYetError(problem.text) from None
+    except TimeoutError:  # the name server
+        raise _NotYetError(f"no answer within {timeout_s:.2g} s") from None
+    if not 200 <= answer.status < 300:  # noqa: PLR2004  HTTP's
+        redirect = ", a redirect, which is not followed" if answer.location else ""
+        raise _NotYetError(f"answered {answer.status}{redirect}")
+    if len(answer.body) >= http_client.MAX_BODY:
+        raise SeedError("the answer is longer than 1 MiB", remedy=_CORRECT)
+    if not answer.body.strip():
+        raise _NotYetError("answered nothing")
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise SeedError("the answer is no JSON", remedy=_CORRECT) from None
+    return _at(field, found)
+
+
+def _at(field: str, value: Any) -> object:  # noqa: ANN401  whatever JSON holds
+    """What a path with dots leads to; a list in its way that has one element stands for that."""
+    for name in field.split("."):
+        while isinstance(value, list) and not _INDEX.fullmatch(name):
+            value = _only(value)
+        if isinstance(value, list):
+            value = value[int(name)] if int(name) < len(value) else None
+        elif isinstance(value, dict) and name in value:
+            value = value[name]
+        elif value is not None:
+            raise SeedError(f"the answer has no field {shortened(field)}", remedy=_CORRECT)
+    while isinstance(value, list):
+        value = _only(value)
+    if value is None:
+        raise _NotYetError(f"there is nothing at {shortened(field)}")
+    return value
+
+
+def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: float) -> str:
+    """What a database answers.
+
+    The query may call whatever the database's owner has defined, as our role. So that role must not
+    be one that a query can do harm as, and the transaction cannot write: no ALTER ROLE, and no way
+    out of it.
+    """
+    session = _opened(conninfo, connect, _left_s(deadline, ATTEMPT_TIMEOUT_S))
+    timeout_s = _left_s(deadline, QUERY_TIMEOUT_S)
+    # The server keeps the time by itself, so its word comes first, if one comes at all.
+    limit = timelimit.Limit(session.connection.fileno(), timeout_s + SHORTEST_S)
+    try:
+        with closing(session), closing(limit), translated("the query failed", remedy=_CORRECT):
+            rows = _rows(session, str(lookup.query), timeout_s)
+    except UnreachableError as error:
+        passed = f"no answer to the query within {timeout_s:.2g} s"
+        raise _NotYetError(passed if limit.passed else error.message) from None
+    except _TooMightyError:
+        raise RefusedError(
+            f"the role {conninfo.user!r} is a superuser or may use the server's files and programs "
+            "or end sessions, so it runs no query over others' objects",
+            remedy=f"Set {LOOKUP_URL} to a role that may only CONNECT to {conninfo.database!r} and "
+            "SELECT what the query reads.",
+        ) from None
+    except RefusedError as error:
+        code = str(error.fields.get("sqlstate", ""))
+        if code in _NOT_YET or code[:2] in _PASSING:
+            raise _NotYetError(error.message) from None
+        if code == _NO_PRIVILEGE:
+            error.remedy = _grant(conninfo)
+            raise
+        raise SeedError(error.message, remedy=_CORRECT, **error.fields) from None
+    row = _only(rows)
+    if not row:
+        raise SeedError("the query has no column", remedy=_CORRECT)
+    if row[0] is None:
+        raise _NotYetError("the row has no value")
+    return str(row[0])
+
+
+def _opened(conninfo: Conninfo, connect: Connect, timeout_s: float) -> Session:
+    """A session to ask in."""
+    try:
+        return connect(conninfo, timeout_s)
+    except ConnectError as error:
+        cause = error.cause
+        if cause.kind is not Kind.REFUSED:
+            raise _NotYetError(cause.text) from None
+        right = cause.sqlstate == _NO_PRIVILEGE
+        remedy = _grant(conninfo) if right else cause.remedy.format(url=conninfo.source)
+        raise RefusedError(cause.text, remedy=remedy) from None
+
+
+def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...]]:
+    """At most two rows: whoever finds more found too many."""
+    connection = session.connection
+    connection.read_only = True
+    with session.transaction(undone=True):
+        _refuse_mighty(session)
+    with session.transaction(names="default", undone=True):
+        connection.execute(f"set local statement_timeout = {timeout_s * 1000:.0f}")
+        with connection.cursor("entrypoint_tenant") as cursor:
+            return cursor.execute(query).fetchmany(2)
+
+
+def _refuse_mighty(session: Session) -> None:
+    row = session.connection.execute(_MIGHTY).fetchone()
+    if row is None or row[0]:
+        raise _TooMightyError
+
+
+def _grant(conninfo: Conninfo) -> str:
+    """What gives the role its right to look."""
+    remedy = (
+        f'Run GRANT CONNECT ON DATABASE "{conninfo.database}" and GRANT SELECT on what the query '
+        f'reads TO "{conninfo.user}"'
+    )
+    if conninfo.variable == LOOKUP_URL:
+        return f"{remedy}."
+    return f"{remedy}, or set {LOOKUP_URL} to a role that may read it."
+
+
+def _only(values: list[Any]) -> Any:  # noqa: ANN401  whatever it holds
+    """The only element. Raises `_NotYetError` if there is none, `SeedError` if there are more."""
+    if not values:
+        raise _NotYetError("there is no tenant yet")
+    if len(values) > 1:
+        raise SeedError(
+            "there is more than one tenant",
+            remedy="Narrow seed.tenant_lookup to one tenant, or set SEED_TENANT_ID.",
+        )
+    return values[0]

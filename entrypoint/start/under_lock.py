@@ -1,0 +1,368 @@
+"""Steps 4 and 5 under the lock, and the record of what was done.
+
+Imported only where there is something to do.
+"""
+
+import gc
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from psycopg import sql
+
+from .. import log
+from ..config.conninfo import Conninfo
+from ..config.reader import bare
+from ..errors import LockError, RefusedError, SeedError, UnreachableError
+from ..postgres import ledger, lock, ownership, placement, sessions
+from ..postgres.session import Session
+from ..process import child as process
+from . import decide, extensions, misplaced, program, push, seed, wait
+from .plan import Plan
+from .steps import step
+
+CLEANUP_S: Final = 5.0
+"""Seconds in which a session must open that ends those of a child."""
+
+
+def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) -> None:
+    """Wait for the lock, look again, do what is still to be done, and record it.
+
+    What was done before a failure is recorded too. Closes the session, whatever happens. Raises
+    `LockError`, `PushError`, `SeedError`, `RefusedError`, `UnreachableError` and `Terminated`.
+    """
+    gc.enable()  # this takes as long as the children do
+    config = plan.config
+    with step("lock", end="acquired"):
+        deadline = time.monotonic() + config.lock_timeout_s
+
+        def reopen() -> Session:
+            left_s = deadline - time.monotonic()
+            return _session(target, connect, min(left_s, config.wait_timeout_s))
+
+        held = lock.acquire(session, reopen, timeout_s=config.lock_timeout_s)
+    with held:
+        try:
+            _work(plan, target, held, connect)
+            process.reap()  # as PID 1 we got what the children left; the service must not
+        except UnreachableError as error:
+            if not held.broken:
+                raise
+            # Whichever statement noticed it first: somebody else may be at work by now.
+            lost = held.lost()
+            lost.message += f" ({error.message})"
+            lost.step, lost.elapsed_s = error.step, error.elapsed_s
+            raise lost from None
+
+
+def _work(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
+    found = ledger.look(held.session)
+    if found.ledger.problem:
+        log.event("warning", "ledger.ignored", reason=found.ledger.problem)
+    if plan.owned_by_stranger(found):
+        raise _owned_by_stranger(held.session, found.stranger)
+    _tell_exposed(plan, held)
+    record = _Record(plan, held, found)
+    try:
+        _extensions(plan, target, held, connect)
+        _push(plan, target, record, found, connect)
+        _seed(plan, record, connect)
+    except LockError:
+        raise  # nothing can be recorded
+    except BaseException:
+        with suppress(UnreachableError):  # what failed first is what is told
+            record.write()
+        raise
+    record.write()
+
+
+def _owned_by_stranger(session: Session, owner: str | None) -> RefusedError:
+    user, name = session.connection.info.user, session.database
+    error = RefusedError(
+        f"the database {name!r} was there already and belongs to {owner!r}, not to {user!r} or a "
+        "role that it is a member of, and nothing in it is theirs",
+        remedy=f"Find out who made it. If it is the service's, run ALTER DATABASE {_quoted(name)} "
+        f"OWNER TO {_quoted(user)}, or agree to its owner by ENTRYPOINT_DATABASE_OWNER={owner}; "
+        "if it is not, have it dropped and start again.",
+    )
+    error.step = "database"
+    return error
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string()
+
+
+def _tell_exposed(plan: Plan, held: lock.Held) -> None:
+    """Say what others may do in a database that is meant to be closed to them."""
+    if plan.config.isolate and (found := ownership.exposed(held.session)):
+        log.event(
+            "warning",
+            "database.exposed",
+            database=held.session.database,
+            public_may=list(found),
+            remedy=f"Run {'; '.join(found.values())}.",
+        )
+
+
+class _Record:
+    """The ledger as it will be written at the end of the lock, and the schema that it is about."""
+
+    def __init__(self, plan: Plan, held: lock.Held, found: ledger.Found) -> None:
+        self.plan = plan
+        self.held = held
+        self.before = found.ledger
+        self.found = found
+
+    @property
+    def book(self) -> ledger.Ledger:
+        """What will be written."""
+        return self.found.ledger
+
+    @book.setter
+    def book(self, changed: ledger.Ledger) -> None:
+        self.found = self.found._replace(ledger=changed)
+
+    def damaged(self, damages: Sequence[ledger.Damage]) -> None:
+        """Keep what failed pushes left, this one's and what is there of earlier ones'."""
+        self.book = self.book._replace(damages=tuple(damages)[-ledger.MAX_DAMAGES :])
+
+    def lost(self, pushed: push.Pushed) -> None:
+        """Record what a push lost, whether it is believed or not.
+
+        Where it took a table's rows no tenant counts as seeded any more.
+        """
+        if told := pushed.loss.told():
+            losses = ledger.Losses(tuple(told), self.plan.config.release, sessions.host(), _now())
+            self.book = self.book.lost(losses)
+        if pushed.emptied:
+            self.book = self.book._replace(seeds={})
+
+    def pushed(self, pushed: push.Pushed, decision: decide.Decision) -> None:
+        """Record a push with the schema's fingerprint after it, which proves the next start."""
+        self.found = self.found._replace(catalog=pushed.catalog)
+        if pushed.catalog is None:
+            self._not_written(
+                "somebody is changing the schema", "Nothing: the next start pushes again."
+            )
+            return
+        if decision.reason == decide.FORCED:
+            mine = self.book.of(self.plan.config.service)
+            self.book = self.book._replace(pushes=mine)
+        self._current(round(pushed.elapsed_s, 3))
+
+    def current(self) -> None:
+        """Record that this release is the one that is here, though it had nothing to push."""
+        if self.plan.is_new(self.found):
+            self._current()
+
+    def seeded(self, tenant: str | None) -> None:
+        """Record a seed. A table that it made is no drift: the schema is what push and seed left.
+
+        That only where the schema before it is known to be the push's.
+        """
+        self.book = self.plan.seeded(self.book, tenant, _now())
+        who = self.plan.who
+        mine = self.book.of(who.service)
+        if not mine or mine[-1].fingerprint != who.fingerprint:
+            return
+        if not mine[-1].catalog or mine[-1].catalog != self.found.catalog:
+            return
+        if after := ledger.look(self.held.session).catalog:
+            self.book = self.book.pushed(mine[-1]._replace(catalog=after))
+
+    def _current(self, elapsed_s: float | None = None) -> None:
+        """Put this start last; ``elapsed_s`` is that of its push, if it had one."""
+        who, pushes = self.plan.who, self.book.of(self.plan.config.service)
+        same = next((p for p in pushes if p.fingerprint == who.fingerprint), None)
+        # A late replica of the release before, with the same inputs, is not the newest by them.
+        late = decide.older(self.book, self.found.catalog, who) and same is pushes[-1]
+        release = () if late or who.release is None else (who.release,)
+        if elapsed_s is None and same:
+            self.book = self.book.pushed(
+                same._replace(releases=release, service=who.service or same.service)
+            )
+            return
+        self.book = self.book.pushed(
+            ledger.Push(
+                fingerprint=who.fingerprint or "",
+                catalog=(self.found.catalog or "") if self.plan.config.push.command else "",
+                releases=release,
+                host=sessions.host(),
+                at=_now(),
+                elapsed_s=elapsed_s or 0.0,
+                service=who.service or (same.service if same else None),
+                older=decide.older(self.before, None, who) and not late,
+            )
+        )
+
+    def write(self) -> None:
+        """Write what changed; what cannot be written is said and stops nothing."""
+        if self.book == self.before:
+            return
+        session = self.held.session
+        if not self.book.writable:
+            why = self.book.problem or "the role does not own the database"
+            remedy = (
+                "Use an image with the current version of entrypoint."
+                if self.book.problem
+                else f'Run ALTER DATABASE "{session.database}" OWNER TO the role of the '
+                "database's URL, or GRANT the owner to it; until then every start pushes and seeds."
+            )
+            self._not_written(why, remedy)
+            return
+        try:
+            ledger.write(session, self.book)
+        except (RefusedError, UnreachableError) as error:
+            if self.held.broken:
+                raise
+            self._not_written(error.message, error.remedy)
+
+    def _not_written(self, reason: str, remedy: str) -> None:
+        log.event("warning", "ledger.not_written", reason=reason, remedy=remedy)
+
+
+def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
+    config = plan.config
+    missing = extensions.missing(held.session, config.extensions)
+    if not missing:
+        return
+    with step("extensions") as fields:
+        fields["created"] = missing
+        # Not in the lock's transaction: the push could not see them before it ends.
+        # The service's own role may create most of them, and its rights are enough then.
+        with closing(_session(target, connect, config.wait_timeout_s)) as session:
+            where, last = extensions.schema(session), config.admin is None
+            missing = extensions.create(session, missing, where, last=last)
+        if missing and config.admin:
+            admin = config.admin.with_database(target.database)
+            with closing(_session(admin, connect, config.wait_timeout_s)) as session:
+                extensions.create(session, missing, where, last=True)
+
+
+def _push(
+    plan: Plan, target: Conninfo, record: _Record, found: ledger.Found, connect: wait.Connect
+) -> None:
+    config, held = plan.config, record.held
+    decision = plan.push(found)
+    if decision.verdict is decide.Verdict.SKIP:
+        decide.tell_skipped("push", decision, found.ledger, config.service)
+        record.damaged(push.look_again(config.push, held.session, record.book.damages))
+        record.current()
+        return
+    with step("push", reason=decision.reason) as fields:
+        decide.refuse_older(decision)
+        around = program.Surroundings(
+            held,
+            config.push_environment,
+            config.service,
+            partial(_session, target, connect, CLEANUP_S),
+            same_role=True,
+            pooled=held.session.pooled,
+            lock_timeout_s=config.push.lock_timeout_s,
+        )
+        prefixes = config.registered.beginnings() if config.registered else ()
+        opened = partial(_guard_sessions, plan, target, connect)
+        expected = push.Expected(
+            prefixes,
+            config.verify.bookkeeping,
+            record.book,
+            plan.who,
+            _now(),
+            direct=not held.session.pooled and config.direct is None,
+            left=record.damaged,
+        )
+        pushed = push.run(config.push, expected, found.catalog, around, opened)
+        fields.update(pushed.fields)
+        record.lost(pushed)
+        if pushed.wrong:
+            raise pushed.wrong
+    if config.verify.at_start != "off":
+        misplaced.run(
+            config.verify,
+            held.session,
+            config.registered,
+            config.registry,
+            partial(_session, target.with_database(placement.DEFAULT), connect, 0.0),
+        )
+    record.pushed(pushed, decision)
+
+
+def _guard_sessions(plan: Plan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:
+    """The admin's, where there is one that may connect; then the service's own."""
+    admin = plan.config.admin
+    if admin and admin.user != target.user:
+        with suppress(RefusedError, UnreachableError):
+            yield _enduring(_session(admin.with_database(target.database), connect, CLEANUP_S))
+    yield _enduring(_session(target, connect, CLEANUP_S))
+
+
+def _enduring(session: Session) -> Session:
+    """A guard counts its own time: each of its statements is short, and there may be thousands."""
+    session.connection.patience_s = math.inf
+    return session
+
+
+def _seed(plan: Plan, record: _Record, connect: wait.Connect) -> None:
+    decision = plan.seed(record.found, record.held.session)
+    if not decision.runs:
+        decide.tell_skipped("seed", decision, record.book, plan.config.service)
+        return
+    config, held = plan.config, record.held
+    assert config.database is not None  # noqa: S101  there is a session in it
+    with step("seed", reason=decision.reason) as fields:
+        tenant = fields["tenant_id"] = decision.tenant or _tenant(plan, held, connect)
+        around = program.Surroundings(
+            held,
+            config.service_environment,
+            config.service,
+            partial(_session, config.database, connect, CLEANUP_S),
+            same_role=config.direct is None or config.direct.user == config.database.user,
+            # With a direct URL beside it, this one is there for a pooler.
+            pooled=held.session.pooled or config.direct is not None,
+            lock_timeout_s=config.push.lock_timeout_s,
+            added=_told(plan, tenant),
+        )
+        fields.update(seed.run(plan.seeds(tenant), held.session, around))
+        record.seeded(tenant)
+
+
+def _told(plan: Plan, tenant: str | None) -> dict[str, str]:
+    """The variables in which the seed finds its tenant, wherever we have it from.
+
+    Raises `SeedError` where the container has another one there than the lookup found.
+    """
+    name = plan.config.seed.variable or "SEED_TENANT_ID"
+    if tenant is None:
+        return {}
+    there = bare(plan.config.service_environment.get(name, ""))
+    if there and there.lower() != tenant.lower():
+        raise SeedError(
+            f"{name} names another tenant than the one that seed.tenant_lookup found, and the seed "
+            f"reads its tenant from {name}",
+            remedy=f"Unset {name} in the container, or set SEED_TENANT_ID to the tenant.",
+        )
+    return {"SEED_TENANT_ID": tenant, name: tenant}
+
+
+def _tenant(plan: Plan, held: lock.Held, connect: wait.Connect) -> str | None:
+    """Whom the lookup finds; None without one."""
+    config = plan.config
+    server = config.lookup_server or config.direct or config.database
+    if not config.seed.lookup or server is None:
+        return None
+    from . import tenant  # no seed without a lookup pays for it
+
+    return tenant.find(config.seed.lookup, server, connect, held.check)
+
+
+def _session(conninfo: Conninfo, connect: wait.Connect, timeout_s: float) -> Session:
+    return wait.until_ready(conninfo, connect, deadline=time.monotonic() + timeout_s)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

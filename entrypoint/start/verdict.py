@@ -1,0 +1,263 @@
+"""Whether a push can be believed: its exit code, its words, and the schema before and after. Pure.
+
+Neither alone is proof. An exit code of 0 is what drizzle-kit 0.31 gives for half a schema.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Final, NamedTuple
+
+from ..config import tools
+from ..config.reader import label
+from ..postgres.ledger import Damage
+from ..postgres.loss import Loss, invalid_indexes
+from ..postgres.snapshot import MAX_ROWS, Snapshot, Table
+from .endings import Ending
+from .tool_output import Said
+
+_INDEX: Final = "index "
+
+_NEARLY: Final = 0.9
+"""How much of an estimated number of rows counts as all of them."""
+
+
+class Wrong(NamedTuple):
+    """Why a push is not believed, and what to do."""
+
+    message: str
+    remedy: str
+
+
+class Witnesses(NamedTuple):
+    """What speaks for a push, and against it."""
+
+    ended: Ending | None
+    """How the program failed by its own word, and the remedy."""
+
+    said: Said
+    refused: bool
+    """Whether the guard refused something, even if no line says so."""
+
+    before: Snapshot
+    after: Snapshot
+    loss: Loss
+    connected: bool | None = None
+    """Whether it had a session in the database; None where nobody can tell."""
+
+    held: tuple[Damage, ...] = ()
+    """What earlier pushes left, which is there still, and may not be."""
+
+    others: frozenset[str] = frozenset()
+    """What sessions lost meanwhile that are none of the push's."""
+
+
+def judge(
+    seen: Witnesses,
+    *,
+    prefixes: Collection[str],
+    on_loss: str,
+    allowed: Collection[str],
+    bookkeeping: Collection[str] | None = None,
+) -> Wrong | None:
+    """The first reason not to believe a push; None when every witness speaks for it.
+
+    Tables named in ``bookkeeping`` are a tool's, not the service's; by default the known tools'.
+    """
+    return (
+        _refusal(seen, allowed)
+        or _end(seen)
+        or _absence(seen)
+        or _emptiness(seen, prefixes, bookkeeping)
+        or _half(seen)
+        or (_lost(seen, {*allowed, *seen.others}) if on_loss == "refuse" else None)
+        or _held(seen)
+    )
+
+
+def damage(seen: Witnesses, *, on_loss: str, allowed: Collection[str]) -> dict[str, int]:
+    """What a push that is not believed has left: invalid indexes, and lost rows by label."""
+    left = {f"{_INDEX}{name}": 0 for name in invalid_indexes(seen.before, seen.after)}
+    if on_loss == "refuse":
+        lost = seen.loss.unallowed({*allowed, *seen.others})
+        left |= {label: seen.loss.rows.get(label, 0) for label in lost}
+    return left
+
+
+def index_damage(name: str) -> Damage:
+    """An invalid index of which nobody knows who left it."""
+    return Damage(f"{_INDEX}{name}", 0, "", None, "")
+
+
+def standing(
+    damages: Iterable[Damage], now: Snapshot, *, on_loss: str, allowed: Collection[str]
+) -> list[Damage]:
+    """Those that nobody has mended or allowed."""
+    return [
+        each
+        for each in damages
+        if (
+            each.what.removeprefix(_INDEX) in now.invalid_indexes.values()
+            if each.what.startswith(_INDEX)
+            else on_loss == "refuse" and not _mended(each, now, allowed)
+        )
+    ]
+
+
+def _mended(lost: Damage, now: Snapshot, allowed: Collection[str]) -> bool:
+    """Whether as many rows are there again as were lost, the column is, or its name may go."""
+    for oid, table in now.tables.items():
+        if table.label() == lost.what:
+            return bool(table.names() & set(allowed)) or _back(table, lost.rows)
+        if not lost.what.startswith(table.label("")):
+            continue
+        columns = [name for (of, _), name in now.columns.items() if of == oid]
+        if lost.what in map(table.label, columns) or table.names() & set(allowed):
+            return True
+    return bool({lost.what, lost.what.removeprefix("public.")} & _unqualified(allowed))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ",".join(map(label, names))
+
+
+def _unqualified(allowed: Collection[str]) -> set[str]:
+    return {name.removeprefix("public.") for name in allowed}
+
+
+def _back(table: Table, lost: int) -> bool:
+    """Whether it has that many rows again, or some where nobody knew how many were lost."""
+    if not lost:
+        return table.filled
+    if table.rows is None or table.rows < min(lost, MAX_ROWS):
+        return False
+    # Beyond what is counted both are estimates, and a table that was just restored has none yet.
+    return lost < MAX_ROWS or table.estimate < MAX_ROWS or table.estimate >= lost * _NEARLY
+
+
+def _refusal(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
+    if not seen.refused and not seen.said.refused:
+        return None
+    names = ", ".join(seen.said.refused) or "a table or column that its lines do not name"
+    # With what was allowed before: one push may have to be allowed more than one thing.
+    allow = _listed([*allowed, *(seen.said.refused or ["NAME"])])
+    return Wrong(
+        f"the push wanted to lose the rows of {names} and was refused; nothing of them is lost",
+        f"Set ENTRYPOINT_ALLOW_LOSS={allow} for one start if they may go, or correct the schema.",
+    )
+
+
+def _end(seen: Witnesses) -> Wrong | None:
+    said = seen.said
+    if seen.ended:
+        message, remedy, certain = seen.ended
+        if said.succeeded is False:
+            return Wrong(f"{message}: {said.text}", remedy if certain else said.remedy)
+        return Wrong(message, remedy)
+    if said.succeeded is False:
+        return Wrong(f"the push command exited with code 0, but {said.text}", said.remedy)
+    return None
+
+
+def _absence(seen: Witnesses) -> Wrong | None:
+    if seen.connected is not False:
+        return None
+    return Wrong(
+        "the push command exited with code 0, but never connected to the service's database",
+        "Correct what push.command connects to: a .env file may name another database, or the "
+        "program may end before it connects. Set push.command = [] if there is nothing to push, or "
+        "ENTRYPOINT_DIRECT_URL if the push goes through a pooler by another variable.",
+    )
+
+
+def _emptiness(
+    seen: Witnesses, prefixes: Collection[str], bookkeeping: Collection[str] | None
+) -> Wrong | None:
+    names = [
+        table.name
+        for oid, table in seen.after.tables.items()
+        if not (
+            tools.keeps_books(table.names(), _columns(seen.after, oid))
+            if bookkeeping is None
+            else table.names() & {*bookkeeping}
+        )
+    ]
+    if any(name.startswith(tuple(prefixes)) if prefixes else True for name in names):
+        return None
+    which = f"table whose name begins with {' or '.join(prefixes)}" if prefixes else "table"
+    return Wrong(
+        f"the push command exited with code 0, but there is no {which} in the database",
+        "Correct push.command, or the database that it connects to"
+        + (", or the service's prefixes or names in the registry." if prefixes else "."),
+    )
+
+
+def _columns(of: Snapshot, table: int) -> set[str]:
+    return {name for (oid, _), name in of.columns.items() if oid == table}
+
+
+def _half(seen: Witnesses) -> Wrong | None:
+    half = invalid_indexes(seen.before, seen.after)
+    if not half:
+        return None
+    return Wrong(
+        "the push command exited with code 0, but left half made: "
+        + ", ".join(f"{_INDEX}{name}" for name in half),
+        _mend_indexes(half),
+    )
+
+
+def _mend_indexes(names: Iterable[str]) -> str:
+    drops = "; ".join(f"DROP INDEX {name}" for name in names)
+    return f"Correct the data that the index refuses, run {drops}, and start again."
+
+
+def _held(seen: Witnesses) -> Wrong | None:
+    if not seen.held:
+        return None
+    first = seen.held[0]
+    who = f"release {first.release}" if first.release else "no named release"
+    indexes, lost = _sorted(seen.held)
+    what = [f"left half made: {', '.join(f'{_INDEX}{name}' for name in indexes)}"] * bool(indexes)
+    what += [f"lost the rows of {', '.join(lost)}"] * bool(lost)
+    return Wrong(
+        f"an earlier push ({who}, {first.at}) {' and '.join(what)}; that is so still",
+        mend(seen.held),
+    )
+
+
+def mend(damages: Iterable[Damage]) -> str:
+    """The remedy for what failed pushes left."""
+    indexes, lost = _sorted(damages)
+    remedies = [_mend_indexes(indexes)] * bool(indexes)
+    if lost:
+        remedies.append(
+            "Restore the rows from a backup, or set "
+            f"ENTRYPOINT_ALLOW_LOSS={_listed(lost)} for one start to go on without them."
+        )
+    return " ".join(remedies)
+
+
+def _sorted(damages: Iterable[Damage]) -> tuple[list[str], list[str]]:
+    """The names of invalid indexes, and of what was lost."""
+    names = [each.what for each in damages]
+    indexes = [name.removeprefix(_INDEX) for name in names if name.startswith(_INDEX)]
+    return indexes, [name for name in names if not name.startswith(_INDEX)]
+
+
+def blocking(damages: Iterable[Damage], fingerprint: str, proved: Collection[str]) -> list[Damage]:
+    """Those that are held against a push: its own, and all against one that never succeeded.
+
+    A release that was here before the damage did nothing to deserve it, and must be able to run.
+    """
+    return [d for d in damages if d.fingerprint == fingerprint or fingerprint not in proved]
+
+
+def _lost(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
+    lost = seen.loss.unallowed(allowed)
+    if not lost:
+        return None
+    return Wrong(
+        f"the push lost the rows of {', '.join(sorted(lost))}, which nothing could refuse",
+        "Correct the schema and restore them from a backup, or set ENTRYPOINT_ALLOW_LOSS="
+        f"{_listed(sorted(lost))} for one start to go on without them. With a superuser's "
+        "ENTRYPOINT_ADMIN_URL the next push is refused before it loses anything.",
+    )

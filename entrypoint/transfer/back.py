@@ -1,0 +1,311 @@
+"""After a transfer: put everything back, or remove what stayed behind."""
+
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import psycopg
+
+from ..config.registry import Service
+from ..errors import EntrypointError, TransferError
+from ..operator.server import Server
+from ..postgres import quarantine as quarantines
+from ..postgres import transfers
+from ..postgres.quarantine import Quarantine
+from ..postgres.session import Session, quoted, translated
+from ..postgres.transfers import REPLACED, suffixed
+from . import beside, preflight, quarantine, removal, room, sides
+from .destination import free
+from .locks import TIMEOUT_S
+from .removal import Agree
+from .request import Ends
+from .throwaway import QUIET
+
+if TYPE_CHECKING:
+    from ..operator.report import TableRows, Transferred
+
+_DATABASE: Final = "select oid::text from pg_catalog.pg_database where datname = %s"
+_NAMED: Final = "select datname::text from pg_catalog.pg_database where oid = %s::oid"
+
+# Whatever has its name in pg_class or pg_type, where that is taken.
+_TAKEN: Final = """
+select distinct c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+join pg_class o on o.relname = c.relname join pg_namespace p on p.oid = o.relnamespace
+where n.nspname = %(schema)s and p.nspname = %(origin)s
+union
+select t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
+join pg_type o on o.typname = t.typname join pg_namespace p on p.oid = o.typnamespace
+where n.nspname = %(schema)s and p.nspname = %(origin)s and t.typrelid = 0 and t.typelem = 0
+order by 1
+"""
+
+
+class _Place(NamedTuple):
+    """The target that an undo puts aside."""
+
+    server: Server
+    name: str
+    """Empty where it is not there, or on a server that nobody named."""
+
+    aside: str
+    """What it is called then."""
+
+    back: str
+    """The database that was there before the move, and gets its name back; empty for none."""
+
+    note: str = ""
+    """What becomes of a target that cannot be put aside."""
+
+
+class Back:
+    """One run of ``--undo`` or ``--drop-quarantine``."""
+
+    def __init__(self, session: Session, ends: Ends) -> None:
+        self.session = session
+        self.ends = ends
+        self.answer: Transferred | None = None
+        """What is to be said when it is done, from the moment on at which it could be."""
+
+    def undo(self, agree: Agree | None, *, dry_run: bool) -> "Transferred":
+        """Put the objects of the last move back where they came from, in one transaction.
+
+        The target keeps what it has under another name, because the service may have written there,
+        and a database that the move replaced gets its name back. On another server the target is
+        put aside first. Blocks for about `TIMEOUT_S` seconds for locks. Whatever is raised,
+        everything is as it was, but for that.
+        """
+        session, ends = self.session, self.ends
+        there = _quarantines(session, ends.service)
+        found = quarantines.newest(there)
+        quarantine.require_ours(session, found, ends.service.database)
+        if not found[0].where:
+            ends, _ = ends.met(session)
+        place = _place(ends, found[0])
+        _check(session, found, place)
+        room.require(session, quarantine.locks(session, found))
+        rows = _rows(ends, found, place) if dry_run or agree is not None else []
+        plan = ends.answer(
+            "planned", rows=rows, notes=_plans(ends, found, place), next=[ends.again.undo()]
+        )
+        if dry_run:
+            return plan
+        if agree is not None:
+            agree(plan, f"Put it back into {ends.options.database!r}?")
+        here = _count(ends.source, ends.options.database, found)
+        self.answer = ends.answer(
+            "undone",
+            quarantine=[each.schema for each in there if each not in found],
+            kept_database=place.aside or None,
+            rows=rows,
+            notes=_said(ends, found, there, place),
+            next=ends.again.undone(aside=bool(place.aside)),
+        )
+        _put_back(session, ends, found, place)
+        rows = _beside(here, found, place._replace(name=place.aside))
+        return self.answer.model_copy(update={"rows": rows})
+
+    def drop(self, agree: Agree | None, *, dry_run: bool) -> "Transferred":
+        """Remove the quarantined objects of all moves for ever; what ends in between, run again."""
+        session, ends = self.session, self.ends
+        found = _quarantines(session, ends.service)
+        if not found[-1].where:
+            ends, _ = ends.met(session)
+        elsewhere = ends.target is ends.source and bool(found[-1].where)
+        place = _Place(ends.target, "" if elsewhere else found[-1].database, "", "")
+        rows = _rows(ends, found, place)
+        pointing = [
+            f"removed with it: the foreign key {name}"
+            for name in quarantine.pointing(session, found)
+        ]
+        plan = ends.answer(
+            "planned",
+            quarantine=[each.schema for each in found],
+            rows=rows,
+            notes=pointing,
+            next=[ends.again.drop()],
+        )
+        if dry_run:
+            return plan
+        if agree is not None:
+            database = ends.options.database
+            agree(plan, f"Remove what {ends.service.name} left in {database!r} for ever?")
+        aside = removal.names(ends)
+        gone = [f"removed: {each.schema}, of the move at {each.at}" for each in found]
+        kept = [f"the database {name!r} is still put aside" for name in aside]
+        self.answer = ends.answer(
+            "dropped",
+            rows=rows,
+            notes=[*gone, *pointing, *kept],
+            next=ends.again.dropped(aside=bool(aside)),
+        )
+        with translated("removing the quarantine", remedy="Run it again."):
+            quarantine.drop(session, found)
+        return self.answer
+
+
+def _quarantines(session: Session, service: Service) -> list[Quarantine]:
+    for each in preflight.event_triggers(session):
+        raise TransferError(each.message, remedy=each.remedy)
+    found = quarantines.find(session, service.name)
+    if not found:
+        raise TransferError(
+            f"there is no quarantine of {service.name}",
+            remedy="Name the database that it was moved from by --from.",
+        )
+    return found
+
+
+def _place(ends: Ends, moved: Quarantine) -> _Place:
+    name, server = moved.database, ends.target
+    if server is ends.source and moved.where:
+        # One of that name here is another one.
+        return _Place(
+            server,
+            "",
+            "",
+            "",
+            f"the database {name!r} on {moved.where} stays as it is: stop what writes to it, or "
+            "undo with --to and that server's URL",
+        )
+    if server is not ends.source and not moved.where and moved.replaced:
+        raise TransferError(
+            f"it was moved to {name!r} on the source's server, not to {server.conninfo.where()}",
+            remedy="Run the same without --to.",
+        )
+    with closing(server.open()) as admin, translated("looking at the target", remedy="Run again."):
+        if admin.connection.execute(_DATABASE, [name]).fetchone() is None:
+            return _Place(server, "", "", "", f"there was no database {name!r} to put aside")
+        aside, back = free(admin, name, "__undone"), ""
+        if server is ends.source and moved.replaced:
+            row = admin.connection.execute(_NAMED, [moved.replaced]).fetchone()
+            # The OID alone may be another's, in a copy of the server.
+            if row and row[0].startswith(suffixed(name, REPLACED)):
+                back = row[0]
+    return _Place(server, name, aside, back)
+
+
+def _check(session: Session, found: Sequence[Quarantine], place: _Place) -> None:
+    """Raise `TransferError` for what an undo would fail at, before anything is asked or locked."""
+    for each in found:
+        asked = {"schema": each.schema, "origin": each.origin}
+        with translated("looking at what is there", remedy="Start again."):
+            taken = [name for (name,) in session.connection.execute(_TAKEN, asked).fetchall()]
+            there = session.connection.execute(
+                "select from pg_namespace where nspname = %s", [each.origin]
+            ).fetchone()
+        if taken:
+            raise TransferError(
+                f"the schema {each.origin!r} has {len(taken)} of the names that would come back: "
+                f"{', '.join(taken[:10])}",
+                remedy=f"Look at its rows, then drop or rename what is in {each.origin!r} and run "
+                f"the same again; what was moved at {each.at} stays in {each.schema!r}.",
+                schema=each.schema,
+            )
+        if there is None:
+            raise TransferError(
+                f"the schema {each.origin!r} is gone, from which {each.schema!r} came",
+                remedy=f"Run CREATE SCHEMA {quoted(each.origin)}, and the same again.",
+            )
+    if place.aside:
+        with closing(place.server.open()) as admin:
+            _refuse_sessions(beside.leave(admin, place.name), place)
+
+
+def _refuse_sessions(who: Sequence[str], place: _Place) -> None:
+    if who:
+        raise TransferError(
+            f"the database {place.name!r} cannot be put aside while somebody is connected to it: "
+            f"{', '.join(who)}; nothing was changed",
+            remedy="Stop the service and whoever else is named, and run the same again.",
+        )
+
+
+def _put_back(session: Session, ends: Ends, found: Sequence[Quarantine], place: _Place) -> None:
+    connection = session.connection
+
+    def failed() -> TransferError:
+        return quarantine.in_use(session, found)
+
+    def work() -> None:
+        for each in found:
+            quarantine.empty(session, each)
+
+    with translated("putting the objects back", remedy="Stop what uses them; run it again."):
+        connection.execute("begin")
+        connection.execute(QUIET)
+        beside.insist(session, TIMEOUT_S, work, failed)
+        if place.aside and place.server is ends.source:
+            _rename(session, place)
+        elif place.aside:
+            with closing(place.server.open()) as admin:
+                admin.connection.execute("begin")
+                _rename(admin, place)
+                admin.connection.execute("commit")
+        connection.execute("commit")
+
+
+def _rename(session: Session, place: _Place) -> None:
+    renames = [(place.name, place.aside)]
+    renames += [(place.back, place.name)] if place.back else []
+    for old, new in renames:
+        statement = f"alter database {quoted(old)} rename to {quoted(new)}"
+        try:
+            session.connection.execute(statement.encode())
+        except psycopg.errors.ObjectInUse:  # somebody who came after we had looked
+            session.connection.execute("rollback")
+            who = beside.connected(session, old) or ["somebody who is gone again"]
+            _refuse_sessions(who, place._replace(name=old))
+    transfers.mark(session, place.name, place.aside)
+    if place.back:
+        transfers.unmark(session, place.name)
+
+
+def _count(server: Server, database: str, found: Sequence[Quarantine] | None) -> list[sides.Table]:
+    """The rows, or nothing where nobody can count them: that keeps nobody from what was asked."""
+    schemas = None if found is None else [each.schema for each in found]
+    with suppress(EntrypointError):
+        return sides.count(server, database, schemas)
+    return []
+
+
+def _rows(ends: Ends, found: Sequence[Quarantine], place: _Place) -> "list[TableRows]":
+    return _beside(_count(ends.source, ends.options.database, found), found, place)
+
+
+def _beside(
+    here: Sequence[sides.Table], found: Sequence[Quarantine], place: _Place
+) -> "list[TableRows]":
+    there = _count(place.server, place.name, None) if place.name else []
+    return sides.both(here, there, {each.schema: each.origin for each in found})
+
+
+def _plans(ends: Ends, found: Sequence[Quarantine], place: _Place) -> list[str]:
+    return [
+        f"what {ends.service.name} had at {found[0].at} is put back into {ends.options.database!r}",
+        *_aside(place, found),
+    ]
+
+
+def _aside(place: _Place, found: Sequence[Quarantine]) -> list[str]:
+    """What becomes of the target, and of what was there before the move."""
+    if not place.aside:
+        return [place.note]
+    said = [f"the database {place.name!r} is kept as {place.aside!r}, with all that is in it"]
+    if place.back:
+        said.append(f"{place.back!r}, which the move had replaced, is {place.name!r} again")
+    elif found[0].replaced not in ("", "0") and not found[0].where:
+        said.append(
+            f"the database that was {place.name!r} before the move had no row, or was removed "
+            "since: there is none of that name then"
+        )
+    return said
+
+
+def _said(
+    ends: Ends, found: Sequence[Quarantine], there: Sequence[Quarantine], place: _Place
+) -> list[str]:
+    said = [f"put back into {ends.options.database!r} what was moved at {found[0].at}"]
+    said += _aside(place, found)
+    if older := [each for each in there if each not in found]:
+        said.append(f"of an earlier move, at {older[-1].at}, the quarantine is still there")
+    return said

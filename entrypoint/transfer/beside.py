@@ -1,0 +1,342 @@
+"""Who else uses the source while a service is planned, moved, put back or removed. Reads only."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import Final, NamedTuple, TypeVar
+
+from psycopg import errors
+
+from ..errors import EntrypointError, TransferError
+from ..operator.server import NAME, Server
+from ..postgres import blockers
+from ..postgres.session import Session, translated
+from .plan import Plan
+from .preflight import WRITERS, Problem
+
+WINDOW_S: Final = 1.0
+"""Seconds over which rows are counted, at the least."""
+
+LONGEST_S: Final = 2.4
+"""Seconds until even what a steady writer does is surely counted: its server process tells what it
+did once a second, when a transaction has ended, and before PostgreSQL 15 others hear of it half a
+second later."""
+
+PLAN_S: Final = 1.0
+"""Seconds to wait for any lock while nothing is done but looked at."""
+
+ATTEMPT_S: Final = 0.8
+"""Seconds that one attempt waits for a lock; less than the server waits until it looks for a
+deadlock, so that nobody but us is ever its victim."""
+
+PAUSE_S: Final = 0.2
+"""Seconds between two attempts, for those who waited behind us."""
+
+LEAVE_S: Final = 5.0
+"""Seconds in which whoever is connected to a database may leave it."""
+
+T = TypeVar("T")
+
+# By functions and not by the views, which would join every table of the database.
+_COUNTERS: Final = """
+select oid::int8, pg_stat_get_tuples_inserted(oid) + pg_stat_get_tuples_updated(oid)
+  + pg_stat_get_tuples_deleted(oid) from unnest(%(oids)s::oid[]) as each (oid)
+"""
+
+_NOW: Final = "select clock_timestamp(), current_setting('track_counts')::bool"
+
+# Who could write to one of the tables, itself or as a role that it may become. What a session of
+# another role does is hidden from who may not read all statistics.
+_PEOPLE: Final = """
+with session as materialized (
+  select pid, application_name, usesysid, usename::text as usename, client_addr, backend_type,
+    case when backend_type is not null then state <> 'idle' or state_change >= %(since)s end as did
+  from pg_stat_activity
+  where datname = current_database() and usesysid is not null and pid <> all (%(ours)s)
+    and application_name <> %(name)s and application_name not like 'entrypoint/transfer/%%'
+    and coalesce(backend_type, '') not in ('walsender', 'parallel worker')
+    and backend_type is distinct from 'autovacuum worker'
+), able as (
+  select usesysid from (select distinct usesysid from session) each where exists (
+    select from pg_class c where c.oid = any (%(oids)s)
+      and (has_table_privilege(usesysid, c.oid, 'insert, update, delete, truncate')
+        or pg_has_role(usesysid, relowner, 'member')))
+)
+select coalesce(nullif(application_name, ''), 'no name'), usename,
+  case when backend_type is not null then coalesce(host(client_addr), 'a local socket') end, did
+from session where usesysid in (select usesysid from able)
+"""
+
+LOCK_NOT_AVAILABLE: Final = "55P03"
+
+_WRITING: Final = ("RowExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock")
+
+
+class Person(NamedTuple):
+    """Sessions of one kind: what they call themselves, their role, and where they come from."""
+
+    name: str
+    role: str
+    address: str | None
+    """None where the role may not see it."""
+
+    def words(self, count: int) -> str:
+        """For people."""
+        where = f", from {self.address}" if self.address else ""
+        times = f" x {count}" if count > 1 else ""
+        return f"{self.name} (role {self.role}{where}){times}"
+
+
+class _Seen(NamedTuple):
+    """What was found at one moment."""
+
+    at_s: float
+    rows: dict[int, int]
+    """Written so far, by table."""
+
+    doing: Counter[Person]
+    """Who did something since the first look."""
+
+    hidden: Counter[Person]
+    idle: Counter[Person]
+
+
+class Watch(NamedTuple):
+    """A look at who writes to what a plan moves, from `begin` on; `close` ends its session."""
+
+    session: Session
+    """In the source, in no transaction: in one the server's counters would stand still."""
+
+    plan: Plan
+    counts: bool
+    """Whether the server counts rows."""
+
+    asked: dict[str, object]
+    first: _Seen
+
+    def problems(self) -> list[Problem]:
+        """Who writes, as obstacles.
+
+        Blocks until `WINDOW_S` seconds are over since `begin`, and until `LONGEST_S` where somebody
+        did something that may be counted late. Raises `RefusedError` and `UnreachableError`.
+        """
+        found = self._look(WINDOW_S)
+        if not self._written(found) and (found.doing or found.hidden):
+            found = self._look(LONGEST_S)
+        return [*locked(self.session, self.plan), *self._writers(found)]
+
+    def close(self) -> None:
+        """End the session. Idempotent."""
+        self.session.close()
+
+    def _look(self, after_s: float) -> _Seen:
+        time.sleep(max(0.0, self.first.at_s + after_s - time.monotonic()))
+        return _look(self.session, self.asked)
+
+    def _written(self, found: _Seen) -> dict[str, int]:
+        """Rows by table, since the first look; somebody may have reset the counters meanwhile."""
+        before, relations = self.first.rows, self.plan.source.relations
+        more = {oid: rows - before.get(oid, rows) for oid, rows in found.rows.items()}
+        written = {relations[oid].label(): rows for oid, rows in more.items() if rows > 0}
+        return dict(sorted(written.items(), key=lambda each: -each[1]))
+
+    def _writers(self, found: _Seen) -> Iterator[Problem]:
+        holders = [
+            each
+            for each in blockers.of_relations(self.session, list(self.plan.moving), "ShareLock")
+            if each.mode in _WRITING
+        ]
+        written = self._written(found)
+        said = []
+        if holders:
+            words, _ = blockers.told(holders)
+            count = len({each.who() for each in holders})
+            are = "session is" if count == 1 else "sessions are"
+            said.append(f"{count} {are} writing to what moves: {words}")
+        if written:
+            said.append(_rate(written, found.at_s - self.first.at_s))
+            who = _words(found.doing) or _words(found.hidden)
+            said.append(f"by {', '.join(who)}" if who else "by sessions that come and go")
+        elif not self.counts and (found.doing or found.hidden):
+            who = _words(found.doing + found.hidden)
+            said.append(
+                "the server counts no rows (track_counts), and these sessions did something: "
+                + ", ".join(who)
+            )
+        if said:
+            if idle := _words(found.idle):
+                said.append(f"connected and idle: {', '.join(idle)}")
+            yield Problem(
+                WRITERS,
+                "; ".join(said),
+                "Stop the service, or agree: they wait while the tables are locked, and then fail "
+                "with 42P01 because the tables are gone.",
+            )
+
+
+def begin(server: Server, session: Session, plan: Plan) -> Watch:
+    """Begin to count what others write to what moves. ``session`` is the transfer's in the source.
+
+    Blocks for a connection only. Raises `RefusedError` and `UnreachableError`.
+    """
+    own = server.session(session.database)
+    try:
+        with translated("looking for writers", remedy="Start again."):
+            [(since, counts)] = own.connection.execute(_NOW).fetchall()
+        asked = {
+            "since": since,
+            "ours": [each.connection.info.backend_pid for each in (own, session)],
+            "name": NAME,
+            "oids": [each.oid for each in plan.relations if each.kind in "rpm"],
+        }
+        return Watch(own, plan, counts, asked, _look(own, asked))
+    except BaseException:
+        own.close()
+        raise
+
+
+def _look(session: Session, asked: dict[str, object]) -> _Seen:
+    at_s, connection = time.monotonic(), session.connection
+    doing, hidden, idle = (Counter[Person]() for _ in range(3))
+    with translated("looking for writers", remedy="Start again."):
+        counted = connection.execute(_COUNTERS, asked).fetchall()
+        people = connection.execute(_PEOPLE, asked).fetchall()
+    for name, role, address, did in people:
+        kind = hidden if did is None else doing if did else idle
+        kind[Person(name, role, address)] += 1
+    return _Seen(at_s, dict(counted), doing, hidden, idle)
+
+
+def _rate(written: dict[str, int], seconds: float) -> str:
+    shown = ", ".join(f"{name} {rows}" for name, rows in [*written.items()][:5])
+    more = f" and {len(written) - 5} more tables" if len(written) > 5 else ""  # noqa: PLR2004
+    rows = sum(written.values())
+    were = "row was" if rows == 1 else "rows were"
+    return f"{rows} {were} written to what moves in {seconds:.1f} s ({shown}{more})"
+
+
+def _words(people: Counter[Person], most: int = 10) -> list[str]:
+    found = [each.words(count) for each, count in people.most_common(most)]
+    rest = len(people) - len(found)
+    return [*found, f"{rest} more kinds"] if rest > 0 else found
+
+
+def locked(session: Session, plan: Plan, *, waiting: bool = False) -> Iterator[Problem]:
+    """Tables of the plan that somebody has locked, or is ``waiting`` to, so that nobody reads."""
+    found = blockers.of_relations(session, list(plan.moving))
+    for relation in dict.fromkeys(each.relation for each in found if each.held or waiting):
+        words, remedy = blockers.told([each for each in found if each.relation == relation])
+        yield Problem(
+            f"locked:{relation}",
+            f"nobody can read {relation!r}: {words}",
+            f"{remedy}.",
+            allowable=False,
+        )
+
+
+def error(session: Session, oids: Collection[int] | None, wanted: str, what: str) -> TransferError:
+    """What to raise when a lock was not to be had: says who is in the way, if anybody still is.
+
+    ``session`` is in no transaction that failed. ``wanted`` is a mode of `blockers.AGAINST`.
+    """
+    return _told(what, blockers.of_relations(session, oids, wanted))
+
+
+def _told(what: str, found: list[blockers.InTheWay]) -> TransferError:
+    if not found:
+        return TransferError(what, remedy="Run it again: nobody seems to be in the way any more.")
+    words, remedy = blockers.told(found)
+    return TransferError(f"{what}: {words}", remedy=f"{remedy}; then run it again.")
+
+
+def insist(
+    session: Session, seconds: float, work: Callable[[], T], failed: Callable[[], TransferError]
+) -> T:
+    """Do what needs locks in the session's open transaction, trying for about so many seconds.
+
+    Others wait behind us for `ATTEMPT_S` seconds at the most, then it is their turn. What comes
+    later in the transaction waits for so many seconds. Raises what ``failed`` returns, and what
+    ``work`` raises besides.
+    """
+    connection, deadline = session.connection, time.monotonic() + seconds
+    begin = f"savepoint attempt; set local lock_timeout = {int(ATTEMPT_S * 1000)}"
+    while True:
+        connection.execute(begin.encode())
+        try:
+            done = work()
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            connection.execute("rollback to attempt; release attempt")
+            if time.monotonic() > deadline:
+                raise failed() from None
+            time.sleep(PAUSE_S)
+        else:
+            later = f"release attempt; set local lock_timeout = {int(seconds * 1000)}"
+            connection.execute(later.encode())
+            return done
+
+
+def unused(
+    session: Session, oids: Collection[int], seconds: float, failed: Callable[[], TransferError]
+) -> None:
+    """Wait until nobody has any lock on these relations; raises what ``failed`` returns.
+
+    Takes no lock, so nobody waits behind us.
+    """
+    deadline = time.monotonic() + seconds
+    while blockers.of_relations(session, oids, "AccessExclusiveLock"):
+        if time.monotonic() > deadline:
+            raise failed()
+        time.sleep(PAUSE_S)
+
+
+_CONNECTED: Final = """
+select coalesce(nullif(application_name, ''), 'no name'), usename::text,
+  case when backend_type is not null then coalesce(host(client_addr), 'a local socket') end
+from pg_catalog.pg_stat_activity
+where datname = %s and pid <> pg_catalog.pg_backend_pid()
+  and backend_type is distinct from 'autovacuum worker'
+"""
+
+_PREPARED: Final = "select gid from pg_catalog.pg_prepared_xacts where database = %s"
+
+
+def connected(session: Session, database: str) -> list[str]:
+    """Who keeps a database from being renamed or replaced, in words; ``session`` is in another."""
+    with translated("looking for sessions", remedy="Start again."):
+        people = session.connection.execute(_CONNECTED, [database]).fetchall()
+        prepared = session.connection.execute(_PREPARED, [database]).fetchall()
+    found = _words(Counter(Person(*each) for each in people))
+    return [*found, *(f"the prepared transaction {gid!r}" for (gid,) in prepared)]
+
+
+def leave(session: Session, database: str, seconds: float = LEAVE_S) -> list[str]:
+    """Wait until nobody is connected to a database; who still is after so many seconds.
+
+    The server itself waits as long for a rename, while we hold what we have locked.
+    """
+    deadline = time.monotonic() + seconds
+    while (found := connected(session, database)) and time.monotonic() < deadline:
+        time.sleep(PAUSE_S)
+    return found
+
+
+@contextmanager
+def explained(places: Sequence[tuple[Server, str]]) -> Iterator[None]:
+    """Say who is in the way when any statement of the body did not get its lock in time.
+
+    ``places`` are the databases in which who waits may be; what all databases share is looked at
+    besides. Raises `TransferError` then.
+    """
+    try:
+        yield
+    except EntrypointError as error:
+        if error.fields.get("sqlstate") != LOCK_NOT_AVAILABLE:
+            raise
+        found: list[blockers.InTheWay] = []
+        changing: list[blockers.InTheWay] = []
+        for server, database in places:
+            with suppress(EntrypointError), closing(server.session(database)) as session:
+                found += blockers.of_relations(session, None)
+                changing = changing or blockers.changing(session)
+        raise _told(error.message, found or changing) from None

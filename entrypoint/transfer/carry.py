@@ -1,0 +1,346 @@
+"""Carries what the plan says into a database of its own: dump, restore, owners, settings.
+
+A move does it with the rows, a rehearsal without, by the same arguments and roles: so what was
+rehearsed is what is done.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from psycopg import sql
+
+from .. import log
+from ..config.environment import Environment
+from ..errors import TransferError
+from ..operator.server import Server
+from ..postgres.session import Session, quoted
+from ..process import signals
+from ..process.child import Watch
+from . import compare, locks, room, throwaway, tools
+from . import target as target_module
+from .archive import PG_NAMESPACE, Apart, Selection, select
+from .configure import configure
+from .destination import Target
+from .graph import PG_CLASS, Key
+from .owners import hand_over
+from .plan import Plan
+from .source import Subject
+from .throwaway import Hands
+from .tools import Complaint, Runner, Tools
+
+SMALL_BYTES: Final = 1 << 30
+"""Below it, workers for each index cost more to start than they bring beside the other jobs."""
+
+WAIT_S: Final = 10
+"""Seconds that a dump waits for the lock of each table; it has those of what moves already."""
+
+_OF_EXTENSION: Final = " COMMENT - EXTENSION "
+
+_TABLE = re.compile(r'(?:dumping contents of|processing data for) table "[^"]*\.([^".]+)"')
+
+_DONE = re.compile(r"pg_(?:dump|restore): finished item \d+ TABLE DATA (.+)")
+
+_MAKING = re.compile(
+    r"pg_(?:dump|restore): (?:creating|executing|dumping contents of|processing data for) (.+)"
+)
+
+_ITEM = re.compile(r"pg_restore: (launching|finished) item \d+ (.+)")
+
+_ENTRY = re.compile(r"(\d+); \d+ \d+ (.+)")
+
+
+class StuckError(TransferError):
+    """What is rehearsed does not come to an end; the carrier's complaints say what it is."""
+
+
+@dataclass
+class Carrier:
+    """One dump and its restore; `go` does it, and `finish` what comes last."""
+
+    server: Server
+    plan: Plan
+    target: Target
+    tools: Tools
+    environ: Environment
+    jobs: int
+    superuser: bool
+    without: Sequence[str]
+    """Schemas that are no application's, such as quarantines."""
+
+    hands: Hands
+    phase: Callable[[str], AbstractContextManager[None]]
+    """Around each step that takes its time."""
+
+    advance: Callable[[int], None]
+    """Gets the bytes of each table when it is dumped or restored."""
+
+    rehearsing: bool = False
+    """Whether the schema alone is carried, and everything is tried though something failed."""
+
+    making: Future[None] | None = None
+    """The creation of the incoming database, if it is under way already."""
+
+    at: Callable[[str], None] = lambda _: None
+    """Gets what the tools are at."""
+
+    step: str = "dump"
+    """What is under way, for who asks when it fails."""
+
+    listing: list[str] = field(default_factory=list)
+    """The dump's table of contents."""
+
+    complaints: list[Complaint] = field(default_factory=list)
+    """What failed in a rehearsal's restore."""
+
+    under_way: list[str] = field(default_factory=list)
+    """What the tools are at, in their words; several where a restore has workers."""
+
+    _serial: bool = False
+    _begun: int = 0
+    _sizes: dict[str, list[int]] = field(default_factory=dict)
+    """Of tables by their bare names, as the tools tell what they have done."""
+
+    def go(self, source: Session, snapshot: str, folder: Path) -> Selection:
+        """Fill the incoming database; return what of the dump was restored.
+
+        ``source`` stays as it is, and the dump in ``folder``. What fails leaves the incoming
+        database behind. Raises `TransferError`, `RefusedError`, `UnreachableError` and
+        `Terminated`.
+        """
+        writer = self.hands.writer
+        if reader := self.hands.reader.name:
+            with closing(self.server.session(source.database)) as admin:
+                if self.rehearsing:
+                    throwaway.may_read_all(admin, reader)
+                else:
+                    throwaway.may_read(admin, reader, self.plan)
+        statement = None
+        if self.making is None:
+            statement = target_module.creation(self.target, source, closed=bool(writer.name))
+        needs = None
+        if writer.name:
+            needs = target_module.needs(source, self.plan, self.tools.version)
+        watches = [] if self.rehearsing else [locks.Alive(source)]
+        with ThreadPoolExecutor(1) as beside:
+            with signals.late():
+                made = beside.submit(self._make, statement, needs)
+            with self.phase("dump"):
+                self._dump(watches, source, snapshot, folder)
+                chosen = self._select(watches, folder, needs)
+                self.step = "database"
+                public = made.result()
+            with self.phase("restore"):
+                self.step = "restore"
+                self._restore(watches, folder)
+            with self.phase("analyze"):
+                if not self.rehearsing:
+                    target_module.analyze(writer.server, self.target.incoming)
+                if needs is not None:
+                    self.step = "owners"
+                    self._hand_over(source, folder, chosen, public)
+        return chosen
+
+    def _make(self, statement: sql.Composed | None, needs: target_module.Needs | None) -> str:
+        """Make the incoming database, fit for its writer; returns the owner of schema public."""
+        if statement is not None:
+            target_module.create(self.hands.admin, self.target, statement)
+        if self.making is not None:
+            self.making.result()
+        if needs is None:
+            return ""
+        return target_module.prepare(self.target, needs, self.hands.writer.name)
+
+    def facts(self, session: Session, snapshot: str | None, *, source: bool) -> set[str]:
+        """What the ``source`` or the incoming database is, but for its rows.
+
+        ``session`` is in it, in no transaction, and is then in one that reads, from the snapshot
+        where one is named. Raises `RefusedError` and `UnreachableError`.
+        """
+        locks.begin(session, snapshot)
+        scope = compare.scope_of(
+            session, self.plan, self.hands.readers, powerful=self.superuser, source=source
+        )
+        blobs = scope.blobs and not self.rehearsing
+        return compare.facts(session, scope._replace(blobs=blobs))
+
+    def finish(self) -> None:
+        """Give the incoming database to its owner, with its rights and settings.
+
+        Raises `RefusedError` and `UnreachableError`.
+        """
+        self.step = "settings"
+        admin, owned = self.hands.admin, not self.hands.writer.name
+        target_module.open_up(admin, self.target, owned=owned)
+        configure(admin, self.target, self.plan)
+
+    def _hand_over(self, source: Session, folder: Path, chosen: Selection, public: str) -> None:
+        """Lock the writer out, and give what it made to its owners, with the rights on it."""
+        writer, target, admin = self.hands.writer.name, self.target, self.hands.admin
+        throwaway.lock_out(admin, writer)
+        with closing(target.server.session(target.incoming)) as session:
+            hand_over(source, session, self.plan, writer, public)
+            later = chosen.later
+            if self.rehearsing:  # these can be made, and are no facts
+                later = [line for line in later if _OF_EXTENSION not in line]
+            if later:
+                self.step = "rights"
+                watches = [] if self.rehearsing else [locks.Alive(source)]
+                self._restore_later(watches, folder, later)
+            throwaway.revoke_all(session, writer)
+            throwaway.lock_out(admin, writer)  # also who was logging in the first time
+            if not self.rehearsing:  # it compares catalogs only
+                throwaway.may_read(session, self.hands.checker.name)
+            throwaway.may_read_objects(session, self.hands.checker.name)
+
+    def _restore_later(self, watches: Sequence[Watch], folder: Path, lines: Sequence[str]) -> None:
+        """What only a superuser may restore. It names what is there and evaluates nothing."""
+        path = folder / "later"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        options = "-c synchronous_commit=off -c session_replication_role=replica"
+        if self.tools.target_version >= tools.EVENT_TRIGGERS_SINCE:
+            options += " -c event_triggers=off"
+        runner = Runner(self.environ, self.target.server.conninfo, watches, self._hear, options)
+        argv = [self.tools.pg_restore, f"--use-list={path}", f"--dbname={self.target.incoming}"]
+        argv += ["--no-password", *self._at_first_error()]
+        self._gather(runner, "rights", [*argv, str(folder / "dump")])
+
+    def _gather(self, runner: Runner, what: str, argv: Sequence[str]) -> None:
+        self.complaints += runner.run(
+            what,
+            argv,
+            self.target.incoming,
+            forgiving=self.tools.ahead,
+            gathering=self.rehearsing,
+        )
+
+    def _at_first_error(self) -> list[str]:
+        return [] if self.rehearsing or self.tools.ahead else ["--exit-on-error"]
+
+    def _restore_options(self) -> str:
+        # The commit that puts the target into place makes what was written before it durable.
+        options = "-c synchronous_commit=off"
+        if self.plan.size_bytes < SMALL_BYTES:
+            options += " -c max_parallel_maintenance_workers=0"
+        return options
+
+    def _dump(self, watches: Sequence[Watch], source: Session, snapshot: str, folder: Path) -> None:
+        runner = Runner(self.environ, self.hands.reader.server.conninfo, watches, self._hear)
+        jobs = room.jobs(source, self.plan, self.jobs)
+        self._begin_counting(jobs)
+        argv = [self.tools.pg_dump, "--format=directory", f"--jobs={jobs}", "--compress=0"]
+        argv += ["--verbose", "--no-password"]
+        argv += [f"--file={folder / 'dump'}", "--encoding=UTF8"]  # patterns are in it, too
+        argv.append("--no-sync")  # it does not outlive us
+        argv.append(f"--snapshot={snapshot}")
+        if self.rehearsing:
+            argv += ["--schema-only", "--no-blobs", "--lock-wait-timeout=1s"]
+        else:
+            argv.append(f"--lock-wait-timeout={WAIT_S}s")
+            argv += [] if self.superuser else ["--no-blobs"]
+            # What is about a view that is not restored could not be told from the rest.
+            known = self.tools.statistics and not self.plan.broken
+            argv += ["--statistics"] if known else []
+        argv += [f"--exclude-table={each.quoted()}" for each in self.plan.not_copied]
+        argv += [f"--exclude-table-data={each.quoted()}" for each in self.plan.unread]
+        argv.append("--no-subscriptions")  # a second one would take the first one's slot
+        unneeded = sorted({*self.plan.source.extensions.values()} - {*self.plan.extensions})
+        argv += self.tools.without_extensions(unneeded)
+        argv += [f"--exclude-schema={quoted(schema)}" for schema in self.without]
+        runner.run("dump", argv, source.database)
+
+    def _select(
+        self, watches: Sequence[Watch], folder: Path, needs: target_module.Needs | None
+    ) -> Selection:
+        """Say what of the dump is restored, in a file beside it."""
+        runner = Runner(self.environ, self.hands.writer.server.conninfo, watches, self._hear)
+        path = folder / "list"
+        argv = [self.tools.pg_restore, "--list", f"--file={path}", str(folder / "dump")]
+        runner.run("list", argv, self.target.incoming)
+        self.listing = path.read_text("utf-8", "replace").split("\n")
+        chosen = select(self.listing, self._without(needs), self._apart(needs))
+        path.write_text("\n".join(chosen.restored) + "\n", encoding="utf-8")
+        return chosen
+
+    def _restore(self, watches: Sequence[Watch], folder: Path) -> None:
+        writer, options = self.hands.writer.server.conninfo, self._restore_options()
+        runner = Runner(self.environ, writer, watches, self._hear, options, self._silent)
+        self._begin_counting(self.jobs)
+        argv = [self.tools.pg_restore, f"--jobs={self.jobs}", "--verbose"]
+        argv += self._at_first_error()
+        argv += [f"--use-list={folder / 'list'}", f"--dbname={self.target.incoming}"]
+        argv += ["--no-password", "--no-owner", "--no-privileges"]
+        argv += ["--no-tablespaces"] if self.target.lacks.space else []
+        self._gather(runner, "restore", [*argv, str(folder / "dump")])
+
+    def _without(self, needs: target_module.Needs | None) -> dict[Key, Subject]:
+        """What is not restored: also what is said of a schema public that is the superuser's."""
+        without = self.plan.unrestorable()
+        if needs is None and self.tools.target_version < target_module.PUBLIC_CLOSED_SINCE:
+            without[PG_NAMESPACE, 0] = Subject("-", "SCHEMA", "public")
+        return without
+
+    def _apart(self, needs: target_module.Needs | None) -> Apart | None:
+        if needs is None:
+            return None
+        there = frozenset((PG_NAMESPACE, oid) for oid in needs.schemas.values())
+        wide = {e.key: e.name for e in self.plan.source.publications if not e.tables}
+        return Apart(there, wide, frozenset((PG_CLASS, oid) for oid in needs.tables))
+
+    def _hear(self, line: str) -> None:
+        log.event("debug", "transfer.output", line=line)
+        self._count(line)
+        if match := _ITEM.match(line):
+            if match[1] == "launching":
+                self.under_way.append(match[2])
+            elif match[2] in self.under_way:
+                self.under_way.remove(match[2])
+        elif (match := _MAKING.match(line)) and self.jobs == 1:
+            self.under_way[:] = [match[1]]
+        else:
+            return
+        self.at(", ".join(self.under_way))
+
+    def _silent(self, seconds: float) -> None:
+        """End a rehearsal where the server is at one object for ever, as its owner may want.
+
+        Nothing is locked then, and no row is there. A move goes on: it takes as long as it must.
+        Raises `StuckError`.
+        """
+        if self.rehearsing and self.under_way:
+            error = f"it was not done after {seconds:.0f} s, and there is no row in it"
+            self.complaints.append(Complaint(self._entry(self.under_way[0]), error, ()))
+            raise StuckError(error, remedy="Change it, or drop it.")
+
+    def _entry(self, words: str) -> int | None:
+        """The entry of the dump that a tool means by kind and name in quotes."""
+        kind, _, name = words.removesuffix('"').partition(' "')
+        dots = [i for i, each in enumerate(name) if each == "."]
+        means = {f"{kind} - {name} ", *(f"{kind} {name[:i]} {name[i + 1 :]} " for i in dots)}
+        for line in self.listing:
+            match = _ENTRY.match(line)
+            if match and any(match[2].startswith(each) for each in means):
+                return int(match[1])
+        return None
+
+    def _begin_counting(self, jobs: int) -> None:
+        self._serial, self._begun = jobs == 1, 0
+        self._sizes = {}
+        for each in self.plan.relations:
+            self._sizes.setdefault(each.name, []).append(each.size_bytes)
+
+    def _count(self, line: str) -> None:
+        """Count the table that a line tells to be done.
+
+        Of one tool that does one after the other it is the one before: it tells what it begins.
+        """
+        if match := _DONE.match(line):
+            if sizes := self._sizes.get(match[1]):
+                self.advance(sizes.pop())
+        elif self._serial and (match := _TABLE.search(line)):
+            self.advance(self._begun)
+            self._begun = max(self._sizes.get(match[1], [0]))

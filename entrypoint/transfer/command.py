@@ -1,0 +1,339 @@
+"""`entrypoint transfer`, from its arguments to its answer."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .. import log
+from ..config.environment import Environment
+from ..errors import (
+    EntrypointError,
+    RefusedError,
+    Terminated,
+    TransferError,
+    UnreachableError,
+    plural,
+)
+from ..operator import server as servers
+from ..operator.server import Server
+from ..postgres import quarantine as quarantines
+from ..postgres.session import CANCELLED, Session, translated
+from . import again, back, beside, locks, moment, outcome, removal, transfer
+from .moment import Commits
+from .progress import Progress, shown
+from .request import Ends, Options
+
+if TYPE_CHECKING:
+    from ..operator.report import Transferred
+
+Ask = Callable[[str], bool]
+
+
+_BEFORE: Final[Mapping[str, str]] = {
+    "moved": "it was moved before this",
+    "undone": "it was put back before this",
+    "dropped": "it was removed before this",
+}
+"""What an answer says to who is told that the command was ended."""
+
+
+class Done(NamedTuple):
+    """An answer, and what ended the command although there is one."""
+
+    answer: "Transferred"
+    failure: EntrypointError | Terminated | None = None
+
+
+def run(
+    arguments: argparse.Namespace, server: Server, ask: Ask | None, *, width: int | None
+) -> Done:
+    """Plan, move, put back or remove, as the arguments say. Raises `TransferError` and others.
+
+    ``width`` is that of the terminal; None where there is none.
+
+    A signal, or a lost connection, says whether it came before the commit; after it there is an
+    answer.
+    """
+    try:
+        ends = _ends(arguments, server)
+        report = _report_file(arguments.report)
+        agree = None if arguments.yes else partial(_agree_to, arguments, ask, width)
+        places = (ends.source, ends.options.database), (ends.target, ends.service.database)
+        with beside.explained(places):
+            if arguments.drop_aside:
+                done = _remove(arguments, ends, agree)
+            elif arguments.undo or arguments.drop_quarantine:
+                done = _settle(arguments, ends, agree)
+            else:
+                done = _move(arguments, ends, ask, width)
+    except Terminated as error:
+        error.step = arguments.command
+        error.outcome = error.outcome or _nothing(arguments)
+        raise
+    try:
+        if report:
+            _write(report, done.answer)
+    except Terminated as error:
+        ended(done.answer, error)
+        raise
+    return done
+
+
+def ended(answer: "Transferred", error: EntrypointError | Terminated) -> None:
+    """Say in what ended the command what it had done before."""
+    error.step = "transfer"
+    remedy = f"Go on with: {answer.next[0]}" if answer.next else ""
+    _say(error, _BEFORE.get(answer.result, "nothing was moved"), remedy)
+    if answer.url:
+        error.fields["url"] = answer.url
+    if answer.next:
+        error.fields["next"] = answer.next
+
+
+def _say(error: EntrypointError | Terminated, outcome: str, remedy: str) -> None:
+    error.remedy = remedy or error.remedy
+    if isinstance(error, Terminated):
+        error.outcome = outcome
+    else:
+        error.message = f"{error.message}; {outcome}"
+
+
+def _ends(arguments: argparse.Namespace, server: Server) -> Ends:
+    [service] = server.selected
+    environ = Environment.of_container()
+    target = server = replace(server, lock_timeout_s=locks.TIMEOUT_S)
+    if arguments.to:
+        target = servers.find(environ, arguments.to, [service.name], [])
+        target = replace(target, lock_timeout_s=locks.TIMEOUT_S)
+    extra, allowed = tuple(arguments.extra), frozenset(arguments.allow)
+    options = Options(arguments.database, extra, allowed, arguments.jobs)
+    lines = again.of(arguments, environ, server.conninfo, target.conninfo)
+    return Ends(server, target, service, options, lines)
+
+
+def _move(arguments: argparse.Namespace, ends: Ends, ask: Ask | None, width: int | None) -> Done:
+    progress = Progress()
+
+    def agree(plan: "Transferred") -> None:
+        with progress.paused():
+            _agree_to(arguments, ask, width, plan, _question(plan))
+
+    try:
+        with shown() as progress:
+            answer = transfer.transfer(
+                ends,
+                dry_run=arguments.dry_run,
+                agree=None if arguments.yes else agree,
+                progress=progress,
+            )
+        return Done(answer)
+    except outcome.NotAgreedError as refusal:
+        return Done(refusal.answer, refusal)
+    except (EntrypointError, Terminated) as error:
+        if progress.commits.source.done and progress.moved and progress.answer:
+            answer = progress.answer(progress.moved, progress.durations)
+            ended(answer, error)
+            return Done(answer, error)
+        _say_how_far(error, ends, progress.commits)
+        raise
+
+
+def _say_how_far(error: EntrypointError | Terminated, ends: Ends, commits: Commits) -> None:
+    """What is to be said before the moment of the move."""
+    again_ = ends.again
+    if None in (commits.target.done, commits.source.done):
+        _say(
+            error,
+            "nobody knows whether it was moved",
+            f"Run {again_.look()} when the server answers: there is nothing to move if it was.",
+        )
+    elif commits.target.done:
+        name = f"{ends.target.conninfo.where()}/{ends.service.database}"
+        line = again_.move((*sorted(ends.options.allowed), "target"))
+        _say(
+            error,
+            f"the target {name} is whole and in its place, but the source is as it was, and the "
+            "service still writes there",
+            f"Run {line}: it moves again, and keeps this target under another name.",
+        )
+    elif isinstance(error, Terminated):
+        _say(error, "nothing was moved", f"Run the transfer again. {error.remedy}".rstrip())
+
+
+def _settle(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | None) -> Done:
+    """Put back, or remove the quarantine."""
+    service, database, dry = ends.service.name, ends.options.database, arguments.dry_run
+    with closing(locks.open_source(ends.source, database, alone=not dry)) as session:
+        with translated("looking at the quarantine", remedy="Start again."):
+            mine = moment.of(session)
+        before = _schemas(session, service)
+        doing = back.Back(session, ends)
+        try:
+            if arguments.undo:
+                return Done(doing.undo(agree, dry_run=dry))
+            return Done(doing.drop(agree, dry_run=dry))
+        except (UnreachableError, Terminated) as error:
+            if _answered(error):
+                raise
+            session.close()
+            left = before.copy()
+
+            def happened(other: Session) -> bool:
+                left[:] = _schemas(other, service)
+                return len(left) < len(before)
+
+            found_out = moment.find_out(ends.source, database, mine, happened)
+            if arguments.undo:
+                _require_undone(error, ends, found_out)
+            else:
+                _require_dropped(error, ends, found_out, left)
+            answer = doing.answer or ends.answer("undone" if arguments.undo else "dropped")
+            answer = answer.model_copy(update={"quarantine": left})
+            ended(answer, error)
+            return Done(answer, error)
+
+
+def _answered(error: EntrypointError | Terminated) -> bool:
+    """Whether the server itself ended the statement, so that nothing of it was done."""
+    return isinstance(error, UnreachableError) and error.fields.get("sqlstate") in CANCELLED
+
+
+def _require_undone(
+    error: EntrypointError | Terminated,
+    ends: Ends,
+    done: bool | None,  # noqa: FBT001  what was found out
+) -> None:
+    if not done:
+        nobody = "nobody knows whether it was put back" if done is None else "nothing was put back"
+        _say(error, nobody, f"Run {ends.again.undo()}")
+        raise error
+
+
+def _require_dropped(
+    error: EntrypointError | Terminated,
+    ends: Ends,
+    done: bool | None,  # noqa: FBT001  what was found out
+    left: list[str],
+) -> None:
+    if not done or left:
+        nobody = "nobody knows what was removed"
+        what = nobody if done is None else "it is not removed, or not all of it"
+        _say(error, what, f"Run {ends.again.drop()}: it goes on where this ended.")
+        raise error
+
+
+def _remove(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | None) -> Done:
+    """Remove what was put aside; whatever ends that, it is said what is gone."""
+    doing = removal.Removal(ends)
+    dry = arguments.dry_run
+    with closing(doing.open(dry_run=dry)) as admin:
+        with translated("looking at what was put aside", remedy="Start again."):
+            mine = moment.of(admin)
+        try:
+            return Done(doing.go(admin, agree, dry_run=dry))
+        except TransferError:
+            raise  # it says so itself
+        except (EntrypointError, Terminated) as error:
+            names = [each.database for each in doing.found]
+            left = [each for each in names if each not in doing.removed]
+            if not _answered(error) and not isinstance(error, RefusedError):
+                admin.close()
+                there: list[str] = []
+
+                def happened(other: Session) -> bool:
+                    there[:] = doing.left(other)
+                    return not there
+
+                found_out = moment.find_out(ends.target, admin.database, mine, happened)
+                left = [each for each in names if each in there]
+                if found_out is None:
+                    again_ = f"Run {ends.again.drop_aside()} when the server answers."
+                    _say(error, "nobody knows what was removed", again_)
+                    raise
+                if names and not left:
+                    doing.removed = names
+                    answer = doing.answer()
+                    ended(answer, error)
+                    return Done(answer, error)
+            gone = [repr(each) for each in names if each not in left]
+            what = f"{', '.join(gone)} was removed before this" if gone else "nothing was removed"
+            remedy = f"{error.remedy} Run {ends.again.drop_aside()}: it goes on where this ended."
+            _say(error, what, remedy.lstrip())
+            raise
+
+
+def _schemas(session: Session, service: str) -> list[str]:
+    return [each.schema for each in quarantines.find(session, service)]
+
+
+def _nothing(arguments: argparse.Namespace) -> str:
+    """What is said of a command that did nothing before it was ended."""
+    if arguments.undo:
+        return "nothing was put back"
+    removes = arguments.drop_quarantine or arguments.drop_aside
+    return "nothing was removed" if removes else "nothing was moved"
+
+
+def _report_file(name: str | None) -> Path | None:
+    """The report's file, which must be there before anything is moved."""
+    if name is None:
+        return None
+    path = Path(name)
+    try:
+        path.touch()
+    except OSError as error:
+        raise TransferError(
+            f"the report {name!r} cannot be written: {error.strerror}; nothing was changed",
+            remedy="Name a file in a folder that can be written to by --report.",
+        ) from None
+    return path
+
+
+def _write(path: Path, answer: "Transferred") -> None:
+    """Write the report; what was moved stays moved, so that it cannot be is only told."""
+    from . import markdown
+
+    try:
+        path.write_text(markdown.report(answer), encoding="utf-8")
+    except OSError as error:
+        log.event(
+            "warning",
+            "transfer.report_not_written",
+            reason=error.strerror,
+            remedy="Keep the answer on stdout: it says the same.",
+        )
+
+
+def _agree_to(
+    arguments: argparse.Namespace,
+    ask: Ask | None,
+    width: int | None,
+    plan: "Transferred",
+    question: str,
+) -> None:
+    """Show what would be done, and ask."""
+    from ..operator import render
+
+    shown = render.transferred(plan.model_copy(update={"next": []}), width)
+    _agree(arguments, ask, f"{shown}\n{question}")
+
+
+def _question(plan: "Transferred") -> str:
+    size = plural(len(plan.objects), "object")
+    return (
+        f"Move {size}, which takes about {plan.estimate_s:.0f} s during which nobody can "
+        "write there?"
+    )
+
+
+def _agree(arguments: argparse.Namespace, ask: Ask | None, question: str) -> None:
+    if arguments.yes:
+        return
+    if ask is None or not ask(question):
+        raise TransferError(
+            "nobody agreed; nothing was changed", remedy="Answer yes, or add --yes to agree."
+        )

@@ -1,0 +1,249 @@
+"""What a target's server must have already, and what it does without if that is agreed to."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from ..postgres.session import Session, quoted, translated
+from . import older
+from .configure import refused
+from .destination import Lacks, Target, row
+from .plan import Plan
+from .preflight import Problem
+
+# Owners and grantees of what does not stay, and for whom the database has settings. The first
+# superuser is in no dependency.
+_ROLES: Final = """
+select distinct rolname::text from pg_catalog.pg_shdepend d
+join pg_catalog.pg_database b on b.oid = d.dbid and datname = current_database()
+join pg_catalog.pg_roles r on r.oid = d.refobjid
+left join pg_catalog.pg_policy p on d.classid = 'pg_policy'::regclass and p.oid = d.objid
+where d.refclassid = 'pg_authid'::regclass
+  and coalesce(p.polrelid, d.objid) <> all (%(staying)s)
+  and not exists (select from pg_catalog.pg_type where oid = d.objid
+    and d.classid = 'pg_type'::regclass and typrelid = any (%(staying)s))
+"""
+
+_MISSING: Final = """
+select name from unnest(%s::text[]) name
+where name not in (select rolname from pg_catalog.pg_roles) order by 1
+"""
+
+_RIGHTS: Final = """
+select rolname::text, rolcreatedb or rolsuper, rolsuper from pg_catalog.pg_roles
+where rolname = current_user
+"""
+
+_VERSIONS: Final = """
+select extname::text, extversion from pg_catalog.pg_extension where extname = any (%s) order by 1
+"""
+
+_AVAILABLE: Final = """
+select a.name::text, default_version, v.superuser and not v.trusted
+from pg_catalog.pg_available_extensions a
+join pg_catalog.pg_available_extension_versions v on v.name = a.name and version = default_version
+where a.name = any (%s)
+"""
+
+_SPACES: Final = """
+select distinct spcname::text from pg_catalog.pg_class c
+join pg_catalog.pg_tablespace s on s.oid = reltablespace
+left join pg_catalog.pg_index on indexrelid = c.oid
+where coalesce(indrelid, c.oid) = any (%s) order by 1
+"""
+
+_NO_SPACE: Final = """
+select name from unnest(%s::text[]) name where not exists (
+  select from pg_catalog.pg_tablespace
+  where spcname = name and pg_catalog.has_tablespace_privilege(oid, 'create'))
+order by 1
+"""
+
+# Of columns, indexes, domains: what is in expressions only is met by a restore.
+_COLLATIONS: Final = """
+select distinct collname::text from pg_catalog.pg_collation l
+where oid < 16384 and collprovider <> 'd' and (
+  exists (select from pg_catalog.pg_attribute a
+    left join pg_catalog.pg_index on indexrelid = attrelid
+    where attcollation = l.oid and coalesce(indrelid, attrelid) = any (%(oids)s))
+  or exists (select from pg_catalog.pg_type where typcollation = l.oid and oid = any (%(types)s)))
+order by 1
+"""
+
+_NO_COLLATION: Final = """
+select name from unnest(%s::text[]) name where not exists (
+  select from pg_catalog.pg_collation where collname = name
+    and collnamespace = 'pg_catalog'::regnamespace
+    and collencoding in (-1, pg_catalog.pg_char_to_encoding(%s)))
+order by 1
+"""
+
+PROVIDERS: Final = {
+    "i": ("icu", 15, "collprovider = 'i'"),
+    "b": ("builtin", 17, "collprovider = 'b' and colllocale = %(locale)s"),
+}
+"""Of databases' locales besides libc, since which major version, and how a server has one."""
+
+
+def look(
+    source: Session, there: Session, plan: Plan, target: Target, *, other: bool
+) -> tuple[Target, list[Problem]]:
+    """What the target's server lacks, noted in the target, where it does without if it is agreed.
+
+    It is the source's own unless it is an ``other``. Raises `RefusedError` and `UnreachableError`.
+    """
+    with translated("looking at the role", remedy="Start again."):
+        [(user, may, mighty)] = there.connection.execute(_RIGHTS).fetchall()
+    problems = [] if not other else [*_roles(source, there, plan)]
+    if other and not may:
+        problems.append(
+            Problem(
+                "target_rights",
+                f"the role {quoted(user)} may not create databases on the target's server",
+                f"Run ALTER ROLE {quoted(user)} CREATEDB there.",
+                allowable=False,
+            )
+        )
+    if other and not mighty and {relation.owner for relation in plan.relations} != {user}:
+        problems.append(
+            Problem(
+                "target_owner",
+                f"on the target's server the role {quoted(user)} is neither a superuser nor the "
+                "owner of all that moves",
+                "Name a superuser by --to, or the owner's role if it is one.",
+                allowable=False,
+            )
+        )
+    problems += _extensions(source, there, plan, mighty=mighty)
+    spaces = _spaces(source, there, plan)
+    problems += [
+        Problem(
+            f"tablespace:{name}",
+            f"the target's server has no tablespace {quoted(name)} in which the role may create",
+            "Run CREATE TABLESPACE there, or GRANT CREATE ON TABLESPACE; or agree: then all that "
+            "moves goes to the default tablespace.",
+        )
+        for name in spaces
+    ]
+    if other:
+        problems += _locale(source, there)
+        problems += _collations(source, there, plan)
+        problems += older.problems(source, there, plan)
+    settings = refused(there, target, plan, user)
+    problems += [
+        Problem(
+            f"setting:{name}" if role is None else f"setting:{name} of {role}",
+            f"the target's server does not take the setting {name}"
+            f"{'' if role is None else f' of the role {quoted(role)}'}: {why}",
+            f"Run ALTER {'DATABASE' if role is None else f'ROLE {quoted(role)} IN DATABASE'} "
+            f"{quoted(source.database)} RESET {quoted(name)} in the source, or agree: it is not "
+            "set in the target.",
+        )
+        for (role, name), why in settings.items()
+    ]
+    lacks = Lacks(bool(spaces), frozenset(settings))
+    return target._replace(lacks=lacks), problems
+
+
+def _roles(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
+    staying = [each.oid for each in plan.staying] + [key[1] for key in plan.left_out]
+    with translated("looking for roles", remedy="Start again."):
+        used = {name for (name,) in source.connection.execute(_ROLES, {"staying": staying})}
+        used |= {relation.owner for relation in plan.relations}
+        used |= {role for role, _ in plan.source.settings if role}
+        missing = there.connection.execute(_MISSING, [sorted(used)]).fetchall()
+    if missing:
+        names = [quoted(name) for (name,) in missing]
+        yield Problem(
+            "roles",
+            f"the target's server does not have the roles {', '.join(names)}",
+            f"Run {'; '.join(f'CREATE ROLE {name}' for name in names)} there, or pg_dumpall "
+            "--roles-only here and its output there.",
+            allowable=False,
+        )
+
+
+def _extensions(source: Session, there: Session, plan: Plan, *, mighty: bool) -> Iterator[Problem]:
+    names = [*plan.extensions]
+    with translated("looking for extensions", remedy="Start again."):
+        used = source.connection.execute(_VERSIONS, [names]).fetchall()
+        found = {n: rest for n, *rest in there.connection.execute(_AVAILABLE, [names]).fetchall()}
+    for name, version in used:
+        default, privileged = found.get(name, (None, False))
+        if default is None:
+            yield Problem(
+                f"extension:{name}",
+                f"what moves needs the extension {quoted(name)}, which the target's server does "
+                "not have",
+                f"Install it there: it is the one of version {version} here.",
+                allowable=False,
+            )
+        elif privileged and not mighty:
+            yield Problem(
+                f"extension:{name}",
+                f"only a superuser may create the extension {quoted(name)} in the target, and what "
+                "moves needs it",
+                "Name a superuser by --to, or by --server where the target is on the same server.",
+                allowable=False,
+            )
+        elif _number(default) < _number(version):
+            yield Problem(
+                f"extension:{name}",
+                f"the extension {quoted(name)} is of version {version} here, and the target's "
+                f"server makes {default}",
+                "Install the newer one there, or agree: the target gets the older one, and what it "
+                "lacks fails to restore.",
+            )
+
+
+def _number(version: str) -> list[int]:
+    return [int(each) for each in re.findall(r"\d+", version)]
+
+
+def _spaces(source: Session, there: Session, plan: Plan) -> list[str]:
+    with translated("looking for tablespaces", remedy="Start again."):
+        used = source.connection.execute(_SPACES, [[*plan.moving]]).fetchall()
+        missing = there.connection.execute(_NO_SPACE, [[name for (name,) in used]]).fetchall()
+    return [name for (name,) in missing]
+
+
+def _locale(source: Session, there: Session) -> Iterator[Problem]:
+    """The moved database has the source's locale, whatever server it is on.
+
+    Whether the other system has a locale of libc is known when a database is made with it.
+    """
+    words = row(source, source.database)[1]
+    if (found := words.get("datlocprovider", "c")) not in PROVIDERS:
+        return
+    provider, since, condition = PROVIDERS[found]
+    locale = words.get("datlocale") or words["daticulocale"]
+    with translated("looking for locales", remedy="Start again."):
+        known = there.server_version // 10000 >= since
+        if known:
+            query = f"select exists (select from pg_catalog.pg_collation where {condition})"  # noqa: S608  ours
+            [(known,)] = there.connection.execute(query.encode(), {"locale": locale}).fetchall()
+    if not known:
+        yield Problem(
+            f"collation:{locale}",
+            f"the source's texts are in the order of {provider}'s {locale}, which the target's "
+            f"server (version {there.server_version // 10000}) does not have",
+            "Move to a server that has it, or give the source another locale, by dump and restore.",
+            allowable=False,
+        )
+
+
+def _collations(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
+    with translated("looking for collations", remedy="Start again."):
+        params = {"oids": [*plan.moving], "types": [each.key[1] for each in plan.carried]}
+        used = source.connection.execute(_COLLATIONS, params).fetchall()
+        names = [name for (name,) in used]
+        missing = there.connection.execute(_NO_COLLATION, [names, plan.source.encoding]).fetchall()
+    for (name,) in missing:
+        yield Problem(
+            f"collation:{name}",
+            f"what moves is ordered by the collation {quoted(name)}, which the target's server "
+            "does not have",
+            "Give the columns another one (ALTER TABLE ... ALTER ... TYPE ... COLLATE ...), or "
+            "move to a server whose system had the locale when it was made.",
+            allowable=False,
+        )

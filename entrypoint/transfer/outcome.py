@@ -1,0 +1,137 @@
+"""What a transfer answers: the plan, and what was done of it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..errors import TransferError
+from .destination import Target
+from .plan import Plan
+from .preflight import Problem, agreed
+from .request import Ends
+from .rows import Counted
+from .run import Moved
+from .tools import Tools
+
+if TYPE_CHECKING:
+    from ..operator.report import MovedObject, Transferred
+
+SHOWN: Final = 5
+"""Obstacles that an error's sentence names; the others are beside it."""
+
+_KINDS: Final = {
+    "r": "table",
+    "p": "partitioned table",
+    "v": "view",
+    "m": "materialized view",
+    "S": "sequence",
+    "f": "foreign table",
+}
+
+
+class Prepared(NamedTuple):
+    """A plan, what stands in its way, and what it runs with."""
+
+    plan: Plan
+    target: Target
+    tools: Tools
+    problems: list[Problem]
+    apart: tuple[bool, bool]
+    """Whether source and target are evaluated by roles of the transfer's own."""
+
+    without: list[str]
+
+    def refused(self, allowed: Collection[str]) -> list[Problem]:
+        """What was not agreed to."""
+        return [each for each in self.problems if not agreed(each, allowed)]
+
+
+def done(
+    ends: Ends, prepared: Prepared, moved: Moved, durations: Mapping[str, float]
+) -> "Transferred":
+    """The plan as it was done, with what was counted and what is next."""
+    answer = describe(ends, prepared)
+    counted = {each.relation.label(): each for each in moved.counted}
+    name = prepared.target.name
+    return answer.model_copy(
+        update={
+            "result": "moved",
+            "objects": [_counted(each, counted.get(each.object)) for each in answer.objects],
+            "left_out": moved.left,
+            "facts": moved.facts,
+            "durations_s": dict(durations),
+            "quarantine": moved.quarantine,
+            "kept_database": moved.kept,
+            "url": prepared.target.server.conninfo.with_database(name).safe(),
+            "next": ends.again.moved(aside=moved.kept is not None),
+        }
+    )
+
+
+class NotAgreedError(TransferError):
+    """What was not agreed to, with the plan as the answer."""
+
+    def __init__(self, answer: "Transferred") -> None:
+        left = [each for each in answer.obstacles if not each.allowed]
+        final = [each for each in left if not each.allowable]
+        [line] = answer.next
+        what = f"{len(left)} things stand in the way: {_some([each.name for each in left])}"
+        if len(left) == 1:
+            what = f"{left[0].message} ({left[0].name})"
+        mend = _some([f"[{each.name}] {each.remedy}" for each in final], " ")
+        remedy = f"Mend what nobody can agree to: {mend} Then run: {line}"
+        super().__init__(
+            what,
+            remedy=remedy if final else f"Mend each, or agree to all of it by: {line}",
+            obstacles=[each.model_dump(exclude={"allowed"}) for each in left],
+        )
+        self.answer = answer
+
+
+def _some(texts: Sequence[str], between: str = ", ") -> str:
+    """The first of them, and how many more there are."""
+    more = len(texts) - SHOWN
+    return between.join([*texts[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
+
+
+def _counted(each: "MovedObject", counted: Counted | None) -> "MovedObject":
+    if counted is None:
+        return each
+    return each.model_copy(update={"rows": counted.rows, "checksum": counted.checksum})
+
+
+def describe(ends: Ends, prepared: Prepared) -> "Transferred":
+    """The plan as an answer."""
+    from ..operator.report import MovedObject, Obstacle
+
+    plan = prepared.plan
+    return ends.answer(
+        "planned",
+        objects=[
+            MovedObject(
+                kind=_KINDS[each.kind],
+                object=each.label(),
+                reason=plan.moving[each.oid],
+                rows=each.rows if each.kind in "rm" else None,
+                size_bytes=each.size_bytes,
+            )
+            for each in plan.relations
+        ],
+        along=[f"{each.kind.lower()} {each.identity}" for each in plan.carried],
+        extensions=list(plan.extensions),
+        settings=[setting for _, setting in plan.source.settings],
+        large_objects=plan.source.large_objects,
+        stays=sorted(each.label() for each in plan.staying),
+        obstacles=[
+            Obstacle(
+                name=each.name,
+                message=each.message,
+                remedy=each.remedy,
+                allowable=each.allowable,
+                allowed=agreed(each, ends.options.allowed),
+            )
+            for each in sorted(prepared.problems, key=lambda each: each.allowable)
+        ],
+        size_bytes=plan.size_bytes,
+        estimate_s=plan.estimate_s,
+        next=[ends.again.move(each.name for each in prepared.problems if each.allowable)],
+    )

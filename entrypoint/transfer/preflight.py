@@ -1,0 +1,420 @@
+"""What stands in the way of a transfer; each is agreed to by its name, or mended. Reads only."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
+from difflib import get_close_matches
+from typing import Final, NamedTuple
+
+from psycopg import errors, sql
+from psycopg.pq import TransactionStatus as _Status
+
+from ..config.registry import claimant
+from ..errors import RefusedError, TransferError
+from ..operator.server import Server
+from ..postgres.session import WORD_S, NoAnswerError, Session, quoted, translated
+from ..process import child
+from .plan import Plan
+from .source import Relation
+
+
+class Problem(NamedTuple):
+    """Something that an operator must know before."""
+
+    name: str
+    """What ``--allow`` takes."""
+
+    message: str
+    remedy: str
+    allowable: bool = True
+
+
+ALL: Final = "all"
+"""What ``--allow`` takes for all that can be agreed to."""
+
+WRITERS: Final = "writers"
+"""An obstacle that comes and goes, so who agrees to it may do so while nobody writes."""
+
+
+def agreed(problem: Problem, allowed: Collection[str]) -> bool:
+    """Whether an operator agreed to it who said so to these names."""
+    return problem.allowable and not {problem.name, ALL}.isdisjoint(allowed)
+
+
+def unique(problems: Iterable[Problem]) -> list[Problem]:
+    """The same, with one for each name: who agrees to it agrees to all that is said under it."""
+    found: dict[str, Problem] = {}
+    for each in dict.fromkeys(problems):
+        if (other := found.get(each.name)) is None:
+            found[each.name] = each
+        else:
+            message = f"{other.message}; {each.message}"
+            allowable = other.allowable and each.allowable
+            found[each.name] = Problem(
+                each.name, message, f"{other.remedy} {each.remedy}", allowable
+            )
+    return [*found.values()]
+
+
+def refuse_unknown(problems: Collection[Problem], allowed: Collection[str]) -> None:
+    """Raise `TransferError` for names that were agreed to and that nothing in the way has."""
+    names = [each.name for each in problems]
+    unknown = sorted(set(allowed) - {*names, ALL, WRITERS})
+    if not unknown:
+        return
+    close = [near for name in unknown for near in get_close_matches(name, names, 1)]
+    hint = f"; the nearest is {' '.join(close)}" if close else ""
+    raise TransferError(
+        f"--allow {' '.join(unknown)}: nothing of that name stands in the way{hint}",
+        remedy="Take the names from --dry-run, or leave --allow away.",
+    )
+
+
+_RIGHTS: Final = """
+select rolname::text, rolsuper, rolcreatedb or rolsuper, rolbypassrls or rolsuper,
+  has_database_privilege(oid, current_database(), 'create')
+from pg_catalog.pg_roles where rolname = any (%s)
+"""
+
+# What goes to the quarantine with what moves, and has an owner of its own: extended statistics, the
+# functions that make ranges, and before PostgreSQL 17 multiranges.
+_OF_OTHERS: Final = """
+select format('STATISTICS %%I.%%I', nspname, stxname)
+from pg_catalog.pg_statistic_ext s join pg_catalog.pg_namespace n on n.oid = stxnamespace
+where stxrelid = any (%(relations)s) and pg_get_userbyid(stxowner) <> %(role)s
+union
+select format('FUNCTION %%I.%%I(%%s)', nspname, proname, pg_get_function_identity_arguments(p.oid))
+from pg_catalog.pg_range
+join pg_catalog.pg_depend d on d.refclassid = 'pg_type'::regclass
+  and d.refobjid in (rngtypid, rngmultitypid)
+join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+  and d.deptype = 'i'
+join pg_catalog.pg_namespace n on n.oid = pronamespace
+where rngtypid = any (%(types)s) and pg_get_userbyid(proowner) <> %(role)s
+union
+select format('TYPE %%I.%%I', nspname, typname)
+from pg_catalog.pg_range join pg_catalog.pg_type t on t.oid = rngmultitypid
+join pg_catalog.pg_namespace n on n.oid = typnamespace
+where rngtypid = any (%(types)s) and pg_get_userbyid(typowner) <> %(role)s
+  and current_setting('server_version_num')::int < 170000
+"""
+
+# What a restore evaluates with an empty search_path, once for each row, and is not all the server's
+# own.
+_EXPRESSIONS: Final = """
+with expression (kind, name, relation, text, classid, objid) as (
+  select 'index', i.relname, indrelid, pg_get_expr(indexprs, indrelid), 'pg_class'::regclass,
+    indexrelid
+  from pg_index join pg_class i on i.oid = indexrelid where indexprs is not null
+  union all
+  select 'index', i.relname, indrelid, pg_get_expr(indpred, indrelid), 'pg_class', indexrelid
+  from pg_index join pg_class i on i.oid = indexrelid where indpred is not null
+  union all
+  select 'check', conname, conrelid, pg_get_expr(conbin, conrelid), 'pg_constraint', oid
+  from pg_constraint where contype = 'c' and conrelid > 0
+  union all
+  select 'generated', attname, attrelid, pg_get_expr(adbin, adrelid), 'pg_attrdef', d.oid
+  from pg_attribute join pg_attrdef d on adrelid = attrelid and adnum = attnum
+  where attgenerated <> ''
+)
+select kind, name, relation::int8, text from expression e
+where relation = any (%(oids)s) and exists (
+  select from pg_depend d where refobjid >= 16384 and (d.classid = e.classid and d.objid = e.objid
+      or kind = 'generated' and d.classid = 'pg_class'::regclass and d.objid = relation)
+    and refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass))
+"""
+
+# What only a superuser may make, and what its making depends on comes later than that.
+_PRIVILEGED: Final = """
+with member as materialized (
+  select classid, objid from pg_depend
+  where deptype = 'e' or deptype = 'i' and classid = 'pg_proc'::regclass
+), privileged (classid, objid) as (
+  select 'pg_proc'::regclass::oid, p.oid from pg_proc p join pg_language l on l.oid = prolang
+  left join pg_aggregate a on aggfnoid = p.oid
+  where prokind <> 'a' and not lanpltrusted or proleakproof or aggtranstype = 'internal'::regtype
+    or aggmtranstype = 'internal'::regtype or exists (
+      select from unnest(proconfig) as each join pg_settings s
+        on lower(s.name) = lower(split_part(each, '=', 1)) where s.context = 'superuser')
+  union all select 'pg_type'::regclass, t.oid from pg_type t where typtype = 'b' and not exists (
+    select from pg_type e where e.typarray = t.oid)
+  union all select 'pg_opclass'::regclass, oid from pg_opclass
+  union all select 'pg_opfamily'::regclass, oid from pg_opfamily
+  union all select 'pg_cast'::regclass, oid from pg_cast where castmethod = 'b'
+  union all select 'pg_language'::regclass, oid from pg_language
+  union all select 'pg_foreign_data_wrapper'::regclass, oid from pg_foreign_data_wrapper
+  union all select 'pg_ts_parser'::regclass, oid from pg_ts_parser
+  union all select 'pg_ts_template'::regclass, oid from pg_ts_template
+)
+select classid::int8, objid::int8, type, identity from privileged
+cross join pg_identify_object(classid, objid, 0)
+where objid >= 16384 and (classid, objid) not in (select classid, objid from member)
+order by 3, 4
+"""
+
+# Those that we cannot turn off for ourselves.
+_ALWAYS: Final = """
+select evtname::text, case evtevent when 'login' then 'DISABLE' else 'ENABLE' end
+from pg_event_trigger where evtenabled <> 'D' and evtevent = 'login'
+  or evtenabled in ('A', 'R') and current_setting('server_version_num')::int < 170000
+"""
+
+_MAPPINGS: Final = """
+select 'pg_user_mapping'::regclass::int8, umid::int8, format('%I for %I', srvname, usename)
+from pg_user_mappings where umoptions is not null
+"""
+
+
+def superuser(session: Session) -> bool:
+    """Whether the session's role is one."""
+    with translated("looking at the role", remedy="Start again."):
+        row = session.connection.execute(
+            "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
+        ).fetchone()
+    return bool(row and row[0])
+
+
+def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
+    """Whether the role is a superuser, and sees every row.
+
+    Raises `RefusedError` with all that it lacks, as statements. Only who owns all that moves, and a
+    superuser, who makes roles for it, may let it be evaluated: another member of its owner has
+    rights besides, which the content would get.
+    """
+    owners = {relation.owner for relation in plan.relations}
+    with translated("looking at the role's rights", remedy="Start again."):
+        [(user,)] = session.connection.execute("select current_user::text").fetchall()
+        rows = session.connection.execute(_RIGHTS, [[user, *owners]]).fetchall()
+    by_name = {name: each for name, *each in rows}
+    superuser, createdb, bypass, create = by_name[user]
+    if superuser:
+        return True, True
+    if owners <= {user}:
+        if lacking := _lacking(session, plan, user, createdb=createdb, create=create):
+            raise RefusedError(
+                f"the role {quoted(user)} lacks {len(lacking)} of the rights that a transfer needs",
+                remedy=f"Run {'; '.join(lacking)}.",
+            )
+        return False, bool(bypass)
+    names = ", ".join(map(quoted, sorted(owners)))
+    remedy = "Name a superuser by --server, which no content of these tables gets to be."
+    if len(owners) == 1 and not by_name[owner := next(iter(owners))][0]:
+        _, createdb, _, create = by_name[owner]
+        lacking = _lacking(session, plan, owner, createdb=createdb, create=create)
+        first = f"run {'; '.join(lacking)}, and " if lacking else ""
+        remedy = (
+            f"Name the role {names} by --server (for that {first}let it log in), or a superuser."
+        )
+    raise RefusedError(
+        f"the role {quoted(user)} does not own all that moves, which is {names}'s, and is no "
+        "superuser",
+        remedy=remedy,
+    )
+
+
+def _lacking(session: Session, plan: Plan, role: str, *, createdb: bool, create: bool) -> list[str]:
+    statements = [] if createdb else [f"ALTER ROLE {quoted(role)} CREATEDB"]
+    if not create:
+        on = quoted(session.database)
+        statements.append(f"GRANT CREATE ON DATABASE {on} TO {quoted(role)}")
+    of_others = [
+        f"{each.kind} {each.identity}" for each in plan.own if each.owner not in ("", role)
+    ]
+    types = [each.key[1] for each in plan.own if each.kind == "TYPE"]
+    params = {"relations": [*plan.moving], "types": types, "role": role}
+    with translated("looking at owners", remedy="Start again."):
+        rows = session.connection.execute(_OF_OTHERS, params).fetchall()
+    of_others += [name for (name,) in rows]
+    return [*statements, *(f"ALTER {each} OWNER TO {quoted(role)}" for each in of_others)]
+
+
+# What is evaluated may heed no cancel; the server does not look whether anybody still listens.
+_END: Final = "select pg_catalog.pg_terminate_backend(%s, 10000)"
+
+Reading = Callable[[], AbstractContextManager[Server]]
+"""The server as a role that may read what moves, and evaluate it."""
+
+
+def problems(
+    session: Session, plan: Plan, reading: Reading, *, superuser: bool, bypass_rls: bool
+) -> list[Problem]:
+    """Everything about the source.
+
+    What is evaluated is by the role of ``reading``. ``superuser`` says whether the session's is
+    one. Raises `RefusedError` and `UnreachableError`.
+    """
+    return [
+        *(Problem(*each) for each in plan.crossing),
+        *_lookalikes(plan),
+        *_relations(plan, bypass_rls=bypass_rls),
+        *_bodies(session, plan, reading),
+        *_privileged(session, plan),
+        *(_superusers(session, plan) if superuser else ()),
+    ]
+
+
+def _lookalikes(plan: Plan) -> Iterator[Problem]:
+    prefixes = tuple(prefix.lower() for prefix in plan.service.prefixes)
+    for relation in plan.staying:
+        if relation.owner_table is not None:
+            continue
+        if plan.service.lists(relation.name, f"{relation.schema}.{relation.name}"):
+            yield Problem(
+                f"lookalike:{relation.identity}",
+                f"{relation.label()!r} is among the service's names in the registry, and here it "
+                "may be another's",
+                "Name it by --with if it is the service's, or agree that it stays.",
+            )
+            continue
+        if not relation.name.lower().startswith(prefixes):
+            continue
+        if claimant(relation.name, {plan.service.name: plan.service}) is None:
+            yield Problem(
+                f"lookalike:{relation.identity}",
+                f"{relation.label()!r} looks like the service's but is written differently",
+                "Name it by --with if it is the service's, or agree that it stays.",
+            )
+        elif relation.extension:
+            yield Problem(
+                f"extension:{relation.identity}",
+                f"{relation.label()!r} looks like the service's but belongs to an extension",
+                "Agree: the extension makes its own in the target.",
+            )
+
+
+def _relations(plan: Plan, *, bypass_rls: bool) -> Iterator[Problem]:
+    for relation in plan.relations:
+        if relation.kind == "f":
+            yield Problem(
+                f"foreign_table:{relation.identity}",
+                f"{relation.label()!r} is a foreign table; its rows are on another server",
+                "Agree: its definition moves, and nobody compares its rows.",
+            )
+        if relation.forced_rls and not bypass_rls:
+            yield Problem(
+                f"rls:{relation.identity}",
+                f"{relation.label()!r} forces row-level security on its owner, and this role does "
+                "not bypass it",
+                "Run ALTER ROLE ... BYPASSRLS, or use another role.",
+                allowable=False,
+            )
+
+
+def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]:
+    """Try each expression that a restore evaluates, as it does: with an empty search_path."""
+    oids = [relation.oid for relation in plan.relations if relation.kind in "rpm"]
+    with translated("looking at expressions", remedy="Start again."):
+        rows = session.connection.execute(_EXPRESSIONS.encode(), {"oids": oids}).fetchall()
+    if not rows:
+        return
+    with reading() as server, closing(server.session(session.database)) as reader:
+        reader.connection.execute("begin read only")
+        pid = reader.connection.info.backend_pid
+        try:
+            failures = [
+                (kind, name, relation, failure)
+                for kind, name, oid, expression in rows
+                if not reader.connection.broken
+                and (failure := _fails(reader, relation := plan.source.relations[oid], expression))
+            ]
+        finally:
+            if reader.connection.info.transaction_status != _Status.INTRANS:
+                end = "ending a session of ours"
+                with translated(end, remedy="End it; run the transfer again."):
+                    session.connection.execute(_END, [pid])
+    for kind, name, relation, failure in failures:
+        does = "takes" if failure.allowable else "cannot be restored:"
+        yield Problem(
+            f"body:{relation.identity}.{name}",
+            f"the {kind} {name!r} of {relation.label()!r} {does} {failure.error}",
+            failure.remedy,
+            failure.allowable,
+        )
+
+
+class _Failure(NamedTuple):
+    error: str
+    remedy: str
+    allowable: bool = False
+
+
+def _fails(session: Session, relation: Relation, expression: str) -> _Failure | None:
+    table = sql.Identifier(relation.schema, relation.name).as_string(session.connection)
+    query = f"select {expression} from only {table} limit 1"  # noqa: S608  the server's own words
+    if relation.kind == "p":
+        query = query.replace(" from only ", " from ", 1)
+    connection = session.connection
+    limit = int(child.SILENT_S * 1000)
+    connection.execute(
+        "savepoint body; set local search_path = ''; set local lock_timeout = '1s';"
+        f" set local statement_timeout = {limit}".encode()
+    )
+    try:
+        with session.patience(child.SILENT_S + WORD_S):  # what is evaluated may go on
+            connection.execute(query.encode())
+    except errors.InsufficientPrivilege:
+        return None  # the restore's role owns what it calls; this one may not call it
+    except errors.LockNotAvailable:
+        return None  # told as `locked`
+    except (errors.QueryCanceled, NoAnswerError):
+        return _Failure(
+            f"more than {child.SILENT_S:.0f} s for one row",
+            "Change the function that it calls, or agree: it is evaluated for each row while "
+            "writers wait.",
+            allowable=True,
+        )
+    except (errors.ProgrammingError, errors.InternalError_, errors.DataError) as error:
+        return _Failure(
+            error.diag.message_primary or type(error).__name__,
+            "Run ALTER FUNCTION ... SET search_path for the function that it calls, or qualify "
+            "the names in its body.",
+        )
+    finally:
+        if connection.info.transaction_status in (_Status.INTRANS, _Status.INERROR):
+            connection.execute("rollback to body; release body")
+    return None
+
+
+def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
+    with translated("looking at what a superuser made", remedy="Start again."):
+        rows = session.connection.execute(_PRIVILEGED).fetchall()
+    for catalog, oid, kind, identity in rows:
+        if (catalog, oid) not in plan.left_out:
+            yield Problem(
+                f"superuser:{identity}",
+                f"only a superuser may make the {kind} {identity}, and nothing that others "
+                "wrote is restored by a superuser",
+                "Drop it, or make it part of an extension (ALTER EXTENSION ... ADD).",
+                allowable=False,
+            )
+
+
+def event_triggers(session: Session) -> list[Problem]:
+    """Those that would run as the session's role, whatever it does about it."""
+    with translated("looking at event triggers", remedy="Start again."):
+        superuser = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
+        if session.connection.execute(superuser).fetchone() != (True,):
+            return []
+        rows = session.connection.execute(_ALWAYS).fetchall()
+    return [
+        Problem(
+            f"event_trigger:{name}",
+            f"the event trigger {name!r} fires whatever is done, and would run as a superuser",
+            f"Run ALTER EVENT TRIGGER {quoted(name)} {mend} until it is done.",
+            allowable=False,
+        )
+        for name, mend in rows
+    ]
+
+
+def _superusers(session: Session, plan: Plan) -> Iterator[Problem]:
+    yield from event_triggers(session)
+    with translated("looking at user mappings", remedy="Start again."):
+        mappings = session.connection.execute(_MAPPINGS).fetchall()
+    for catalog, oid, name in mappings:
+        if (catalog, oid) in plan.left_out:
+            continue
+        yield Problem(
+            f"user_mapping:{name}",
+            f"the user mapping of server {name} has options, such as a password",
+            "Agree, and set them in the target by ALTER USER MAPPING: it gets the mapping alone.",
+        )

@@ -1,0 +1,327 @@
+"""The rehearsal: the schema alone is restored on the target's server, and what failed is told.
+
+Nobody is asked before it, and nobody waits: it reads the source's catalogs, and fills a scratch
+database that is dropped again. It is filled by the code, the arguments and roles of the move.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import replace
+from threading import Thread
+from typing import Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from .. import log
+from ..config.environment import Environment
+from ..errors import EntrypointError, RefusedError, TransferError
+from ..operator.server import Server
+from ..postgres.session import Session, translated
+from ..postgres.transfers import suffixed
+from ..process import signals
+from . import beside, compare, locks, otherwise, throwaway
+from . import folder as folders
+from . import target as target_module
+from .carry import Carrier, StuckError
+from .destination import Target
+from .outcome import Prepared
+from .plan import Plan
+from .preflight import Problem
+from .progress import Progress
+from .request import Ends
+from .tools import Complaint
+
+MARK: Final = "__rehearsal_"
+"""What stands between the target's name and the number of who made a scratch database."""
+
+SHOWN: Final = 10
+"""Objects that are named of those that failed for one reason."""
+
+# A scratch database is named for the session that made it: so it is known from its first moment on
+# whether somebody still needs it. Two of them are never named alike.
+_MAKER: Final = """
+select to_hex(pid) || '_' || to_hex((extract(epoch from backend_start) * 1000000)::int8)
+from pg_catalog.pg_stat_activity where pid = pg_backend_pid()
+"""
+
+# Other roles' sessions have no start for who is no superuser. A superuser drops no other's database
+# than those that are named so: nobody else names one so by chance.
+_OLD: Final = f"""
+select d.datname::text from pg_catalog.pg_database d
+where d.datname ~ '{MARK}[0-9a-f]+_[0-9a-f]+$' and pg_has_role(d.datdba, 'USAGE') and not exists (
+  select from pg_catalog.pg_stat_activity a
+  where starts_with(substring(d.datname from '{MARK}([0-9a-f]+_[0-9a-f]+)$'), to_hex(a.pid) || '_'
+    || coalesce(to_hex((extract(epoch from a.backend_start) * 1000000)::int8), '')))
+"""  # noqa: S608  a name of our own
+
+_NAMES: Final = """
+select number, type, identity
+from unnest(%s::int8[], %s::int8[], %s::int8[]) as entry (number, classid, objid)
+cross join lateral pg_identify_object(classid::oid, objid::oid, 0) where identity is not null
+"""
+
+_ENTRY: Final = re.compile(r"(\d+); (\d+) (\d+) (.+)")
+
+_POINTLESS: Final = (
+    "roles",
+    "target_rights",
+    "target_owner",
+    "extension",
+    "tablespace",
+    "collation",
+)
+"""Obstacles, by what their names begin with, without whose removal a rehearsal tells nothing."""
+
+
+_OF_ROWS: Final = "(populated,"
+"""How a fact begins that is another one without the rows."""
+
+
+class _Failure(NamedTuple):
+    what: str
+    """The object's kind and name."""
+
+    key: str
+    """Its name as the server's messages have it, without quotes and arguments."""
+
+    complaint: Complaint
+
+
+def remove_old(server: Server) -> None:
+    """Drop the scratch databases of rehearsals that were killed; what cannot be dropped stays."""
+    with suppress(EntrypointError, psycopg.Error), closing(server.open()) as admin:
+        for (name,) in admin.connection.execute(_OLD).fetchall():
+            with suppress(EntrypointError):
+                target_module.drop(admin, name)
+
+
+@contextmanager
+def rehearsed(
+    session: Session, ends: Ends, prepared: Prepared, progress: Progress
+) -> Iterator[list[Problem]]:
+    """Rehearse a plan as it would be done if all was agreed to; what failed is in the way.
+
+    The scratch database is dropped beside the body, at the latest when it ends: also by an
+    exception. ``session`` is in the source and in no transaction. Raises `RefusedError`,
+    `UnreachableError` and `Terminated`.
+    """
+    if pointless := _pointless(prepared.problems):
+        log.event(
+            "info",
+            "transfer.rehearsal_skipped",
+            obstacles=pointless,
+            remedy="Mend these first: what else a restore meets is looked for then.",
+        )
+        yield []
+        return
+    made = ExitStack()
+    try:
+        with progress.of("rehearse"):
+            found = _rehearse(made, session, ends, prepared, progress)
+    except BaseException:
+        made.close()
+        raise
+    leaving = Thread(target=made.close)
+    try:
+        with signals.late():
+            leaving.start()
+        yield found
+    finally:
+        if leaving.ident is None:
+            made.close()
+        else:
+            leaving.join()
+
+
+def _pointless(problems: Iterable[Problem]) -> list[str]:
+    return [
+        each.name
+        for each in problems
+        if not each.allowable and each.name.partition(":")[0] in _POINTLESS
+    ]
+
+
+def _rehearse(
+    made: ExitStack, session: Session, ends: Ends, prepared: Prepared, progress: Progress
+) -> list[Problem]:
+    """``made`` gets what is to be removed, in its order."""
+    plan, apart = prepared.plan, prepared.apart
+    source = replace(ends.source, lock_timeout_s=beside.PLAN_S, passing=True)
+    server = source
+    if ends.target is not ends.source:
+        server = replace(ends.target, lock_timeout_s=beside.PLAN_S, passing=True)
+    there = made.enter_context(closing(server.open()))
+    name = _name(there, prepared.target.name)
+    target = prepared.target._replace(server=server, scratch=name)
+    made.callback(_remove, ends.target, name)
+    folder = made.enter_context(folders.temporary())
+    with ThreadPoolExecutor(2) as workers:
+        # It takes the longest and needs nothing of the rest.
+        statement = target_module.creation(target, session, closed=apart[1])
+        with signals.late():
+            making = workers.submit(_create, target, statement)
+        hands = made.enter_context(
+            throwaway.hired((session, there), (source, server), plan, 1, apart=apart)
+        )
+        carrier = Carrier(
+            source,
+            plan,
+            target,
+            prepared.tools,
+            Environment.of_container(),
+            1,
+            all(apart),
+            prepared.without,
+            hands,
+            phase=lambda _: nullcontext(),
+            advance=lambda _: None,
+            rehearsing=True,
+            making=making,
+            at=progress.at,
+        )
+        stopped: list[Problem] = []
+        try:
+            # What is compared is what was dumped, also where somebody changes it meanwhile.
+            locks.begin(session, None)
+            snapshot = locks.export(session)
+            with signals.late():
+                ours = workers.submit(_facts, carrier, session.database, snapshot)
+            carrier.go(session, snapshot, folder)
+            carrier.finish()
+            if not carrier.complaints:
+                carrier.step = "compare"
+                stopped = _different(ours.result(), _facts(carrier))
+        except StuckError:
+            stopped = []  # it is among what failed
+        except (TransferError, RefusedError) as error:
+            if not carrier.complaints:  # of which it is a consequence otherwise
+                stopped = _stopped(session, plan, carrier.step, error)
+    failures = _failures(session, carrier)
+    with translated("ending the rehearsal", remedy="Start again."):
+        session.connection.execute("rollback")
+    if hands.reader.name:
+        # A dump that begins while the role goes would find rights of nobody's.
+        throwaway.revoke_all(session, hands.reader.name)
+    return [*_told(failures, prepared.problems), *_new(stopped, prepared.problems)]
+
+
+def _create(target: Target, statement: sql.Composed) -> None:
+    with closing(target.server.open()) as admin:
+        target_module.create(admin, target, statement)
+
+
+def _name(admin: Session, name: str) -> str:
+    with translated("naming a database", remedy="Start again."):
+        [(maker,)] = admin.connection.execute(_MAKER).fetchall()
+    return suffixed(name, MARK + maker)
+
+
+def _remove(server: Server, name: str) -> None:
+    if remedy := target_module.clean(server, name):
+        log.event("warning", "transfer.rehearsal_left", database=name, remedy=remedy)
+
+
+def _stopped(session: Session, plan: Plan, step: str, error: EntrypointError) -> list[Problem]:
+    """What kept the rehearsal from going on."""
+    if step == "dump" and (locked := [*beside.locked(session, plan, waiting=True)]):
+        return locked
+    details = [str(error.fields[key]) for key in ("detail", "hint") if key in error.fields]
+    said = " ".join([f"the rehearsal ended: {error.message}", *details])
+    return [Problem(f"rehearsal:{step}", said, error.remedy, allowable=False)]
+
+
+class _Facts(NamedTuple):
+    """What one side is, but for its rows."""
+
+    major: int
+    texts: set[str]
+
+
+def _facts(carrier: Carrier, database: str = "", snapshot: str | None = None) -> _Facts:
+    """Of the source, in the dump's moment, or of the scratch database; in a session of their own.
+
+    It reads catalogs, and evaluates nothing.
+    """
+    role = carrier.hands.reader if database else carrier.hands.checker
+    with closing(role.server.session(database or carrier.target.incoming)) as session:
+        found = carrier.facts(session, snapshot, source=bool(database))
+        texts = {fact for fact in found if not fact.startswith(_OF_ROWS)}
+        return _Facts(session.server_version // 10000, texts)
+
+
+def _different(ours: _Facts, theirs: _Facts) -> list[Problem]:
+    """What a restore makes otherwise without failing, such as columns in another order."""
+    majors = ours.major, theirs.major
+    return [*otherwise.problems(compare.differences(ours.texts, theirs.texts, majors))]
+
+
+def _failures(session: Session, carrier: Carrier) -> list[_Failure]:
+    """What could not be restored, but for what only needs what could not be restored before."""
+    entries = {int(m[1]): m for line in carrier.listing if (m := _ENTRY.fullmatch(line.strip()))}
+    names = _names(session, entries, [each.entry for each in carrier.complaints])
+    found: dict[str, _Failure] = {}
+    for number, complaint in enumerate(carrier.complaints):
+        entry = complaint.entry or 0
+        listed = entries[entry][4] if entry in entries else f"statement {number + 1}"
+        kind, identity = names.get(entry, ("", listed))
+        key = re.sub(r"\(.*", "", identity).replace('"', "")
+        key = f"schema {key}" if kind == "schema" else key
+        text = complaint.error.replace('"', "")
+        if not any(_mentions(text, each.key) for each in found.values()):
+            found.setdefault(identity, _Failure(f"{kind} {identity}".strip(), key, complaint))
+    return list(found.values())
+
+
+def _names(
+    session: Session, entries: Mapping[int, re.Match[str]], numbers: Sequence[int | None]
+) -> dict[int, tuple[str, str]]:
+    """Kind and name of those entries that the catalogs know."""
+    wanted = [entries[number] for number in {*numbers} if number is not None and number in entries]
+    known = [each for each in wanted if int(each[2]) and int(each[3])]
+    columns = [[int(each[group]) for each in known] for group in (1, 2, 3)]
+    with translated("looking for names", remedy="Start again."):
+        rows = session.connection.execute(_NAMES, columns).fetchall()
+    return {number: (kind, identity) for number, kind, identity in rows}
+
+
+def _mentions(text: str, key: str) -> bool:
+    return bool(re.search(rf"(?<![\w.]){re.escape(key)}(?!\w)", text))
+
+
+def _same(problem: str, failure: _Failure) -> bool:
+    """Whether a problem is about what failed, whose name may be but the dump's heading."""
+    name, key = re.split(r"[:.]", problem)[-1], failure.key.removeprefix("public.")
+    return _mentions(problem.replace(":public.", ":"), key) or _mentions(key, name)
+
+
+def _new(found: Iterable[Problem], known: Sequence[Problem]) -> Iterator[Problem]:
+    """Without what is otherwise about objects that have to be mended anyway."""
+    must = [each.name for each in known if not each.allowable]
+    for each in found:
+        kind, _, name = each.name.partition(":")
+        if kind != "facts" or not any(_mentions(other, name) for other in must):
+            yield each
+
+
+def _told(failures: Sequence[_Failure], known: Sequence[Problem]) -> Iterator[Problem]:
+    """A problem for each reason, but for what another one, which has to be mended, says already."""
+    must = [each.name.replace('"', "") for each in known if not each.allowable]
+    reasons: dict[str, list[_Failure]] = {}
+    for each in failures:
+        if not any(_same(name, each) for name in must):
+            said = " ".join((each.complaint.error, *each.complaint.details))
+            reasons.setdefault(said, []).append(each)
+    for said, those in reasons.items():
+        first, *others = those
+        more = ", ".join(each.what for each in others[: SHOWN - 1])
+        more += f" and {len(others) - SHOWN + 1} more" if len(others) >= SHOWN else ""
+        yield Problem(
+            f"rehearsal:{first.what}",
+            f"the {first.what} cannot be restored: {said}"
+            + (f" (the same holds for {more})" if more else ""),
+            "Change or drop it in the source, or name what it needs by --with.",
+            allowable=False,
+        )

@@ -1,0 +1,284 @@
+"""Removes for ever what moves and undos have put aside: databases, each with its mark."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from ..errors import EntrypointError, TransferError
+from ..postgres import databases, transfers
+from ..postgres import quarantine as quarantines
+from ..postgres.databases import Database
+from ..postgres.session import Session, quoted, translated
+from . import beside, locks, sides
+from .request import Ends
+from .target import require_direct
+
+if TYPE_CHECKING:
+    from ..operator.report import PutAside, Transferred
+
+DROP_S: Final = 300.0
+"""Seconds that one removal may take: the server makes a checkpoint first, and waits for all its
+processes."""
+
+Agree = Callable[["Transferred", str], None]
+"""Shows a person what would be done, asks, and raises `TransferError` where nobody agreed."""
+
+_MAY: Final = """
+select datname::text, oid::text, pg_has_role(datdba, 'usage')
+from pg_catalog.pg_database where datname = any (%s::name[])
+"""
+
+# Who renames a database, or waits to: what then has its name is what a DROP would find.
+_CHANGING: Final = """
+select pid from pg_catalog.pg_locks
+where locktype = 'object' and database = 0 and classid = 'pg_catalog.pg_database'::regclass
+  and objid = %s::oid and mode = 'AccessExclusiveLock' and pid <> pg_catalog.pg_backend_pid()
+order by not granted, pid
+"""
+
+# A subscription keeps its database from being removed; a slot that nobody reads goes with it.
+_REPLICATION: Final = """
+select true, subname::text from pg_catalog.pg_subscription s
+join pg_catalog.pg_database d on d.oid = subdbid where datname = %(name)s
+union all
+select false, slot_name from pg_catalog.pg_replication_slots where database = %(name)s
+order by 1, 2
+"""
+
+
+def names(ends: Ends) -> list[str]:
+    """What `drop` would remove; nothing where nobody can look."""
+    with suppress(EntrypointError), closing(ends.target.open()) as admin:
+        return [each.name for each in _look(admin, ends).ours]
+    return []
+
+
+class _Found(NamedTuple):
+    ours: list[Database]
+    others: list[str]
+    """Why each of the others that are called so stays, and what removes it."""
+
+
+def _look(admin: Session, ends: Ends) -> _Found:
+    own, registry = ends.service.database, ends.source.registry
+    claimed = {each.database: each.name for each in registry.values()}
+    ours, others = [], []
+    for each in databases.find(admin):
+        if each.name in claimed or not transfers.is_kept(each.name, own):
+            continue
+        if transfers.is_aside(each, own):
+            ours.append(each)
+        else:
+            others.append(
+                f"the database {each.name!r} has no mark of a transfer, so it stays; if nobody "
+                f"needs it, run DROP DATABASE {quoted(each.name)}"
+            )
+    return _Found(ours, others)
+
+
+class Removal:
+    """One run of ``--drop-aside``; what it has done is known when it ends by an error, too."""
+
+    def __init__(self, ends: Ends) -> None:
+        self.ends = ends
+        self.found: list[PutAside] = []
+        self.notes: list[str] = []
+        self.removed: list[str] = []
+
+    def open(self, *, dry_run: bool) -> Session:
+        """A session for `go`; unless it is a dry run, nobody moves to the target meanwhile.
+
+        Raises `RefusedError`, `UnreachableError`, and `TransferError` behind a pooler or where
+        somebody moves.
+        """
+        server = self.ends.target
+        if not dry_run:
+            return locks.open_target(server, self.ends.service.database)
+        session = server.open()
+        require_direct(session)
+        return session
+
+    def go(self, admin: Session, agree: Agree | None, *, dry_run: bool) -> "Transferred":
+        """Remove every database of the service that was put aside, one after the other.
+
+        Nothing is removed while anybody is connected to one of them. Each may block for `DROP_S`
+        seconds. Raises `TransferError` for what is refused, `RefusedError` and `UnreachableError`;
+        then ``removed`` are gone, and the others are there as they were.
+        """
+        ends = self.ends
+        found, others = _look(admin, ends)
+        self.notes = list(others)
+        if not found:
+            return self._nothing(others)
+        self._check(admin, found)
+        self.found = [self._counted(each) for each in found]
+        self.notes += self._undos(admin)
+        plan = ends.answer(
+            "planned", put_aside=self.found, notes=self.notes, next=[ends.again.drop_aside()]
+        )
+        if dry_run:
+            return plan
+        if agree is not None:
+            what = "this database" if len(found) == 1 else f"these {len(found)} databases"
+            agree(plan, f"Remove {what} with all that is in it, for ever?")
+        with translated("removing a database", remedy="Run it again."):
+            admin.connection.execute(f"set statement_timeout = {int(DROP_S * 1000)}".encode())
+        for each in found:
+            self._drop(admin, each.name)
+        return self.answer()
+
+    def answer(self) -> "Transferred":
+        """What is said when none of them is there any more."""
+        ends = self.ends
+        ours = [each for each in self.found if each.database in self.removed]
+        return ends.answer("dropped", put_aside=ours, notes=self.notes, next=ends.again.dropped())
+
+    def left(self, session: Session) -> list[str]:
+        """Those that are still there."""
+        return [each.name for each in _look(session, self.ends).ours]
+
+    def _nothing(self, others: Sequence[str]) -> "Transferred":
+        name, where = self.ends.service.name, self.ends.target.conninfo.where()
+        if others:
+            raise TransferError(
+                f"nothing that a transfer has marked is put aside of {name}: {'; '.join(others)}",
+                remedy="Look at what is in it before you drop it.",
+            )
+        return self.ends.answer(
+            "nothing to drop",
+            notes=[f"nothing is put aside of {name} on {where}"],
+            next=self.ends.again.dropped(),
+        )
+
+    def _check(self, admin: Session, found: Sequence[Database]) -> None:
+        """Raise `TransferError` for what would stop it half way."""
+        names = [each.name for each in found]
+        for name in (each.name for each in found if each.template):
+            raise TransferError(
+                f"the database {name!r} is a template; nothing was removed",
+                remedy=f"Run ALTER DATABASE {quoted(name)} IS_TEMPLATE false, and the same again.",
+            )
+        with translated("looking at what was put aside", remedy="Start again."):
+            rows = admin.connection.execute(_MAY, [names]).fetchall()
+        self._oids = {name: oid for name, oid, _ in rows}
+        role = admin.connection.info.user
+        for name, _, may in rows:
+            if not may:
+                raise TransferError(
+                    f"the role {role!r} does not own {name!r}; nothing was removed",
+                    remedy=f"Name its owner, or a superuser, by --server; or run DROP DATABASE "
+                    f"{quoted(name)} as one.",
+                )
+            if name == admin.database:
+                raise TransferError(
+                    f"no session can remove the database that it is in, and the role {role!r} may "
+                    f"connect to {name!r} only; nothing was removed",
+                    remedy=f'Run GRANT CONNECT ON DATABASE postgres TO "{role}", and the same '
+                    "again.",
+                )
+        for name in names:
+            self._refuse_sessions(name, beside.leave(admin, name))
+            self._check_replication(admin, name)
+
+    def _check_replication(self, admin: Session, name: str) -> None:
+        with translated("looking at replication", remedy="Start again."):
+            found = admin.connection.execute(_REPLICATION, {"name": name}).fetchall()
+        subscriptions = [each for subscribes, each in found if subscribes]
+        if subscriptions:
+            drop = "; ".join(f"DROP SUBSCRIPTION {quoted(each)}" for each in subscriptions)
+            raise TransferError(
+                f"the database {name!r} cannot be removed while it subscribes to publications: "
+                f"{', '.join(subscriptions)}; nothing was removed",
+                remedy=f"Run {drop} in it, and the same again.",
+            )
+        self.notes += [f"the replication slot {each!r} goes with {name!r}" for _, each in found]
+
+    def _unchanged(self, admin: Session, name: str) -> None:
+        """Wait until nobody renames it: what is called so then is dropped, whatever it is."""
+        deadline = time.monotonic() + locks.TIMEOUT_S
+        with translated("looking for who renames it", remedy="Start again."):
+            while rows := admin.connection.execute(_CHANGING, [self._oids.get(name)]).fetchall():
+                if time.monotonic() > deadline:
+                    pid, done = rows[0][0], ", ".join(map(repr, self.removed))
+                    raise TransferError(
+                        f"the database {name!r} is being renamed or removed by pid {pid}; "
+                        f"{f'{done} was removed' if done else 'nothing was removed'}",
+                        remedy="Wait until that has ended, or run SELECT "
+                        f"pg_terminate_backend({pid}), and the same again.",
+                    )
+                time.sleep(beside.PAUSE_S)
+
+    def _refuse_sessions(self, name: str, who: Sequence[str]) -> None:
+        if who:
+            done = ", ".join(map(repr, self.removed))
+            raise TransferError(
+                f"the database {name!r} cannot be removed while somebody is connected to it: "
+                f"{', '.join(who)}; {f'{done} was removed' if done else 'nothing was removed'}",
+                remedy="Stop whoever is named, a prepared transaction by ROLLBACK PREPARED in that "
+                "database, and run the same again.",
+            )
+
+    def _counted(self, database: Database) -> "PutAside":
+        from ..operator.report import PutAside
+
+        tables: list[sides.Table] | None = None
+        with suppress(EntrypointError):
+            tables = sides.count(self.ends.target, database.name)
+        rows = [each.rows for each in tables] if tables is not None else [None]
+        found = transfers.aside(database.comment)
+        return PutAside(
+            database=database.name,
+            owner=database.owner,
+            size_bytes=database.size_bytes,
+            tables=None if tables is None else len(tables),
+            rows=None if None in rows else sum(each or 0 for each in rows),
+            since=found.at if found else "",
+        )
+
+    def _undos(self, admin: Session) -> list[str]:
+        """Those that an undo would have given their names back."""
+        ends = self.ends
+        if ends.target is not ends.source:
+            return []
+        with suppress(EntrypointError):
+            database = ends.options.database
+            here = admin.database == database
+            session = admin if here else ends.source.session(database)
+            try:
+                kept = quarantines.find(session, ends.service.name)
+            finally:
+                if not here:
+                    session.close()
+            return [
+                f"--undo of the move at {each.at} would give {name!r} its name back, and then "
+                "cannot any more"
+                for name, oid in self._oids.items()
+                for each in quarantines.newest(kept)[:1]
+                if each.replaced == oid
+            ]
+        return []
+
+    def _drop(self, admin: Session, name: str) -> None:
+        """Remove one, unless it is gone, or is another one than was looked at."""
+        self._unchanged(admin, name)
+        with translated("looking at what was put aside", remedy="Start again."):
+            rows = admin.connection.execute(_MAY, [[name]]).fetchall()
+        gone = f"{name!r} was gone already: somebody removed or renamed it"
+        if [oid for _, oid, _ in rows] != [self._oids.get(name)]:
+            self.notes.append(gone)
+            return
+        statement = sql.SQL("drop database {}").format(sql.Identifier(name))
+        with translated(f"removing {name!r}", remedy="Mend that, and run the same again."):
+            try:
+                admin.connection.execute(statement)
+            except psycopg.errors.ObjectInUse:  # the server has waited for 5 s
+                self._refuse_sessions(name, beside.connected(admin, name))
+                raise
+            except psycopg.errors.InvalidCatalogName:
+                self.notes.append(gone)
+                return
+        self.removed.append(name)

@@ -1,0 +1,215 @@
+"""Whether every row arrived: counted, and summed in a way that no order changes."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from threading import Event
+from typing import Final, NamedTuple, TypeVar
+
+import psycopg
+from psycopg import sql
+
+from .. import timelimit
+from ..postgres.session import Session, translated
+from ..process import signals
+from . import locks
+from .room import batches
+from .source import Relation
+
+HANG_UP_S: Final = 5.0
+"""Seconds in which a server that is well has cancelled a statement."""
+
+# How a value is written depends on these; the search_path stays the default, because functions of
+# indexes may need it.
+_SETTINGS: Final = """
+set local timezone = 'utc'; set local datestyle = 'iso, ymd'; set local intervalstyle = 'postgres';
+set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_monetary = 'C';
+set local row_security = off; set local statement_timeout = 0
+"""
+
+# A column's type where its cast to text writes all of a value: one that somebody made may have a
+# cast that does not, and that of char(n) forgets blanks.
+_COLUMNS: Final = """
+select attrelid::int8, attname::text, (select typname::text from pg_catalog.pg_type t
+  where t.oid = atttypid and typnamespace = 'pg_catalog'::regnamespace and typname in ('bool',
+    'bytea', 'date', 'float4', 'float8', 'int2', 'int4', 'int8', 'interval', 'json', 'jsonb',
+    'numeric', 'text', 'time', 'timestamp', 'timestamptz', 'timetz', 'uuid', 'varchar'))
+from pg_catalog.pg_attribute
+where attrelid = any (%s) and attnum > 0 and not attisdropped order by attrelid, attnum
+"""
+
+# What is equal only where it is the same is hashed without its text, which is most of the work.
+# The hash of a number folds its halves into 32 bits, so that -1 and 4294967295 have the same.
+_XOR: Final = "operator(pg_catalog.#)"
+_WHOLE: Final = (
+    f"coalesce(pg_catalog.hashint8extended({{0}}::int8, {{1}}) {_XOR} {{0}}::int8, {{1}})"
+)
+_INSTANT: Final = "coalesce(pg_catalog.timestamp_hash_extended({0}::timestamp, {1}), {1})"
+_HASHES: Final = {
+    "int2": _WHOLE,
+    "int4": _WHOLE,
+    "int8": _WHOLE,
+    "timestamp": _INSTANT,
+    "timestamptz": _INSTANT,
+}
+
+BATCH: Final = 50
+"""Tables that are counted in one transaction: to plan a query locks the table and its indexes until
+the transaction ends, and the table of locks is everybody's."""
+
+MAX_PLAIN: Final = 50
+"""Columns that are hashed one by one, each nested in the next: the server's stack has an end."""
+
+_NULL: Final = "\x01null"
+
+SMALL_BYTES: Final = 1 << 20
+"""Tables that are smaller together are counted by one query: most of what they take is its way."""
+
+_Done = Callable[[Relation], None]
+
+T = TypeVar("T")
+
+
+class Side(NamedTuple):
+    """Where rows are counted."""
+
+    session: Session
+    """In a transaction, which ends."""
+
+    snapshot: str | None
+    """What it sees, where that is shared; else whatever is there, which nobody changes."""
+
+
+class Counted(NamedTuple):
+    """One table's rows."""
+
+    relation: Relation
+    rows: int
+    checksum: str
+    """Order-free."""
+
+
+def count(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> list[list[Counted]]:
+    """Count and sum every table on each side, the sides beside each other.
+
+    Returns a list of `Counted` for each side. In each session at most `BATCH` tables are locked at
+    a time.
+    """
+    queries = _queries(sides[0].session, tables) if tables else {}
+    stop = Event()
+
+    def look(session: Session, group: Sequence[Relation]) -> list[Counted]:
+        query = " union all ".join(queries[table.oid] for table in group)
+        found = {oid: each for oid, *each in session.connection.execute(query.encode()).fetchall()}
+        return [Counted(table, *found[table.oid]) for table in group]
+
+    def work(side: Side) -> list[Counted]:
+        found: list[Counted] = []
+        with translated("comparing rows", remedy="Run the transfer again."):
+            for batch in batches(tables, BATCH):
+                _begin(side)
+                for group in _groups(batch):
+                    if stop.is_set():
+                        return found
+                    found += look(side.session, group)
+                    if side is sides[0]:
+                        for table in group:
+                            done(table)
+        return found
+
+    return together(sides, work, stop)
+
+
+def _groups(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
+    """The tables in their order, in groups of one, or of such as are small together."""
+    group: list[Relation] = []
+    for table in tables:
+        if group and sum(each.size_bytes for each in [*group, table]) > SMALL_BYTES:
+            yield group
+            group = []
+        group.append(table)
+    yield group
+
+
+def _queries(session: Session, tables: Sequence[Relation]) -> Mapping[int, str]:
+    """What counts and sums each table, by its OID, in the columns' order of the source."""
+    with translated("looking at columns", remedy="Run the transfer again."):
+        rows = session.connection.execute(_COLUMNS, [[table.oid for table in tables]]).fetchall()
+    columns: dict[int, list[tuple[str, str | None]]] = {table.oid: [] for table in tables}
+    for oid, name, kind in rows:
+        columns[oid].append((name, kind))
+    query = sql.SQL(
+        "select {}::int8, pg_catalog.count(*), coalesce(pg_catalog.sum({}), 0)::text from only {} r"
+    )
+    return {
+        table.oid: query.format(
+            sql.Literal(table.oid),
+            _expression(columns[table.oid]),
+            sql.Identifier(table.schema, table.name),
+        ).as_string(session.connection)
+        for table in tables
+    }
+
+
+def _expression(columns: Sequence[tuple[str, str | None]]) -> sql.Composable:
+    """Each column's text hashed with the hash of those before it as the seed."""
+    plain = [each for each in columns if each[1]][:MAX_PLAIN]
+    others = [sql.Identifier("r", name) for name, kind in columns if (name, kind) not in plain]
+    seeds = [
+        sql.SQL(_HASHES[kind]).format(sql.Identifier("r", name), sql.Literal(number))
+        for number, (name, kind) in enumerate(plain)
+        if kind in _HASHES
+    ]
+    hashed: sql.Composable = sql.SQL(f" {_XOR} ").join(seeds) if seeds else sql.SQL("0::int8")
+    # As the types' own output functions write it. Without a column, it ends what else were linear:
+    # values that two rows exchange would not be seen.
+    row = sql.SQL("pg_catalog.textin(pg_catalog.record_out(row({})))")
+    texts = [row.format(sql.SQL(", ").join(others))] if others or len(seeds) == len(plain) else []
+    texts += [
+        sql.SQL("coalesce({}::pg_catalog.text, {})").format(
+            sql.Identifier("r", name), sql.Literal(_NULL)
+        )
+        for name, kind in plain
+        if kind not in _HASHES
+    ]
+    for text in texts:
+        hashed = _hash(text, hashed)
+    return hashed
+
+
+def _hash(text: sql.Composable, seed: sql.Composable) -> sql.Composable:
+    # A collation may take different texts for equal.
+    return sql.SQL('pg_catalog.hashtextextended({} collate pg_catalog."C", {})').format(text, seed)
+
+
+def together(sides: Sequence[Side], work: Callable[[Side], T], stop: Event) -> list[T]:
+    """Do the same on all sides at once; returns what it found on each.
+
+    When a side fails, or a signal comes, ``stop`` is set and the statements of the others are
+    cancelled; who does not heed that for `HANG_UP_S` seconds is hung up. Raises what failed first.
+    """
+    with ThreadPoolExecutor(len(sides)) as pool:
+        working: list[Future[T]] = []
+        try:
+            with signals.late():
+                working += [pool.submit(work, side) for side in sides]
+            return [each.result() for each in working]
+        except BaseException:
+            # Nobody waits for a count that takes hours, nor for a server that is frozen.
+            stop.set()
+            deadline = time.monotonic() + HANG_UP_S
+            while wait(working, timeout=0.1).not_done:
+                for side in sides:
+                    with suppress(psycopg.Error):
+                        side.session.connection.cancel_safe(timeout=1)
+                        if time.monotonic() > deadline:
+                            timelimit.hang_up(side.session.connection.fileno())
+            raise
+
+
+def _begin(side: Side) -> None:
+    """End the transaction and with it its locks, and see the same in another one."""
+    side.session.connection.execute("commit")
+    locks.begin(side.session, side.snapshot)
+    side.session.connection.execute(_SETTINGS)

@@ -1,0 +1,165 @@
+"""Moves what the plan says: dump, restore beside, compare, and put into place in one commit."""
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+from ..errors import EntrypointError, Terminated, TransferError, plural
+from ..operator.server import Server
+from ..postgres.session import Session
+from ..process import signals
+from . import compare, locks, rows, throwaway
+from . import folder as folders
+from . import target as target_module
+from .carry import Carrier
+from .progress import Progress
+from .rows import Counted, Side
+from .source import Relation
+from .swap import Position, Sides, read, swap
+
+
+@dataclass
+class Moved:
+    """What a transfer did."""
+
+    counted: list[Counted] = field(default_factory=list)
+    facts: int = 0
+    left: list[str] = field(default_factory=list)
+    """What was not restored: lines of the dump."""
+
+    positions: dict[str, Position] = field(default_factory=dict)
+    """Where the target's sequences are, by label."""
+
+    quarantine: list[str] = field(default_factory=list)
+    kept: str | None = None
+    """The database that was there before, where it could not be removed."""
+
+
+@dataclass
+class Transfer:
+    """One run; `go` does it."""
+
+    carrier: Carrier
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.server, self.plan = self.carrier.server, self.carrier.plan
+        self.target, self.hands = self.carrier.target, self.carrier.hands
+
+    def go(self, source: Session) -> Moved:
+        """Move everything, or nothing.
+
+        ``source`` is in a transaction that has locked the tables; its commit is the moment of the
+        move. Before it, every failure leaves the source as it was and removes what was made. Raises
+        `TransferError`, `RefusedError`, `UnreachableError` and `Terminated`.
+        """
+        moved = Moved()
+        try:
+            with folders.temporary() as folder:
+                self._fill(source, folder, moved)
+            with self.progress.of("swap"):
+                sides = Sides(self.server, self.plan, self.target, self.progress.commits)
+                self.progress.moved = moved
+                moved.quarantine = swap(source, sides, moved.positions)
+        except BaseException as error:
+            source.close()
+            if self.progress.commits.nothing:
+                self._undo(error)
+            raise
+        signals.check()
+        if self.target.exists:
+            moved.kept = target_module.settle(self.target.server, self.target)
+        return moved
+
+    def _fill(self, source: Session, folder: Path, moved: Moved) -> None:
+        snapshot = locks.export(source)
+        moved.left = self.carrier.go(source, snapshot, folder).left
+        # Beside the comparison, for which the dump is not needed: the tables are locked meanwhile.
+        remover = Thread(
+            target=shutil.rmtree, args=(folder / "dump",), kwargs={"ignore_errors": True}
+        )
+        try:
+            with signals.late():
+                remover.start()
+            with self.progress.of("compare"):
+                self._compare(source, snapshot, moved)
+        finally:
+            if remover.ident:
+                remover.join()
+        self.carrier.finish()
+
+    def _compare(self, source: Session, snapshot: str, moved: Moved) -> None:
+        relations, hands, target = self.plan.restored, self.hands, self.target
+        sequences = [each for each in relations if each.kind == "S"]
+        with ExitStack() as opened, ThreadPoolExecutor() as workers:
+
+            def enter(server: Server, database: str) -> Session:
+                return opened.enter_context(closing(server.session(database)))
+
+            # All at once, because nobody can write meanwhile.
+            with signals.late():
+                entering = [
+                    workers.submit(enter, hands.reader.server, source.database),
+                    workers.submit(enter, hands.checker.server, target.incoming),
+                    workers.submit(enter, target.server, target.incoming),
+                ]
+            reader, other, admin = (each.result() for each in entering)
+            sides = [Side(reader, snapshot), Side(other, None)]
+            ours, theirs = rows.together(sides, self._facts, Event())
+            majors = reader.server_version // 10000, other.server_version // 10000
+            _refuse(compare.differences(ours, theirs, majors))
+            moved.facts = len(ours) + len(sequences)
+            labels = [each.label() for each in sequences]
+            moved.positions = dict(zip(labels, read(other, sequences), strict=True))
+            # A materialized view is computed anew by a restore, from rows that are compared.
+            tables = [each for each in relations if each.kind == "r"]
+            moved.counted = self._count(sides, tables)
+            if hands.checker.name:
+                other.close()
+                throwaway.revoke_all(admin, hands.checker.name)
+
+    def _facts(self, side: Side) -> set[str]:
+        return self.carrier.facts(side.session, side.snapshot, source=side.snapshot is not None)
+
+    def _count(self, sides: Sequence[Side], tables: Sequence[Relation]) -> list[Counted]:
+        def done(table: Relation) -> None:
+            self.progress.advance(table.size_bytes)
+
+        ours, theirs = rows.count(sides, tables, done)
+        _refuse_rows(ours, theirs)
+        return ours
+
+    def _undo(self, error: BaseException) -> None:
+        """Remove the incoming database; what cannot be removed is named."""
+        left = target_module.clean(self.target.server, self.target.incoming)
+        if isinstance(error, EntrypointError | Terminated) and left:
+            error.remedy = f"{error.remedy} {left}".lstrip()
+
+
+def _refuse(found: Sequence[compare.Difference]) -> None:
+    if found:
+        shown = [f"only in the {each.side}: {each.fact[:300]}" for each in found[:10]]
+        raise TransferError(
+            f"source and target differ in {plural(len(found), 'fact')}; nothing was moved",
+            remedy="Report it with these facts, please; the source is as it was.",
+            differences=shown,
+        )
+
+
+def _refuse_rows(source: Sequence[Counted], target: Sequence[Counted]) -> None:
+    differ = [
+        f"{ours.relation.label()}: {ours.rows} and {theirs.rows} rows"
+        for ours, theirs in zip(source, target, strict=True)
+        if (ours.rows, ours.checksum) != (theirs.rows, theirs.checksum)
+    ]
+    if differ:
+        raise TransferError(
+            f"source and target differ in the rows of {plural(len(differ), 'table')}; "
+            "nothing was moved",
+            remedy="Report it with these tables, please; the source is as it was.",
+            differences=differ[:20],
+        )

@@ -1,0 +1,139 @@
+"""How many rows are here and there, counted exactly and by nobody whom a table's owner could use.
+
+Even the planning of a count runs functions of the table's owner, so a superuser lets a role do it
+that lives as long as the counting and may do nothing else.
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from ..operator.server import Server
+from ..postgres.session import Session, translated
+from . import throwaway
+from .preflight import superuser
+
+if TYPE_CHECKING:
+    from ..operator.report import TableRows
+
+BUDGET_S: Final = 20.0
+"""Seconds for the counting of one side; what is not counted by then has no number."""
+
+_TABLES: Final = """
+select c.oid::int8, nspname::text, relname::text, relowner = (
+    select oid from pg_roles where rolname = current_user), relrowsecurity,
+  (pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)
+    + pg_stat_get_tuples_deleted(c.oid))::int8
+from pg_class c join pg_namespace n on n.oid = relnamespace
+where relkind = 'r' and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
+  and nspname <> 'information_schema' and not exists (
+    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+      and d.deptype = 'e')
+order by nspname, relname
+"""
+
+
+class Table(NamedTuple):
+    """A table's rows on one side."""
+
+    oid: int
+    schema: str
+    name: str
+    rows: int | None
+    """None where they could not be counted in time, or by this role."""
+
+    written: int
+    """Rows inserted, updated and deleted, as the server counted since it lost count."""
+
+
+def count(
+    server: Server,
+    database: str,
+    schemas: Collection[str] | None = None,
+    oids: Collection[int] | None = None,
+) -> list[Table]:
+    """Count the rows of a database's tables: of all, of those in some schemas, or of these alone.
+
+    Blocks for about `BUDGET_S` seconds at the most. Raises `RefusedError` and `UnreachableError`.
+    """
+    with closing(server.session(database)) as session:
+        with translated("looking at tables", remedy="Start again."):
+            rows = session.connection.execute(_TABLES).fetchall()
+        found = [
+            row
+            for row in rows
+            if (schemas is None or row[1] in schemas) and (oids is None or row[0] in oids)
+        ]
+        if not superuser(session):
+            mine = {oid for oid, _, _, own, *_ in found if own}
+            return _all(session, found, mine)
+        hidden = any(secure for *_, secure, _ in found)
+        mine = {oid for oid, *_ in found}
+        with (
+            throwaway.counting(session, server, [*mine], bypass_rls=hidden) as reader,
+            closing(reader.session(database)) as other,
+        ):
+            return _all(other, found, mine)
+
+
+def _all(session: Session, rows: Sequence[TupleRow], may: set[int]) -> list[Table]:
+    deadline = time.monotonic() + BUDGET_S
+    found = []
+    for oid, schema, name, _, _, written in rows:
+        counted = None
+        if oid in may and (left_s := deadline - time.monotonic()) > 0:
+            counted = _one(session, schema, name, left_s)
+        found.append(Table(oid, schema, name, counted, written))
+    return found
+
+
+def _one(session: Session, schema: str, name: str, seconds: float) -> int | None:
+    query = sql.SQL("select pg_catalog.count(*) from only {}").format(sql.Identifier(schema, name))
+    try:
+        with session.transaction(undone=True, timeout_s=seconds):
+            session.connection.execute("set transaction read only")
+            session.connection.execute("set local row_security = off")
+            row = session.connection.execute(query).fetchone()
+    except psycopg.Error:
+        return None
+    return int(row[0]) if row else None
+
+
+def both(
+    here: Sequence[Table], there: Sequence[Table], origins: Mapping[str, str]
+) -> "list[TableRows]":
+    """Rows of each table of the source, and of those that only the target has.
+
+    ``origins`` are the schemas in the target of schemas in the source.
+    """
+    from ..operator.report import TableRows
+
+    ours = {(origins.get(each.schema, each.schema), each.name): each for each in here}
+    theirs = {(each.schema, each.name): each for each in there}
+    found = []
+    for schema, name in sorted(ours.keys() | theirs.keys()):
+        source, target = ours.get((schema, name)), theirs.get((schema, name))
+        if source is None and target is not None and not (target.rows or target.written):
+            continue
+        found.append(
+            TableRows(
+                object=name if schema == "public" else f"{schema}.{name}",
+                source=source.rows if source else None,
+                target=target.rows if target else None,
+                written=_written(source, target),
+            )
+        )
+    return found
+
+
+def _written(source: Table | None, target: Table | None) -> int | None:
+    """Changes since the restore, which the server counted too; None where it has lost count."""
+    restored = source.rows if source else 0
+    if target is None or restored is None or target.written < restored:
+        return None
+    return target.written - restored

@@ -1,0 +1,142 @@
+"""The last moment of a move: nobody gets between what was compared and the commit."""
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
+from typing import Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from ..operator.server import Server
+from ..postgres.session import Session, translated
+from . import beside, moment, quarantine
+from . import target as target_module
+from .destination import Target
+from .locks import TIMEOUT_S
+from .plan import Plan
+from .room import batches
+from .source import Relation
+
+ATTEMPT_S: Final = 2.0
+"""Seconds that one attempt waits for its locks, while others wait behind it; longer than the
+server needs to find a deadlock."""
+
+Position = tuple[int, bool]
+"""A sequence's last_value and is_called."""
+
+# Who waits for us and keeps us waiting would do so for ever: the server finds a deadlock, and we
+# would be its victim. A sequence's next number must not be given out after it was read.
+_CANCEL: Final = """
+select pg_catalog.pg_cancel_backend(pid) from (
+  select distinct w.pid from pg_catalog.pg_locks w where not w.granted and exists (
+    select from pg_catalog.pg_locks h
+    where h.pid = w.pid and h.granted <> %(waiting)s and h.relation = any (%(oids)s)
+      and h.database = (select oid from pg_catalog.pg_database where datname = current_database()))
+) each (pid) where pg_catalog.pg_backend_pid() = any (pg_catalog.pg_blocking_pids(pid))
+"""
+
+
+class Sides(NamedTuple):
+    """What is put into place."""
+
+    server: Server
+    plan: Plan
+    target: Target
+    commits: moment.Commits
+
+
+def swap(source: Session, sides: Sides, positions: Mapping[str, Position]) -> list[str]:
+    """Move the source's objects into quarantine and the target into its place, in one commit.
+
+    ``positions`` are those of the target's sequences, by label. Returns the quarantine's schemas.
+    On two servers the target's commit comes first. Raises `RefusedError`, `UnreachableError`,
+    `TransferError`, and `Terminated` unless the signal came while it committed; ``sides.commits``
+    says how far it came.
+    """
+    server, plan, target, commits = sides
+    sequences = [each for each in plan.relations if each.kind == "S"]
+    with translated("moving the source's objects", remedy="Run the transfer again."):
+        schemas = _into_quarantine(source, sides)
+        names = list(schemas.values())
+        moved = [each._replace(schema=schemas[each.schema]) for each in sequences]
+        now = zip(sequences, read(source, moved), strict=True)
+        late = {each: at for each, at in now if positions.get(each.label(), at) != at}
+        if late:
+            with closing(target.server.session(target.incoming)) as session:
+                _advance(session, late)
+        _cancel(source, [each.oid for each in sequences], waiting=True)
+        if target.server is server:
+            target_module.swap(source, target)
+            commits.source.run(source, server, moment.schemas(names))
+            return names
+    with closing(target.server.open()) as admin:
+        admin.connection.execute("begin")
+        target_module.swap(admin, target)
+        with translated("moving the source's objects", remedy="Run the transfer again."):
+            moment.of(source)  # it is there until now
+            commits.target.run(admin, target.server, moment.database(target.name))
+    with translated("moving the source's objects", remedy="Run the transfer again."):
+        commits.source.run(source, server, moment.schemas(names))
+    return names
+
+
+def _note(source: Session, sides: Sides) -> dict[str, str]:
+    """What an undo must know: where the target is, and which database was there before."""
+    server, target = sides.server, sides.target
+    if target.server is not server:
+        return {"where": target.server.conninfo.where()}
+    row = source.connection.execute(
+        "select oid::text from pg_catalog.pg_database where datname = %s", [target.name]
+    ).fetchone()
+    return {"replaced": row[0] if row else "0"}
+
+
+def _into_quarantine(source: Session, sides: Sides) -> dict[str, str]:
+    """Try until it succeeds or `TIMEOUT_S` seconds are over."""
+    connection, plan = source.connection, sides.plan
+    note = _note(source, sides)
+    deadline = time.monotonic() + TIMEOUT_S
+    oids = [each.oid for each in plan.relations]
+    connection.execute(f"set local lock_timeout = {int(ATTEMPT_S * 1000)}")
+    while True:
+        _cancel(source, oids, waiting=False)
+        connection.execute("savepoint quarantine")
+        try:
+            return quarantine.fill(source, plan, note)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            connection.execute("rollback to quarantine")
+            if time.monotonic() > deadline:
+                what = f"somebody has used the tables for more than {TIMEOUT_S:.0f} s"
+                raise beside.error(source, oids, "AccessExclusiveLock", what) from None
+
+
+def _cancel(source: Session, oids: Collection[int], *, waiting: bool) -> None:
+    """Cancel those who wait for us, and hold or wait for one of these relations."""
+    connection = source.connection
+    connection.execute("savepoint cancel")
+    try:
+        connection.execute(_CANCEL, {"oids": list(oids), "waiting": waiting})
+    except psycopg.errors.InsufficientPrivilege:
+        connection.execute("rollback to cancel")
+
+
+def read(session: Session, sequences: Iterable[Relation]) -> list[Position]:
+    """Where each sequence is; no snapshot has a part in it."""
+    query = sql.SQL("select {} as n, last_value, is_called from {}")
+    found: list[Position] = []
+    for batch in batches([*sequences]):
+        parts = [
+            query.format(sql.Literal(n), sql.Identifier(each.schema, each.name))
+            for n, each in enumerate(batch)
+        ]
+        rows = session.connection.execute(sql.SQL(" union all ").join(parts)).fetchall()
+        found += [(value, called) for _, value, called in sorted(rows)]
+    return found
+
+
+def _advance(session: Session, late: Mapping[Relation, Position]) -> None:
+    for each, (value, called) in late.items():
+        session.connection.execute(
+            "select pg_catalog.setval(%s::regclass, %s, %s)", [each.quoted(), value, called]
+        )

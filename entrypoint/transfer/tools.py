@@ -1,0 +1,313 @@
+"""pg_dump and pg_restore: found, checked, and run so that nobody sees a password."""
+
+import re
+import secrets
+import shutil
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+from ..config.conninfo import Conninfo
+from ..config.environment import Environment
+from ..errors import TransferError
+from ..postgres import sessions
+from ..postgres.authorities import trusted
+from ..postgres.session import quoted
+from ..process import child
+from ..process.output import shown
+
+TIMEOUT_S: Final = 7 * 86400.0
+"""Seconds that one tool may take: as long as it must."""
+
+_TIMEOUT_SINCE: Final = 17
+"""Since this version pg_restore sets transaction_timeout, unasked, and older servers refuse it."""
+
+_STATISTICS_SINCE: Final = 18
+
+MAX_ERRORS: Final = 5
+"""Errors of one tool that are told."""
+
+EVENT_TRIGGERS_SINCE: Final = 17
+"""Since this version a superuser's session can turn event triggers off."""
+
+_EXCLUDE_EXTENSION_SINCE: Final = 17
+
+_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
+
+
+class Tools(NamedTuple):
+    """Where the programs are, and their major version."""
+
+    pg_dump: str
+    pg_restore: str
+    version: int
+    target_version: int
+    """The major version of the target's server."""
+
+    ahead: bool
+    """Whether they say what the target's server does not understand, but may leave out."""
+
+    statistics: bool
+    """Whether a dump can hold the planner's statistics, and the target's server take them."""
+
+    def without_extensions(self, left: Collection[str]) -> list[str]:
+        """The options of pg_dump that leave extensions out; an older one's dump has them.
+
+        It can be told which it dumps, and would then dump nothing else that is in no schema: no
+        large objects, casts or publications.
+        """
+        since = self.version >= _EXCLUDE_EXTENSION_SINCE
+        return [f"--exclude-extension={quoted(name)}" for name in left] if since else []
+
+
+def find(environ: Environment, server_version: int, target_version: int) -> Tools:
+    """Find both by PG_BINDIR or on PATH, no older than the servers, and of one version.
+
+    Raises `TransferError`.
+    """
+    path = environ.get("PG_BINDIR") or environ.get("PATH")
+    found = [shutil.which(name, path=path) for name in ("pg_dump", "pg_restore")]
+    remedy = (
+        "Install the PostgreSQL client of the server's major version or a later one, or set "
+        "PG_BINDIR to the folder where it is."
+    )
+    if None in found:
+        raise TransferError("pg_dump and pg_restore are not found", remedy=remedy)
+    programs = [program for program in found if program is not None]
+    versions = [_version(program, environ) for program in programs]
+    major = max(server_version, target_version) // 10000
+    if min(versions) < major or len(set(versions)) > 1:
+        raise TransferError(
+            f"pg_dump is of version {versions[0]}, pg_restore of {versions[1]}, the server of "
+            f"{major}",
+            remedy=remedy,
+        )
+    ahead = target_version // 10000 < _TIMEOUT_SINCE <= versions[0]
+    statistics = min(target_version // 10000, versions[0]) >= _STATISTICS_SINCE
+    there = target_version // 10000
+    return Tools(programs[0], programs[1], versions[0], there, ahead, statistics)
+
+
+def _version(program: str, environ: Environment) -> int:
+    argv = [program, "--version"]
+    said = Said(lambda _: None)
+    finished = _run(argv, environ, "version", _told(said.hear), [])
+    if finished.returncode:
+        _fail(argv, finished, said)
+    match = _VERSION.search(" ".join(said.lines))
+    if match is None:
+        raise TransferError(
+            f"{program} does not say its version", remedy="Set PG_BINDIR to PostgreSQL's own."
+        )
+    return int(match[1])
+
+
+class Runner(NamedTuple):
+    """Runs the tools against one server."""
+
+    environ: Environment
+    conninfo: Conninfo
+    watches: Sequence[child.Watch]
+    """The sessions without which the work makes no sense."""
+
+    hear: Callable[[str], None]
+    """Gets every line, masked."""
+
+    options: str = ""
+    """Settings of the tools' sessions, as PGOPTIONS has them."""
+
+    silent: Callable[[float], None] | None = None
+    """Gets the seconds since the last line once they are many; what it raises ends the tool."""
+
+    def run(
+        self,
+        what: str,
+        argv: Sequence[str],
+        database: str,
+        *,
+        forgiving: bool = False,
+        gathering: bool = False,
+    ) -> list["Complaint"]:
+        """Run one to its end. Raises `TransferError`, or what a watch raises.
+
+        When it is ``forgiving``, what a server before 17 cannot know is no error. When it is
+        ``gathering``, what a restore complains of is returned, and its exit code is no error then.
+        """
+        environ = self._environ(database)
+        said = Said(self.hear, forgiving=forgiving, first=forgiving and not gathering)
+        finished = _run(argv, environ, what, _told(said.hear, self.silent), self.watches)
+        if finished.returncode and not (forgiving and said.forgiven_all(finished)):
+            if gathering and finished.returncode > 0 and said.complaints:
+                return said.complaints
+            _fail(argv, finished, said)
+        return []
+
+    def _environ(self, database: str) -> Environment:
+        """The container's without its PG* variables, and the connection as libpq's own."""
+        options = f"{self.conninfo.params.get('options', '')} {_OPTIONS} {self.options}".strip()
+        params = trusted({**self.conninfo.params, "dbname": database, "options": options})
+        added = {
+            variable: params[name] for name, variable in _VARIABLES.items() if params.get(name)
+        }
+        ours = [name for name in self.environ if name.startswith(("PG", "ENTRYPOINT_"))]
+        ours += [name for name in self.environ if name.endswith(("_URL", "_URL_FILE"))]
+        return self.environ.changed(without=ours, added=added)
+
+
+class Complaint(NamedTuple):
+    """An error of a tool's."""
+
+    entry: int | None
+    """The dump's entry that it is about."""
+
+    error: str
+    """In the server's words where it is the server's, such as ``ERROR:  no such thing``."""
+
+    details: tuple[str, ...]
+    """What the server says besides, each with its label; in a DETAIL there may be a row."""
+
+    def words(self) -> str:
+        """What may be told wherever rows are restored: no row is in it."""
+        return " ".join((self.error, *(d for d in self.details if not d.startswith("DETAIL:"))))
+
+
+# What follows is a statement: in its literals there may be rows, and passwords.
+_STATEMENT = re.compile(r"(?:error|detail|hint): (?:query|command) was", re.IGNORECASE)
+
+_PROGRAM = re.compile(r"pg_(?:dump|restore): (.*)")
+
+_ABOUT = re.compile(r"from TOC entry (\d+);")
+
+
+@dataclass
+class Said:
+    """Listens to a tool: keeps its complaints, and tells all but statements and rows.
+
+    Only lines that begin with the tool's name are its own words; below an error come the server's,
+    and the statement that failed.
+    """
+
+    tell: Callable[[str], None]
+    forgiving: bool = False
+    """Whether it is no error that its later version sets what the server does not know."""
+
+    first: bool = False
+    """Whether to raise `TransferError` for the first complaint."""
+
+    complaints: list[Complaint] = field(default_factory=list)
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=child.TAIL_LINES))
+    """The last that were told."""
+
+    _forgiven: int = 0
+    _entry: int | None = None
+    _open: bool = False
+
+    def hear(self, line: str) -> None:
+        """Take one line. Raises `TransferError`."""
+        match = _PROGRAM.match(line)
+        if match is None:
+            if self._open:
+                self._below(line)
+            elif not self.complaints:  # another program's, such as the loader's
+                self._told(line)
+            return
+        self._open = False
+        if not _STATEMENT.match(match[1]):
+            self._told(line)
+            self._own(match[1])
+
+    def _told(self, line: str) -> None:
+        self.lines.append(line)
+        self.tell(line)
+
+    def _own(self, words: str) -> None:
+        if about := _ABOUT.match(words):
+            self._entry = int(about[1])
+        if not words.startswith("error: "):
+            return
+        error = words.removeprefix("error: ").removeprefix("could not execute query: ")
+        if self.forgiving and 'parameter "transaction_timeout"' in error:
+            self._forgiven += 1
+            return
+        self.complaints.append(Complaint(self._entry, error, ()))
+        self._open = True
+        if self.first:
+            raise _failed(error, list(self.lines))
+
+    def _below(self, line: str) -> None:
+        """What the server said with an error, which ends where the statement begins."""
+        if line.startswith("Command was: "):
+            self._open = False
+        elif line.startswith(("DETAIL:  ", "HINT:  ", "connection to server ")):
+            last = self.complaints[-1]
+            self.complaints[-1] = last._replace(details=(*last.details, line))
+
+    def forgiven_all(self, finished: child.Finished) -> bool:
+        """Whether it did all but what is no error; it does not count the errors of its workers."""
+        last = self.lines[-1] if self.lines else ""
+        done = finished.returncode == 1 and "errors ignored on" in last
+        return done and self._forgiven > 0 and not self.complaints
+
+
+# What the tools do not set themselves, and a role or a database may have set for its services.
+_OPTIONS: Final = "-c quote_all_identifiers=off -c idle_session_timeout=0"
+
+_VARIABLES: Final[Mapping[str, str]] = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "dbname": "PGDATABASE",
+    "passfile": "PGPASSFILE",
+    "options": "PGOPTIONS",
+    "channel_binding": "PGCHANNELBINDING",
+    "sslmode": "PGSSLMODE",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcrl": "PGSSLCRL",
+    "gssencmode": "PGGSSENCMODE",
+    "target_session_attrs": "PGTARGETSESSIONATTRS",
+}
+
+
+def _told(hear: Callable[[str], None], silent: Callable[[float], None] | None = None) -> child.Told:
+    def silence(seconds: float, _: set[int]) -> None:
+        if silent:
+            silent(seconds)
+
+    return child.Told(lambda _, line: hear(shown(line)), silence, lambda _: None)
+
+
+def _run(
+    argv: Sequence[str],
+    environ: Environment,
+    what: str,
+    told: child.Told,
+    watches: Sequence[child.Watch],
+) -> child.Finished:
+    name = sessions.application_name("transfer", f"/{what}-{secrets.token_hex(3)}")
+    block = environ.changed(added={"PGAPPNAME": name, "LC_ALL": "C"}).block()
+    program = child.Program(argv, block, f"PGAPPNAME={name}".encode(), TIMEOUT_S, ports=False)
+    return child.run(program, told, watches)
+
+
+def _fail(argv: Sequence[str], finished: child.Finished, said: Said) -> NoReturn:
+    """Raise what a tool said: its errors first, then its last lines."""
+    tool, lines = Path(argv[0]).name, list(said.lines)
+    errors = list(dict.fromkeys(each.words() for each in said.complaints))[:MAX_ERRORS]
+    errors += [line for line in lines if "FATAL:" in line and not any(e in line for e in errors)]
+    rest = [line for line in lines[-3:] if not any(each in line for each in errors)]
+    what = " · ".join([*errors, *rest])
+    raise _failed(f"{tool} exited with code {finished.returncode}: {what}", lines)
+
+
+def _failed(what: str, tail: Sequence[str]) -> TransferError:
+    return TransferError(
+        what,
+        remedy="Correct what it says and run the transfer again; the source is as it was.",
+        tail=list(tail),
+    )

@@ -1,0 +1,226 @@
+"""The commands: plan, move, put back, remove."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from ..config.environment import Environment
+from ..errors import TransferError
+from ..operator.server import Server
+from ..postgres import quarantine as quarantines
+from ..postgres.session import Session, translated
+from . import (
+    beside,
+    destination,
+    elsewhere,
+    folder,
+    locks,
+    preflight,
+    rehearsal,
+    room,
+    run,
+    throwaway,
+)
+from . import target as target_module
+from . import tools as tools_module
+from .carry import Carrier
+from .outcome import NotAgreedError, Prepared, describe, done
+from .plan import Plan
+from .progress import Progress
+from .request import Ends
+from .throwaway import Hands
+
+if TYPE_CHECKING:
+    from ..operator.report import Transferred
+
+
+@contextmanager
+def preparing(session: Session, ends: Ends, plan: Plan, progress: Progress) -> Iterator[Prepared]:
+    """Look for what stands in the plan's way, in the session's open transaction; end that.
+
+    Then rehearse it, while others are watched. What the rehearsal made is removed beside the body.
+    Raises `RefusedError`, `UnreachableError` and `Terminated`.
+    """
+    superuser, bypass = preflight.rights(session, plan)
+    with closing(beside.begin(ends.source, session, plan)) as watch:
+        prepared = _prepare(session, ends, plan, superuser=superuser, bypass=bypass)
+        end(session)
+        with rehearsal.rehearsed(session, ends, prepared, progress) as failed:
+            problems = [*prepared.problems, *failed, *watch.problems()]
+            watch.close()
+            yield prepared._replace(problems=preflight.unique(problems))
+
+
+def _prepare(
+    session: Session, ends: Ends, plan: Plan, *, superuser: bool, bypass: bool
+) -> Prepared:
+    quick = replace(ends.source, lock_timeout_s=beside.PLAN_S)
+
+    def reading() -> AbstractContextManager[Server]:
+        if superuser:
+            return throwaway.reading(quick, session.database, plan)
+        return nullcontext(quick)
+
+    problems = preflight.problems(session, plan, reading, superuser=superuser, bypass_rls=bypass)
+    apart = superuser, superuser
+    problems += room.problems(session, plan)
+    place, others = destination.look((ends.source, ends.target), session, plan, _owner(plan))
+    with closing(ends.target.open()) as there:
+        other = ends.target is not ends.source
+        if other:
+            apart = superuser, preflight.superuser(there)
+        place, lacking = elsewhere.look(session, there, plan, place, other=other)
+        problems += lacking
+        versions = session.server_version, there.server_version
+    problems += folder.problems(session, plan, blobs=all(apart))
+    found = tools_module.find(Environment.of_container(), *versions)
+    without = [each.schema for each in quarantines.find(session)]
+    return Prepared(plan, place, found, [*problems, *others], apart, without)
+
+
+def _known(plan: Plan, extra: Collection[str]) -> None:
+    """Raise `TransferError` where a name of ``--with`` is of nothing, of several, or moves not."""
+    extensions = {*plan.source.extensions.values()}
+    for name in extra:
+        found = [each for each in plan.source.relations.values() if name in each.names()]
+        if not (found or name in extensions):
+            raise TransferError(
+                f"there is no {name!r} in the source",
+                remedy="Correct --with: the name of a table or an extension, or schema.name.",
+            )
+        if len(found) > 1:
+            full = sorted(f"{each.schema}.{each.name}" for each in found)
+            raise TransferError(
+                f"{name!r} is the name of {len(found)} objects: {', '.join(full)}",
+                remedy="Name those that are meant with their schema by --with.",
+            )
+        if found and found[0].oid not in plan.moving and name not in extensions:
+            raise TransferError(
+                f"{name!r} does not move by itself",
+                remedy="Name by --with the table whose column owns it, or the extension.",
+            )
+
+
+def _owner(plan: Plan) -> str:
+    owners = [each.owner for each in plan.relations]
+    return max(set(owners), key=owners.count) if owners else plan.source.owner
+
+
+def move(
+    session: Session, ends: Ends, prepared: Prepared, hands: Hands, progress: Progress
+) -> "Transferred":
+    """Move everything that the plan says; raises what `run.Transfer` does."""
+    with progress.of("lock"):
+        locks.take(session, prepared.plan)
+        plan = ends.plan(session, before := prepared.plan)
+    if (set(plan.moving), plan.crossing) != (set(before.moving), before.crossing):
+        raise TransferError(
+            "somebody made or dropped tables of the service, or what needs them, meanwhile",
+            remedy="Run the transfer again.",
+        )
+    progress.total_bytes = plan.size_bytes
+    carrier = Carrier(
+        ends.source,
+        plan,
+        prepared.target,
+        prepared.tools,
+        Environment.of_container(),
+        ends.options.jobs,
+        all(prepared.apart),
+        prepared.without,
+        hands,
+        progress.of,
+        progress.advance,
+        at=progress.at,
+    )
+    progress.answer = partial(done, ends, prepared._replace(plan=plan))
+    return progress.answer(run.Transfer(carrier, progress).go(session), progress.durations)
+
+
+def begin(session: Session) -> None:
+    """Begin to look at the source: one moment, nothing written, and short waits for locks."""
+    with translated("beginning to look", remedy="Start again."):
+        session.connection.execute(
+            "begin isolation level repeatable read read only; set local lock_timeout ="
+            f" {int(beside.PLAN_S * 1000)}".encode()
+        )
+
+
+def end(session: Session) -> None:
+    """End what `begin` began."""
+    try:
+        session.connection.execute("rollback")
+    except psycopg.Error:
+        session.close()
+
+
+def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> "Transferred":
+    """The answer where nothing moves, because it did before or was never there."""
+    before = [each.schema for each in quarantines.find(session, ends.service.name)]
+    if not before:
+        _known(plan, ends.options.extra)
+    if not dry_run:
+        target_module.tidy(ends.target, ends.service.database)
+    lines = ends.again.moved() if before else []
+    return ends.answer("nothing to move", quarantine=before, next=lines)
+
+
+def _in_its_place(database: str) -> TransferError:
+    return TransferError(
+        f"{database!r} is the service's own database: what is there is in its place",
+        remedy="Name the database that it shares with others by --from.",
+    )
+
+
+def transfer(
+    ends: Ends,
+    *,
+    dry_run: bool,
+    agree: "Callable[[Transferred], None] | None",
+    progress: Progress,
+) -> "Transferred":
+    """Plan, ask unless ``agree`` is None, and move. Raises `TransferError` for what was refused."""
+    service, database = ends.service, ends.options.database
+    own = database == service.database
+    if own and ends.target is ends.source:
+        raise _in_its_place(database)
+    with closing(locks.open_source(ends.source, database, alone=not dry_run)) as session:
+        ends, same = ends.met(session)
+        if own and same:
+            raise _in_its_place(database)
+        source, target = ends.source, ends.target
+        # What is dead is removed by a dry run, too: it makes such things itself.
+        folder.remove_old()
+        for server in {id(each): each for each in (source, target)}.values():
+            rehearsal.remove_old(server)
+            throwaway.remove_old(server)
+        begin(session)
+        plan = ends.plan(session)
+        if not plan.moving and not plan.own:
+            return _nothing(session, ends, plan, dry_run=dry_run)
+        _known(plan, ends.options.extra)
+        with preparing(session, ends, plan, progress) as prepared:
+            preflight.refuse_unknown(prepared.problems, ends.options.allowed)
+            if dry_run:
+                return describe(ends, prepared)
+            if prepared.refused(ends.options.allowed):
+                answer = describe(ends, prepared)
+                raise NotAgreedError(answer.model_copy(update={"result": "refused"}))
+            if agree is not None:
+                agree(describe(ends, prepared))
+            # What the answer needs (pydantic, rich) is loaded while tools and server work.
+            Thread(target=import_module, args=("entrypoint.operator.render",)).start()
+            jobs = ends.options.jobs
+            with (
+                closing(locks.open_target(target, service.database)) as there,
+                throwaway.hired(
+                    (session, there), (source, target), plan, jobs, apart=prepared.apart
+                ) as hands,
+            ):
+                return move(session, ends, prepared, hands, progress)
