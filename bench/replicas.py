@@ -55,7 +55,7 @@ def _rows(world: World, service: Service, rounds: int) -> list[Row]:
         leaders = [_at(p.one("seed.finished")) for p in programs if p.all("seed.finished")]
         if not leaders:
             raise BenchError(f"none of {REPLICAS} replicas seeded: {programs[0].output[-2000:]}")
-        last = max(_at(p.one("handoff.exec")) for p in programs if p.all("handoff.exec"))
+        last = max(_at(p.one("handoff.executed")) for p in programs if p.all("handoff.executed"))
         followed.append(last - max(leaders))
         lasted.append(last - min(_at(program.events[0]) for program in programs))
     met = set(counts) == {(1, 1, REPLICAS)}

@@ -103,7 +103,7 @@ def watched(
                 raise
             if not told:
                 remedy = "Look at the server; it is asked again until it answers."
-                log.event("warning", "status.look_failed", error=error.message, remedy=remedy)
+                log.event("warning", "status.refresh_failed", error=error.message, remedy=remedy)
             told = True
         else:
             answered, told = True, False

@@ -419,7 +419,7 @@ def _shield() -> None:
     if not closed:
         log.event(
             "warning",
-            "process.left_readable",
+            "process.not_protected",
             reason="the kernel refused prctl(PR_SET_DUMPABLE)",
             remedy="Allow prctl in the container's seccomp profile, or push and seed can read this "
             "program's memory and with it ENTRYPOINT_ADMIN_URL.",

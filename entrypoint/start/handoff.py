@@ -155,7 +155,7 @@ def _doubt(argv: tuple[str, ...]) -> None:
     if word := shapes.unexpanded(argv):
         log.event(
             "warning",
-            "command.doubted",
+            "command.variable_not_expanded",
             reason=f"the word {word!r} reaches the service as it is: a list is expanded by nobody",
             remedy=f"Set the container's command to {shapes.expanding(argv)}, whose shell expands "
             "it, or write what it stands for.",

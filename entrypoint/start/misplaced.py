@@ -37,7 +37,9 @@ def run(
         with closing(default()) as other, other.transaction(timeout_s=LOOK_S):
             strays += placement.in_default(objects.find(other, settings.bookkeeping), registry)
     except (RefusedError, UnreachableError) as error:
-        log.event("debug", "verify.incomplete", database=placement.DEFAULT, error=error.message)
+        log.event(
+            "debug", "verify.database_skipped", database=placement.DEFAULT, error=error.message
+        )
     for stray in strays[:MAX_EVENTS]:
         log.event(
             "warning",
@@ -49,7 +51,9 @@ def run(
             remedy=stray.remedy(),
         )
     if len(strays) > MAX_EVENTS:
-        log.event("warning", "verify.cut", findings=len(strays), findings_logged=MAX_EVENTS)
+        log.event(
+            "warning", "verify.findings_truncated", findings=len(strays), findings_logged=MAX_EVENTS
+        )
     misplaced = [stray for stray in strays if stray.misplaced]
     if misplaced and settings.at_start == "fail":
         failure = MisplacedError(

@@ -82,8 +82,8 @@ def run(
 ) -> child.Finished:
     """Run one program under the lock, however it ends; ``name`` is what `named` gave it.
 
-    Each line goes to ``hear`` as it came, secrets and all, and becomes a ``<step>.output`` event,
-    up to `MAX_EVENTS` of them; when it says nothing for a minute, ``<step>.waiting`` tells what its
+    Each line goes to ``hear`` as it came, secrets and all, and becomes a ``<step>.printed`` event,
+    up to `MAX_EVENTS` of them; when it says nothing for a minute, ``<step>.stalled`` tells what its
     sessions wait for. Those are ended when it is gone, whatever happened, while the lock is still
     ours. It is ended when the lock is lost or one of ``watches``. Raises ``task.error`` when it
     cannot be started, `LockError` when the lock is lost, what a watch raises, `Terminated`, and
@@ -128,7 +128,7 @@ class _Teller:
             self.silent = False
             progress.detail("")
         if self.lines <= MAX_EVENTS:
-            log.event("info", f"{self.step}.output", stream=stream, line=line)
+            log.event("info", f"{self.step}.printed", stream=stream, line=line)
         self.hear(line)
 
     def silence(self, silent_s: float, ports: set[int]) -> None:
@@ -137,7 +137,7 @@ class _Teller:
         progress.detail("it prints nothing", silent_s)
         if clue := endings.doing(found, self.step, hidden=self.around.pooled):
             found = {"reason": clue[0], "remedy": clue[1], **found}
-        log.event("warning", f"{self.step}.waiting", silent_s=round(silent_s, 1), **found)
+        log.event("warning", f"{self.step}.stalled", silent_s=round(silent_s, 1), **found)
 
     def late(self, ports: set[int]) -> tuple[str, str] | None:
         return endings.doing(self._sessions(ports), self.step, hidden=self.around.pooled)
@@ -149,13 +149,13 @@ class _Teller:
     def end(self, ports: set[int]) -> None:
         if self.lines > MAX_EVENTS:
             fields = {"lines": self.lines, "lines_logged": MAX_EVENTS}
-            log.event("warning", f"{self.step}.output_cut", **fields)
+            log.event("warning", f"{self.step}.output_truncated", **fields)
         try:
             ended = _end_sessions(self.around, self.name, ports)
         except (UnreachableError, RefusedError) as problem:
             log.event(
                 "error",
-                f"{self.step}.sessions_left",
+                f"{self.step}.sessions_not_ended",
                 application_name=self.name,
                 error=problem.message,
                 remedy=problem.remedy,

@@ -104,11 +104,11 @@ def run(
     if told := lost.fields():
         if by_others := sorted(others & lost.of_rows.keys()):
             told["by_others"] = by_others
-        log.event("warning" if lost.of_rows else "info", "push.loss", **told)
+        log.event("warning" if lost.of_rows else "info", "push.loss_found", **told)
     if names := loss.not_validated(before, after):
         log.event(
             "warning",
-            "push.not_validated",
+            "push.constraints_not_validated",
             constraints=names,
             remedy="Run ALTER TABLE … VALIDATE CONSTRAINT when the rows that are there satisfy it.",
         )
@@ -217,7 +217,7 @@ def _guarded(
     if session.pooled:
         log.event(
             "warning",
-            "guard.unavailable",
+            "guard.not_armed",
             reason="a pooler stands between",
             remedy="Set ENTRYPOINT_DIRECT_URL to the server itself.",
         )
@@ -232,10 +232,10 @@ def _guarded(
         # A start that is being ended has no time to wait for a table.
         left = armed.disarm() if done else armed.disarm(0.0)
         if left:
-            log.event("warning", "guard.left", tables=left, remedy=_LEFT)
+            log.event("warning", "guard.not_removed", tables=left, remedy=_LEFT)
 
 
-_LEFT: Final = "Nothing: it refuses nothing any more, and the next start removes it."
+_LEFT: Final = "No action needed: the trigger is inert, and the next start removes it."
 
 
 def _arm(
@@ -257,13 +257,13 @@ def _arm(
     else:
         log.event(
             "warning",
-            "guard.unavailable",
+            "guard.not_armed",
             reason=armed.drops,
             remedy="Set ENTRYPOINT_ADMIN_URL to a superuser's, or go on: what is dropped with rows "
             "in it is then told afterwards.",
         )
     if armed.unguarded:
-        log.event("info", "guard.incomplete", truncate=armed.unguarded)
+        log.event("info", "guard.tables_skipped", truncate=armed.unguarded)
     return armed
 
 

@@ -37,7 +37,7 @@ def run(argv: tuple[str, ...]) -> NoReturn:
     _prepare(plan)
     with step("handoff"):
         progress.over(state.STARTED)
-        log.event("info", "handoff.exec", argv=list(argv), elapsed_s=since(started))
+        log.event("info", "handoff.executed", argv=list(argv), elapsed_s=since(started))
         handoff.become(service, plan.config.service_environment)
 
 
@@ -168,11 +168,11 @@ def _load(environ: Environment) -> Plan:
         budget_s=budget.longest_s(config),
     )
     for reason, remedy in config.incomplete:
-        log.event("warning", "settings.incomplete", reason=reason, remedy=remedy)
+        log.event("warning", "settings.gap_found", reason=reason, remedy=remedy)
     if config.health_problem:
         log.event(
             "warning",
-            "health.ignored",
+            "health.url_ignored",
             reason=config.health_problem,
             remedy="Set the variable, or give it a default as in ${PORT:-4001}.",
         )

@@ -79,7 +79,7 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
         else:
             elapsed_s = round(time.monotonic() - started, 3)
             fields = {"tenant_id": found, "source": source, "elapsed_s": elapsed_s}
-            log.event("info", "seed.tenant_found", **fields)
+            log.event("info", "tenant.found", **fields)
             return found
         now = time.monotonic()
         delay = backoff.next_delay(now)
@@ -94,7 +94,7 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
         if reminder.due(now):
             log.event(
                 "warning",
-                "seed.tenant_awaited",
+                "tenant.retry_scheduled",
                 source=source,
                 cause=cause,
                 attempts=backoff.attempts,

@@ -292,7 +292,7 @@ class Carrier:
         return Apart(there, wide, frozenset((PG_CLASS, oid) for oid in needs.tables))
 
     def _hear(self, line: str) -> None:
-        log.event("debug", "transfer.output", line=line)
+        log.event("debug", "transfer.printed", line=line)
         self._count(line)
         if match := _ITEM.match(line):
             if match[1] == "launching":

@@ -221,7 +221,7 @@ def _name(admin: Session, name: str) -> str:
 
 def _remove(server: Server, name: str) -> None:
     if remedy := target_module.clean(server, name):
-        log.event("warning", "transfer.rehearsal_left", database=name, remedy=remedy)
+        log.event("warning", "transfer.rehearsal_not_removed", database=name, remedy=remedy)
 
 
 def _stopped(session: Session, plan: Plan, step: str, error: EntrypointError) -> list[Problem]:

@@ -107,7 +107,7 @@ USERS = pytest.mark.parametrize("user", [root, ordinary])
 
 def said(program: Program, word: str) -> set[str]:
     """What the spies said with this first word."""
-    lines = [e["line"] for step in ("push", "seed") for e in program.all(f"{step}.output")]
+    lines = [e["line"] for step in ("push", "seed") for e in program.all(f"{step}.printed")]
     return {line for line in lines if line.startswith(word)}
 
 
@@ -120,8 +120,8 @@ def test_a_child_finds_nothing(stage: Stage, user: Callable[[], list[str]]) -> N
     assert len(said(program, "looked in")) > 0, program.output
     assert said(program, "found in") == set()
     assert said(program, "inherits") == set()
-    assert program.all("seed.output"), "the seed looked too"
-    assert "process.left_readable" not in program.names()
+    assert program.all("seed.printed"), "the seed looked too"
+    assert "process.not_protected" not in program.names()
 
 
 @USERS
@@ -150,7 +150,7 @@ def test_seccomp_that_refuses(stage: Stage, user: Callable[[], list[str]]) -> No
 
     assert said(program, "looked in"), program.output
     assert "found in the parent's environ" not in said(program, "found in")
-    warning = program.one("process.left_readable")
+    warning = program.one("process.not_protected")
     assert warning["level"] == "warning"
     assert "seccomp" in warning["remedy"]
 

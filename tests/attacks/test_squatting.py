@@ -66,7 +66,7 @@ def caught(stage: Stage) -> list[Any]:
 def refused(program: Program) -> dict[str, Any]:
     """It ended with 5 in the step of the database, and ran nothing."""
     assert program.wait() == 5, program.output
-    assert not {"push.started", "seed.started", "handoff.exec"} & set(program.names())
+    assert not {"push.started", "seed.started", "handoff.executed"} & set(program.names())
     return program.one("database.failed")
 
 
@@ -176,7 +176,7 @@ def test_a_ledger_of_who_was_agreed_to(stage: Stage, world: World) -> None:
     stage.environ["ENTRYPOINT_DATABASE_OWNER"] = world.mallory.name
     start = stage.start()
     assert start.wait() == 0
-    assert {"push.skipped", "seed.skipped", "handoff.exec"} <= set(start.names())
+    assert {"push.skipped", "seed.skipped", "handoff.executed"} <= set(start.names())
 
 
 def test_public_rights_are_closed_on_what_we_make(stage: Stage) -> None:

@@ -155,7 +155,7 @@ def test_coolifys_own_check_needs_curl_or_wget(outcomes: dict[Case, Deployment])
     assert not deployment.goes_on
     assert "curl: not found" in said(deployment)
     assert "wget: not found" in said(deployment)
-    assert coolify.events(deployment)[-1] == "handoff.exec"
+    assert coolify.events(deployment)[-1] == "handoff.executed"
     assert outcomes[Case(SLIM, 10, OURS, DEFAULTS)].goes_on
 
 

@@ -36,7 +36,7 @@ def restricted(image: str, request: pytest.FixtureRequest) -> Iterator[Container
     """A service that runs under one of the restrictions."""
     options = [*SKIPPED, *RESTRICTIONS[request.param]]
     with running(image, "sleep", "300", options=options) as container:
-        container.until("handoff.exec")
+        container.until("handoff.executed")
         yield container
 
 
@@ -49,7 +49,7 @@ def test_a_probe_finds_the_state_whatever_is_taken_away(restricted: Container) -
 def test_where_nothing_can_be_written_a_start_warns(image: str) -> None:
     """It goes on, and the probe says that it knows nothing."""
     with running(image, "sleep", "300", options=[*SKIPPED, *NOWHERE]) as container:
-        container.until("handoff.exec")
+        container.until("handoff.executed")
         events = [json.loads(line)["event"] for line in container.output()[1].splitlines()]
         code, said = probed(container)
     assert "state.not_written" in events

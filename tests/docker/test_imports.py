@@ -133,4 +133,4 @@ def test_no_library_of_the_service_is_taken_for_ours(
 
     for name in ("libpython", "libcrypto", "libpq"):
         assert [path for path in loaded if f"/{name}" in path and path.startswith("/opt/")], name
-    assert (started.stdout, "handoff.exec" in started.stderr) == ("started\n", True)
+    assert (started.stdout, "handoff.executed" in started.stderr) == ("started\n", True)

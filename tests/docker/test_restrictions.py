@@ -44,7 +44,7 @@ def test_a_service_starts_whatever_is_taken_away(
     assert done.stdout == "started\n"
     events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
     assert "database.created" in events
-    assert events[-1] == "handoff.exec"
+    assert events[-1] == "handoff.executed"
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def test_a_service_starts_without_a_temp_folder(base: str, without_temp: dict[st
     options += ["--env", "DATABASE_URL=postgresql://u:p@h/d"]
     done = once(without_temp[base], "sh", "-c", "test ! -e /tmp && ls /dev/shm", options=options)
     events = [json.loads(line)["event"] for line in done.stderr.splitlines() if line[0] == "{"]
-    assert events[-1] == "handoff.exec"
+    assert events[-1] == "handoff.executed"
     assert "state.not_written" not in events
     assert done.stdout.startswith("entrypoint-")
 

@@ -152,7 +152,7 @@ def test_finance_and_omnichannel_have_the_tenant_that_sso_made(stack: Stack) -> 
     for container in stack.containers("finance-service", "omnichannel-service"):
         names = [event["event"] for event in container.events()]
         assert names.index("gates.finished") < names.index("wait.started")
-        assert names.index("push.finished") < names.index("seed.tenant_found")
+        assert names.index("push.finished") < names.index("tenant.found")
 
 
 def test_every_service_is_pushed_and_seeded_once(stack: Stack) -> None:

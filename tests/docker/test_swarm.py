@@ -86,10 +86,10 @@ def test_a_release_goes_out_and_back_again(stack: Stack) -> None:
     """
     stack.deploy(OLD)
     stack.healthy(OLD)
-    assert stack.names(OLD, "push.finished", "seed.finished", "handoff.exec") == {
+    assert stack.names(OLD, "push.finished", "seed.finished", "handoff.executed") == {
         "push.finished": 1,
         "seed.finished": 1,
-        "handoff.exec": REPLICAS,
+        "handoff.executed": REPLICAS,
     }
     first = stack.ledger()
     assert [push.release for push in first.pushes] == [OLD]
@@ -100,10 +100,10 @@ def test_a_release_goes_out_and_back_again(stack: Stack) -> None:
         stack.deploy(NEW)
         stack.updated("completed")
     stack.healthy(NEW)
-    assert stack.names(NEW, "push.finished", "seed.finished", "handoff.exec") == {
+    assert stack.names(NEW, "push.finished", "seed.finished", "handoff.executed") == {
         "push.finished": 1,
         "seed.finished": 0,
-        "handoff.exec": REPLICAS,
+        "handoff.executed": REPLICAS,
     }
     assert [push.release for push in stack.ledger().pushes] == [OLD, NEW]
     new = stack.columns()
@@ -116,7 +116,7 @@ def test_a_release_goes_out_and_back_again(stack: Stack) -> None:
     stack.healthy(NEW)
     failures = stack.events(BAD)
     assert [event["exit_code"] for event in failures if event["event"] == "push.failed"]
-    assert "handoff.exec" not in {event["event"] for event in failures}
+    assert "handoff.executed" not in {event["event"] for event in failures}
     assert stack.ledger() == before
     assert stack.columns() == new
 
@@ -144,11 +144,13 @@ def test_a_replica_killed_in_mid_push_is_replaced(stack: Stack) -> None:
 
     stack.healthy(SLOW)
 
-    assert stack.names(SLOW, "push.started", "push.finished", "seed.finished", "handoff.exec") == {
+    assert stack.names(
+        SLOW, "push.started", "push.finished", "seed.finished", "handoff.executed"
+    ) == {
         "push.started": 2,
         "push.finished": 1,
         "seed.finished": 1,
-        "handoff.exec": REPLICAS,
+        "handoff.executed": REPLICAS,
     }
     ledger = stack.ledger()
     assert len(ledger.pushes) == 1

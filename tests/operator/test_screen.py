@@ -421,9 +421,9 @@ def test_what_is_logged_stands_above_the_bars(stranger: Operator) -> None:
     words = "transfer", RPG, "--yes"
     shown, code = talk(stranger, *words, columns=150, ENTRYPOINT_LOG_LEVEL="debug")
     assert code == 0
-    told = [line for line in shown if "transfer.output" in line]
+    told = [line for line in shown if "transfer.printed" in line]
     assert len(told) > 10
-    assert all(re.match(r"20\S+Z \[debug  \] transfer\.output ", line) for line in told)
+    assert all(re.match(r"20\S+Z \[debug  \] transfer\.printed ", line) for line in told)
     bars = [line for line in shown if "━" in line]
     assert [line.split()[0] for line in bars] == [
         *("rehearse", "lock", "dump", "restore", "analyze", "compare", "swap")

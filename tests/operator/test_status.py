@@ -135,7 +135,7 @@ def test_who_pushes(operator: Operator, stage: Stage) -> None:
     stage.push = python("push", "ready", "wait-for", str(stage.gate))
     stage.seed = python("seed", "{tenant_id}", "ready", "wait-for", str(seeding))
     program = stage.start()
-    program.until("push.output", stream="stdout")
+    program.until("push.printed", stream="stdout")
 
     found = row(operator)
     holder = found["holder"]
@@ -155,7 +155,7 @@ def test_who_pushes(operator: Operator, stage: Stage) -> None:
     assert "entrypoint/demo/" in shown
 
     stage.gate.touch()
-    program.until("seed.output", stream="stdout")
+    program.until("seed.printed", stream="stdout")
     assert row(operator)["holder"]["doing"] == "seed"
     seeding.touch()
     assert program.wait() == 0

@@ -61,7 +61,7 @@ def test_a_server_that_goes_while_the_lock_is_awaited(own_server: Server, tmp_pa
     stage.environ |= {"ENTRYPOINT_WAIT_TIMEOUT": "100", "ENTRYPOINT_LOCK_TIMEOUT": "10"}
     stage.push = python("push", "ready", "wait-for", str(stage.gate))
     leader = stage.start()
-    leader.until("push.output")
+    leader.until("push.printed")
     follower = stage.start()
     follower.until("lock.contended")
     own_server.stop()

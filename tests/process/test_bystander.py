@@ -105,12 +105,12 @@ def test_a_live_service(service: Service, server: Server, kind: str) -> None:
     else:
         stage.push = python("push", "ready", "wait-for", str(stage.gate))
         program = stage.start()
-        program.until("push.output")
+        program.until("push.printed")
     service.goes_on()
     stage.gate.touch()
 
     assert program.wait() == 0, program.output
-    loss = program.one("push.loss")
+    loss = program.one("push.loss_found")
     assert "rpg_swap" in loss["by_others"]
     service.goes_on()
     service.end()
@@ -156,7 +156,7 @@ def test_a_cache_that_was_empty_when_the_guard_came(stage: Stage) -> None:
             query = f"select from pg_stat_activity where {arming}"
             until(lambda: connection.execute(query.encode()).rowcount, "the guard waits")
             connection.execute("insert into rpg_cache values (1)")
-        program.until("push.output")
+        program.until("push.printed")
         connection.execute("truncate rpg_cache")
         stage.gate.touch()
 

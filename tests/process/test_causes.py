@@ -33,7 +33,7 @@ def refused(program: Program) -> dict[str, Any]:
     """How a start ended that gave up at once, with nothing done."""
     assert program.wait(timeout=20) == 5, program.output
     assert program.all("wait.retry_scheduled") == []
-    assert not {"lock.started", "push.started", "handoff.exec"} & {*program.names()}
+    assert not {"lock.started", "push.started", "handoff.executed"} & {*program.names()}
     [failure] = [event for event in program.events if event["event"].endswith(".failed")]
     assert failure["exit_code"] == 5
     return failure

@@ -41,7 +41,7 @@ def refused(program: Program, *codes: int) -> dict[str, str]:
     failure: dict[str, str] = program.one("connection.failed")
     assert "DATABASE_URL" in failure["error"]
     assert "DATABASE_URL" in failure["remedy"]
-    assert not {"lock.started", "push.started", "handoff.exec"} & {*program.names()}
+    assert not {"lock.started", "push.started", "handoff.executed"} & {*program.names()}
     return failure
 
 
@@ -165,7 +165,7 @@ def test_a_push_that_locks_the_service_out(stage: Stage, *, with_direct: bool) -
     assert program.wait() == 5, program.output
     assert program.one("push.finished")
     assert "28P01" in program.one("connection.failed")["error"]
-    assert "handoff.exec" not in program.names()
+    assert "handoff.executed" not in program.names()
     again = stage.start()
     assert again.wait() == 5
     assert "28P01" in again.one("wait.failed")["error"]

@@ -181,7 +181,7 @@ def test_an_index_that_another_role_is_building(stage: Stage) -> None:
     pushed(stage, *SWORDS)
     next_release(stage, "v2", "ready", "wait-for", str(stage.gate), "say", DONE)
     program = stage.start()
-    program.until("push.output")
+    program.until("push.printed")
     index = "create index concurrently by_hand on rpg_items (id)"
     with stage.connect() as writer, stage.connect() as builder, stage.connect() as watcher:
         writer.execute("begin; insert into rpg_items values (9, 'bow')")
@@ -240,7 +240,7 @@ def test_a_push_that_was_ended_is_judged_too(stage: Stage) -> None:
     pushed(stage, *SWORDS)
     next_release(stage, "v2", "try", INDEX, "ready", "hang")
     program = stage.start()
-    until(lambda: any("ready" in e["line"] for e in program.all("push.output")), "it is made")
+    until(lambda: any("ready" in e["line"] for e in program.all("push.printed")), "it is made")
     program.signal(signal.SIGTERM)
     assert program.wait() == 128 + signal.SIGTERM
     assert damages(stage) == ["index rpg_items_name"]
@@ -254,7 +254,7 @@ def test_an_invalid_index_of_a_start_that_was_killed(stage: Stage) -> None:
     pushed(stage, *SWORDS)
     next_release(stage, "v2", "try", INDEX, "ready", "hang")
     program = stage.start()
-    until(lambda: any("ready" in e["line"] for e in program.all("push.output")), "it is made")
+    until(lambda: any("ready" in e["line"] for e in program.all("push.printed")), "it is made")
     program.signal(signal.SIGKILL)
     program.wait()
 
@@ -288,7 +288,7 @@ def test_a_constraint_that_is_not_validated_is_told(stage: Stage) -> None:
     program = stage.start()
     believed(program)
 
-    found = program.one("push.not_validated")
+    found = program.one("push.constraints_not_validated")
     assert (found["level"], found["constraints"]) == ("warning", ["rpg_items.cheap"])
     assert "VALIDATE CONSTRAINT" in found["remedy"]
     for _ in range(2):
@@ -298,7 +298,7 @@ def test_a_constraint_that_is_not_validated_is_told(stage: Stage) -> None:
     execute(stage, "delete from rpg_items", "alter table rpg_items validate constraint cheap")
     drift = stage.start()
     believed(drift)
-    assert "push.not_validated" not in drift.names()
+    assert "push.constraints_not_validated" not in drift.names()
 
 
 def test_a_seed_that_makes_a_table_is_no_drift(stage: Stage) -> None:
@@ -425,7 +425,7 @@ def test_another_service_beside_it_is_no_push(stage: Stage) -> None:
     next_release(stage, "v2")
     stage.push = ["sh", "-c", "echo begun; while [ ! -e go ]; do sleep 0.05; done"]
     program = stage.start()
-    program.until("push.output")
+    program.until("push.printed")
     with psycopg.connect(stage.url) as connection:
         connection.execute("select 1")
         stage.gate.touch()
@@ -457,7 +457,7 @@ def test_another_roles_worker_is_no_session(stage: Stage) -> None:
     with stage.connect() as analyst, stage.connect() as watcher:
         analyst.execute("set debug_parallel_query = on")
         program = stage.start()
-        program.until("push.output")
+        program.until("push.printed")
         query = threading.Thread(target=asleep, args=[analyst])
         query.start()
         until(lambda: watcher.execute(workers).fetchone() != (0,), "the worker works")

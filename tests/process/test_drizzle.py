@@ -337,7 +337,7 @@ def test_a_loss_that_is_only_told(begin: Begin) -> None:
     ended = trial.start(image(LEVEL, FORCE), may_lose=BASE.keys())
 
     check(ended, done(rows={"rpg_items": 2, "rpg_users": 2}))
-    assert ended.program.one("push.loss")["level"] == "warning"
+    assert ended.program.one("push.loss_found")["level"] == "warning"
 
 
 def test_a_drop_that_nothing_could_refuse(begin: Begin) -> None:
@@ -354,4 +354,4 @@ def test_a_drop_that_nothing_could_refuse(begin: Begin) -> None:
         ),
     )
     names = ended.program.names()
-    assert names.index("guard.unavailable") < names.index("push.output")
+    assert names.index("guard.not_armed") < names.index("push.printed")

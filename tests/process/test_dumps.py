@@ -152,7 +152,7 @@ def test_a_moment_when_all_is_armed(backups: Backups) -> None:
     stage.environ["ENTRYPOINT_RELEASE"] = "v2"
     stage.push = python("push", "ready", "wait-for", str(stage.gate))
     program = stage.start(command="prepare")
-    program.until("push.output")
+    program.until("push.printed")
     with stage.connect() as connection:
         assert "event trigger" in guards.remains(connection)
     files = [backups.take(), backups.take()]
@@ -173,7 +173,7 @@ def test_after_a_crash_of_the_server(backups: Backups, versioned: Server) -> Non
     stage.environ["ENTRYPOINT_RELEASE"] = "v2"
     stage.push = python("push", "ready", "wait-for", str(stage.gate))
     program = stage.start(command="prepare")
-    program.until("push.output")
+    program.until("push.printed")
     versioned.stop("immediate")
     assert program.wait() in (6, 7), program.output
     versioned.resume()

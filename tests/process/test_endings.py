@@ -79,7 +79,7 @@ def test_a_pool_that_is_left_open_is_told_before_the_end(stage: Stage) -> None:
     program = stage.start(launcher=QUICK)
 
     assert program.wait() == 7
-    waiting = program.all("push.waiting")[-1]
+    waiting = program.all("push.stalled")[-1]
     assert "been idle for" in waiting["reason"]
     assert "await pool.end()" in waiting["remedy"]
     assert [each["state"] for each in waiting["sessions"]] == ["idle", "idle"]

@@ -60,7 +60,7 @@ def serve() -> Iterator[Serve]:
         port = int(environ.setdefault("PORT", str(free_port())))
         program = Program.start("run", "--", *command, environ=environ, directory=directory)
         started.append(program)
-        program.until("handoff.exec")
+        program.until("handoff.executed")
         until(lambda: health(port) or program.process.poll() is not None, "it answers")
         assert health(port) == 200, program.output
         return program
@@ -136,7 +136,9 @@ def test_the_tutorial(tmp_path: Path, own_server: Server, serve: Serve) -> None:
     url, tenant = own_server.url(database), environ["SEED_TENANT_ID"]
 
     first = serve(tmp_path, url, "python3", "server.py", SEED_TENANT_ID=tenant)
-    assert {"database.created", "push.output", "push.finished", "seed.finished"} <= {*first.names()}
+    assert {"database.created", "push.printed", "push.finished", "seed.finished"} <= {
+        *first.names()
+    }
     with own_server.connect(database) as connection:
         [[greeting]] = connection.execute("select text from notes_notes").fetchall()
     assert greeting == f"Hello, tenant {tenant}!"
@@ -361,7 +363,7 @@ def health(port: int) -> int | None:
 
 def lines(program: Program, step: str) -> list[str]:
     """What the step's program wrote."""
-    return [event["line"] for event in program.all(f"{step}.output")]
+    return [event["line"] for event in program.all(f"{step}.printed")]
 
 
 def stop(program: Program) -> int:

@@ -217,7 +217,7 @@ def test_an_older_release_may_push_or_fail(proved: Stage) -> None:
     failed = release(proved, "old")
     assert failed.wait() == 7
     assert "newer release" in failed.one("push.failed")["remedy"]
-    assert "handoff.exec" not in failed.names()
+    assert "handoff.executed" not in failed.names()
 
     proved.sections["push"]["on_older"] = "push"
     assert "older" in done(release(proved, "old")).one("push.started")["reason"]

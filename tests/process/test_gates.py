@@ -417,7 +417,7 @@ def test_two_services_that_wait_for_each_other(stage: Stage, tmp_path: Path) -> 
     stages[0].gates = []
     first, second = (each.start(*argv) for each, argv in zip(stages, services, strict=True))
     for program in (first, second):
-        assert program.until("handoff.exec")
+        assert program.until("handoff.executed")
 
 
 def test_with_everything_skipped_nobody_is_asked(stage: Stage, site: Site) -> None:

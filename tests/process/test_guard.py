@@ -65,7 +65,7 @@ def refused(program: Program) -> dict[str, Any]:
 def test_a_killed_start_leaves_no_guard(filled: Stage) -> None:
     """Its push dies with it, and the server itself has removed it all."""
     program = filled.start()
-    program.until("push.output")
+    program.until("push.printed")
     assert {"trigger on rpg_heroes", "trigger on rpg_items", "trigger on runs"} <= {
         *remains(filled)
     }
@@ -82,7 +82,7 @@ def test_a_killed_start_leaves_no_guard(filled: Stage) -> None:
 def test_a_killed_start_with_a_reader(filled: Stage) -> None:
     """Nobody queues up behind the dead guard, and the next start is guarded again."""
     program = filled.start()
-    program.until("push.output")
+    program.until("push.printed")
     with filled.connect() as reader, filled.connect() as service:
         reader.execute("begin; select from rpg_items")
 
@@ -96,7 +96,7 @@ def test_a_killed_start_with_a_reader(filled: Stage) -> None:
         last = doing(filled, "sql", "select 1")
         assert last.wait() == 0, last.output
         if service.info.server_version >= 140000:
-            assert last.one("guard.left")["tables"] == ["public.rpg_items"]
+            assert last.one("guard.not_removed")["tables"] == ["public.rpg_items"]
         reader.execute("commit")
         service.execute(TRUNCATE)
 
@@ -105,7 +105,7 @@ def test_a_killed_start_with_a_reader(filled: Stage) -> None:
 def test_a_start_leaves_no_guard(filled: Stage, how: str) -> None:
     """Whether its push succeeds or is ended with it."""
     program = filled.start()
-    program.until("push.output")
+    program.until("push.printed")
     assert remains(filled)
     if how == "ended":
         program.signal(signal.SIGTERM)
@@ -119,7 +119,7 @@ def test_a_start_leaves_no_guard(filled: Stage, how: str) -> None:
 def test_the_guards_session_is_ended(filled: Stage) -> None:
     """A push must not outlive its guard: it is killed, and the start exits 7."""
     program = filled.start()
-    program.until("push.output")
+    program.until("push.printed")
     with filled.connect() as connection:
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
@@ -130,7 +130,7 @@ def test_the_guards_session_is_ended(filled: Stage) -> None:
     failure = program.one("push.failed")
     assert "guarded the push" in failure["error"]
     assert failure["remedy"]
-    assert "handoff.exec" not in program.names()
+    assert "handoff.executed" not in program.names()
     with filled.connect() as connection:
         query = "select from runs where ended is not null and what = 'push'"
         assert connection.execute(query).rowcount == 1
@@ -147,7 +147,7 @@ def test_an_admin_guards_an_isolated_database(filled: Stage) -> None:
 
     assert "rpg_items" in failure["error"]
     assert program.one("guard.armed")["tables"] == 3
-    assert "guard.unavailable" not in program.names()
+    assert "guard.not_armed" not in program.names()
     assert remains(filled) == []
     with filled.connect() as connection:
         assert connection.execute("select from rpg_items").rowcount == 1
@@ -162,8 +162,8 @@ def test_an_admin_that_may_not_connect(filled: Stage, role: RoleFactory) -> None
     program = doing(filled, "sql", TRUNCATE)
     refused(program)
 
-    assert "event trigger" in program.one("guard.unavailable")["reason"]
-    assert "guard.incomplete" not in program.names()
+    assert "event trigger" in program.one("guard.not_armed")["reason"]
+    assert "guard.tables_skipped" not in program.names()
     assert remains(filled) == []
 
 
@@ -178,8 +178,8 @@ def test_an_admin_that_is_no_superuser(filled: Stage, role: RoleFactory) -> None
     program = doing(filled, "sql", TRUNCATE)
     refused(program)
 
-    assert program.one("guard.unavailable")["remedy"]
-    assert "guard.incomplete" not in program.names()
+    assert program.one("guard.not_armed")["remedy"]
+    assert "guard.tables_skipped" not in program.names()
     assert remains(filled) == []
 
 
@@ -190,7 +190,7 @@ def test_tables_that_are_not_the_services(filled: Stage) -> None:
     program = doing(filled, "sql", "select 1")
 
     assert program.wait() == 0, program.output
-    truncate = program.one("guard.incomplete")["truncate"]
+    truncate = program.one("guard.tables_skipped")["truncate"]
     assert truncate == {"others": "must be owner of table others"}
 
 
@@ -202,7 +202,7 @@ def test_without_rows_there_is_no_guard(stage: Stage) -> None:
         connection.execute("delete from runs; delete from rpg_heroes")
     waiting(stage)
     second = stage.start(command="prepare")
-    second.until("push.output")
+    second.until("push.printed")
     assert remains(stage) == []
     stage.gate.touch()
 
@@ -214,13 +214,13 @@ def test_without_rows_there_is_no_guard(stage: Stage) -> None:
 def test_a_table_that_somebody_reads(filled: Stage) -> None:
     """A long reader keeps neither the start nor others waiting; the table keeps a dead trigger."""
     program = filled.start()
-    program.until("push.output")
+    program.until("push.printed")
     with filled.connect() as reader, filled.connect() as service:
         reader.execute("begin; select from rpg_items")
         filled.gate.touch()
 
         assert program.wait() == 0, program.output
-        left = program.one("guard.left")
+        left = program.one("guard.not_removed")
         assert left["tables"] == ["public.rpg_items"]
         service.execute("set lock_timeout = '3s'; insert into rpg_items values (2)")
         reader.execute("commit")
@@ -228,7 +228,7 @@ def test_a_table_that_somebody_reads(filled: Stage) -> None:
     filled.environ["ENTRYPOINT_RELEASE"] = "v3"
     last = filled.start()
     assert last.wait() == 0, last.output
-    assert "guard.left" not in last.names()
+    assert "guard.not_removed" not in last.names()
     until(lambda: remains(filled) == [], "nothing is left")
 
 
@@ -251,7 +251,7 @@ def test_behind_a_pooler(pooled: Stage) -> None:
     program = doing(pooled, "sql", "select 1")
 
     assert program.wait() == 0, program.output
-    unavailable = program.one("guard.unavailable")
+    unavailable = program.one("guard.not_armed")
     assert "pooler" in unavailable["reason"]
     assert "ENTRYPOINT_DIRECT_URL" in unavailable["remedy"]
 
@@ -291,9 +291,9 @@ def test_functions_that_are_not_everybodys(filled: Stage, function: str) -> None
 
     assert program.wait() == 0, program.output
     if "terminate" in function:
-        assert program.one("push.sessions_left")["remedy"]
+        assert program.one("push.sessions_not_ended")["remedy"]
     else:
-        unavailable = program.one("guard.unavailable")
+        unavailable = program.one("guard.not_armed")
         assert function.partition("(")[0] in unavailable["reason"]
         assert unavailable["level"] == "warning"
     assert remains(filled) == []
@@ -331,7 +331,7 @@ def test_a_killed_start_with_many_tables(stage: Stage) -> None:
                 )
         waiting(stage)
         program = stage.start()
-        program.until("push.output", timeout=120)
+        program.until("push.printed", timeout=120)
         assert len(remains(stage)) > 1500
 
         os.kill(program.process.pid, signal.SIGKILL)

@@ -351,7 +351,7 @@ def test_what_the_remedy_of_a_command_names_is_found(image: Stage, shape: str) -
     program = given(image, SHAPES[shape].meant or [])
     program.wait()
 
-    assert program.one("handoff.exec")["argv"] == SHAPES[shape].meant
+    assert program.one("handoff.executed")["argv"] == SHAPES[shape].meant
 
 
 @pytest.mark.parametrize(
@@ -374,10 +374,10 @@ def test_a_variable_that_nobody_expands_is_doubted(
     program = given(image, argv)
 
     assert program.wait() == 0, program.output
-    assert len(program.all("command.doubted")) == doubted
+    assert len(program.all("command.variable_not_expanded")) == doubted
     if doubted:
         assert program.stdout.decode() == " ".join(argv[1:]) + "\n"
-        [line] = re.findall(r"\[.*\]", program.one("command.doubted")["remedy"])
+        [line] = re.findall(r"\[.*\]", program.one("command.variable_not_expanded")["remedy"])
         again = given(image, json.loads(line))
         assert again.wait() == 0
         expected = program.stdout.decode()
@@ -407,7 +407,7 @@ def test_what_a_shell_may_mean_is_left_to_it(image: Stage, script: str) -> None:
 
     assert program.wait() == 0, program.output
     assert program.stdout.split()[-1:] in ([b"well"], []), program.output
-    assert program.one("handoff.exec")
+    assert program.one("handoff.executed")
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ def test_sigterm_reaches_us_as_pid_1(stage: Stage) -> None:
             stderr=subprocess.PIPE,
         )
     )
-    program.until("push.output", line="ready")
+    program.until("push.printed", line="ready")
     [inner] = (
         (PROC / str(program.process.pid) / "task" / str(program.process.pid) / "children")
         .read_text()

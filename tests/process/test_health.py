@@ -130,7 +130,7 @@ def test_a_follower_names_the_holder_of_the_lock(watched: Stage, tmp_path: Path)
     """Its clock is the push's, and the holder's beside it."""
     watched.push = python("push", "ready", "wait-for", str(watched.gate))
     leader = watched.start()
-    until(lambda: leader.all("push.output"), "it pushes")
+    until(lambda: leader.all("push.printed"), "it pushes")
     assert re.fullmatch(r"starting: push \d+ s", health(watched.directory).line)
     beside = tmp_path / "beside"
     beside.mkdir()
@@ -148,7 +148,7 @@ def test_seed_is_a_phase_of_its_own(watched: Stage) -> None:
     """Once the push is done its line is the seed's."""
     watched.seed = python("push", "ready", "wait-for", str(watched.gate))
     program = watched.start()
-    until(lambda: program.all("seed.output"), "it seeds")
+    until(lambda: program.all("seed.printed"), "it seeds")
     assert re.fullmatch(r"starting: seed \d+ s", health(watched.directory).line)
     watched.gate.touch()
     assert program.wait() == 0
@@ -208,7 +208,7 @@ def test_a_push_waits_no_more_for_what_its_guard_did(watched: Stage) -> None:
     watched.push = python("push", "ready", "wait-for", str(watched.gate))
     program = watched.start()
     until(lambda: "refused" in health(watched.directory).line, "the admin's is tried")
-    program.until("push.output")
+    program.until("push.printed")
     assert re.fullmatch(r"starting: push \d+ s", health(watched.directory).line)
     watched.gate.touch()
     assert program.wait() == 0
@@ -228,7 +228,7 @@ def test_a_start_that_was_killed_is_no_start(watched: Stage) -> None:
     """Right after SIGKILL nothing is said to be starting."""
     watched.push = python("push", "ready", "sleep", "60")
     program = watched.start()
-    until(lambda: program.all("push.output"), "it pushes")
+    until(lambda: program.all("push.printed"), "it pushes")
     program.signal(signal.SIGKILL)
     program.wait()
     expected = "failed: the start ended in push without a word; was it killed?"
@@ -268,7 +268,7 @@ def test_a_url_with_an_unset_variable_is_no_url(watched: Stage) -> None:
     program = watched.start(*service("serve-and-say"))
     program.until("service.ready")
     problem = "entrypoint.toml: health.url needs the variable PORT, which is not set"
-    assert program.one("health.ignored")["reason"] == problem
+    assert program.one("health.url_ignored")["reason"] == problem
     assert health(watched.directory) == Health(1, f"unhealthy: {problem}")
     program.signal(signal.SIGTERM)
     program.wait()
@@ -343,7 +343,7 @@ def test_another_start_says_nothing_of_one_that_goes_on(watched: Stage) -> None:
     """The container is still being started, whatever else was tried in it meanwhile."""
     watched.push = python("push", "ready", "wait-for", str(watched.gate))
     program = watched.start()
-    until(lambda: program.all("push.output"), "it pushes")
+    until(lambda: program.all("push.printed"), "it pushes")
     watched.environ["DATABASE_URL"] = "postgresql://u:p@127.0.0.1/postgres"
     assert watched.start(command="prepare").wait() == 3
     assert health(watched.directory).line.startswith("starting: push ")

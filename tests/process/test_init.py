@@ -53,8 +53,8 @@ def test_sigterm_through_tini_ends_a_push(stage: Stage) -> None:
     """The push and its sessions are gone, and the exit code is that of SIGTERM."""
     stage.push = python("push", "ready", "sleep", "60")
     program = under_tini(stage)
-    until(lambda: program.all("push.output"), "it pushes")
-    pid = int(program.all("push.output")[0]["line"].rpartition(" ")[2].rstrip(")"))
+    until(lambda: program.all("push.printed"), "it pushes")
+    pid = int(program.all("push.printed")[0]["line"].rpartition(" ")[2].rstrip(")"))
     program.signal(signal.SIGTERM)
     assert program.wait() == 143
     assert not alive(pid)

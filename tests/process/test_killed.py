@@ -71,7 +71,7 @@ def test_a_killed_start_takes_a_seed_along(stage: Stage) -> None:
     """What holds for the push holds for the seed."""
     stage.seed = python("seed", "{tenant_id}", "ready", *GO_ON)
     program = stage.start()
-    lines = partial(program.all, "seed.output")
+    lines = partial(program.all, "seed.printed")
     until(lambda: any("ready" in event["line"] for event in lines()), "the seed is at it")
 
     assert len(kill(program)) == 2
@@ -131,7 +131,7 @@ def test_no_watchdog_outlives_a_start_that_is_ended(stage: Stage, signals: int) 
 def test_the_service_inherits_no_watchdog(stage: Stage) -> None:
     """After a push and a seed the service has no child, not even a zombie."""
     program = stage.start("sleep", "60")
-    program.until("handoff.exec")
+    program.until("handoff.executed")
     comm = Path(f"/proc/{program.process.pid}/comm")
     until(lambda: comm.read_text() == "sleep\n", "it is the service")
 

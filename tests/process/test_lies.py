@@ -73,7 +73,7 @@ def believed(program: Program) -> dict[str, Any]:
 def refused(program: Program) -> dict[str, Any]:
     """Exit 7, no seed and no service; its `push.failed`, whose code and remedy are there."""
     assert program.wait() == 7, program.output
-    assert not {"push.finished", "seed.started", "handoff.exec"} & set(program.names())
+    assert not {"push.finished", "seed.started", "handoff.executed"} & set(program.names())
     assert program.stdout == b""
     failure = program.one("push.failed")
     assert failure["exit_code"] == 7
@@ -157,7 +157,7 @@ def test_a_hidden_drop_is_refused(stage: Stage, who: Callable[[Stage], None]) ->
     assert "that its lines do not name and was refused" in failure["error"]
     assert "ENTRYPOINT_ALLOW_LOSS" in failure["remedy"]
     assert swords(stage) == 3
-    assert "push.loss" not in program.names()
+    assert "push.loss_found" not in program.names()
 
 
 @MIGHTY
@@ -177,7 +177,7 @@ def test_a_refusal_names_the_table_and_the_remedy(
     stage.environ["ENTRYPOINT_ALLOW_LOSS"] = "rpg_items"
     program = stage.start()
     believed(program)
-    lost = program.one("push.loss")
+    lost = program.one("push.loss_found")
     assert (lost["level"], lost["tables"], lost["rows"]) == (
         "warning",
         ["rpg_items"],
@@ -194,10 +194,10 @@ def test_a_drop_that_nothing_could_refuse(stage: Stage) -> None:
 
     assert "lost the rows of rpg_items, which nothing could refuse" in failure["error"]
     assert "ENTRYPOINT_ADMIN_URL" in failure["remedy"]
-    unavailable = program.one("guard.unavailable")
+    unavailable = program.one("guard.not_armed")
     assert unavailable["level"] == "warning"
     assert unavailable["remedy"]
-    lost = program.one("push.loss")
+    lost = program.one("push.loss_found")
     assert (lost["level"], lost["tables"], lost["rows"]) == (
         "warning",
         ["rpg_items"],
@@ -219,7 +219,7 @@ def test_a_loss_that_is_only_told(stage: Stage) -> None:
     program = stage.start()
     believed(program)
 
-    assert program.one("push.loss")["tables"] == ["rpg_items"]
+    assert program.one("push.loss_found")["tables"] == ["rpg_items"]
     assert [name for name in program.names() if name.startswith("guard.")] == []
 
 
@@ -236,7 +236,7 @@ def test_a_truncate_is_refused_for_any_role(stage: Stage, word: str) -> None:
     else:
         program.wait()
     assert swords(stage) == 3
-    assert "push.loss" not in program.names()
+    assert "push.loss_found" not in program.names()
 
 
 def test_a_table_that_is_not_the_services(stage: Stage) -> None:
@@ -248,7 +248,7 @@ def test_a_table_that_is_not_the_services(stage: Stage) -> None:
     failure = refused(program)
 
     assert {"others,", "rpg_items,"} < set(failure["error"].split())
-    lost = program.one("push.loss")
+    lost = program.one("push.loss_found")
     assert lost["tables"] == ["others", "rpg_items"]
     assert lost["foreign_tables"] == ["others"]
 
@@ -261,7 +261,7 @@ def test_an_empty_table_that_is_not_the_services(stage: Stage) -> None:
     program = stage.start()
     believed(program)
 
-    lost = program.one("push.loss")
+    lost = program.one("push.loss_found")
     assert (lost["level"], lost["foreign_tables"]) == ("info", ["others"])
     assert "rows" not in lost
 
@@ -287,7 +287,7 @@ def test_a_push_that_closes_its_pipes(stage: Stage, code: int) -> None:
     words = ["say", "bye", "close-pipes", "sql", "create table rpg_on (id int)"]
     stage.push = python("push", *words, "wait-for", str(stage.gate), "exit", str(code))
     program = stage.start(*service())
-    program.until("push.output", line="bye")
+    program.until("push.printed", line="bye")
     query = "select from pg_class where relname = 'rpg_on'"
     until(lambda: exists(stage, query), "the push goes on without its pipes")
     assert "push.failed" not in program.names()
@@ -460,12 +460,12 @@ def test_progress_on_one_line(stage: Stage, end: str, word: str, code: int) -> N
     assert program.wait() == code, program.output
     told = program.one("push.failed" if code else "push.finished")
     assert told["output"].endswith(word if code else "succeeded")
-    assert len(program.all("push.output")) < 10
+    assert len(program.all("push.printed")) < 10
 
 
 def peak(program: Program, step: str) -> int:
     """The kilobytes that the start said to have had at most."""
-    lines = [event["line"] for event in program.all(f"{step}.output")]
+    lines = [event["line"] for event in program.all(f"{step}.printed")]
     return next(int(line.removeprefix("peak ")) for line in lines if line.startswith("peak "))
 
 
@@ -476,8 +476,8 @@ def test_a_flood(stage: Stage) -> None:
     program = stage.start()
 
     assert program.wait(timeout=100) == 0
-    assert len(program.all("push.output")) == 10_000
-    cut = program.one("push.output_cut")
+    assert len(program.all("push.printed")) == 10_000
+    cut = program.one("push.output_truncated")
     assert cut["lines_logged"] == 10_000
     assert cut["lines"] > 100_000
     assert len(program.stderr) < 10_000_000
@@ -492,7 +492,7 @@ def test_a_daemon_is_gone_before_the_seed(stage: Stage) -> None:
     program = stage.start()
     believed(program)
 
-    assert "daemon dead, 0 sessions" in [event["line"] for event in program.all("seed.output")]
+    assert "daemon dead, 0 sessions" in [event["line"] for event in program.all("seed.printed")]
 
 
 def test_the_statement_of_a_daemon_is_not_left_waiting(stage: Stage) -> None:
@@ -509,11 +509,11 @@ def test_the_statement_of_a_daemon_is_not_left_waiting(stage: Stage) -> None:
     release(stage, "v2", *words, "alter table rpg_items add column late int", "ready")
     with stage.connect() as blocker:
         program = stage.start()
-        program.until("push.output")
+        program.until("push.printed")
         blocker.execute("begin; lock table rpg_items in share mode")
         stage.gate.touch()
         believed(program)
-        assert len(program.all("push.output")) == 2
+        assert len(program.all("push.printed")) == 2
         assert program.one("push.sessions_ended")["count"] == 1
         blocker.execute("commit")
     assert [row for row in stage.sessions() if row[1] == "mine"] == []

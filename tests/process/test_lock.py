@@ -26,7 +26,7 @@ def test_eight_starts_on_a_server_without_the_database(stage: Stage) -> None:
     assert sum(len(program.all("database.created")) for program in programs) == 1
     wrong = {e["event"] for p in programs for e in p.events if e["level"] in ("error", "warning")}
     # Nobody registered it, and later pushes find rows that the role may not guard.
-    assert wrong == {"settings.incomplete", "guard.unavailable"}
+    assert wrong == {"settings.gap_found", "guard.not_armed"}
     with stage.connect() as connection:
         assert connection.execute("select from rpg_heroes").rowcount == 1
 
@@ -35,7 +35,7 @@ def test_the_holder_is_named_to_who_waits(stage: Stage) -> None:
     """pid, application name, address and since when."""
     stage.push = python("push", "ready", "wait-for", str(stage.gate))
     leader = stage.start()
-    leader.until("push.output")
+    leader.until("push.printed")
     follower = stage.start()
 
     event = follower.until("lock.contended")
@@ -53,7 +53,7 @@ def test_a_lock_that_stays_taken_exits_6(stage: Stage) -> None:
     """With the holder and the query that shows it; nothing was run."""
     stage.push = python("push", "ready", "wait-for", str(stage.gate))
     leader = stage.start()
-    leader.until("push.output")
+    leader.until("push.printed")
     stage.environ["ENTRYPOINT_LOCK_TIMEOUT"] = "0.5"
     follower = stage.start()
 
@@ -77,7 +77,7 @@ def test_the_lock_waits_out_a_short_lock_timeout(stage: Stage) -> None:
             connection.execute(f"alter role {stage.user} set {setting} = '300ms'")
     stage.push = python("push", "sql", "set statement_timeout = 0", "ready", "sleep", "1")
     leader = stage.start()
-    leader.until("push.output")
+    leader.until("push.printed")
     follower = stage.start()
 
     assert leader.wait() == 0, leader.output
@@ -88,7 +88,7 @@ def test_a_lost_lock_stops_the_push(stage: Stage) -> None:
     """The lock's session is terminated in mid-push: child stopped, exit 6, no exec."""
     stage.push = python("push", "ready", "sleep", "60")
     program = stage.start()
-    program.until("push.output")
+    program.until("push.printed")
     [(pid, *_)] = [row for row in stage.sessions() if "/push-" not in row[1]]
 
     with stage.server.connect() as connection:
@@ -96,7 +96,7 @@ def test_a_lost_lock_stops_the_push(stage: Stage) -> None:
 
     assert program.wait(timeout=5) == 6
     assert "lost" in program.one("push.failed")["error"]
-    assert "handoff.exec" not in program.names()
+    assert "handoff.executed" not in program.names()
     assert stage.runs("push")[0][1] is None
     until(lambda: stage.sessions() == [], "no session of the child is left")
 
@@ -107,7 +107,7 @@ def test_the_lock_is_lost_after_the_seed(stage: Stage) -> None:
     program = stage.start()
 
     assert program.wait() == 6
-    assert "handoff.exec" not in program.names()
+    assert "handoff.executed" not in program.names()
 
 
 END_THE_HOLDER = (
@@ -127,7 +127,7 @@ def test_create_index_concurrently_finishes_while_others_wait(stage: Stage) -> N
         "create index concurrently if not exists rpg_heroes_name on rpg_heroes (name)",
     )
     leader = stage.start()
-    leader.until("push.output")
+    leader.until("push.printed")
     followers = [stage.start() for _ in range(5)]
     for follower in followers:
         follower.until("lock.contended")

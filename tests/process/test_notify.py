@@ -181,7 +181,7 @@ def test_sigterm_ends_the_push_before_it_is_told(telling: Stage, receiver: Site)
     telling.push = python("push", "ready", "sleep", "60")
     seen: list[bool] = []
     program = telling.start()
-    pid = int(program.until("push.output")["line"].split()[-1].rstrip(")"))
+    pid = int(program.until("push.printed")["line"].split()[-1].rstrip(")"))
 
     def answer(_request: bytes) -> bytes:
         seen.append(alive(pid))
@@ -208,7 +208,7 @@ def test_a_signal_ends_the_last_word(
         dies(telling)
     program = telling.start()
     if not dies:
-        program.until("push.output")
+        program.until("push.printed")
         program.signal(signal.SIGTERM)
     until(lambda: receiver.requests, "the request")
     program.signal(signal.SIGTERM)
@@ -428,7 +428,7 @@ def test_long_lines_are_whole_documents(telling: Stage, receiver: Site) -> None:
         ["tail"],
     )
     assert failed["tail"][-1].startswith("... (cut)")
-    assert program.all("push.output")[0]["cut"] == ["line"]
+    assert program.all("push.printed")[0]["cut"] == ["line"]
     data = posted(receiver)
     assert (data["message"], data["code"]) == (failed["error"], 7)
     assert len(data["lines"]) == 20

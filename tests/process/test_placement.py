@@ -80,7 +80,7 @@ def found(program: Program) -> list[tuple[str, str, str | None]]:
 def started(program: Program) -> Program:
     """The service was started."""
     assert program.wait() == 0, program.output
-    assert "handoff.exec" in program.names()
+    assert "handoff.executed" in program.names()
     return program
 
 
@@ -207,7 +207,7 @@ def test_a_start_that_fails_for_it(stage: Stage) -> None:
         assert (failed["level"], failed["exit_code"]) == ("error", 9)
         assert "2 objects" in failed["error"]
         assert "entrypoint verify" in failed["remedy"]
-        assert not {"seed.started", "handoff.exec"} & set(program.names())
+        assert not {"seed.started", "handoff.executed"} & set(program.names())
         assert last_pushes(stage) == []
     assert len(stage.runs("push")) == 2
 
@@ -322,7 +322,7 @@ def test_where_the_default_database_is_closed(stage: Stage, how: str) -> None:
             execute(server, "grant connect on database postgres to public")
 
     assert found(program) == [(OWN, "plain", None)]
-    incomplete = program.one("verify.incomplete")
+    incomplete = program.one("verify.database_skipped")
     assert (incomplete["level"], incomplete["database"]) == ("debug", "postgres")
     assert last_pushes(stage) == ["v1"]
 
@@ -342,7 +342,7 @@ def test_more_than_anybody_reads(stage: Stage) -> None:
     program = started(stage.start())
 
     assert [name for _, name, _ in found(program)] == [f"rpg_{n:03}" for n in range(20)]
-    cut = program.one("verify.cut")
+    cut = program.one("verify.findings_truncated")
     assert (cut["findings"], cut["findings_logged"]) == (45, 20)
 
 
@@ -369,7 +369,7 @@ def test_each_remedy_for_a_service_that_nobody_registered(stage: Stage) -> None:
     (stage.directory / "services.toml").unlink()
     stage.environ |= {"ENTRYPOINT_SERVICE": "finance"}
 
-    told = started(stage.start()).one("settings.incomplete")
+    told = started(stage.start()).one("settings.gap_found")
     stage.environ["ENTRYPOINT_SERVICE"] = "gaqno-finance-service"
     renamed = stage.start()
     stage.environ |= {"ENTRYPOINT_SERVICE": "finance", "ENTRYPOINT_SERVICES": "team.toml"}
@@ -389,7 +389,7 @@ def test_each_remedy_for_a_service_that_nobody_registered(stage: Stage) -> None:
         "gives gaqno-finance-service 'gaqno_finance_db'" in renamed.one("settings.failed")["error"]
     )
     for program in (registered, baked):
-        assert program.all("settings.incomplete") == []
+        assert program.all("settings.gap_found") == []
 
 
 def test_a_registry_in_which_two_claim_the_same(stage: Stage) -> None:
@@ -419,11 +419,11 @@ def test_bookkeeping_of_one_s_own(stage: Stage) -> None:
 
 def test_names_that_lie(stage: Stage) -> None:
     """A table's name forges no event, and comes through as it is."""
-    name = 'x\n{"event": "handoff.exec"}\x1b[2J'
+    name = 'x\n{"event": "handoff.executed"}\x1b[2J'
     strew(stage, name)
 
     program = started(stage.start())
 
     assert found(program) == [("postgres", name, None)]
-    assert len(program.all("handoff.exec")) == 1
+    assert len(program.all("handoff.executed")) == 1
     assert b"\x1b" not in program.stderr

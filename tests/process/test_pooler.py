@@ -52,7 +52,7 @@ def test_create_lock_push_and_seed(pooled: Stage) -> None:
     assert program.wait() == 0, program.output
     assert program.one("database.finished")["pooled"] is True
     assert program.one("database.finished")["created"] is True
-    assert "PGOPTIONS is not set" in [event["line"] for event in program.all("seed.output")]
+    assert "PGOPTIONS is not set" in [event["line"] for event in program.all("seed.printed")]
     assert pooled.locks() == 0
 
 
@@ -76,8 +76,8 @@ def test_a_direct_url_is_for_the_lock_and_the_push(pooled: Stage) -> None:
 
     assert program.wait() == 0, program.output
     assert program.one("database.finished")["pooled"] is False
-    push = [event["line"] for event in program.all("push.output")]
-    seed = [event["line"] for event in program.all("seed.output")]
+    push = [event["line"] for event in program.all("push.printed")]
+    seed = [event["line"] for event in program.all("seed.printed")]
     assert any("client_connection_check_interval" in line for line in push)
     assert f"port {pooled.server.port}" in push
     assert "PGOPTIONS is not set" in seed
@@ -89,13 +89,13 @@ def test_a_lost_lock_behind_the_pooler(pooled: Stage) -> None:
     """The pooler tells us that its server connection is gone: exit 6."""
     pooled.push = python("push", "ready", "sleep", "60")
     program = pooled.start()
-    program.until("push.output")
+    program.until("push.printed")
     with pooled.server.connect() as connection:
         query = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
         connection.execute(query)
 
     assert program.wait(timeout=10) == 6
-    assert "handoff.exec" not in program.names()
+    assert "handoff.executed" not in program.names()
     until(lambda: pooled.locks() == 0, "the lock is free")
 
 
@@ -168,7 +168,7 @@ def test_the_leader_is_killed_behind_the_pooler(proved: Stage) -> None:
     """The pooler lets its server connection go with the client: a follower takes over."""
     proved.push = python("push", "ready", "wait-for", str(proved.gate))
     leader = proved.start()
-    leader.until("push.output")
+    leader.until("push.printed")
     follower = proved.start()
     follower.until("lock.contended")
 

@@ -43,7 +43,7 @@ def pushed(stage: Stage, script: str, **files: str) -> Program:
 def refused(program: Program) -> dict[str, Any]:
     """Exit 7 and no service, with a remedy."""
     assert program.wait() == 7, program.output
-    assert "handoff.exec" not in program.names()
+    assert "handoff.executed" not in program.names()
     failure = program.one("push.failed")
     assert failure["remedy"]
     return failure
@@ -138,7 +138,7 @@ def test_a_server_that_comes_up_late(
     wait = WAITS.format(psql=psql if loud else f"{psql} --output=/dev/null")
     script = f'{wait}; {psql} --file=push.sql "$DATABASE_URL"'
     program = pushed(stage, script, push=GOOD)
-    program.until("push.output")
+    program.until("push.printed")
     if refusal == "stopped":
         own_server.resume()
     with own_server.connect() as connection:

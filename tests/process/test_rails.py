@@ -25,7 +25,7 @@ SAY = ["say-environ", "CI", "say-environ", "NO_COLOR"]
 
 def lines(program: Program, step: str = "push") -> list[str]:
     """What a child said."""
-    return [event["line"] for event in program.all(f"{step}.output")]
+    return [event["line"] for event in program.all(f"{step}.printed")]
 
 
 def given(program: Program) -> dict[str, str]:
@@ -84,7 +84,7 @@ def test_a_push_waits_for_a_table_no_longer_than_its_lock_timeout(stage: Stage) 
     words = ["say", "Reading config file", "wait-for", str(stage.gate)]
     stage.push = python("push", *words, "tell", "alter table rpg_heroes add column level int")
     program = stage.start()
-    program.until("push.output")
+    program.until("push.printed")
     with blocker(stage):
         stage.gate.touch()
         assert program.wait() == 7
@@ -106,7 +106,7 @@ def test_a_silent_push_that_waits_for_somebody(stage: Stage, query: str) -> None
     words = ["ready", "wait-for", str(stage.gate)]
     stage.push = python("push", *words, "sql", "alter table rpg_heroes add column level int")
     program = stage.start(launcher=QUICK)
-    program.until("push.output")
+    program.until("push.printed")
     with blocker(stage) as other:
         stage.gate.touch()
         until(lambda: len(blocked(program)) > 1, "it is told twice")
@@ -126,7 +126,7 @@ def test_a_silent_push_that_waits_for_somebody(stage: Stage, query: str) -> None
 
 def blocked(program: Program) -> list[dict[str, Any]]:
     """The events that name who is in the way."""
-    return [event for event in program.all("push.waiting") if "blocked_by" in event]
+    return [event for event in program.all("push.stalled") if "blocked_by" in event]
 
 
 @pytest.mark.parametrize("step", ["push", "seed"])
@@ -151,7 +151,7 @@ def silences(program: Program, step: str) -> list[dict[str, Any]]:
     events = list(program.events)
     ready = (i for i, event in enumerate(events) if event.get("line", "").startswith("ready"))
     found = events[next(ready, len(events)) :]
-    return [event for event in found if event["event"] == f"{step}.waiting"]
+    return [event for event in found if event["event"] == f"{step}.stalled"]
 
 
 def failed_seed(stage: Stage) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def failed_seed(stage: Stage) -> dict[str, Any]:
     for step in ("push.finished", "push.skipped"):
         program = stage.start(*service())
         assert program.wait() == 8, program.output
-        assert not {"seed.finished", "handoff.exec"} & set(program.names())
+        assert not {"seed.finished", "handoff.executed"} & set(program.names())
         assert program.one("seed.started")["reason"] == "first"
         program.one(step)
         programs.append(program)

@@ -162,7 +162,7 @@ def test_a_warm_start_after_a_push_by_hand(finance: Stage) -> None:
     """The second start takes no lock, though the first one's progress was written over itself."""
     first = started(finance, "v1", ONE)
     served(first)
-    assert any("Database schema pushed" in e["line"] for e in first.all("push.output"))
+    assert any("Database schema pushed" in e["line"] for e in first.all("push.printed"))
 
     second = started(finance, "v1", ONE)
 
@@ -220,7 +220,7 @@ def test_a_live_service_beside_a_push_by_hand(finance: Stage) -> None:
                 until(lambda: altering(finance), "the push waits for the table")
                 goes_on()
             assert served(program) == "ran: changed"
-            assert "live.board" in program.one("push.loss")["by_others"]
+            assert "live.board" in program.one("push.loss_found")["by_others"]
 
     assert made(finance) == SECOND._replace(columns=SECOND.columns | {"account"})
     assert kept(finance) == (1, 2)
@@ -237,7 +237,9 @@ def test_quick_pushes_beside_a_live_service(finance: Stage) -> None:
             goes_on()
             program = started(finance, f"v{number}", (ONE, TWO)[number % 2])
             assert program.wait() == 0, program.output
-            losses |= {name for loss in program.all("push.loss") for name in loss["by_others"]}
+            losses |= {
+                name for loss in program.all("push.loss_found") for name in loss["by_others"]
+            }
     assert losses <= {"live.board", "live.cache"}
     assert kept(finance) == (1, 2)
 
@@ -301,7 +303,7 @@ def test_a_column_that_a_push_and_a_migration_add(shop: Stage) -> None:
 
     assert program.wait() == 1
     assert program.one("push.finished")["catalog"] == "changed"
-    assert "handoff.exec" in program.names()
+    assert "handoff.executed" in program.names()
     assert 'column "nick" of relation "rpg_users" already exists' in program.output
     assert users(shop) == [(1, "ann", None, None)]
 

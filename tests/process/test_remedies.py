@@ -162,7 +162,7 @@ def test_a_worker_takes_back_what_the_image_of_the_api_says(stage: Stage) -> Non
     program = stage.start()
 
     assert program.wait() == 0, program.output
-    done = {"gates.started", "push.started", "seed.started", "health.ignored"}
+    done = {"gates.started", "push.started", "seed.started", "health.url_ignored"}
     assert not done & {*program.names()}
     assert databases(stage) == {stage.database}
 

@@ -82,7 +82,7 @@ def test_no_argv_and_no_needless_environment(canary: Stage) -> None:
     program = canary.start("sh", "-c", SPY)
 
     assert program.wait() == 0, program.output
-    seen = "\n".join(event["line"] for event in program.all("push.output"))
+    seen = "\n".join(event["line"] for event in program.all("push.printed"))
     assert "DATABASE_URL=****" in seen
     for text in (program.stdout.decode(), seen):
         assert "ENTRYPOINT_ADMIN_URL" not in text
@@ -181,5 +181,5 @@ def test_lines_past_the_last_that_is_logged(canary: Stage) -> None:
     failed = program.one("push.failed")
     assert failed["error"].endswith("ERROR:  in ****")
     assert failed["tail"][-2] == "line 11999 of ****"
-    assert program.one("push.output_cut")["lines"] == 12_001
+    assert program.one("push.output_truncated")["lines"] == 12_001
     assert_hidden(program.output, CANARY)

@@ -245,7 +245,7 @@ def test_a_restart_of_the_server_while_waiting_for_the_lock(own_stage: Stage) ->
     """The follower connects again and goes on; the leader lost its lock and says so."""
     own_stage.push = [*own_stage.push, "ready", "wait-for", str(own_stage.gate)]
     leader = own_stage.start()
-    leader.until("push.output")
+    leader.until("push.printed")
     follower = own_stage.start()
     follower.until("lock.contended")
     server = own_stage.server

@@ -23,7 +23,7 @@ LOCK_TABLE = "begin; lock table rpg_heroes in access exclusive mode"
 
 def child_of(program: Program, step: str = "push") -> int:
     """The pid that the child's ready line names."""
-    line = re.fullmatch(r"ready \(pid (\d+)\)", program.until(f"{step}.output")["line"])
+    line = re.fullmatch(r"ready \(pid (\d+)\)", program.until(f"{step}.printed")["line"])
     assert line is not None
     return int(line[1])
 
@@ -82,10 +82,10 @@ def test_sigterm_while_a_child_runs(stage: Stage, step: str) -> None:
     setattr(stage, step, [*getattr(stage, step), "daemon", "ready", "sleep", "60"])
     program = stage.start()
     if step == "seed":
-        program.until("seed.output", line="inserted 1")
-    program.until(f"{step}.output", stream="stdout")
-    until(lambda: any("ready" in e["line"] for e in program.all(f"{step}.output")), "ready")
-    pid = int(re.findall(r"pid (\d+)", program.all(f"{step}.output")[-1]["line"])[0])
+        program.until("seed.printed", line="inserted 1")
+    program.until(f"{step}.printed", stream="stdout")
+    until(lambda: any("ready" in e["line"] for e in program.all(f"{step}.printed")), "ready")
+    pid = int(re.findall(r"pid (\d+)", program.all(f"{step}.printed")[-1]["line"])[0])
     assert len(group(pid)) == 2
 
     program.signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ def test_sigterm_while_a_child_runs(stage: Stage, step: str) -> None:
     assert program.wait(timeout=3) == 143
     assert program.one(f"{step}.failed")["exit_code"] == 143
     assert group(pid) == []
-    assert "handoff.exec" not in program.names()
+    assert "handoff.executed" not in program.names()
     assert_nothing_left(stage)
 
 

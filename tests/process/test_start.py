@@ -14,10 +14,10 @@ def test_first_start_on_an_empty_server(stage: Stage) -> None:
     program = stage.start(*service("exit", "7"))
 
     assert program.wait() == 7
-    assert [name for name in program.names() if not name.endswith(".output")] == [
+    assert [name for name in program.names() if not name.endswith(".printed")] == [
         "settings.started",
         "entrypoint.started",
-        "settings.incomplete",
+        "settings.gap_found",
         "settings.finished",
         "wait.started",
         "wait.finished",
@@ -33,12 +33,12 @@ def test_first_start_on_an_empty_server(stage: Stage) -> None:
         "connection.started",
         "connection.finished",
         "handoff.started",
-        "handoff.exec",
+        "handoff.executed",
     ]
     assert json.loads(program.stdout)["pid"] == program.process.pid
     assert program.one("database.finished")["created"] is True
     assert program.one("seed.finished")["tenant_id"] == TENANT
-    assert program.one("handoff.exec")["elapsed_s"] > 0
+    assert program.one("handoff.executed")["elapsed_s"] > 0
     with stage.connect() as connection:
         heroes = connection.execute("select tenant_id::text, name from rpg_heroes").fetchall()
     assert heroes == [(TENANT, "Ada")]
@@ -52,7 +52,7 @@ def test_second_start_creates_nothing(stage: Stage) -> None:
 
     assert second.wait() == 0
     assert second.one("database.finished")["created"] is False
-    assert "inserted 0" in [event["line"] for event in second.all("seed.output")]
+    assert "inserted 0" in [event["line"] for event in second.all("seed.printed")]
 
 
 def test_every_step_says_when_it_began_and_how_long_it_took(stage: Stage) -> None:
@@ -79,7 +79,7 @@ def test_nothing_runs_after_a_failed_push(stage: Stage) -> None:
     assert failure["exit_code"] == 7
     assert failure["tail"] == ["half done"]
     assert failure["remedy"]
-    assert not {"seed.started", "handoff.exec", "push.finished"} & set(program.names())
+    assert not {"seed.started", "handoff.executed", "push.finished"} & set(program.names())
     assert program.stdout == b""
     assert stage.runs("seed") == []
 
@@ -91,7 +91,7 @@ def test_the_service_never_starts_when_the_seed_failed(stage: Stage) -> None:
 
     assert program.wait() == 8
     assert program.one("seed.failed")["returncode"] == 1
-    assert "handoff.exec" not in program.names()
+    assert "handoff.executed" not in program.names()
     assert program.stdout == b""
     assert len(stage.runs("push")) == 1
 
@@ -172,7 +172,7 @@ def test_an_image_that_lacks_its_settings_is_told(stage: Stage) -> None:
         program = bare(stage, SEED_TENANT_ID=TENANT)
 
         assert program.wait() == 0, program.output
-        push, seed = program.all("settings.incomplete")
+        push, seed = program.all("settings.gap_found")
         assert push["reason"].startswith(f"no entrypoint.toml in {stage.directory} and no push")
         assert "COPY entrypoint.toml ./" in push["remedy"]
         assert seed["reason"].startswith("SEED_TENANT_ID is set and there is no seed.command")
@@ -196,5 +196,5 @@ def test_a_named_service_does_not_start_without_its_settings(stage: Stage) -> No
     for program, reason in ((skipped, "ENTRYPOINT_SKIP"), (said, "no push.command")):
         assert program.wait() == 0, program.output
         assert program.one("push.skipped")["reason"] == reason
-        [unregistered] = program.all("settings.incomplete")
+        [unregistered] = program.all("settings.gap_found")
         assert "'billing' (named by SERVICE_NAME) is not in the registry" in unregistered["reason"]

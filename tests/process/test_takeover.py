@@ -63,7 +63,7 @@ def ledger(stage: Stage) -> dict[str, Any]:
 def leader_and_follower(stage: Stage) -> tuple[Program, Program]:
     """One in the middle of its push, one that waits for the lock."""
     leader = stage.start()
-    leader.until("push.output")
+    leader.until("push.printed")
     follower = stage.start()
     follower.until("lock.contended")
     return leader, follower
@@ -74,7 +74,7 @@ def finish(stage: Stage, leader: Program, follower: Program, *, leaders: int) ->
     assert leader.wait() == leaders, leader.output
     stage.gate.touch()
     assert follower.wait() == 0, follower.output
-    assert "handoff.exec" not in leader.names()
+    assert "handoff.executed" not in leader.names()
     assert len(ledger(stage)["pushes"]) == 1
 
 
@@ -96,7 +96,9 @@ def test_the_leader_is_killed_after_its_seed(proved: Stage) -> None:
     proved.push = python("push")
     proved.seed = python("seed", "{tenant_id}", "ready", "wait-for", str(proved.gate))
     leader = proved.start()
-    until(lambda: any("ready" in e["line"] for e in leader.all("seed.output")), "the seed is at it")
+    until(
+        lambda: any("ready" in e["line"] for e in leader.all("seed.printed")), "the seed is at it"
+    )
     kill(leader)
     leader.wait()
     proved.gate.touch()
@@ -134,7 +136,7 @@ def test_the_leaders_host_vanishes(tmp_path: Path) -> None:
         stage.push = python("push", "ready", "sleep", "60")
         stage.environ["DATABASE_URL"] = url.replace("127.0.0.1", other.server_address)
         leader = stage.start(through=["ip", "netns", "exec", other.name])
-        leader.until("push.output")
+        leader.until("push.printed")
         stage.environ["DATABASE_URL"] = url
         stage.push = python("push")
         stage.environ["ENTRYPOINT_RELEASE"] = "v2"
@@ -145,7 +147,7 @@ def test_the_leaders_host_vanishes(tmp_path: Path) -> None:
 
         assert follower.wait(timeout=60) == 0, follower.output
         assert leader.wait(timeout=60) == 6, leader.output
-        assert "handoff.exec" not in leader.names()
+        assert "handoff.executed" not in leader.names()
         assert [push["releases"] for push in ledger(stage)["pushes"]] == [["v2"]]
 
 

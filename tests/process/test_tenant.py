@@ -111,13 +111,13 @@ def test_a_tenant_that_is_there_is_seeded(asking: Stage, site: Site) -> None:
     asking.seed = python("seed", "{tenant_id}", "say-environ", "SEED_TENANT_ID")
     program = done(asking.start("env"))
 
-    seen = [name for name in program.names() if name.startswith("seed.")]
-    assert seen[:2] == ["seed.started", "seed.tenant_found"]
-    event = program.one("seed.tenant_found")
+    seen = [name for name in program.names() if name.startswith(("seed.", "tenant."))]
+    assert seen[:2] == ["seed.started", "tenant.found"]
+    event = program.one("tenant.found")
     assert event["tenant_id"] == program.one("seed.finished")["tenant_id"] == TENANT
     assert event["source"] == f"http://127.0.0.1:{site.port}/v1/sso/tenants"
     assert event["elapsed_s"] >= 0
-    assert f"SEED_TENANT_ID {TENANT}" in [e["line"] for e in program.all("seed.output")]
+    assert f"SEED_TENANT_ID {TENANT}" in [e["line"] for e in program.all("seed.printed")]
     assert b"SEED_TENANT_ID=\n" in program.stdout
     assert heroes(asking) == [TENANT]
     assert site.requests[0].startswith(b"GET /v1/sso/tenants?name=x HTTP/1.1\r\n")
@@ -150,7 +150,7 @@ def test_a_seed_that_reads_another_variable(stage: Stage) -> None:
     assert heroes(stage) == [TENANT]
     assert second.one("seed.skipped")["reason"] == "seeded"
     assert b"\nTENANT_ID=" not in first.stdout + second.stdout
-    assert "TENANT_ID is not set" in [e["line"] for e in unread.all("push.output")]
+    assert "TENANT_ID is not set" in [e["line"] for e in unread.all("push.printed")]
 
 
 def test_a_seed_that_reads_another_variable_of_a_lookup(asking: Stage) -> None:
@@ -161,7 +161,7 @@ def test_a_seed_that_reads_another_variable_of_a_lookup(asking: Stage) -> None:
     first = done(asking.start())
 
     assert heroes(asking) == [TENANT]
-    assert [e["line"] for e in first.all("seed.output")] == [TENANT]
+    assert [e["line"] for e in first.all("seed.printed")] == [TENANT]
     assert done(asking.start()).one("seed.skipped")["reason"] == "seeded"
 
 
@@ -228,7 +228,7 @@ def test_a_tenant_that_appears_late_is_waited_for(asking: Stage, site: Site) -> 
     """404, 503 and an empty list are no tenant yet; what was answered is told at once."""
     site.answer = http("404 Not Found")
     program = asking.start()
-    awaited = program.until("seed.tenant_awaited")
+    awaited = program.until("tenant.retry_scheduled")
     site.answer = http("503 Service Unavailable")
     asked = len(site.requests)
     until(lambda: len(site.requests) > asked + 1, "another request")
@@ -250,7 +250,7 @@ def test_a_probe_shows_what_the_seed_waits_for(asking: Stage, site: Site) -> Non
     asking.seed = python("seed", "{tenant_id}", "wait-for", str(asking.gate))
     asking.environ["ENTRYPOINT_STATE_DIR"] = str(asking.directory)
     program = asking.start()
-    program.until("seed.tenant_awaited")
+    program.until("tenant.retry_scheduled")
     shown = health(asking.directory)
 
     cause = rf"the tenant at {re.escape(site.url())}v1/sso/tenants: answered 404"
@@ -268,7 +268,7 @@ def test_a_service_that_is_not_there_is_waited_for(asking: Stage, site: Site) ->
     """As in a stack that starts all at once."""
     site.close()
     program = asking.start()
-    assert "refused" in program.until("seed.tenant_awaited")["cause"]
+    assert "refused" in program.until("tenant.retry_scheduled")["cause"]
 
     with Site(found(), port=site.port):
         done(program)
@@ -359,7 +359,7 @@ def test_replicas_ask_and_seed_once(asking: Stage, site: Site) -> None:
     site.answer = found()
 
     assert [program.wait() for program in programs] == [0, 0, 0]
-    assert sum(len(program.all("seed.tenant_found")) for program in programs) == 1
+    assert sum(len(program.all("tenant.found")) for program in programs) == 1
     skipped = [event for program in programs for event in program.all("seed.skipped")]
     assert [event["tenant_id"] for event in skipped] == [TENANT, TENANT]
     assert len(asking.runs("seed")) == 1
@@ -436,10 +436,10 @@ def test_without_a_seed_nobody_is_asked(
 def test_a_database_is_asked_as_soon_as_it_is_there(asking: Stage, sso: str) -> None:
     """Database, table and row may all come later: the SSO service pushes at the same time."""
     program = asking.start()
-    assert "3D000" in program.until("seed.tenant_awaited")["cause"]
+    assert "3D000" in program.until("tenant.retry_scheduled")["cause"]
     with create_sso(asking, sso) as connection:
         fill_sso(connection, TENANT)
-    event = done(program).one("seed.tenant_found")
+    event = done(program).one("tenant.found")
 
     assert (event["tenant_id"], event["source"]) == (TENANT, sso)
     assert heroes(asking) == [TENANT]
@@ -598,7 +598,7 @@ def test_a_lock_that_is_lost_while_waiting_ends_the_start(asking: Stage, site: S
     """Exit 6: somebody else may seed by now."""
     site.answer = http("404 Not Found")
     program = asking.start()
-    program.until("seed.tenant_awaited")
+    program.until("tenant.retry_scheduled")
     with asking.server.connect() as connection:
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",

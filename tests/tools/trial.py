@@ -71,7 +71,7 @@ class Ended(NamedTuple):
     @property
     def said(self) -> list[str]:
         """The lines of the push."""
-        return [event["line"] for event in self.program.all("push.output")]
+        return [event["line"] for event in self.program.all("push.printed")]
 
     @property
     def cell(self) -> str:
@@ -132,7 +132,7 @@ class Trial:
         """Wait for its end. The service is started if and only if the exit code is 0."""
         code = program.wait()
         served = program.stdout == b"served\n"
-        assert served == (code == 0) == ("handoff.exec" in program.names()), program.output
+        assert served == (code == 0) == ("handoff.executed" in program.names()), program.output
         assert code == 0 or program.one("push.failed")["remedy"], program.output
         return Ended(program, code, self.tool)
 

@@ -181,7 +181,7 @@ def test_secret_that_json_escapes(capfd: pytest.CaptureFixture[str]) -> None:
     """A secret with quotes and line ends is masked before it is escaped."""
     log.configure(form="json", level="info")
     log.hide(['pass"w\no\\rd'])
-    log.event("info", "push.output", line='x pass"w\no\\rd y')
+    log.event("info", "push.printed", line='x pass"w\no\\rd y')
     [event] = lines(capfd)
     assert event["line"] == "x **** y"
 
@@ -189,7 +189,7 @@ def test_secret_that_json_escapes(capfd: pytest.CaptureFixture[str]) -> None:
 def test_odd_text_is_valid_json(capfd: pytest.CaptureFixture[str]) -> None:
     """Line ends, control characters and bytes that are not UTF-8 keep one event one line."""
     log.configure(form="json", level="info")
-    log.event("info", "push.output", line="a\nb\r\u2028\x00\x1b[31m\udcff é")
+    log.event("info", "push.printed", line="a\nb\r\u2028\x00\x1b[31m\udcff é")
     _, err = capfd.readouterr()
     assert err.count("\n") == 1
     assert json.loads(err)["line"] == "a\nb\r\u2028\x00\x1b[31m\udcff é"
@@ -199,8 +199,8 @@ def test_odd_text_is_valid_json(capfd: pytest.CaptureFixture[str]) -> None:
 def test_nothing_steers_a_terminal(capfd: pytest.CaptureFixture[str], form: str) -> None:
     """Escapes, and marks that turn text around, are shown and not obeyed."""
     log.configure(form=form, level="info")
-    log.event("info", "push.output", line="\x1b]0;x\x07\x9b2J\u202e\rx\n12:00 forged")
-    log.event("info", "push.output", line="\x9b2J\u202e")
+    log.event("info", "push.printed", line="\x1b]0;x\x07\x9b2J\u202e\rx\n12:00 forged")
+    log.event("info", "push.printed", line="\x9b2J\u202e")
     _, err = capfd.readouterr()
     assert err.count("\n") == 2
     assert err.replace("\n", "").isprintable()

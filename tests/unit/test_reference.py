@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -79,6 +80,12 @@ def test_every_event_is_documented() -> None:
         for name in call.names:
             found[name].update(call.levels)
     assert {name: {*row["level"]} for name, row in EVENTS.items()} == found
+
+
+def test_an_event_says_what_happened() -> None:
+    """A name is noun.verb_past; the verb may have its object, or a not, before it."""
+    rule = r"(<step>|[a-z]+)\.([a-z]+_)*([a-z]+ed|found|sent|written)"
+    assert [name for name in EVENTS if not re.fullmatch(rule, name)] == []
 
 
 def test_every_field_of_an_event_is_documented() -> None:

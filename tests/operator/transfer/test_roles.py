@@ -110,7 +110,7 @@ def test_no_password_is_seen_anywhere(small: World, tmp_path: Path) -> None:
     assert any(b"pg_dump" in argv for argv in spy.argv)
     assert [argv for argv in spy.argv if CANARY.encode() in argv] == []
     assert spy.found == []
-    assert "transfer.output" in done.err
+    assert "transfer.printed" in done.err
     for text in (done.out, done.err, report.read_text()):
         assert CANARY not in text
         assert small.server.password not in text

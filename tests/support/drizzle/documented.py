@@ -32,7 +32,7 @@ CASES = {
         "unknown-force",
     ),
     "column with rows dropped, `--hints` says so": ("column-dropped-hints",),
-    "empty column, table or unknown table dropped (told in `push.loss`)": (
+    "empty column, table or unknown table dropped (told in `push.loss_found`)": (
         "empty-column",
         "empty-column-force",
         "empty-table",

@@ -57,7 +57,9 @@ def check(ended: Ended, outcome: Outcome) -> None:
     changed = ended.before.tables != ended.after.tables
     assert told["catalog"] == ("changed" if changed else "unchanged")
     assert told["tables"] == len(ended.after.tables)
-    losses = [{key: loss[key] for key in LOSS if key in loss} for loss in program.all("push.loss")]
+    losses = [
+        {key: loss[key] for key in LOSS if key in loss} for loss in program.all("push.loss_found")
+    ]
     assert losses == ([outcome.loss] if outcome.loss else [])
     left = outcome.left if outcome.left is not None else ended.before.tables
     assert not outcome.error or ended.after.tables == left

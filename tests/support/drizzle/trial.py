@@ -98,7 +98,7 @@ class Trial:
         code = program.wait()
         after = self._look()
         served = program.stdout == b"served\n"
-        assert served == (code == 0) == ("handoff.exec" in program.names()), program.output
+        assert served == (code == 0) == ("handoff.executed" in program.names()), program.output
         assert not served or after.tables == scenario.wanted, program.output
         assert [row for row in before.lost(after) if row[0] not in may_lose] == [], program.output
         return Ended(program, code, before, after)
