@@ -21,7 +21,7 @@ MISPLACED = 9
 @pytest.mark.parametrize(
     ("page", "heading", "codes"),
     [
-        ("verify-and-status", "Find what is not where it belongs", [MISPLACED, MISPLACED]),
+        ("verify-and-status", "Find misplaced objects", [MISPLACED, MISPLACED]),
         ("verify-and-status", "Watch the services", [0, 0, 0]),
         ("pgadmin", "Use nothing but pgAdmin", [0, 0]),
         ("move-a-service", "Move a service out of `postgres`", [0, 0]),
