@@ -191,6 +191,16 @@ def json_answers() -> Iterator[str]:
             yield table("field", "type", "meaning", rows=rows)
 
 
+def findings() -> Iterator[str]:
+    """A row for each finding of verify, and each level that it can have."""
+    rows = (
+        [f"`{name}`", level, meaning]
+        for name, levels in report.FINDINGS.items()
+        for level, meaning in levels.items()
+    )
+    yield table("finding", "level", "meaning", rows=rows)
+
+
 def exit_codes() -> Iterator[str]:
     """A row for each class of `errors`, and the two codes that have none."""
     rows = [["0", "", "Done.", ""], [f"{cli.BUG}", "", "A bug of ours.", "report the traceback"]]
@@ -208,6 +218,7 @@ PARTS: Final[dict[str, dict[str, Callable[[], Iterator[str]]]]] = {
     "events": {"events": events},
     "settings": {"settings": settings, "registry": registry},
     "commands": {"commands": commands},
+    "findings": {"findings": findings},
     "json": {"answers": json_answers},
     "exit-codes": {"exit-codes": exit_codes},
 }

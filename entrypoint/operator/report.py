@@ -1,42 +1,65 @@
 """What the operators' commands answer; the models are the schema of ``--json``."""
 
 import shlex
-from typing import Any, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Level: TypeAlias = Literal["misplaced", "notice"]
+
+FINDINGS: Final[Mapping[str, Mapping[Level, str]]] = {
+    "stray_object": {
+        "misplaced": "A table, view, sequence, type or function in the `postgres` database. Its "
+        "prefix, or an object that uses it, says whose it is."
+    },
+    "foreign_object": {"misplaced": "In a service's database, with another service's prefix."},
+    "unprefixed_object": {"notice": "In a service's database, without any service's prefix."},
+    "database_missing": {"misplaced": "The service has no database."},
+    "database_unclaimed": {
+        "notice": "A database in no row of the registry. Templates and the databases of "
+        "`verify.ignore` and `--ignore` do not count."
+    },
+    "owner": {
+        "misplaced": "Another role than the registry's `owner` owns the database. `create` fails, "
+        "too, with exit code 5.",
+        "notice": "The registry names no `owner`, and another role than that of the tables owns "
+        "the database.",
+    },
+    "public_create": {"notice": "Every role may create objects in schema `public`."},
+    "public_connect": {"notice": "Every role may connect to the database."},
+    "encoding": {"notice": "The database is not UTF8."},
+    "collation_version": {"notice": "Another version of the collation library sorted its texts."},
+    "drift": {"notice": "The schema has changed since the last push."},
+    "invalid_index": {"notice": "PostgreSQL does not use the index."},
+    "guard": {"notice": "An inert trigger of a push's guard, left by a crash of the server."},
+    "older_release": {"notice": "An older release made the last push."},
+    "damage": {"notice": "Damage of a failed push remains: something half made, or rows lost."},
+    "tenant_twice": {"notice": "A tenant is in the ledger twice."},
+    "ledger": {"notice": "The ledger is unreadable."},
+    "quarantine": {"notice": "The objects that a transfer moved are still in the source."},
+    "transfer_database": {
+        "notice": "A database that a move or an undo put aside (`…__replaced`, `…__undone`), or "
+        "that a transfer is filling, or left when something killed it."
+    },
+}
+"""Everything that `verify` can find: by name and level, what it means."""
+
+
 class Finding(_Model):
     """Something that `verify` found."""
 
-    level: Literal["misplaced", "notice"]
+    level: Level
     """``misplaced`` makes `verify` end with 9, ``notice`` only with ``--strict``."""
 
-    finding: Literal[
-        "stray_object",
-        "foreign_object",
-        "unprefixed_object",
-        "database_missing",
-        "database_unclaimed",
-        "owner",
-        "public_create",
-        "public_connect",
-        "encoding",
-        "collation_version",
-        "drift",
-        "invalid_index",
-        "guard",
-        "older_release",
-        "damage",
-        "tenant_twice",
-        "ledger",
-        "quarantine",
-        "transfer_database",
-    ]
+    finding: str
+    """Its name, one of those on the page of findings."""
+
     database: str
     service: str | None = None
     kind: str | None = None
@@ -53,6 +76,12 @@ class Finding(_Model):
 
     message: str
     remedy: str
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.level not in FINDINGS.get(self.finding, {}):
+            raise ValueError(f"{self.finding} is no finding of level {self.level}")
+        return self
 
 
 class Failure(_Model):

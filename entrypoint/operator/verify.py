@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from psycopg import sql
 
@@ -192,9 +192,7 @@ def _quarantined(database: str, each: Quarantine, server: Server) -> Finding:
 
 def _finding(stray: placement.Stray) -> Finding:
     in_default = stray.database == placement.DEFAULT
-    kind: Literal["foreign_object", "unprefixed_object"] = (
-        "foreign_object" if stray.misplaced else "unprefixed_object"
-    )
+    kind = "foreign_object" if stray.misplaced else "unprefixed_object"
     return Finding(
         level="misplaced" if stray.misplaced else "notice",
         finding="stray_object" if in_default else kind,

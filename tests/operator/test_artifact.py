@@ -216,7 +216,7 @@ def fleet(count: int, tables: int) -> tuple[Status, Verification]:
     findings = [
         Finding(
             level="misplaced" if number % 2 else "notice",
-            finding="foreign_object",
+            finding="foreign_object" if number % 2 else "unprefixed_object",
             database=f"{name}_db",
             service=name,
             kind="table",

@@ -18,7 +18,6 @@ from rich.cells import cell_len
 
 from entrypoint.operator import report
 from tests.operator.conftest import RPG_DB
-from tests.support.docs import page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,17 +196,6 @@ def test_watching_a_terminal_empties_it(operator: Operator) -> None:
 def listed(text: str) -> list[str]:
     """The names in code of a list."""
     return re.findall(r"`([^`]+)`", text)
-
-
-def test_the_page_lists_the_findings() -> None:
-    """The table of findings has every one that a model knows, with its level."""
-    text = page("docs/how-to/verify-and-status").split("| finding | level | |", 1)[1]
-    rows = [line.split("|")[1:3] for line in text.split("\n\n")[0].splitlines()[2:]]
-    told = {name: level.strip() for names, level in rows for name in listed(names)}
-    schema = report.Finding.model_json_schema()["properties"]
-
-    assert set(told) == set(schema["finding"]["enum"])
-    assert set(told.values()) == set(schema["level"]["enum"])
 
 
 def checked(model: type[BaseModel], data: Any) -> None:  # noqa: ANN401  parsed JSON
