@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from entrypoint.config import registry as services
-from tests.support.docs import PAGES, Block, block, blocks, page, prose
+from entrypoint.config.reader import IN_FILE
+from tests.support.docs import PAGES, Block, block, blocks, page, prose, section
 from tests.support.engine import two_lines
 from tests.support.manifests import ROOT
 from tests.unit.test_endpoints import load
+from tests.unit.test_reference import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +141,45 @@ def test_the_program_reads_every_toml(found: Block, tmp_path: Path) -> None:
     row = services.load().get(rows.get("service", ""))
     url = f"postgresql://u:pw@db/{row.database if row else 'app'}"
     load(tmp_path, found.text, PORT="8000", DATABASE_URL=url)
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "CHANGELOG"])
+def test_every_event_and_key_is_there(name: str) -> None:
+    """What a page calls `noun.word`, with the noun of an event or a section, is one or a key."""
+    events = {
+        event.replace("<step>", step)
+        for event, row in EVENTS.items()
+        for step in row.get("of", [""])
+    }
+    known = {*events, *IN_FILE}
+    nouns = "|".join({each.partition(".")[0] for each in known})
+    found = {*re.findall(rf"(?:`|\| [\d:.]+ )((?:{nouns})\.[a-z_]+)(?=[` ])", page(name))}
+    files = {each for each in found if each.endswith((".py", ".toml", ".yml"))}
+    assert found - files - known == set()
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING", "docs/development/architecture"])
+def test_every_path_is_there(name: str) -> None:
+    """What the pages for contributors name exists, in the repository or in the package."""
+    paths = re.findall(r"`([\w/.]+(?:/|\.py|\.toml|\.sql))`", page(name))
+    roots = (ROOT, ROOT / "entrypoint", ROOT / "tests/attacks")
+    assert paths
+    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+
+
+WALK = page("CONTRIBUTING").partition("newcomer's walk")[2]
+CHANGES = re.findall(r"^### (.+)$", WALK, re.MULTILINE)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_needs_three_files(change: str) -> None:
+    """Each change of the walk names three files at most, which have what the walk names in them."""
+    files = re.findall(r"^- `([\w/.]+)`:(.*)$", section("CONTRIBUTING", change), re.MULTILINE)
+    assert 0 < len(files) <= 3
+    for path, text in files:
+        assert [
+            name for name in re.findall(r"`(\w+)`", text) if name not in (ROOT / path).read_text()
+        ] == []
 
 
 def test_the_readme_s_dockerfile_is_what_the_examples_build() -> None:
