@@ -1,4 +1,4 @@
-"""What `make bench` runs: prints a Markdown table of what a start costs, side by side.
+"""What `make bench` runs: prints the tables of docs/benchmarks.md, measured side by side.
 
 Every ratio is the median of ratios of neighbours, in runs that take turns (A B A B ...), with the
 least and the greatest beside it: other work on the machine then falls on both. Times are of whole

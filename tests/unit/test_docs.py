@@ -70,7 +70,12 @@ def test_the_readme_is_short() -> None:
     assert len(page("README").splitlines()) <= MAX_README_LINES
 
 
-@pytest.mark.parametrize("name", PAGES)
+EXAMPLES = sorted(
+    f"examples/{path.parent.name}/README" for path in ROOT.glob("examples/*/README.md")
+)
+
+
+@pytest.mark.parametrize("name", [*PAGES, *EXAMPLES])
 def test_every_link_leads_somewhere(name: str) -> None:
     """To a file or folder of the repository, and to a heading where it names one."""
     assert [*wrong(name)] == []
