@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from entrypoint import errors
 from entrypoint.cli import main as cli
 from entrypoint.cli import parser
-from entrypoint.config import reader
+from entrypoint.config import keys as config
 from entrypoint.config import registry as services
 from entrypoint.operator import report
 
@@ -102,7 +102,7 @@ def commands() -> Iterator[str]:
         yield f"```text\n{inspect.cleandoc(examples.removeprefix('examples:'))}\n```"
 
 
-def unset(key: reader.Key) -> str:
+def unset(key: config.Key) -> str:
     """What holds where nobody sets it."""
     match key.default:
         case _ if key.unset:
@@ -116,7 +116,7 @@ def unset(key: reader.Key) -> str:
     return "none"
 
 
-def keys(head: str, table_: Mapping[str, reader.Key]) -> str:
+def keys(head: str, table_: Mapping[str, config.Key]) -> str:
     """A row for each key of the file, or each variable."""
     rows = ([f"`{name}`", key.doc, unset(key)] for name, key in table_.items())
     return table(head, "meaning", "default", rows=rows)
@@ -124,12 +124,12 @@ def keys(head: str, table_: Mapping[str, reader.Key]) -> str:
 
 def settings() -> Iterator[str]:
     """The keys of the file; then the variables, without those that override a key of a section."""
-    others = {name: key for name, key in reader.ELSEWHERE.items() if name.isupper()}
-    gates = {name: key for name, key in reader.ELSEWHERE.items() if name not in others}
-    yield keys("in `entrypoint.toml`", {**reader.IN_FILE, **gates})
-    overriding = {reader.variable(key) for key in reader.IN_FILE if "." in key}
-    own = {name: key for name, key in reader.IN_ENVIRONMENT.items() if name not in overriding}
-    yield keys("variable", {**others, **reader.OUR_SECRETS, **own})
+    others = {name: key for name, key in config.ELSEWHERE.items() if name.isupper()}
+    gates = {name: key for name, key in config.ELSEWHERE.items() if name not in others}
+    yield keys("in `entrypoint.toml`", {**config.IN_FILE, **gates})
+    overriding = {config.variable(key) for key in config.IN_FILE if "." in key}
+    own = {name: key for name, key in config.IN_ENVIRONMENT.items() if name not in overriding}
+    yield keys("variable", {**others, **config.OUR_SECRETS, **own})
 
 
 def registry() -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..config.environment import Environment
-from ..config.load import Sources
+from ..config.reader import Sources
 
 
 def script(commands: Mapping[str, argparse.ArgumentParser], shell: str) -> str:

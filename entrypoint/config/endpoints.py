@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 from .. import log
 from . import urls
 from .environment import Environment
-from .keys import Gate, Lookup
-from .load import Sources
-from .reader import GATE_KEYS, BadValueError, seconds, shortened, text, variable
+from .keys import GATE_KEYS, BadValueError, seconds, shortened, text, variable
+from .reader import Sources
+from .settings import Gate, Lookup
 
 NOTIFY: Final = variable("notify.url")
 

@@ -1,88 +1,492 @@
-"""The settings of one step each, as values.
-
-Named tuples, because every container start pays for making their classes: pydantic's import costs
-45 ms, a third of psycopg's, a frozen dataclass 0.5 ms and a named tuple 0.1 ms.
-"""
+"""Every setting in one table: its name, how its value is read, its default and its text. Pure."""
 
 import re
-from typing import Final, NamedTuple
+import shlex
+from collections.abc import Callable
+from typing import Any, Final
 
-LEAST_GATE_S: Final = 1.0
-"""Seconds for a gate whose timeout is shorter, so that it is asked at all."""
+from .. import log
+from . import registry
 
+MAX_SECONDS: Final = 7 * 86400.0
 
-class Push(NamedTuple):
-    """How the service's schema is applied; no command means that there is none."""
+UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""What a tenant looks like."""
 
-    command: tuple[str, ...]
-    inputs: tuple[str, ...]
-    inputs_env: tuple[str, ...]
-    """Variables whose values decide, too, what it does."""
+COMMIT: Final = re.compile(r"[0-9a-fA-F]{6,64}")
+"""What a commit looks like. Coolify's SOURCE_COMMIT is HEAD for images that it pulls and for
+previews (https://github.com/coollabsio/coolify/issues/2126)."""
 
-    inputs_root: str | None
-    """A folder into which links of the inputs may lead, besides the working directory."""
+MOVING: Final = ("head", "latest", "main", "master", "develop", "dev", "stable", "unknown", "null")
+"""Names that one image has today and another tomorrow."""
 
-    timeout_s: float
-    lock_timeout_s: float
-    on_older: str
-    on_loss: str
-    allow_loss: tuple[str, ...]
-    """Tables and columns that may go with rows in them, for this start."""
+MAX_RELEASE: Final = 200
+"""Characters of a release, which the ledger keeps."""
 
-    success: re.Pattern[str] | None
-    failure: re.Pattern[str] | None
+STEPS: Final = ("push", "seed")
+"""What ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
 
 
-class Lookup(NamedTuple):
-    """Where a tenant is looked up: at a URL, by a field of its JSON, or in a database."""
-
-    url: str | None
-    field: str
-    database: str | None
-    query: str | None
-    timeout_s: float
+class BadValueError(ValueError):
+    """A value that cannot be used; the text continues a sentence that begins with its name."""
 
 
-class Seed(NamedTuple):
-    """How the tenant's rows are made."""
-
-    command: tuple[str, ...]
-    inputs: tuple[str, ...]
-    inputs_env: tuple[str, ...]
-    inputs_root: str | None
-    timeout_s: float
-    when: str
-    check: str | None
-    tenant: str | None
-    lookup: Lookup | None = None
-    """Who knows the tenant where `tenant` is None."""
-
-    variable: str | None = None
-    """Where the seed reads its tenant, besides SEED_TENANT_ID."""
-
-    @property
-    def argv(self) -> tuple[str, ...]:
-        """The command with its ``{tenant_id}`` filled in."""
-        return tuple(word.replace("{tenant_id}", self.tenant or "") for word in self.command)
+UNSEEN: Final = " \t\r\n\ufeff\u00a0\u200b"
+"""Blanks, line ends and a BOM."""
 
 
-class Gate(NamedTuple):
-    """Something that must answer before the start goes on."""
-
-    url: str
-    timeout_s: float
-    status: frozenset[int]
-    """The HTTP statuses that open it; none named stands for 200-299."""
-
-    @property
-    def longest_s(self) -> float:
-        """Seconds after which it counts as shut."""
-        return max(self.timeout_s, LEAST_GATE_S)
+def bare(value: str) -> str:
+    """A variable's value without what env files and editors leave at its ends and nobody sees."""
+    return value.strip(UNSEEN) or value
 
 
-class Verify(NamedTuple):
-    """What a start looks for after a push, and what it does about what it finds."""
+def quoted(value: str) -> bool:
+    """Whether a value is in quotes, which shells remove and ``--env-file`` does not."""
+    return len(value) > 1 and value[0] in _OPENING and value[-1] in _CLOSING
 
-    at_start: str
-    bookkeeping: tuple[str, ...] | None
-    """Tables that are the tools' own; None for those of the known tools."""
+
+_OPENING, _CLOSING = "\"'`\u2018\u201c\u201e", "\"'`\u2019\u201d\u201c"
+
+QUOTED: Final = "is in quotes, which nobody removes here (docker's --env-file keeps them)"
+
+
+def text(value: object) -> str:
+    """A text that is not empty. Raises `BadValueError`."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise BadValueError("must be a text")
+    return value
+
+
+def _release(value: object) -> str:
+    """An image's version, which somebody may have forgotten to fill in."""
+    name = text(value)
+    if re.search(r"\$[{(\w]|\{\{|^\s*$", name) or len(name) > MAX_RELEASE:
+        raise BadValueError(f"must be a version, expanded, of at most {MAX_RELEASE} characters")
+    return name
+
+
+def seconds(value: object) -> float:
+    """A duration. Raises `BadValueError`."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) else -1.0
+    except (ValueError, OverflowError):
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= MAX_SECONDS:
+        raise BadValueError(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}")
+    return number
+
+
+def _flag(value: object) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise BadValueError("must be true or false")
+    return words[value.lower()]
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """A list in the file; in a variable, words with commas or spaces between them."""
+    if isinstance(value, str):
+        value = re.split(r"[,\s]+", value.strip(", \t\r\n"))
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise BadValueError("must be a list of texts")
+    return tuple(value)
+
+
+def label(name: str) -> str:
+    """A name for a list with commas between them: in quotes where it could be misread."""
+    plain = "," not in name and name == name.strip() and not name.startswith('"')
+    return name if plain else '"' + name.replace('"', '""') + '"'
+
+
+def _labels(value: object) -> tuple[str, ...]:
+    """Names with commas between them, as `label` writes them; a table's may have spaces in it."""
+    found = re.findall(r'\s*"((?:[^"]|"")+)"\s*(?=,|$)|([^,]+)', text(value))
+    read = (quoted.replace('""', '"') or bare.strip() for quoted, bare in found)
+    names = tuple(filter(None, read))
+    if not names:
+        raise BadValueError("must be names with commas between them")
+    return names
+
+
+def _variables(value: object) -> tuple[str, ...]:
+    names = _names(value)
+    if not names or not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) for name in names):
+        raise BadValueError("must be a list of variables' names, such as DATABASE_URL")
+    return names
+
+
+def _tenant_variable(value: object) -> str:
+    """A name that only the seed's own code reads: none that steers us, libpq or a loader."""
+    name = text(value)
+    if not re.fullmatch(r"(?!ENTRYPOINT_|PG|LD_)[A-Za-z_][A-Za-z0-9_]*", name):
+        raise BadValueError("must be a variable's name, such as TENANT_ID, that is the seed's own")
+    return name
+
+
+def _command(value: object) -> tuple[str, ...]:
+    """An argv in the file; in a variable, words as a shell would split them."""
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise BadValueError(f"cannot be split into words ({error})") from None
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise BadValueError("must be a list of texts")
+    if not value or not value[0] or any("\0" in word for word in value):
+        raise BadValueError("must be a list of words, the program first")
+    return tuple(value)
+
+
+def _push(value: object) -> tuple[str, ...]:
+    """A command, or the file's empty list: somebody says that there is none."""
+    return () if value == [] else _command(value)
+
+
+def _pattern(value: object) -> re.Pattern[str]:
+    """A regular expression that is looked for in every line."""
+    try:
+        return re.compile(text(value))
+    except (re.error, RecursionError, OverflowError) as error:
+        raise BadValueError(f"must be a regular expression of Python's ({error})") from None
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise BadValueError(f"must be one of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def _steps(value: object) -> frozenset[str]:
+    names = _names(value)
+    if not set(names) <= set(STEPS):
+        raise BadValueError(f"must be {' or '.join(STEPS)} or both")
+    return frozenset(names)
+
+
+def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
+    """An inline table of the file's; a variable holds the same text."""
+
+    def read(value: object) -> dict[str, Any]:
+        if isinstance(value, str):
+            import tomllib
+
+            try:
+                value = tomllib.loads(f"value = {value}")["value"]
+            except (ValueError, RecursionError):
+                value = None
+        if not isinstance(value, dict):
+            raise BadValueError("must be an inline table such as { url = '...' }")
+        if strange := sorted(value.keys() - {*keys}):
+            raise BadValueError(f"knows no key {strange[0]!r}, only {', '.join(keys)}")
+        return value
+
+    return read
+
+
+class Key:
+    """A setting. `make docs` writes docs/reference/settings.md from these.
+
+    ``read`` turns what was written into a value, or raises `BadValueError`. ``default`` is the
+    value where nobody sets it, and ``unset`` says what holds then, if the default does not.
+    """
+
+    # No named tuple: making its class would take more time than all rows.
+    __slots__ = ("default", "doc", "read", "unset")
+
+    def __init__(
+        self,
+        read: Callable[[object], Any],
+        default: Any,  # noqa: ANN401  what the reader may return
+        doc: str,
+        unset: str = "",
+    ) -> None:
+        self.read, self.default, self.doc, self.unset = read, default, doc, unset
+
+
+_NO_RELEASE: Final = "none: the release decides"
+
+IN_FILE: Final[dict[str, Key]] = {
+    "service": Key(text, None, "The service's name in the registry.", "`SERVICE_NAME`"),
+    "services": Key(
+        text,
+        None,
+        "The file of a registry of your own, relative to the working directory.",
+        "the shipped `services.toml`",
+    ),
+    "database_url": Key(
+        _variables,
+        ("DATABASE_URL",),
+        "The variables that may name the database. The first one that is set wins.",
+    ),
+    "database.isolate": Key(
+        _flag,
+        True,  # noqa: FBT003  the column of defaults
+        "Whether a database that the start creates is closed to other roles: "
+        "`REVOKE CONNECT … FROM PUBLIC`.",
+    ),
+    "database.extensions": Key(
+        _names, (), "Extensions that the start creates, under the lock, before the push."
+    ),
+    "database.owner": Key(
+        text,
+        None,
+        "The role besides the service's own that may own a database which existed before.",
+        "the registry's `owner`",
+    ),
+    "push.command": Key(
+        _push,
+        (),
+        "The program that applies the schema, and its arguments. `[]` says that there is none.",
+        "`node push-db.js`, if that file exists",
+    ),
+    "push.inputs": Key(
+        _names,
+        (),
+        "The files that decide what the push does, as patterns: `*`, `?`, `**`.",
+        _NO_RELEASE,
+    ),
+    "push.inputs_env": Key(
+        _variables, (), "The variables whose values decide it too, such as `SCHEMA`."
+    ),
+    "push.inputs_root": Key(
+        text,
+        None,
+        "A folder, relative to the working directory, into which links of the inputs may lead.",
+        "none: links stay in the working directory",
+    ),
+    "push.timeout": Key(seconds, 600.0, "The longest that the push may take."),
+    "push.lock_timeout": Key(
+        seconds,
+        30.0,
+        "The longest that a statement of the push may wait for a table, and so hold up others "
+        "behind it (`PGOPTIONS`).",
+    ),
+    "push.on_older": Key(
+        _one_of("skip", "push", "fail"),
+        "skip",
+        "What an older release does: `skip`, `push` or `fail`.",
+    ),
+    "push.on_loss": Key(
+        _one_of("refuse", "warn"),
+        "refuse",
+        "What happens when the push drops or empties tables with rows: `refuse` or `warn`.",
+    ),
+    "push.success": Key(
+        _pattern,
+        None,
+        "A regular expression. A push that prints no line which matches it has failed.",
+        "what the known tools print",
+    ),
+    "push.failure": Key(
+        _pattern,
+        None,
+        "A regular expression. A push that prints a line which matches it has failed.",
+    ),
+    "seed.command": Key(
+        _command,
+        (),
+        "The program that makes a tenant's rows, and its arguments. The start fills in "
+        "`{tenant_id}`.",
+        "none: no seed",
+    ),
+    "seed.inputs": Key(_names, (), "The files that decide what the seed does.", _NO_RELEASE),
+    "seed.inputs_env": Key(_variables, (), "As `push.inputs_env`."),
+    "seed.inputs_root": Key(text, None, "As `push.inputs_root`."),
+    "seed.timeout": Key(seconds, 600.0, "The longest that the seed may take."),
+    "seed.when": Key(
+        _one_of(*registry.SEEDS),
+        "tenant",
+        "`tenant`: if `SEED_TENANT_ID` is set or a lookup finds the tenant. Or `always`, `never`.",
+        "the registry's, or `tenant`",
+    ),
+    "seed.check": Key(
+        text,
+        None,
+        "A query that finds a row if the tenant (`%(tenant_id)s`) is seeded.",
+        "none: the ledger decides",
+    ),
+    "seed.tenant_variable": Key(
+        _tenant_variable,
+        None,
+        "A variable that gives the seed, and only the seed, its tenant besides `SEED_TENANT_ID` "
+        "and `{tenant_id}`, such as `TENANT_ID`.",
+    ),
+    "seed.tenant_lookup": Key(
+        _table("url", "field", "database", "query", "timeout"),
+        None,
+        "Where the start finds the tenant if `SEED_TENANT_ID` is not set: `{ url, field }` or "
+        "`{ database, query }`, and a `timeout`.",
+    ),
+    "verify.at_start": Key(
+        _one_of("warn", "fail", "off"),
+        "warn",
+        "What a start does after a push about tables in the wrong database: `warn` logs them, "
+        "`fail` ends the start, `off` does not look.",
+    ),
+    "verify.ignore": Key(_names, (), "Databases of no service that may be on the server."),
+    "verify.bookkeeping": Key(
+        _names,
+        None,
+        "Tables, with or without a schema, in which tools keep their own records.",
+        "those of the known tools",
+    ),
+    "health.url": Key(
+        text,
+        None,
+        "The URL that the service answers when it is well.",
+        "none: a service that runs counts as well",
+    ),
+    "notify.url": Key(text, None, "A webhook that the start calls when it fails."),
+}
+"""Every key of the file but ``gates``; each in a section has its variable."""
+
+
+def variable(key: str) -> str:
+    """The variable that overrides a key of the file."""
+    return f"ENTRYPOINT_{key.replace('.', '_').upper()}"
+
+
+IN_ENVIRONMENT: Final[dict[str, Key]] = {
+    "ENTRYPOINT_CONFIG": Key(
+        text, None, "The settings file, if it has another name.", "`entrypoint.toml`"
+    ),
+    "ENTRYPOINT_SERVICE": Key(
+        text,
+        None,
+        "The service's name, whatever the file says. `none`: no service, whatever the file and "
+        "`SERVICE_NAME` say.",
+    ),
+    "ENTRYPOINT_SERVICES": Key(
+        text,
+        None,
+        "The file of a registry of your own. `none`: the shipped one, whatever the file says.",
+        "`services` of the file",
+    ),
+    "ENTRYPOINT_MAINTENANCE_DATABASE": Key(
+        text,
+        None,
+        "The database that the start connects to when it creates another.",
+        "that of `ENTRYPOINT_ADMIN_URL`, else `postgres`, then `defaultdb`",
+    ),
+    "ENTRYPOINT_GATES": Key(
+        _names, (), "The URLs of gates in place of the file's, or `none`.", "the file's"
+    ),
+    "ENTRYPOINT_STATE_DIR": Key(
+        text,
+        None,
+        "The folder in which a start leaves its state for `entrypoint health`.",
+        "the first writable one of `/run`, `/dev/shm` and the temporary folder",
+    ),
+    "ENTRYPOINT_RELEASE": Key(
+        _release,
+        None,
+        "The image's version. A name that moves (`latest`, `main`) counts as unset.",
+        "`SOURCE_COMMIT`",
+    ),
+    "ENTRYPOINT_WAIT_TIMEOUT": Key(seconds, 300.0, "The longest wait for the server."),
+    "ENTRYPOINT_LOCK_TIMEOUT": Key(seconds, 900.0, "The longest wait for the other replicas."),
+    "ENTRYPOINT_SKIP": Key(
+        _steps,
+        frozenset(),
+        "The steps that the start leaves out: `push`, `seed` or both. With both, `run` only hands "
+        "off.",
+    ),
+    "ENTRYPOINT_FORCE": Key(
+        _steps,
+        frozenset(),
+        "The steps that the start runs whatever the ledger says: `push`, `seed` or both.",
+    ),
+    "ENTRYPOINT_ALLOW_LOSS": Key(
+        _labels,
+        (),
+        "The tables and columns with rows that this start's push may drop or empty: "
+        "`rpg_items,rpg_heroes.level`. Double quotes go around a name with a comma in it.",
+    ),
+    "ENTRYPOINT_LOG_FORMAT": Key(
+        _one_of("json", "console"),
+        None,
+        "`json` or `console`.",
+        "`console` on a terminal, with colours unless `NO_COLOR` or `TERM=dumb` is set; else "
+        "`json`",
+    ),
+    "ENTRYPOINT_LOG_LEVEL": Key(
+        _one_of(*log.LEVELS), "info", "`debug`, `info`, `warning` or `error`."
+    ),
+    **{variable(key): row for key, row in IN_FILE.items() if "." in key},
+}
+
+LOOKUP_URL: Final = "ENTRYPOINT_LOOKUP_URL"
+
+OUR_SECRETS: Final = {
+    "ENTRYPOINT_ADMIN_URL": Key(
+        text, None, "A role that may create databases and extensions.", "`DATABASE_URL`'s role"
+    ),
+    "ENTRYPOINT_DIRECT_URL": Key(
+        text, None, "A way past a pooler, for the lock and the push.", "`DATABASE_URL`"
+    ),
+    LOOKUP_URL: Key(
+        text,
+        None,
+        "A role that may read the tenant in another service's database and nothing else.",
+        "`DATABASE_URL`'s role",
+    ),
+    variable("notify.url"): Key(text, None, "`notify.url`, where it is a secret.", "`notify.url`"),
+}
+"""Each has its ``_FILE`` twin, and the service sees neither. A webhook's URL is its password."""
+
+ELSEWHERE: Final = {
+    "gates": Key(
+        text,
+        (),
+        "What the start waits for first: `[[gates]]` tables with `url` (`http`, `https`, `tcp`, "
+        "`http+unix`), `timeout` and `status`.",
+    ),
+    "DATABASE_URL": Key(text, None, "The service's database.", "required"),
+    "SEED_TENANT_ID": Key(
+        text,
+        None,
+        "The UUID of the tenant that the seed is for.",
+        '`seed.tenant_lookup` finds it; without a lookup `seed.when = "tenant"` skips the seed',
+    ),
+    "SERVICE_NAME": Key(
+        text,
+        None,
+        "The service's name, where neither the file nor `ENTRYPOINT_SERVICE` has it; a platform "
+        "may set it. The service must have a push, or say that it has none.",
+        "none: the registry is not checked",
+    ),
+    "SOURCE_COMMIT": Key(text, None, "The release, as Coolify sets it, if it is a commit."),
+}
+"""What other modules read: the tables of gates, and the variables that are not ours alone."""
+
+MAY_BE_QUOTED: Final = (
+    *("ENTRYPOINT_ALLOW_LOSS", "ENTRYPOINT_NOTIFY_URL"),
+    *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_SEED_COMMAND"),
+    *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE"),
+)
+"""What has quotes of its own; a secret's are told with what else is wrong with it."""
+
+NONE: Final = "none"
+"""In a variable: nothing, where the image's file says something."""
+
+NOTHING: Final[dict[str, tuple[str, ...] | None]] = {
+    variable(key): row.default for key, row in IN_FILE.items() if row.default in (None, ())
+}
+"""By variable, what that is. The others have a value for what is so without the file."""
+
+GATE_KEYS: Final = frozenset({"url", "timeout", "status"})
+
+
+def shortened(value: object) -> str:
+    """A value for a message; of what may be a connection string, no more than its kind."""
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a very large number"
+    shown = re.sub(r"(://|assword).*", r"\1...", log.mask(shown), flags=re.DOTALL)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004  fits a line

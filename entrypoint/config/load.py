@@ -1,300 +1,322 @@
-"""Reads both sources of settings, environment and ``entrypoint.toml``, noting every problem."""
+"""Everything a start needs to know, from the image's file and the deployment's environment.
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from contextlib import suppress
-from dataclasses import replace
+The image knows what the service is (``entrypoint.toml``), the deployment knows where it runs (the
+environment); a variable wins over the file. All problems are found before any is reported, and
+no message quotes a secret.
+"""
+
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .. import files, log
-from . import dialects
+from ..errors import SettingsError
+from . import endpoints
 from . import registry as services
-from .conninfo import Conninfo
+from .conninfo import UNKNOWN, Conninfo
 from .environment import Environment
-from .reader import (
-    COMMIT,
-    IN_ENVIRONMENT,
-    IN_FILE,
-    MAY_BE_QUOTED,
-    MOVING,
-    NONE,
-    NOTHING,
-    OUR_SECRETS,
-    QUOTED,
-    UNSEEN,
-    BadValueError,
-    bare,
-    quoted,
-    shortened,
-    variable,
-)
+from .keys import IN_FILE, LOOKUP_URL, OUR_SECRETS, STEPS, UUID, bare, shortened
+from .reader import Sources
+from .settings import Incomplete, Look, Lookup, Push, Seed, Settings, Verify
 
-DEFAULT_FILE: Final = "entrypoint.toml"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-_LINK: Final = (
-    r"ENTRYPOINT(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|"
-    r"PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
-)
-"""What Kubernetes, and Docker's links, tell of a Service whose name begins with `entrypoint`."""
+DEFAULT_PUSH: Final = ("node", "push-db.js")
+"""The push where no file and no variable names one, if the second word is a file."""
 
-_OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")
-"""The places in a corrected URL for what nobody can know."""
-
-MAX_FILE_BYTES: Final = 1 << 20
-
-MAX_SECRET_BYTES: Final = 1 << 16
+MAX_LISTED: Final = 10
+"""Services of a registry that a remedy names."""
 
 
-class Sources:
-    """What was read; ``problems`` grows instead of stopping at the first."""
+def load(environ: Environment, directory: Path, look: Look | None = None) -> Settings:
+    """Read and check everything; no network but ``look``'s.
 
-    def __init__(self, environ: Environment, directory: Path) -> None:
-        self.environ = environ
-        self.directory = directory
-        self.problems: list[str] = []
-        self.corrected: dict[str, str] = {}
-        """By variable, what a refused connection string should look like."""
-        self.files: dict[str, str] = {}
-        """By variable, the file that a secret came from, as it may be shown."""
-        self.remedies: list[str] = []
-        """What to do about problems that no connection string mends."""
-        self.more = False
-        """Whether one of those has parameters that are not shown."""
-        self.from_environment: dict[str, Any] = {}
-        self.from_file: dict[str, Any] = {}
-        self.file = DEFAULT_FILE
-        self.absent = False
-        """Whether no file is named, and none is there."""
-        self.gates: object = []
-        """What the file says of gates, as it stands there."""
-        self._read_environment()
-        self._read_file()
+    That is asked where the registry gives the service another database than the one named, and
+    that one is nobody else's. Hides every secret it meets from the log. Raises `SettingsError`
+    with all problems at once.
+    """
+    return _Reading(Sources(environ, directory), look).settings()
 
-    def _read_environment(self) -> None:
-        known = {*IN_ENVIRONMENT, *(v + end for v in OUR_SECRETS for end in ("", "_FILE"))}
-        for name, value in self.environ.items():
-            if not name.startswith("ENTRYPOINT_"):
-                continue
-            if name not in known:
-                if not re.fullmatch(_LINK, name):
-                    self.unknown(name, known)
-            elif value and (row := IN_ENVIRONMENT.get(name)):
-                value = bare(value)  # noqa: PLW2901  docker's --env-file keeps what nobody sees
-                if value == NONE and name in NOTHING:
-                    self.from_environment[name] = NOTHING[name]
-                elif quoted(value) and name not in MAY_BE_QUOTED:
-                    self.problems.append(f"{name} {QUOTED}")
-                else:
-                    self._keep(self.from_environment, name, row.read, value, name)
 
-    def _read_file(self) -> None:
-        named = self.from_environment.get("ENTRYPOINT_CONFIG")
-        path = self.directory / (named or DEFAULT_FILE)
-        self.file = path.name
-        name = shortened(named) if named else DEFAULT_FILE
-        try:
-            data = files.read(path, MAX_FILE_BYTES)
-        except OSError as error:
-            # A link that leads nowhere was to lead somewhere.
-            absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
-            self.absent = absent and not named
-            if not self.absent:
-                self.problems.append(f"{name} cannot be read ({error.strerror})")
-            return
-        table = self._toml(data, name)
-        known = {*IN_FILE, "gates"}
-        for key, value in _flatten(table):
-            where = f"{path.name}: {key}"
-            if key == "gates":
-                self.gates = value
-            elif key in IN_FILE:
-                self._keep(self.from_file, key, IN_FILE[key].read, value, where)
-            else:
-                self.unknown(key, known, f"{path.name}: ")
+class _Reading:
+    """One reading of the sources: what they mean, and what is wrong with it."""
 
-    def _toml(self, data: bytes, name: str) -> dict[str, Any]:
-        try:
-            return files.toml(data)
-        except ValueError as error:
-            self.problems.append(f"{name} {error}")
-        return {}
+    def __init__(self, sources: Sources, look: Look | None) -> None:
+        self.sources = sources
+        self.look = look
+        self.first = ""
+        """What to do before anything is corrected."""
+        self.environ = sources.environ
+        self.problems = sources.problems
+        self.misread = bool(self.problems)
+        """Whether something that is missing may be in what could not be read."""
+        self.corrected = sources.corrected
+        self.registry: Mapping[str, services.Service] = {}
+        self.incomplete: list[Incomplete] = []
+        self.remedies = sources.remedies
 
-    def _keep(
-        self,
-        into: dict[str, Any],
-        key: str,
-        read: Callable[[object], Any],
-        value: object,
-        where: str,
-    ) -> None:
-        try:
-            into[key] = read(value)
-        except BadValueError as error:
-            self.problems.append(f"{where} {error}, not {shortened(value)}")
-
-    def unknown(self, name: str, known: AbstractSet[str], prefix: str = "") -> None:
-        """Note a name that nobody knows, with the nearest that somebody does."""
-        import difflib
-
-        longer = [known_name for known_name in sorted(known) if known_name.startswith(name)]
-        close = longer or difflib.get_close_matches(name[:200], known, n=1, cutoff=0.0)
-        self.problems.append(f"{prefix}{shortened(name)} is unknown; the nearest is {close[0]}")
-
-    def get(self, key: str, unset: Any = ...) -> Any:  # noqa: ANN401  the table says what it is
-        """What a key of the file was set to; its variable wins. The table's default otherwise."""
-        default = IN_FILE[key].default if unset is ... else unset
-        return self.from_environment.get(variable(key), self.from_file.get(key, default))
-
-    def option(self, name: str) -> Any:  # noqa: ANN401  the same
-        """What a variable was set to, or the table's default."""
-        return self.from_environment.get(name, IN_ENVIRONMENT[name].default)
-
-    @property
-    def services_file(self) -> str | None:
-        """The registry that is named; ``none`` takes back the file's."""
-        named: str | None = self.get("services")
-        return named
-
-    def registry(self) -> Mapping[str, services.Service]:
-        """The services that are named, or the shipped ones; none where there is a problem."""
-        path = self.services_file
-        try:
-            return services.load(self.directory / path) if path else services.load()
-        except services.RegistryError as error:
-            where = f"{self.file}: services {shortened(path)}"
-            if variable("services") in self.from_environment:
-                where = variable("services")
-            self.problems += [f"{where}: {problem}" for problem in error.problems]
-            return {}
-
-    @property
-    def service(self) -> str | None:
-        """The service's name."""
-        return self.named()[0]
-
-    def named(self) -> tuple[str | None, str]:
-        """The service's name, and who says so: a platform may set SERVICE_NAME for itself."""
-        if (own := "ENTRYPOINT_SERVICE") in self.from_environment:
-            return self.from_environment[own], own
-        if named := self.from_file.get("service"):
-            return named, self.file
-        return bare(self.environ.get("SERVICE_NAME", "")).strip() or None, "SERVICE_NAME"
-
-    @property
-    def release(self) -> str | None:
-        """The image's version. A name that moves from image to image is none."""
-        named: str | None = self.from_environment.get("ENTRYPOINT_RELEASE")
-        if named:
-            return named if named.lower() not in MOVING else None
-        commit = self.environ.get("SOURCE_COMMIT", "")
-        return commit if COMMIT.fullmatch(commit) else None
-
-    @property
-    def release_ignored(self) -> str | None:
-        """What was named as the image's version, and tells no image from another."""
-        named = self.from_environment.get("ENTRYPOINT_RELEASE")
-        return None if self.release else named or self.environ.get("SOURCE_COMMIT") or None
-
-    def secret(self, name: str) -> str:
-        """The value of a secret, or the content of the file that its ``_FILE`` twin names."""
-        value, path = self.environ.get(name, ""), bare(self.environ.get(f"{name}_FILE", ""))
-        if value and path:
-            self.problems.append(f"{name} and {name}_FILE are both set; set one of them")
-        if value or not path:
-            return value
-        problem, content = self._content(path)
-        if problem:
-            self.problems.append(f"{name}_FILE {problem.format(file=self._shown(path))}")
-            self.remedies.append(
-                f"Name in {name}_FILE a file that the container's user may read, with nothing but "
-                f"the value of {name} in it, as UTF-8"
-            )
-            return ""
-        self.files[name] = shortened(path)
-        return content
-
-    def _shown(self, path: str) -> str:
-        """A path as it may be told; what names no file may be the secret itself."""
-        with suppress(OSError, ValueError):
-            if (self.directory / path).exists():
-                return shortened(path)
-        if path.startswith("/") and path.isprintable() and not re.search(r"[@=:\s]", path):
-            return shortened(path)
-        return "a file (not shown here, since it may be the secret itself)"
-
-    def _content(self, path: str) -> tuple[str, str]:
-        """What is wrong with a secret's file, or what is in it.
-
-        A BOM and what stands at the ends and shows nothing, as editors, `echo` and Windows leave
-        it, is no part of a secret.
-        """
-        if "://" in path:
-            log.hide([path])
-            return "has a URL in it, and must have a file's path", ""
-        if quoted(path):
-            return QUOTED, ""
-        try:
-            data = files.read(self.directory / path, MAX_SECRET_BYTES)
-        except IsADirectoryError:
-            why = "Docker makes one where the file to mount is missing"
-            return f"names {{file}}, which is a folder ({why})", ""
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a path"
-            return f"names {{file}}, which cannot be read ({reason})", ""
-        if (written := files.encoding(data)) != "UTF-8":
-            return f"names {{file}}, which is {written}; save it as UTF-8", ""
-        content = data.decode("utf-8", "surrogateescape").strip(UNSEEN)
-        return ("", content) if content else ("names {file}, which is empty", "")
-
-    def where(self, name: str) -> str:
-        """A secret, as problems begin: its variable, or the file that it came from."""
-        file = self.files.get(name)
-        return f"{name}_FILE: the file {file}" if file else name
-
-    def corrections(self) -> Iterator[str]:
-        """What to set, and what to write into which file."""
-        files = self.files
-        sets = [f"{name} to {url}" for name, url in self.corrected.items() if name not in files]
-        writes = [
-            f"{url} and nothing else into the file {files[name]}"
-            for name, url in self.corrected.items()
-            if name in files
-        ]
-        also = "; what is in capitals is yours to fill in" * bool(
-            _OPEN.search(" ".join(self.corrected.values()))
+    def settings(self) -> Settings:
+        get, option = self.sources.get, self.sources.option
+        skip: frozenset[str] = option("ENTRYPOINT_SKIP")
+        name, row = self._service()
+        variable, url = self._database_url(required=skip != set(STEPS))
+        database = self.sources.conninfo(variable, url)
+        self._check_database(database, name)
+        direct_url = self.sources.secret("ENTRYPOINT_DIRECT_URL")
+        direct = self._direct(direct_url, database)
+        admin_url = self.sources.secret("ENTRYPOINT_ADMIN_URL")
+        admin = self.sources.conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
+        lookup_url = self.sources.secret(LOOKUP_URL)
+        lookup_server = self.sources.conninfo(LOOKUP_URL, lookup_url, needs_database=False)
+        wait_timeout_s: float = option("ENTRYPOINT_WAIT_TIMEOUT")
+        asked = endpoints.read(self.sources, wait_timeout_s)
+        push = self._push(name, skipped="push" in skip)
+        seed = self._seed(row, asked.lookup, skipped="seed" in skip)
+        if self.problems:
+            raise self._error()
+        environment = self._service_environment(variable, url)
+        direct_added = {variable: direct_url} if direct_url else {}
+        return Settings(
+            service=name,
+            registered=row,
+            registry=self.registry,
+            release=self.sources.release,
+            release_ignored=self.sources.release_ignored,
+            database=database,
+            direct=direct,
+            admin=admin,
+            maintenance_databases=self._maintenance_databases(admin),
+            lookup_server=lookup_server,
+            isolate=get("database.isolate"),
+            database_owner=get("database.owner"),
+            extensions=get("database.extensions"),
+            push=push,
+            seed=seed,
+            verify=Verify(**self._section("verify", Verify._fields)),
+            gates=asked.gates,
+            health_url=asked.health_url,
+            health_problem=asked.health_problem,
+            notifies=asked.notifies,
+            wait_timeout_s=wait_timeout_s,
+            lock_timeout_s=option("ENTRYPOINT_LOCK_TIMEOUT"),
+            skip=skip,
+            force=option("ENTRYPOINT_FORCE"),
+            service_environment=environment,
+            push_environment=environment.changed(added=direct_added),
+            incomplete=tuple(self.incomplete),
         )
-        also += "; keep the other parameters" * self.more
-        if sets:
-            yield f"Set {' and '.join(sets)} (the password is masked here{also})"
-        if writes:
-            yield f"Write {' and '.join(writes)} (the password is masked here{also})"
 
-    def conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
-        """Read a connection string that came from ``name``, and hide its secrets from the log."""
-        if not url:
-            return None
-        log.hide([url])
-        try:
-            conninfo = dialects.parse(url, name, needs_database=needs_database)
-        except dialects.ConninfoError as error:
-            where = self.where(name)
-            self.problems += [f"{where} {problem}" for problem in error.problems]
-            self.corrected[name] = error.corrected
-            self.more = self.more or error.more
-            return None
-        log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
-        return replace(conninfo, in_file=name in self.files)
+    def _service(self) -> tuple[str | None, services.Service | None]:
+        name = self.sources.service
+        path = self.sources.services_file
+        if name or path:
+            self.registry = self.sources.registry()
+            if not self.registry:
+                return name, None  # that is a problem of its own
+        if name and (close := services.misspelt(name, self.registry)):
+            self.problems.append(
+                f"the service {shortened(name)}{self._by()} is not in the registry; "
+                f"the nearest is {close}"
+            )
+            self.remedies.append(self._rename(close))
+        elif name and name not in self.registry:
+            self._unregistered(name, path)
+        return name, self.registry.get(name or "")
 
+    def _unregistered(self, name: str, path: str | None) -> None:
+        which = f"the registry {shortened(path)}" if path else "the registry"
+        there = ", ".join([*self.registry][:MAX_LISTED])
+        more = " and more" if len(self.registry) > MAX_LISTED else ""
+        self.incomplete.append(
+            Incomplete(
+                f"the service {shortened(name)}{self._by()} is not in {which}: its database and "
+                "its tables are not checked",
+                f"{self._meant(name)}Name it as the registry does, or give it a row in a registry "
+                f"of your own (services in {self.sources.file}, or ENTRYPOINT_SERVICES). There "
+                f"are: {there}{more}.",
+            )
+        )
 
-def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Keys with their section before a dot; only the sections that exist are opened."""
-    sections = {key.split(".")[0] for key in IN_FILE if "." in key}
-    pairs: list[tuple[str, object]] = []
-    for key, value in table.items():
-        if key in sections and isinstance(value, dict):
-            pairs += [(f"{key}.{inner}", item) for inner, item in value.items()]
+    def _by(self) -> str:
+        """Who gives the service its name."""
+        return f" (named by {self.sources.named()[1]})"
+
+    def _is_foreign(self) -> bool:
+        """Whether the name may be a platform's."""
+        return self.sources.named()[1] == "SERVICE_NAME"
+
+    def _rename(self, name: str) -> str:
+        """How a service gets its right name, the nearest way first."""
+        variable, file = f"set ENTRYPOINT_SERVICE={name}", self.sources.file
+        line = f'write service = "{name}" in {file}'
+        where = self.sources.named()[1]
+        if where == "ENTRYPOINT_SERVICE":
+            return variable
+        return f"{line} or {variable}" if where == file else f"{variable} or {line}"
+
+    def _meant(self, name: str) -> str:
+        close = services.namesake(name, self.registry)
+        return f"If it is {close}, name it so. " if close else ""
+
+    def _database_url(self, *, required: bool) -> tuple[str, str]:
+        names: tuple[str, ...] = self.sources.get("database_url")
+        for name in names:
+            if self.environ.get(name) or self.environ.get(f"{name}_FILE"):
+                return name, self.sources.secret(name)
+        if required:
+            empty = next((name for name in names if name in self.environ), None)
+            what = f"{empty} is empty" if empty else f"{' or '.join(names)} is not set"
+            others = self._others()
+            alike = (
+                "look like connection strings" if others[1:] else "looks like a connection string"
+            )
+            also = f"; {' and '.join(others)} {alike}" if others else ""
+            self.problems.append(f"{what}{also}")
+            if others:
+                line = f'database_url = ["{others[0]}"]'
+                self.remedies.append(f"or write {line} in {self.sources.file}")
+            self.corrected[empty or names[0]] = "postgresql://USER:****@HOST:5432/DATABASE"
+        return names[0], ""
+
+    def _others(self) -> list[str]:
+        """Variables that may be the one that is missing; none of our own."""
+        begin = ("postgres://", "postgresql://")
+        found = [
+            name
+            for name, value in self.environ.items()
+            if value.startswith(begin) and name not in OUR_SECRETS
+        ]
+        return sorted(found)[:MAX_LISTED]
+
+    def _check_database(self, url: Conninfo | None, name: str | None) -> None:
+        if url and (misfit := services.misfit(url.database, name, self.registry)):
+            lying = None
+            if (row := self.registry.get(name or "")) and self.look and not misfit.owner:
+                # A new, empty database is no correction while the rows lie in this one.
+                lying = self.look(url, row, self.registry)
+                self.first = lying.first if lying else ""
+            also = f"; {lying.what}" if lying else ""
+            if name:
+                also = f"; the service is {shortened(name)}{self._by()}{also}"
+            where = self.sources.where(url.variable)
+            self.problems.append(f"{where} names the database {misfit.why}{also}")
+            self.corrected[url.variable] = url.with_database(misfit.right or UNKNOWN).safe()
+            if misfit.owner:
+                self.remedies.append(f"or, if this is {misfit.owner}, {self._rename(misfit.owner)}")
+            elif row and self._is_foreign() and url.database not in services.DEFAULTS:
+                ways = f"in ENTRYPOINT_SERVICE, or as service in {self.sources.file}"
+                self.remedies.append(f"or, if this is not {name}, name the service {ways}")
+
+    def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
+        name = "ENTRYPOINT_DIRECT_URL"
+        direct = self.sources.conninfo(name, url)
+        if direct and database and direct.database != database.database:
+            names = f"{shortened(direct.database)}, the service's is {shortened(database.database)}"
+            self.problems.append(f"{self.sources.where(name)} names the database {names}")
+            self.corrected[name] = direct.with_database(database.database).safe()
+        return direct
+
+    def _maintenance_databases(self, admin: Conninfo | None) -> tuple[str, ...]:
+        named = self.sources.option("ENTRYPOINT_MAINTENANCE_DATABASE")
+        name = named or (admin.database if admin else "")
+        return (name,) if name else ("postgres", "defaultdb")
+
+    def _push(self, service: str | None, *, skipped: bool) -> Push:
+        read = self._section("push", Push._fields)
+        if self.sources.get("push.command", None) is None:
+            there = (self.sources.directory / DEFAULT_PUSH[1]).is_file()
+            read["command"] = DEFAULT_PUSH if there else ()
+            if not (there or skipped or self.misread):
+                self._no_push(service)
+        return Push(**read, allow_loss=self.sources.option("ENTRYPOINT_ALLOW_LOSS"))
+
+    def _section(self, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
+        """What the keys of a section were set to, for the fields of the same names."""
+        keys = {field: f"{name}.{field.removesuffix('_s')}" for field in fields}
+        return {field: self.sources.get(key) for field, key in keys.items() if key in IN_FILE}
+
+    def _no_push(self, service: str | None) -> None:
+        """A file that the image lacks looks like a service that has no push."""
+        file, absent = self.sources.file, self.sources.absent
+        where = f"no {file} in {self.sources.directory.resolve()} and " if absent else ""
+        copy = f"Add COPY {file} ./ and what the push needs to the image's last stage"
+        name = copy if absent else "Name the push in push.command"
+        skip = " or set ENTRYPOINT_SKIP=push" if absent else ""
+        remedy = f"{name}; if there is nothing to push, write push.command = [] in {file}{skip}"
+        if service:
+            by = self._by()
+            self.problems.append(f"{where}no push.command for the service {shortened(service)}{by}")
+            self.remedies.append(remedy)
         else:
-            pairs.append((key, value))
-    return pairs
+            reason = f"{where}no push.command: the database is created and nothing is pushed"
+            self.incomplete.append(Incomplete(reason, f"{remedy}."))
+
+    def _seed(
+        self, registered: services.Service | None, lookup: Lookup | None, *, skipped: bool
+    ) -> Seed:
+        read = self._section("seed", Seed._fields)
+        read["when"] = self.sources.get("seed.when", registered.seed if registered else ...)
+        command, when = read["command"], read["when"]
+        tenant = self.environ.get("SEED_TENANT_ID") or None
+        if tenant and not UUID.fullmatch(tenant):
+            self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
+        needs_tenant = when == "always" and any("{tenant_id}" in word for word in command)
+        if needs_tenant and not tenant and not lookup and not skipped:
+            self.problems.append(
+                "SEED_TENANT_ID is not set, and seed.command needs {tenant_id} "
+                'with seed.when = "always"'
+            )
+        if tenant and not command and when != "never" and not skipped:
+            self.incomplete.append(
+                Incomplete(
+                    "SEED_TENANT_ID is set and there is no seed.command: no tenant is seeded",
+                    'Name the seed in seed.command, write seed.when = "never", or unset '
+                    "SEED_TENANT_ID.",
+                )
+            )
+        variable = self._tenant_variable(tenant, lookup, runs=bool(command) and not skipped)
+        return Seed(**read, tenant=tenant, lookup=None if tenant else lookup, variable=variable)
+
+    def _tenant_variable(
+        self, tenant: str | None, lookup: Lookup | None, *, runs: bool
+    ) -> str | None:
+        """Where the seed reads its tenant; what the container has there must not contradict us."""
+        name: str | None = self.sources.get("seed.tenant_variable")
+        if name is None:
+            return None
+        if name in self.sources.get("database_url"):
+            self.problems.append(f"seed.tenant_variable is {name}, which names the database")
+        elif not runs:
+            return name
+        elif (
+            tenant
+            and (there := bare(self.environ.get(name, "")))
+            and there.lower() != tenant.lower()
+        ):
+            self.problems.append(
+                f"{name} and SEED_TENANT_ID are two tenants, and seed.tenant_variable gives the "
+                f"seed one of them as {name}; unset {name}, or set it to the same"
+            )
+        elif self.environ.get(name) and name != "SEED_TENANT_ID" and not tenant and not lookup:
+            self.incomplete.append(
+                Incomplete(
+                    f"{name} is set and SEED_TENANT_ID is not: whom the seed is for is not known",
+                    f"Set SEED_TENANT_ID to the tenant; the seed gets it as {name} too.",
+                )
+            )
+        return name
+
+    def _service_environment(self, variable: str, url: str) -> Environment:
+        ours = [name + end for name in OUR_SECRETS for end in ("", "_FILE")]
+        if self.environ.get(variable) or not url:
+            return self.environ.changed(without=ours)
+        # docker-library's convention: the value of a _FILE twin is exported and the twin unset,
+        # because the service's own code reads the plain variable.
+        return self.environ.changed(without=[*ours, f"{variable}_FILE"], added={variable: url})
+
+    def _error(self) -> SettingsError:
+        remedies = [*self.sources.corrections(), *dict.fromkeys(self.remedies)]
+        remedy = "; ".join(remedies) or "Correct the settings that are listed"
+        remedy += "," if self.remedies else ""
+        if self.first:
+            remedy = f"{self.first}; then {remedy[0].lower()}{remedy[1:]}"
+        return SettingsError(self.problems, remedy=f"{remedy} and start again.")

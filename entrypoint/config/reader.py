@@ -1,492 +1,300 @@
-"""The names of all settings, and how each one's value is read. Pure."""
+"""Reads both sources of settings, environment and ``entrypoint.toml``, noting every problem."""
 
 import re
-import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
-from .. import log
-from . import registry
-
-MAX_SECONDS: Final = 7 * 86400.0
-
-UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-"""What a tenant looks like."""
-
-COMMIT: Final = re.compile(r"[0-9a-fA-F]{6,64}")
-"""What a commit looks like. Coolify's SOURCE_COMMIT is HEAD for images that it pulls and for
-previews (https://github.com/coollabsio/coolify/issues/2126)."""
-
-MOVING: Final = ("head", "latest", "main", "master", "develop", "dev", "stable", "unknown", "null")
-"""Names that one image has today and another tomorrow."""
-
-MAX_RELEASE: Final = 200
-"""Characters of a release, which the ledger keeps."""
-
-STEPS: Final = ("push", "seed")
-"""What ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
-
-
-class BadValueError(ValueError):
-    """A value that cannot be used; the text continues a sentence that begins with its name."""
-
-
-UNSEEN: Final = " \t\r\n\ufeff\u00a0\u200b"
-"""Blanks, line ends and a BOM."""
-
-
-def bare(value: str) -> str:
-    """A variable's value without what env files and editors leave at its ends and nobody sees."""
-    return value.strip(UNSEEN) or value
-
-
-def quoted(value: str) -> bool:
-    """Whether a value is in quotes, which shells remove and ``--env-file`` does not."""
-    return len(value) > 1 and value[0] in _OPENING and value[-1] in _CLOSING
-
-
-_OPENING, _CLOSING = "\"'`\u2018\u201c\u201e", "\"'`\u2019\u201d\u201c"
-
-QUOTED: Final = "is in quotes, which nobody removes here (docker's --env-file keeps them)"
-
-
-def text(value: object) -> str:
-    """A text that is not empty. Raises `BadValueError`."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise BadValueError("must be a text")
-    return value
-
-
-def _release(value: object) -> str:
-    """An image's version, which somebody may have forgotten to fill in."""
-    name = text(value)
-    if re.search(r"\$[{(\w]|\{\{|^\s*$", name) or len(name) > MAX_RELEASE:
-        raise BadValueError(f"must be a version, expanded, of at most {MAX_RELEASE} characters")
-    return name
-
-
-def seconds(value: object) -> float:
-    """A duration. Raises `BadValueError`."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) else -1.0
-    except (ValueError, OverflowError):
-        number = -1.0
-    if isinstance(value, bool) or not 0 <= number <= MAX_SECONDS:
-        raise BadValueError(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}")
-    return number
-
-
-def _flag(value: object) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, str) or value.lower() not in words:
-        raise BadValueError("must be true or false")
-    return words[value.lower()]
-
-
-def _names(value: object) -> tuple[str, ...]:
-    """A list in the file; in a variable, words with commas or spaces between them."""
-    if isinstance(value, str):
-        value = re.split(r"[,\s]+", value.strip(", \t\r\n"))
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise BadValueError("must be a list of texts")
-    return tuple(value)
-
-
-def label(name: str) -> str:
-    """A name for a list with commas between them: in quotes where it could be misread."""
-    plain = "," not in name and name == name.strip() and not name.startswith('"')
-    return name if plain else '"' + name.replace('"', '""') + '"'
-
-
-def _labels(value: object) -> tuple[str, ...]:
-    """Names with commas between them, as `label` writes them; a table's may have spaces in it."""
-    found = re.findall(r'\s*"((?:[^"]|"")+)"\s*(?=,|$)|([^,]+)', text(value))
-    read = (quoted.replace('""', '"') or bare.strip() for quoted, bare in found)
-    names = tuple(filter(None, read))
-    if not names:
-        raise BadValueError("must be names with commas between them")
-    return names
-
-
-def _variables(value: object) -> tuple[str, ...]:
-    names = _names(value)
-    if not names or not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) for name in names):
-        raise BadValueError("must be a list of variables' names, such as DATABASE_URL")
-    return names
-
-
-def _tenant_variable(value: object) -> str:
-    """A name that only the seed's own code reads: none that steers us, libpq or a loader."""
-    name = text(value)
-    if not re.fullmatch(r"(?!ENTRYPOINT_|PG|LD_)[A-Za-z_][A-Za-z0-9_]*", name):
-        raise BadValueError("must be a variable's name, such as TENANT_ID, that is the seed's own")
-    return name
-
-
-def _command(value: object) -> tuple[str, ...]:
-    """An argv in the file; in a variable, words as a shell would split them."""
-    if isinstance(value, str):
-        try:
-            value = shlex.split(value)
-        except ValueError as error:
-            raise BadValueError(f"cannot be split into words ({error})") from None
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        raise BadValueError("must be a list of texts")
-    if not value or not value[0] or any("\0" in word for word in value):
-        raise BadValueError("must be a list of words, the program first")
-    return tuple(value)
-
-
-def _push(value: object) -> tuple[str, ...]:
-    """A command, or the file's empty list: somebody says that there is none."""
-    return () if value == [] else _command(value)
-
-
-def _pattern(value: object) -> re.Pattern[str]:
-    """A regular expression that is looked for in every line."""
-    try:
-        return re.compile(text(value))
-    except (re.error, RecursionError, OverflowError) as error:
-        raise BadValueError(f"must be a regular expression of Python's ({error})") from None
-
-
-def _one_of(*choices: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if value not in choices:
-            raise BadValueError(f"must be one of {', '.join(choices)}")
-        return str(value)
-
-    return read
-
-
-def _steps(value: object) -> frozenset[str]:
-    names = _names(value)
-    if not set(names) <= set(STEPS):
-        raise BadValueError(f"must be {' or '.join(STEPS)} or both")
-    return frozenset(names)
-
-
-def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
-    """An inline table of the file's; a variable holds the same text."""
-
-    def read(value: object) -> dict[str, Any]:
-        if isinstance(value, str):
-            import tomllib
-
-            try:
-                value = tomllib.loads(f"value = {value}")["value"]
-            except (ValueError, RecursionError):
-                value = None
-        if not isinstance(value, dict):
-            raise BadValueError("must be an inline table such as { url = '...' }")
-        if strange := sorted(value.keys() - {*keys}):
-            raise BadValueError(f"knows no key {strange[0]!r}, only {', '.join(keys)}")
-        return value
-
-    return read
-
-
-class Key:
-    """A setting. `make docs` writes docs/reference/settings.md from these.
-
-    ``read`` turns what was written into a value, or raises `BadValueError`. ``default`` is the
-    value where nobody sets it, and ``unset`` says what holds then, if the default does not.
-    """
-
-    # No named tuple: making its class would take more time than all rows.
-    __slots__ = ("default", "doc", "read", "unset")
-
-    def __init__(
-        self,
-        read: Callable[[object], Any],
-        default: Any,  # noqa: ANN401  what the reader may return
-        doc: str,
-        unset: str = "",
-    ) -> None:
-        self.read, self.default, self.doc, self.unset = read, default, doc, unset
-
-
-_NO_RELEASE: Final = "none: the release decides"
-
-IN_FILE: Final[dict[str, Key]] = {
-    "service": Key(text, None, "The service's name in the registry.", "`SERVICE_NAME`"),
-    "services": Key(
-        text,
-        None,
-        "The file of a registry of your own, relative to the working directory.",
-        "the shipped `services.toml`",
-    ),
-    "database_url": Key(
-        _variables,
-        ("DATABASE_URL",),
-        "The variables that may name the database. The first one that is set wins.",
-    ),
-    "database.isolate": Key(
-        _flag,
-        True,  # noqa: FBT003  the column of defaults
-        "Whether a database that the start creates is closed to other roles: "
-        "`REVOKE CONNECT … FROM PUBLIC`.",
-    ),
-    "database.extensions": Key(
-        _names, (), "Extensions that the start creates, under the lock, before the push."
-    ),
-    "database.owner": Key(
-        text,
-        None,
-        "The role besides the service's own that may own a database which existed before.",
-        "the registry's `owner`",
-    ),
-    "push.command": Key(
-        _push,
-        (),
-        "The program that applies the schema, and its arguments. `[]` says that there is none.",
-        "`node push-db.js`, if that file exists",
-    ),
-    "push.inputs": Key(
-        _names,
-        (),
-        "The files that decide what the push does, as patterns: `*`, `?`, `**`.",
-        _NO_RELEASE,
-    ),
-    "push.inputs_env": Key(
-        _variables, (), "The variables whose values decide it too, such as `SCHEMA`."
-    ),
-    "push.inputs_root": Key(
-        text,
-        None,
-        "A folder, relative to the working directory, into which links of the inputs may lead.",
-        "none: links stay in the working directory",
-    ),
-    "push.timeout": Key(seconds, 600.0, "The longest that the push may take."),
-    "push.lock_timeout": Key(
-        seconds,
-        30.0,
-        "The longest that a statement of the push may wait for a table, and so hold up others "
-        "behind it (`PGOPTIONS`).",
-    ),
-    "push.on_older": Key(
-        _one_of("skip", "push", "fail"),
-        "skip",
-        "What an older release does: `skip`, `push` or `fail`.",
-    ),
-    "push.on_loss": Key(
-        _one_of("refuse", "warn"),
-        "refuse",
-        "What happens when the push drops or empties tables with rows: `refuse` or `warn`.",
-    ),
-    "push.success": Key(
-        _pattern,
-        None,
-        "A regular expression. A push that prints no line which matches it has failed.",
-        "what the known tools print",
-    ),
-    "push.failure": Key(
-        _pattern,
-        None,
-        "A regular expression. A push that prints a line which matches it has failed.",
-    ),
-    "seed.command": Key(
-        _command,
-        (),
-        "The program that makes a tenant's rows, and its arguments. The start fills in "
-        "`{tenant_id}`.",
-        "none: no seed",
-    ),
-    "seed.inputs": Key(_names, (), "The files that decide what the seed does.", _NO_RELEASE),
-    "seed.inputs_env": Key(_variables, (), "As `push.inputs_env`."),
-    "seed.inputs_root": Key(text, None, "As `push.inputs_root`."),
-    "seed.timeout": Key(seconds, 600.0, "The longest that the seed may take."),
-    "seed.when": Key(
-        _one_of(*registry.SEEDS),
-        "tenant",
-        "`tenant`: if `SEED_TENANT_ID` is set or a lookup finds the tenant. Or `always`, `never`.",
-        "the registry's, or `tenant`",
-    ),
-    "seed.check": Key(
-        text,
-        None,
-        "A query that finds a row if the tenant (`%(tenant_id)s`) is seeded.",
-        "none: the ledger decides",
-    ),
-    "seed.tenant_variable": Key(
-        _tenant_variable,
-        None,
-        "A variable that gives the seed, and only the seed, its tenant besides `SEED_TENANT_ID` "
-        "and `{tenant_id}`, such as `TENANT_ID`.",
-    ),
-    "seed.tenant_lookup": Key(
-        _table("url", "field", "database", "query", "timeout"),
-        None,
-        "Where the start finds the tenant if `SEED_TENANT_ID` is not set: `{ url, field }` or "
-        "`{ database, query }`, and a `timeout`.",
-    ),
-    "verify.at_start": Key(
-        _one_of("warn", "fail", "off"),
-        "warn",
-        "What a start does after a push about tables in the wrong database: `warn` logs them, "
-        "`fail` ends the start, `off` does not look.",
-    ),
-    "verify.ignore": Key(_names, (), "Databases of no service that may be on the server."),
-    "verify.bookkeeping": Key(
-        _names,
-        None,
-        "Tables, with or without a schema, in which tools keep their own records.",
-        "those of the known tools",
-    ),
-    "health.url": Key(
-        text,
-        None,
-        "The URL that the service answers when it is well.",
-        "none: a service that runs counts as well",
-    ),
-    "notify.url": Key(text, None, "A webhook that the start calls when it fails."),
-}
-"""Every key of the file but ``gates``; each in a section has its variable."""
-
-
-def variable(key: str) -> str:
-    """The variable that overrides a key of the file."""
-    return f"ENTRYPOINT_{key.replace('.', '_').upper()}"
-
-
-IN_ENVIRONMENT: Final[dict[str, Key]] = {
-    "ENTRYPOINT_CONFIG": Key(
-        text, None, "The settings file, if it has another name.", "`entrypoint.toml`"
-    ),
-    "ENTRYPOINT_SERVICE": Key(
-        text,
-        None,
-        "The service's name, whatever the file says. `none`: no service, whatever the file and "
-        "`SERVICE_NAME` say.",
-    ),
-    "ENTRYPOINT_SERVICES": Key(
-        text,
-        None,
-        "The file of a registry of your own. `none`: the shipped one, whatever the file says.",
-        "`services` of the file",
-    ),
-    "ENTRYPOINT_MAINTENANCE_DATABASE": Key(
-        text,
-        None,
-        "The database that the start connects to when it creates another.",
-        "that of `ENTRYPOINT_ADMIN_URL`, else `postgres`, then `defaultdb`",
-    ),
-    "ENTRYPOINT_GATES": Key(
-        _names, (), "The URLs of gates in place of the file's, or `none`.", "the file's"
-    ),
-    "ENTRYPOINT_STATE_DIR": Key(
-        text,
-        None,
-        "The folder in which a start leaves its state for `entrypoint health`.",
-        "the first writable one of `/run`, `/dev/shm` and the temporary folder",
-    ),
-    "ENTRYPOINT_RELEASE": Key(
-        _release,
-        None,
-        "The image's version. A name that moves (`latest`, `main`) counts as unset.",
-        "`SOURCE_COMMIT`",
-    ),
-    "ENTRYPOINT_WAIT_TIMEOUT": Key(seconds, 300.0, "The longest wait for the server."),
-    "ENTRYPOINT_LOCK_TIMEOUT": Key(seconds, 900.0, "The longest wait for the other replicas."),
-    "ENTRYPOINT_SKIP": Key(
-        _steps,
-        frozenset(),
-        "The steps that the start leaves out: `push`, `seed` or both. With both, `run` only hands "
-        "off.",
-    ),
-    "ENTRYPOINT_FORCE": Key(
-        _steps,
-        frozenset(),
-        "The steps that the start runs whatever the ledger says: `push`, `seed` or both.",
-    ),
-    "ENTRYPOINT_ALLOW_LOSS": Key(
-        _labels,
-        (),
-        "The tables and columns with rows that this start's push may drop or empty: "
-        "`rpg_items,rpg_heroes.level`. Double quotes go around a name with a comma in it.",
-    ),
-    "ENTRYPOINT_LOG_FORMAT": Key(
-        _one_of("json", "console"),
-        None,
-        "`json` or `console`.",
-        "`console` on a terminal, with colours unless `NO_COLOR` or `TERM=dumb` is set; else "
-        "`json`",
-    ),
-    "ENTRYPOINT_LOG_LEVEL": Key(
-        _one_of(*log.LEVELS), "info", "`debug`, `info`, `warning` or `error`."
-    ),
-    **{variable(key): row for key, row in IN_FILE.items() if "." in key},
-}
-
-LOOKUP_URL: Final = "ENTRYPOINT_LOOKUP_URL"
-
-OUR_SECRETS: Final = {
-    "ENTRYPOINT_ADMIN_URL": Key(
-        text, None, "A role that may create databases and extensions.", "`DATABASE_URL`'s role"
-    ),
-    "ENTRYPOINT_DIRECT_URL": Key(
-        text, None, "A way past a pooler, for the lock and the push.", "`DATABASE_URL`"
-    ),
-    LOOKUP_URL: Key(
-        text,
-        None,
-        "A role that may read the tenant in another service's database and nothing else.",
-        "`DATABASE_URL`'s role",
-    ),
-    variable("notify.url"): Key(text, None, "`notify.url`, where it is a secret.", "`notify.url`"),
-}
-"""Each has its ``_FILE`` twin, and the service sees neither. A webhook's URL is its password."""
-
-ELSEWHERE: Final = {
-    "gates": Key(
-        text,
-        (),
-        "What the start waits for first: `[[gates]]` tables with `url` (`http`, `https`, `tcp`, "
-        "`http+unix`), `timeout` and `status`.",
-    ),
-    "DATABASE_URL": Key(text, None, "The service's database.", "required"),
-    "SEED_TENANT_ID": Key(
-        text,
-        None,
-        "The UUID of the tenant that the seed is for.",
-        '`seed.tenant_lookup` finds it; without a lookup `seed.when = "tenant"` skips the seed',
-    ),
-    "SERVICE_NAME": Key(
-        text,
-        None,
-        "The service's name, where neither the file nor `ENTRYPOINT_SERVICE` has it; a platform "
-        "may set it. The service must have a push, or say that it has none.",
-        "none: the registry is not checked",
-    ),
-    "SOURCE_COMMIT": Key(text, None, "The release, as Coolify sets it, if it is a commit."),
-}
-"""What other modules read: the tables of gates, and the variables that are not ours alone."""
-
-MAY_BE_QUOTED: Final = (
-    *("ENTRYPOINT_ALLOW_LOSS", "ENTRYPOINT_NOTIFY_URL"),
-    *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_SEED_COMMAND"),
-    *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE"),
+from .. import files, log
+from . import dialects
+from . import registry as services
+from .conninfo import Conninfo
+from .environment import Environment
+from .keys import (
+    COMMIT,
+    IN_ENVIRONMENT,
+    IN_FILE,
+    MAY_BE_QUOTED,
+    MOVING,
+    NONE,
+    NOTHING,
+    OUR_SECRETS,
+    QUOTED,
+    UNSEEN,
+    BadValueError,
+    bare,
+    quoted,
+    shortened,
+    variable,
 )
-"""What has quotes of its own; a secret's are told with what else is wrong with it."""
 
-NONE: Final = "none"
-"""In a variable: nothing, where the image's file says something."""
+DEFAULT_FILE: Final = "entrypoint.toml"
 
-NOTHING: Final[dict[str, tuple[str, ...] | None]] = {
-    variable(key): row.default for key, row in IN_FILE.items() if row.default in (None, ())
-}
-"""By variable, what that is. The others have a value for what is so without the file."""
+_LINK: Final = (
+    r"ENTRYPOINT(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|"
+    r"PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+)
+"""What Kubernetes, and Docker's links, tell of a Service whose name begins with `entrypoint`."""
 
-GATE_KEYS: Final = frozenset({"url", "timeout", "status"})
+_OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")
+"""The places in a corrected URL for what nobody can know."""
+
+MAX_FILE_BYTES: Final = 1 << 20
+
+MAX_SECRET_BYTES: Final = 1 << 16
 
 
-def shortened(value: object) -> str:
-    """A value for a message; of what may be a connection string, no more than its kind."""
-    try:
-        shown = repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
-        return "a very large number"
-    shown = re.sub(r"(://|assword).*", r"\1...", log.mask(shown), flags=re.DOTALL)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004  fits a line
+class Sources:
+    """What was read; ``problems`` grows instead of stopping at the first."""
+
+    def __init__(self, environ: Environment, directory: Path) -> None:
+        self.environ = environ
+        self.directory = directory
+        self.problems: list[str] = []
+        self.corrected: dict[str, str] = {}
+        """By variable, what a refused connection string should look like."""
+        self.files: dict[str, str] = {}
+        """By variable, the file that a secret came from, as it may be shown."""
+        self.remedies: list[str] = []
+        """What to do about problems that no connection string mends."""
+        self.more = False
+        """Whether one of those has parameters that are not shown."""
+        self.from_environment: dict[str, Any] = {}
+        self.from_file: dict[str, Any] = {}
+        self.file = DEFAULT_FILE
+        self.absent = False
+        """Whether no file is named, and none is there."""
+        self.gates: object = []
+        """What the file says of gates, as it stands there."""
+        self._read_environment()
+        self._read_file()
+
+    def _read_environment(self) -> None:
+        known = {*IN_ENVIRONMENT, *(v + end for v in OUR_SECRETS for end in ("", "_FILE"))}
+        for name, value in self.environ.items():
+            if not name.startswith("ENTRYPOINT_"):
+                continue
+            if name not in known:
+                if not re.fullmatch(_LINK, name):
+                    self.unknown(name, known)
+            elif value and (row := IN_ENVIRONMENT.get(name)):
+                value = bare(value)  # noqa: PLW2901  docker's --env-file keeps what nobody sees
+                if value == NONE and name in NOTHING:
+                    self.from_environment[name] = NOTHING[name]
+                elif quoted(value) and name not in MAY_BE_QUOTED:
+                    self.problems.append(f"{name} {QUOTED}")
+                else:
+                    self._keep(self.from_environment, name, row.read, value, name)
+
+    def _read_file(self) -> None:
+        named = self.from_environment.get("ENTRYPOINT_CONFIG")
+        path = self.directory / (named or DEFAULT_FILE)
+        self.file = path.name
+        name = shortened(named) if named else DEFAULT_FILE
+        try:
+            data = files.read(path, MAX_FILE_BYTES)
+        except OSError as error:
+            # A link that leads nowhere was to lead somewhere.
+            absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
+            self.absent = absent and not named
+            if not self.absent:
+                self.problems.append(f"{name} cannot be read ({error.strerror})")
+            return
+        table = self._toml(data, name)
+        known = {*IN_FILE, "gates"}
+        for key, value in _flatten(table):
+            where = f"{path.name}: {key}"
+            if key == "gates":
+                self.gates = value
+            elif key in IN_FILE:
+                self._keep(self.from_file, key, IN_FILE[key].read, value, where)
+            else:
+                self.unknown(key, known, f"{path.name}: ")
+
+    def _toml(self, data: bytes, name: str) -> dict[str, Any]:
+        try:
+            return files.toml(data)
+        except ValueError as error:
+            self.problems.append(f"{name} {error}")
+        return {}
+
+    def _keep(
+        self,
+        into: dict[str, Any],
+        key: str,
+        read: Callable[[object], Any],
+        value: object,
+        where: str,
+    ) -> None:
+        try:
+            into[key] = read(value)
+        except BadValueError as error:
+            self.problems.append(f"{where} {error}, not {shortened(value)}")
+
+    def unknown(self, name: str, known: AbstractSet[str], prefix: str = "") -> None:
+        """Note a name that nobody knows, with the nearest that somebody does."""
+        import difflib
+
+        longer = [known_name for known_name in sorted(known) if known_name.startswith(name)]
+        close = longer or difflib.get_close_matches(name[:200], known, n=1, cutoff=0.0)
+        self.problems.append(f"{prefix}{shortened(name)} is unknown; the nearest is {close[0]}")
+
+    def get(self, key: str, unset: Any = ...) -> Any:  # noqa: ANN401  the table says what it is
+        """What a key of the file was set to; its variable wins. The table's default otherwise."""
+        default = IN_FILE[key].default if unset is ... else unset
+        return self.from_environment.get(variable(key), self.from_file.get(key, default))
+
+    def option(self, name: str) -> Any:  # noqa: ANN401  the same
+        """What a variable was set to, or the table's default."""
+        return self.from_environment.get(name, IN_ENVIRONMENT[name].default)
+
+    @property
+    def services_file(self) -> str | None:
+        """The registry that is named; ``none`` takes back the file's."""
+        named: str | None = self.get("services")
+        return named
+
+    def registry(self) -> Mapping[str, services.Service]:
+        """The services that are named, or the shipped ones; none where there is a problem."""
+        path = self.services_file
+        try:
+            return services.load(self.directory / path) if path else services.load()
+        except services.RegistryError as error:
+            where = f"{self.file}: services {shortened(path)}"
+            if variable("services") in self.from_environment:
+                where = variable("services")
+            self.problems += [f"{where}: {problem}" for problem in error.problems]
+            return {}
+
+    @property
+    def service(self) -> str | None:
+        """The service's name."""
+        return self.named()[0]
+
+    def named(self) -> tuple[str | None, str]:
+        """The service's name, and who says so: a platform may set SERVICE_NAME for itself."""
+        if (own := "ENTRYPOINT_SERVICE") in self.from_environment:
+            return self.from_environment[own], own
+        if named := self.from_file.get("service"):
+            return named, self.file
+        return bare(self.environ.get("SERVICE_NAME", "")).strip() or None, "SERVICE_NAME"
+
+    @property
+    def release(self) -> str | None:
+        """The image's version. A name that moves from image to image is none."""
+        named: str | None = self.from_environment.get("ENTRYPOINT_RELEASE")
+        if named:
+            return named if named.lower() not in MOVING else None
+        commit = self.environ.get("SOURCE_COMMIT", "")
+        return commit if COMMIT.fullmatch(commit) else None
+
+    @property
+    def release_ignored(self) -> str | None:
+        """What was named as the image's version, and tells no image from another."""
+        named = self.from_environment.get("ENTRYPOINT_RELEASE")
+        return None if self.release else named or self.environ.get("SOURCE_COMMIT") or None
+
+    def secret(self, name: str) -> str:
+        """The value of a secret, or the content of the file that its ``_FILE`` twin names."""
+        value, path = self.environ.get(name, ""), bare(self.environ.get(f"{name}_FILE", ""))
+        if value and path:
+            self.problems.append(f"{name} and {name}_FILE are both set; set one of them")
+        if value or not path:
+            return value
+        problem, content = self._content(path)
+        if problem:
+            self.problems.append(f"{name}_FILE {problem.format(file=self._shown(path))}")
+            self.remedies.append(
+                f"Name in {name}_FILE a file that the container's user may read, with nothing but "
+                f"the value of {name} in it, as UTF-8"
+            )
+            return ""
+        self.files[name] = shortened(path)
+        return content
+
+    def _shown(self, path: str) -> str:
+        """A path as it may be told; what names no file may be the secret itself."""
+        with suppress(OSError, ValueError):
+            if (self.directory / path).exists():
+                return shortened(path)
+        if path.startswith("/") and path.isprintable() and not re.search(r"[@=:\s]", path):
+            return shortened(path)
+        return "a file (not shown here, since it may be the secret itself)"
+
+    def _content(self, path: str) -> tuple[str, str]:
+        """What is wrong with a secret's file, or what is in it.
+
+        A BOM and what stands at the ends and shows nothing, as editors, `echo` and Windows leave
+        it, is no part of a secret.
+        """
+        if "://" in path:
+            log.hide([path])
+            return "has a URL in it, and must have a file's path", ""
+        if quoted(path):
+            return QUOTED, ""
+        try:
+            data = files.read(self.directory / path, MAX_SECRET_BYTES)
+        except IsADirectoryError:
+            why = "Docker makes one where the file to mount is missing"
+            return f"names {{file}}, which is a folder ({why})", ""
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a path"
+            return f"names {{file}}, which cannot be read ({reason})", ""
+        if (written := files.encoding(data)) != "UTF-8":
+            return f"names {{file}}, which is {written}; save it as UTF-8", ""
+        content = data.decode("utf-8", "surrogateescape").strip(UNSEEN)
+        return ("", content) if content else ("names {file}, which is empty", "")
+
+    def where(self, name: str) -> str:
+        """A secret, as problems begin: its variable, or the file that it came from."""
+        file = self.files.get(name)
+        return f"{name}_FILE: the file {file}" if file else name
+
+    def corrections(self) -> Iterator[str]:
+        """What to set, and what to write into which file."""
+        files = self.files
+        sets = [f"{name} to {url}" for name, url in self.corrected.items() if name not in files]
+        writes = [
+            f"{url} and nothing else into the file {files[name]}"
+            for name, url in self.corrected.items()
+            if name in files
+        ]
+        also = "; what is in capitals is yours to fill in" * bool(
+            _OPEN.search(" ".join(self.corrected.values()))
+        )
+        also += "; keep the other parameters" * self.more
+        if sets:
+            yield f"Set {' and '.join(sets)} (the password is masked here{also})"
+        if writes:
+            yield f"Write {' and '.join(writes)} (the password is masked here{also})"
+
+    def conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
+        """Read a connection string that came from ``name``, and hide its secrets from the log."""
+        if not url:
+            return None
+        log.hide([url])
+        try:
+            conninfo = dialects.parse(url, name, needs_database=needs_database)
+        except dialects.ConninfoError as error:
+            where = self.where(name)
+            self.problems += [f"{where} {problem}" for problem in error.problems]
+            self.corrected[name] = error.corrected
+            self.more = self.more or error.more
+            return None
+        log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
+        return replace(conninfo, in_file=name in self.files)
+
+
+def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Keys with their section before a dot; only the sections that exist are opened."""
+    sections = {key.split(".")[0] for key in IN_FILE if "." in key}
+    pairs: list[tuple[str, object]] = []
+    for key, value in table.items():
+        if key in sections and isinstance(value, dict):
+            pairs += [(f"{key}.{inner}", item) for inner, item in value.items()]
+        else:
+            pairs.append((key, value))
+    return pairs

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from ..config import registry as services
 from ..config.conninfo import Conninfo
 from ..config.environment import Environment, forget_libpq_variables
-from ..config.load import Sources
+from ..config.reader import Sources
 from ..config.registry import Service
 from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
 from ..postgres import databases

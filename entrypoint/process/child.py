@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
 from .. import log
-from ..config.reader import OUR_SECRETS
+from ..config.keys import OUR_SECRETS
 from . import cgroups, procfs, signals, sockets
 from .output import Lines, shown
 

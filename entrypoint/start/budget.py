@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ..config.reader import STEPS
+from ..config.keys import STEPS
 from ..config.settings import Settings
 
 # What the parts of a start take beyond the timeouts that people set, at most. A warm start does not

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from .. import http_client, log
 from ..config import urls
-from ..config.keys import Gate
+from ..config.settings import Gate
 from ..errors import RefusedError, UnreachableError
 from ..health import progress
 from ..retry import Backoff, Reminder

@@ -5,8 +5,8 @@ from contextlib import closing
 from typing import Final
 
 from .. import log
-from ..config.keys import Verify
 from ..config.registry import Service
+from ..config.settings import Verify
 from ..errors import MisplacedError, RefusedError, UnreachableError
 from ..postgres import objects, placement
 from ..postgres.session import Session

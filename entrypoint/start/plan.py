@@ -4,9 +4,8 @@ import shutil
 from typing import NamedTuple
 
 from .. import fingerprint as inputs
-from ..config.keys import Seed
-from ..config.reader import STEPS, variable
-from ..config.settings import Settings
+from ..config.keys import STEPS, variable
+from ..config.settings import Seed, Settings
 from ..errors import SettingsError
 from ..postgres.ledger import NO_PUSH, Found, Ledger, Who
 from ..postgres.session import Session

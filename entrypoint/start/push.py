@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .. import log
-from ..config.keys import Push
+from ..config.settings import Push
 from ..errors import PushError, RefusedError, Terminated, UnreachableError
 from ..postgres import guard, ledger, loss, ownership, sessions, snapshot
 from ..postgres.session import Session

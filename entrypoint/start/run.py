@@ -9,10 +9,11 @@ from typing import NoReturn
 
 from .. import __version__, log
 from ..config import registry as services
-from ..config import settings
 from ..config.conninfo import Conninfo
 from ..config.environment import Environment, forget_libpq_variables
-from ..config.reader import STEPS
+from ..config.keys import STEPS
+from ..config.load import load
+from ..config.settings import Lying
 from ..errors import UnreachableError
 from ..health import progress, state
 from ..postgres import ledger, sessions
@@ -147,14 +148,14 @@ def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:
 
 def _look(
     named: Conninfo, own: services.Service, registry: Mapping[str, services.Service]
-) -> settings.Lying | None:
+) -> Lying | None:
     from . import former  # only a start that fails pays for it
 
     return former.look(named, own, registry)
 
 
 def _load(environ: Environment) -> Plan:
-    config = settings.load(environ, Path(), _look)
+    config = load(environ, Path(), _look)
     progress.service(config.health_url, config.health_problem)
     if config.service:
         log.bind(service=config.service)

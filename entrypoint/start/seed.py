@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ..config.keys import Seed
+from ..config.settings import Seed
 from ..errors import SeedError
 from ..postgres.session import Session
 from . import program

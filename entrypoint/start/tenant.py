@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from .. import log, timelimit
 from ..config.conninfo import Conninfo
-from ..config.keys import Lookup
-from ..config.reader import LOOKUP_URL, UUID, shortened
+from ..config.keys import LOOKUP_URL, UUID, shortened
+from ..config.settings import Lookup
 from ..config.urls import safe
 from ..errors import EntrypointError, RefusedError, SeedError, UnreachableError
 from ..health import progress

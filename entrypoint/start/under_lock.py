@@ -16,7 +16,7 @@ from psycopg import sql
 
 from .. import log
 from ..config.conninfo import Conninfo
-from ..config.reader import bare
+from ..config.keys import bare
 from ..errors import LockError, RefusedError, SeedError, UnreachableError
 from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.session import Session

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from ..config import tools
-from ..config.reader import label
+from ..config.keys import label
 from ..postgres.ledger import Damage
 from ..postgres.loss import Loss, invalid_indexes
 from ..postgres.snapshot import MAX_ROWS, Snapshot, Table

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from entrypoint.config.keys import Lookup
+from entrypoint.config.settings import Lookup
 from entrypoint.errors import RefusedError
 from entrypoint.postgres import snapshot
 from entrypoint.postgres.session import Session, open_session

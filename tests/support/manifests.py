@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from entrypoint.config import settings
+from entrypoint.config import load as config
 from entrypoint.config.environment import Environment
 from tests.support.stage import TENANT
 
@@ -29,4 +29,4 @@ def loaded(variables: Mapping[str, str]) -> Settings:
     secret = {"DATABASE_URL": "postgresql://u:p@db/gaqno_rpg_db", "SEED_TENANT_ID": TENANT}
     environ = {**plain, **secret, "PORT": "4003"}
     block = {name.encode(): value.encode() for name, value in environ.items()}
-    return settings.load(Environment(block), EXAMPLE)
+    return config.load(Environment(block), EXAMPLE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from entrypoint.config import registry as services
-from entrypoint.config.reader import IN_FILE
+from entrypoint.config.keys import IN_FILE
 from tests.support.docs import PAGES, Block, block, blocks, page, prose, section
 from tests.support.engine import two_lines
 from tests.support.manifests import ROOT

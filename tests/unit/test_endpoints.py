@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from entrypoint import log
-from entrypoint.config import settings, urls
+from entrypoint.config import load as config
+from entrypoint.config import urls
 from entrypoint.config.environment import Environment
-from entrypoint.config.keys import Gate, Lookup
+from entrypoint.config.settings import Gate, Lookup
 from entrypoint.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def load(folder: Path, toml: str = "", /, **variables: str) -> Settings:
     (folder / "entrypoint.toml").write_text(toml)
     variables = {"DATABASE_URL": "postgresql://u:pw@db/app", **variables}
     block = {name.encode(): value.encode() for name, value in variables.items()}
-    return settings.load(Environment(block), folder)
+    return config.load(Environment(block), folder)
 
 
 def problems(folder: Path, toml: str, /, **variables: str) -> list[str]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from entrypoint.cli.parser import commands
-from entrypoint.config import settings
+from entrypoint.config import load as config
 from entrypoint.config.dialects import ConninfoError, parse
 from entrypoint.config.environment import Environment
-from entrypoint.config.reader import IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
+from entrypoint.config.keys import IN_ENVIRONMENT, IN_FILE, OUR_SECRETS
 from entrypoint.errors import SettingsError
 from tests.process import test_bad_input, test_secrets
 from tests.unit import test_dialects, test_settings
@@ -93,7 +93,7 @@ def remedied(folder: Path, text: str) -> str | None:
 
 
 def load(folder: Path, value: bytes) -> str | None:
-    database = settings.load(Environment({b"DATABASE_URL": value}), folder).database
+    database = config.load(Environment({b"DATABASE_URL": value}), folder).database
     assert database is not None
     return None if database.database == FILLED["DATABASE"] else database.database
 
@@ -341,12 +341,12 @@ def test_a_registered_service_s_remedy_is_accepted(tmp_path: Path, url: str) -> 
     (tmp_path / "entrypoint.toml").write_text("[push]\ncommand = []\n")
     variables = {b"SERVICE_NAME": test_settings.FINANCE.encode(), b"DATABASE_URL": url.encode()}
     with pytest.raises(SettingsError) as caught:
-        settings.load(Environment(variables), tmp_path)
+        config.load(Environment(variables), tmp_path)
     corrected = re.search(r"Set DATABASE_URL to (\S+) ", caught.value.remedy)
     assert corrected, caught.value.remedy
     filled = {**FILLED, "DATABASE": "gaqno_finance_db"}
     right = re.sub("USER|HOST|DATABASE", lambda place: filled[place[0]], corrected[1])
     variables[b"DATABASE_URL"] = right.replace("****", "pw").encode()
-    found = settings.load(Environment(variables), tmp_path).database
+    found = config.load(Environment(variables), tmp_path).database
     assert found is not None
     assert found.database == "gaqno_finance_db"

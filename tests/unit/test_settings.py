@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from entrypoint import log
-from entrypoint.config import registry, settings
+from entrypoint.config import load as config
+from entrypoint.config import registry
 from entrypoint.config.environment import Environment
-from entrypoint.config.keys import Gate, Push, Seed, Verify
-from entrypoint.config.load import Sources
-from entrypoint.config.reader import (
+from entrypoint.config.keys import (
     GATE_KEYS,
     IN_ENVIRONMENT,
     IN_FILE,
@@ -25,7 +24,8 @@ from entrypoint.config.reader import (
     shortened,
     variable,
 )
-from entrypoint.config.settings import Settings
+from entrypoint.config.reader import Sources
+from entrypoint.config.settings import Gate, Lying, Push, Seed, Settings, Verify
 from entrypoint.errors import SettingsError
 from entrypoint.start import budget
 from entrypoint.start.budget import waits
@@ -58,7 +58,7 @@ def load(folder: Path, toml: str | bytes | None = None, /, **variables: str | by
         (folder / "entrypoint.toml").write_bytes(os.fsencode(toml))
     if not any("DATABASE_URL" in name for name in variables):
         variables["DATABASE_URL"] = URL
-    return settings.load(environment(variables), folder)
+    return config.load(environment(variables), folder)
 
 
 def refusal(folder: Path, toml: str | bytes | None = None, /, **variables: str | bytes) -> str:
@@ -756,7 +756,7 @@ def test_no_variable(
 
 def test_nothing_is_needed_to_hand_off(tmp_path: Path) -> None:
     """With everything skipped no database need be named; with half of it, one must."""
-    nothing = settings.load(environment({"ENTRYPOINT_SKIP": "push,seed"}), tmp_path)
+    nothing = config.load(environment({"ENTRYPOINT_SKIP": "push,seed"}), tmp_path)
     assert nothing.database is None
     assert nothing.service_environment == {"ENTRYPOINT_SKIP": "push,seed"}
     assert nothing.push_environment == nothing.service_environment
@@ -884,7 +884,7 @@ def test_an_absent_push_is_said(tmp_path: Path) -> None:
 def test_a_service_without_a_push_is_refused(tmp_path: Path, variable: str) -> None:
     """A service that somebody named has tables; both ways out are told."""
     with pytest.raises(SettingsError) as caught:
-        settings.load(environment({"DATABASE_URL": URL, variable: "orders"}), tmp_path)
+        config.load(environment({"DATABASE_URL": URL, variable: "orders"}), tmp_path)
 
     assert caught.value.problems == [
         (
@@ -1274,7 +1274,7 @@ def test_what_editors_leave_in_files(
     for name, text in texts.items():
         (tmp_path / name).write_bytes(text.encode())
     environ = environment({"DATABASE_URL": URL, "ENTRYPOINT_SERVICES": "own.toml"})
-    found = settings.load(environ, tmp_path)
+    found = config.load(environ, tmp_path)
     assert found.registered == registry.Service("orders", "app", ("o_", "p_"), "tenant")
 
 
@@ -1365,15 +1365,15 @@ def test_who_is_asked_about_a_wrong_database(tmp_path: Path, database: str, *, a
     """Only one that is no other service's; what is there goes before what is corrected."""
     (tmp_path / "entrypoint.toml").write_text(f"service = '{FINANCE}'\n{NO_PUSH}")
     variables = environment({"DATABASE_URL": f"{SQL}{database}", "ENTRYPOINT_WAIT_TIMEOUT": "x"})
-    lying = settings.Lying("it has 2 tables", "Run this")
+    lying = Lying("it has 2 tables", "Run this")
     seen: list[str] = []
 
-    def look(url: Conninfo, own: registry.Service, _: object) -> settings.Lying:
+    def look(url: Conninfo, own: registry.Service, _: object) -> Lying:
         seen.append(f"{url.database} {own.name}")
         return lying
 
     with pytest.raises(SettingsError) as caught:
-        settings.load(variables, tmp_path, look)
+        config.load(variables, tmp_path, look)
 
     assert seen == ([f"{database} {FINANCE}"] if asked else [])
     assert caught.value.remedy.startswith("Run this; then set DATABASE_URL to ") is asked
@@ -1423,17 +1423,17 @@ def test_a_url_in_another_variable(tmp_path: Path) -> None:
     """What may be the missing variable is named, none of its value, and the line that takes it."""
     variables = {"POSTGRES_URL": URL, "OTHER": "x", "ENTRYPOINT_ADMIN_URL": URL}
     with pytest.raises(SettingsError) as caught:
-        settings.load(environment(variables), tmp_path)
+        config.load(environment(variables), tmp_path)
     problem = "DATABASE_URL is not set; POSTGRES_URL looks like a connection string"
     assert caught.value.problems == [problem]
     assert 'or write database_url = ["POSTGRES_URL"] in entrypoint.toml,' in caught.value.remedy
     assert "pw" not in caught.value.remedy
     with pytest.raises(SettingsError) as caught:
-        settings.load(environment({**variables, "A_URL": URL}), tmp_path)
+        config.load(environment({**variables, "A_URL": URL}), tmp_path)
     both = "DATABASE_URL is not set; A_URL and POSTGRES_URL look like connection strings"
     assert caught.value.problems == [both]
     (tmp_path / "entrypoint.toml").write_text('database_url = ["POSTGRES_URL"]')
-    assert settings.load(environment(variables), tmp_path).database is not None
+    assert config.load(environment(variables), tmp_path).database is not None
 
 
 @pytest.mark.parametrize(
@@ -1601,7 +1601,7 @@ def test_service_environment(tmp_path: Path) -> None:
         b"ENTRYPOINT_DIRECT_URL_FILE": b"secret",
         b"A": b"a=b=c",
     }
-    found = settings.load(Environment(variables), tmp_path)
+    found = config.load(Environment(variables), tmp_path)
     ours = {b"ENTRYPOINT_ADMIN_URL", b"ENTRYPOINT_DIRECT_URL_FILE"}
     expected = [(name, value) for name, value in variables.items() if name not in ours]
     assert list(found.service_environment.block().items()) == expected

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from entrypoint.config import dialects
-from entrypoint.config.keys import Lookup
+from entrypoint.config.settings import Lookup
 from entrypoint.errors import EntrypointError, SeedError, UnreachableError
 from entrypoint.start import tenant
 from tests.support.site import Site, http
