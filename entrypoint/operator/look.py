@@ -11,24 +11,9 @@ from .. import timelimit
 from ..errors import RefusedError, UnreachableError
 from ..postgres import ledger, objects, ownership, quarantine
 from ..postgres.quarantine import Quarantine
-from ..postgres.session import LOCALLY, Session, translated
+from ..postgres.session import Session, translated
+from ..postgres.sql import load_sql
 from .server import MAX_SESSIONS, Server
-
-_DETAILS: Final = """
-select
-  (select array_agg(indexrelid::regclass::text order by 1) from pg_catalog.pg_index i
-   join pg_catalog.pg_class c on c.oid = indexrelid
-   join pg_catalog.pg_namespace n on n.oid = relnamespace
-   where not indisvalid and left(nspname, 3) <> 'pg_'
-     and indexrelid not in (select index_relid from pg_catalog.pg_stat_progress_create_index
-                            where index_relid is not null)),
-  (select array_agg(distinct pg_catalog.pg_get_userbyid(relowner)) from pg_catalog.pg_class c
-   join pg_catalog.pg_namespace n on n.oid = relnamespace
-   where relkind in ('r', 'p') and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
-     and nspname <> 'information_schema' and not exists (
-       select from pg_catalog.pg_depend d
-       where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'))
-"""
 
 _NOW: Final = """select to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
 
@@ -51,18 +36,11 @@ _looking: set[Session] = set()
 """Sessions in which somebody looks, in threads of their own."""
 
 
-_BEGIN: Final = f"""
-begin isolation level repeatable read read only;
-{LOCALLY};
-set local lock_timeout = '1s'
-"""
-
-
 @contextmanager
 def snapshot(session: Session) -> Iterator[Session]:
     """One transaction that sees one moment, cannot write, and runs nobody's functions."""
     with translated("beginning to look", remedy="Start again."):
-        session.connection.execute(_BEGIN)
+        session.connection.execute(load_sql("operator/look_begin"))
     yield session
     with translated("looking", remedy="Start again."):
         session.connection.execute("rollback")
@@ -83,7 +61,7 @@ def at(server: Server, database: str) -> Look:
     with closing(server.session(database)) as session, _known(session), snapshot(session):
         found = ledger.look(session)
         with translated("looking at indexes", remedy="Start again."):
-            indexes, owners = session.connection.execute(_DETAILS).fetchone() or (None, None)
+            indexes, owners = session.row("operator/indexes_and_owners") or (None, None)
         exposed = ownership.exposed(session)
         strangers = objects.find(session, server.bookkeeping)
         return Look(

@@ -15,6 +15,7 @@ from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableEr
 from ..postgres import databases
 from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.session import Session, open_session, translated
+from ..postgres.sql import load_sql
 
 CONNECT_TIMEOUT_S: Final = 5.0
 
@@ -25,14 +26,6 @@ NAME: Final = "entrypoint/operator"
 """The application_name of an operator's sessions."""
 
 MAINTENANCE: Final = ("postgres", "defaultdb")
-
-# A role's and a database's own are meant for a service's queries: what a transfer does takes as
-# long as it must, and some of its sessions wait for others. Names are read, too, of which some
-# would be quoted otherwise.
-_LIMITS: Final = """
-set lock_timeout = {}; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0;
-set idle_session_timeout = 0; set quote_all_identifiers = off
-"""
 
 _TRANSACTION_TIMEOUT_SINCE: Final = 170000
 
@@ -130,7 +123,8 @@ class Server:
             # To compile a query over catalogs takes ten times as long as to run it.
             wanted = ["set jit = off"]
             if self.lock_timeout_s is not None:
-                wanted.append(_LIMITS.format(int(self.lock_timeout_s * 1000)))
+                limits = load_sql("operator/session_limits")
+                wanted.append(limits.format(lock_wait_ms=int(self.lock_timeout_s * 1000)))
                 if session.server_version >= _TRANSACTION_TIMEOUT_SINCE:
                     wanted.append("set transaction_timeout = 0")
                 if self.passing:

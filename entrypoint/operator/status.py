@@ -11,68 +11,17 @@ from ..errors import RefusedError, UnreachableError
 from ..postgres import databases, ledger, placement, quarantine, transfers
 from ..postgres.databases import Database
 from ..postgres.session import Session, translated
-from ..postgres.sql import load_sql
 from . import look
 from .look import Look
 from .report import Concern, Holder, Kept, LastPush, ServiceStatus, Status, Work
 from .server import NAME, Server
 from .verify import failure
 
-# The server tells a plain role neither backend_type nor anything else of a stranger's session but
-# who and where it is; its own workers have no user.
-_SESSIONS: Final = """
-select datname, count(*) from pg_catalog.pg_stat_activity
-where datname is not null and usesysid is not null and application_name <> %s
-  and coalesce(backend_type, 'client backend') = 'client backend'
-group by datname
-"""
-
-# A child's sessions are named after the lock's: entrypoint/<service>/<host>/push-<number>.
-_HOLDERS: Final = f"""
-with holder as ({load_sql("postgres/lock_holders")})
-select datname, json_build_object(
-  'application_name', coalesce(h.application_name, ''), 'pid', h.pid, 'client_addr', client_addr,
-  'since', since, 'doing', coalesce((
-    select string_agg(distinct substring(a.application_name from '/([a-z]+)-[0-9a-f]+$')
-      || case when a.wait_event_type = 'Lock' then ', waiting for a lock' else '' end, ', ')
-    from pg_catalog.pg_stat_activity a
-    where a.datname = h.datname
-      and starts_with(a.application_name, h.application_name || '/')), 'between steps'))
-from holder h
-"""  # noqa: S608  a query of our own
-
-
 WAIT_S: Final = 60
 """Seconds after which a session that waits for a lock wants a person."""
 
 OPEN_S: Final = 3600
 """Seconds after which an open transaction does: it keeps VACUUM from removing anything."""
-
-_WAITING: Final = f"""
-select datname, json_build_array(count(*), coalesce(bool_or(
-  extract(epoch from now() - query_start) > {WAIT_S}), false)) from pg_catalog.pg_stat_activity
-where datname is not null and wait_event_type = 'Lock' group by datname
-"""  # noqa: S608  a number of our own
-
-_WORK: Final = """
-json_build_object('application_name', coalesce(a.application_name, ''), 'pid', a.pid, 'since',
-  to_char(a.{} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-"""
-
-# Neither the server's own, which have no user, nor what wakes up by itself.
-_OLDEST: Final = f"""
-select distinct on (datname) datname, {_WORK.format("xact_start")}
-from pg_catalog.pg_stat_activity a
-where datname is not null and usesysid is not null and xact_start is not null
-  and application_name <> %s and coalesce(backend_type, 'client backend') = 'client backend'
-order by datname, xact_start
-"""  # noqa: S608  a query of our own
-
-_TRANSFERS: Final = f"""
-select objid::int8, {_WORK.format("backend_start")}
-from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)
-where locktype = 'advisory' and l.granted and objsubid = 1 and classid = %s
-"""  # noqa: S608  a query of our own
 
 
 _NOBODY: Final = (0, False)
@@ -86,11 +35,11 @@ def status(server: Server) -> Status:
     """
     with closing(server.open()) as session, look.snapshot(session):
         there = {database.name: database for database in databases.find(session)}
-        sessions = Counter(dict(_rows(session, _SESSIONS, [NAME])))
-        waiting = dict(_rows(session, _WAITING))
-        holders = dict(_rows(session, _HOLDERS))
-        oldest = dict(_rows(session, _OLDEST, [NAME]))
-        moves = dict(_rows(session, _TRANSFERS, [transfers.TARGET_KEY >> 32]))
+        sessions = Counter(dict(_rows(session, "operator/session_counts", [NAME])))
+        waiting = dict(_rows(session, "operator/waiting_sessions", [WAIT_S]))
+        holders = dict(_rows(session, "operator/lock_holders_at_work"))
+        oldest = dict(_rows(session, "operator/oldest_transactions", [NAME]))
+        moves = dict(_rows(session, "operator/transfers_under_way", [transfers.TARGET_KEY >> 32]))
         kept = {session.database: quarantine.find(session)}
         at = look.moment(session)
     claimed = {service.database for service in server.registry.values()}
@@ -189,7 +138,7 @@ def exit_code(answer: Status, *, fail: bool) -> int:
 
 def _rows(session: Session, query: str, params: Sequence[object] | None = None) -> list[Any]:
     with translated("looking at sessions", remedy="Start again."):
-        return session.connection.execute(query.encode(), params).fetchall()
+        return session.rows(query, params)
 
 
 def _work(found: dict[str, Any] | None) -> Work | None:

@@ -20,7 +20,7 @@ def of_readers(session: Session) -> list[str]:
     """
     try:
         with session.transaction():
-            rows = session.connection.execute(load_sql("postgres/unreadable_tables")).fetchall()
+            rows = session.rows("postgres/unreadable_tables")
     except psycopg.Error:
         return []
     return [f"{name} has {table} locked (pid {pid}, from {at})" for table, pid, name, at in rows]
@@ -136,9 +136,7 @@ def of_relations(
         with session.transaction():
             # A transaction keeps the list of sessions that it saw first.
             session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
-            rows = session.connection.execute(
-                load_sql("postgres/locks_on_relations"), params
-            ).fetchall()
+            rows = session.rows("postgres/locks_on_relations", params)
     except psycopg.Error:
         return []
     return [InTheWay(*row) for row in rows]
@@ -162,7 +160,7 @@ def changing(session: Session) -> list[InTheWay]:
     """
     try:
         with session.transaction():
-            rows = session.connection.execute(load_sql("postgres/changing_transactions")).fetchall()
+            rows = session.rows("postgres/changing_transactions")
     except psycopg.Error:
         return []
     return [

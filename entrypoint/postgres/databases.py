@@ -85,7 +85,7 @@ def acts_as(session: Session, role: str) -> str:
     Raises `RefusedError` and `UnreachableError`.
     """
     with translated("asking which role it acts as", remedy="Start again."), session.transaction():
-        row = session.connection.execute(load_sql("postgres/acting_role"), [role, role]).fetchone()
+        row = session.row("postgres/acting_role", [role, role])
     return str(row[0]) if row and row[0] else role
 
 

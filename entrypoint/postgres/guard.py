@@ -148,7 +148,7 @@ def _drop_event_trigger(session: Session, deadline: float) -> None:
 def _remove_triggers(session: Session, deadline: float) -> list[str]:
     """Remove those that may be removed; the tables where somebody was in the way."""
     left = []
-    for (table,) in session.connection.execute(load_sql("postgres/guarded_tables")).fetchall():
+    for (table,) in session.rows("postgres/guarded_tables"):
         error = _run(session, f"drop trigger if exists {NAME} on {table}", deadline)
         if isinstance(error, psycopg.errors.LockNotAvailable):
             left.append(table)
@@ -184,7 +184,7 @@ def _arm(
     try:
         _begin(session)
         refusal = Refusal(session, tables, allowed, name, lasts_s)
-        holder = session.connection.execute(load_sql("postgres/lock_holder_role")).fetchone()
+        holder = session.row("postgres/lock_holder_role")
         reason = refusal.closed()
     except psycopg.Error as error:
         if session.connection.broken:

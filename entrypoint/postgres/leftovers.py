@@ -38,9 +38,7 @@ def remove(session: Session) -> None:
     soon = time.monotonic() + LEAVE_S
     with suppress(psycopg.Error):
         with session.transaction():
-            [(event_trigger, tables, functions)] = session.connection.execute(
-                load_sql("postgres/own_leftovers")
-            ).fetchall()
+            [(event_trigger, tables, functions)] = session.rows("postgres/own_leftovers")
         for what, statement in _statements(tables, functions, event_trigger=event_trigger):
             with suppress(psycopg.errors.LockNotAvailable), session.transaction():
                 wait_ms = max(1, int(1000 * min(TRY_S, soon - time.monotonic())))

@@ -90,4 +90,4 @@ def _rows(session: Session, *, sizes: bool) -> list[TupleRow]:
     with session.transaction(undone=True):
         session.connection.execute("set local lock_timeout = '1s'")
         asked = {"sizes": sizes, "quarantine": MARK, "doubtful": tools.doubtful()}
-        return session.connection.execute(load_sql("postgres/objects"), asked).fetchall()
+        return session.rows("postgres/objects", asked)

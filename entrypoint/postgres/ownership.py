@@ -73,7 +73,7 @@ def lesser_content(session: Session) -> bool:
     Such a session must not evaluate a query over the database's objects. In the session's open
     transaction; raises `psycopg.Error`.
     """
-    row: Any = session.connection.execute(load_sql("postgres/lesser_content")).fetchone()
+    row: Any = session.row("postgres/lesser_content")
     return bool(row and row[0])
 
 

@@ -79,16 +79,8 @@ def find(session: Session, service: str | None = None, *, sizes: bool = False) -
 
     With their ``sizes`` it waits for whoever has a table in one locked.
     """
-    query = """
-        select nspname, description, case when %s then coalesce((
-          select sum(pg_total_relation_size(c.oid)) from pg_class c
-          where relnamespace = n.oid and relkind in ('r', 'm', 'S')), 0)::int8 else 0 end
-        from pg_catalog.pg_namespace n
-        join pg_catalog.pg_description on objoid = n.oid and classoid = 'pg_namespace'::regclass
-        where starts_with(description, %s)
-        """
     with translated("looking for quarantined objects", remedy="Start again."):
-        rows = session.connection.execute(query, [sizes, MARK]).fetchall()
+        rows = session.rows("postgres/quarantines", [sizes, MARK])
     found = [
         Quarantine(schema, *read, size)
         for schema, comment, size in rows

@@ -99,7 +99,7 @@ class Refusal:
 
     def closed(self) -> str | None:
         """Which function that it needs is not everybody's to call, if there is one."""
-        row = self.session.connection.execute(load_sql("postgres/functions_not_public")).fetchone()
+        row = self.session.row("postgres/functions_not_public")
         return f"EXECUTE on the function {row[0]} is revoked from PUBLIC" if row else None
 
     def _asks(self) -> sql.Composed:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
+from psycopg.abc import Params
 from psycopg.rows import TupleRow
 
 from ..config.conninfo import Conninfo
@@ -46,11 +47,6 @@ SEARCH_PATH: Final = "pg_catalog, pg_temp"
 """Where every session of ours looks for names. We may be a superuser, and the database's own role
 may have put functions, operators and types, and a search_path, before the server's. Temporary
 relations and types are searched first unless pg_temp is named, so it is, last."""
-
-LOCALLY: Final = f"set local search_path = {SEARCH_PATH}"
-"""Goes first in each transaction of a session that may be a pooler's: there `open_session` can set
-the path only for its own look, because the next transaction may meet another server connection, and
-this one is somebody else's next."""
 
 _PROBE_TIMEOUT: Final = "select pg_catalog.set_config('statement_timeout', '{0:.0f}', true)"
 
@@ -145,6 +141,14 @@ class Session(NamedTuple):
         with patience, self.connection.transaction(force_rollback=undone):
             self.connection.execute(begin.encode())
             yield
+
+    def rows(self, query: str, params: Params | None = None) -> list[TupleRow]:
+        """The answer to a query that `load_sql` knows by this name. Raises `psycopg.Error`."""
+        return self.connection.execute(load_sql(query), params).fetchall()
+
+    def row(self, query: str, params: Params | None = None) -> TupleRow | None:
+        """The first row of it, if there is one. Raises `psycopg.Error`."""
+        return self.connection.execute(load_sql(query), params).fetchone()
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:

@@ -10,7 +10,6 @@ import psycopg
 
 from ..errors import RefusedError
 from .session import Session, translated
-from .sql import load_sql
 
 MAX_NAME: Final = 63
 """Characters of an application_name; PostgreSQL cuts what is longer."""
@@ -62,9 +61,7 @@ def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: 
                 session.connection.execute("set local role none")
                 # A transaction keeps the list of sessions that it saw first.
                 session.connection.execute("select pg_stat_clear_snapshot()")
-                row = session.connection.execute(
-                    load_sql("postgres/end_child"), [name, list(ports)]
-                ).fetchone()
+                row = session.row("postgres/end_child", [name, list(ports)])
             there, signalled = row or (0, 0)
             ended = max(ended, signalled)
             if not there:
@@ -106,7 +103,7 @@ def there(session: Session) -> There | None:
     try:
         with translated("counting sessions", remedy="Start again."), session.transaction():
             session.connection.execute("select pg_stat_clear_snapshot()")
-            row = session.connection.execute(load_sql("postgres/sessions_here")).fetchone()
+            row = session.row("postgres/sessions_here")
     except RefusedError:  # what a hardened server may have revoked
         return None
     began, pids, hidden = row or (None, [], [])

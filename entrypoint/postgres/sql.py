@@ -12,13 +12,13 @@ from typing import Final
 _PACKAGE: Final = os.path.dirname(os.path.dirname(__file__))
 
 
-@cache
 def load_sql(name: str) -> str:
     """The statements of ``FOLDER/QUERY``, which are in ``FOLDER/sql/QUERY.sql``."""
     folder, _, query = name.rpartition("/")
     return _read(f"{_PACKAGE}/{folder}/sql/{query}.sql")
 
 
+@cache
 def _read(path: str) -> str:
     with open(path, "rb") as file:
         text = file.read().decode()

@@ -23,12 +23,6 @@ REPLACED: Final = "__replaced"
 ASIDE: Final = "entrypoint put aside: "
 """How the first line of the comment begins; behind it is JSON."""
 
-_COMMENT: Final = """
-select coalesce(shobj_description(oid, 'pg_database'), ''),
-  to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-from pg_catalog.pg_database where datname = %s
-"""
-
 
 class Aside(NamedTuple):
     """What the mark says."""
@@ -58,7 +52,7 @@ def aside(comment: str | None) -> Aside | None:
 def aside_of(session: Session, name: str) -> Aside | None:
     """The mark of the database of this name; None where it, or its mark, is not there."""
     with translated("looking at a database's comment", remedy="Start again."):
-        rows = session.connection.execute(_COMMENT, [name]).fetchall()
+        rows = session.rows("postgres/database_comment", [name])
     return aside(rows[0][0]) if rows else None
 
 
@@ -70,14 +64,14 @@ def is_aside(database: Database, name: str) -> bool:
 
 def mark(session: Session, database: str, name: str) -> None:
     """Mark one that has just been renamed from ``database`` to ``name``, in the transaction."""
-    [(comment, at)] = session.connection.execute(_COMMENT, [name]).fetchall()
+    [(comment, at)] = session.rows("postgres/database_comment", [name])
     line = ASIDE + json.dumps(Aside(database, name, at)._asdict())
     _write(session, name, f"{line}\n{_without(comment)}".rstrip("\n"))
 
 
 def unmark(session: Session, name: str) -> None:
     """Give one that has its name back the comment that it had, in the session's transaction."""
-    [(comment, _)] = session.connection.execute(_COMMENT, [name]).fetchall()
+    [(comment, _)] = session.rows("postgres/database_comment", [name])
     if comment.startswith(ASIDE):
         _write(session, name, _without(comment))
 

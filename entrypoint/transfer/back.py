@@ -13,31 +13,19 @@ from ..postgres import quarantine as quarantines
 from ..postgres import transfers
 from ..postgres.quarantine import Quarantine
 from ..postgres.session import Session, quoted, translated
+from ..postgres.sql import load_sql
 from ..postgres.transfers import REPLACED, suffixed
 from . import beside, preflight, quarantine, removal, room, sides
 from .destination import free
 from .locks import TIMEOUT_S
 from .removal import Agree
 from .request import Ends
-from .throwaway import QUIET
 
 if TYPE_CHECKING:
     from ..operator.report import TableRows, Transferred
 
 _DATABASE: Final = "select oid::text from pg_catalog.pg_database where datname = %s"
 _NAMED: Final = "select datname::text from pg_catalog.pg_database where oid = %s::oid"
-
-# Whatever has its name in pg_class or pg_type, where that is taken.
-_TAKEN: Final = """
-select distinct c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-join pg_class o on o.relname = c.relname join pg_namespace p on p.oid = o.relnamespace
-where n.nspname = %(schema)s and p.nspname = %(origin)s
-union
-select t.typname from pg_type t join pg_namespace n on n.oid = t.typnamespace
-join pg_type o on o.typname = t.typname join pg_namespace p on p.oid = o.typnamespace
-where n.nspname = %(schema)s and p.nspname = %(origin)s and t.typrelid = 0 and t.typelem = 0
-order by 1
-"""
 
 
 class _Place(NamedTuple):
@@ -189,7 +177,7 @@ def _check(session: Session, found: Sequence[Quarantine], place: _Place) -> None
     for each in found:
         asked = {"schema": each.schema, "origin": each.origin}
         with translated("looking at what is there", remedy="Start again."):
-            taken = [name for (name,) in session.connection.execute(_TAKEN, asked).fetchall()]
+            taken = [name for (name,) in session.rows("transfer/taken_names", asked)]
             there = session.connection.execute(
                 "select from pg_namespace where nspname = %s", [each.origin]
             ).fetchone()
@@ -232,7 +220,7 @@ def _put_back(session: Session, ends: Ends, found: Sequence[Quarantine], place: 
 
     with translated("putting the objects back", remedy="Stop what uses them; run it again."):
         connection.execute("begin")
-        connection.execute(QUIET)
+        connection.execute(load_sql("transfer/quiet"))
         beside.insist(session, TIMEOUT_S, work, failed)
         if place.aside and place.server is ends.source:
             _rename(session, place)

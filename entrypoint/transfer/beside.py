@@ -38,35 +38,7 @@ LEAVE_S: Final = 5.0
 
 T = TypeVar("T")
 
-# By functions and not by the views, which would join every table of the database.
-_COUNTERS: Final = """
-select oid::int8, pg_stat_get_tuples_inserted(oid) + pg_stat_get_tuples_updated(oid)
-  + pg_stat_get_tuples_deleted(oid) from unnest(%(oids)s::oid[]) as each (oid)
-"""
-
 _NOW: Final = "select clock_timestamp(), current_setting('track_counts')::bool"
-
-# Who could write to one of the tables, itself or as a role that it may become. What a session of
-# another role does is hidden from who may not read all statistics.
-_PEOPLE: Final = """
-with session as materialized (
-  select pid, application_name, usesysid, usename::text as usename, client_addr, backend_type,
-    case when backend_type is not null then state <> 'idle' or state_change >= %(since)s end as did
-  from pg_stat_activity
-  where datname = current_database() and usesysid is not null and pid <> all (%(ours)s)
-    and application_name <> %(name)s and application_name not like 'entrypoint/transfer/%%'
-    and coalesce(backend_type, '') not in ('walsender', 'parallel worker')
-    and backend_type is distinct from 'autovacuum worker'
-), able as (
-  select usesysid from (select distinct usesysid from session) each where exists (
-    select from pg_class c where c.oid = any (%(oids)s)
-      and (has_table_privilege(usesysid, c.oid, 'insert, update, delete, truncate')
-        or pg_has_role(usesysid, relowner, 'member')))
-)
-select coalesce(nullif(application_name, ''), 'no name'), usename,
-  case when backend_type is not null then coalesce(host(client_addr), 'a local socket') end, did
-from session where usesysid in (select usesysid from able)
-"""
 
 LOCK_NOT_AVAILABLE: Final = "55P03"
 
@@ -197,11 +169,11 @@ def begin(server: Server, session: Session, plan: Plan) -> Watch:
 
 
 def _look(session: Session, asked: dict[str, object]) -> _Seen:
-    at_s, connection = time.monotonic(), session.connection
+    at_s = time.monotonic()
     doing, hidden, idle = (Counter[Person]() for _ in range(3))
     with translated("looking for writers", remedy="Start again."):
-        counted = connection.execute(_COUNTERS, asked).fetchall()
-        people = connection.execute(_PEOPLE, asked).fetchall()
+        counted = session.rows("transfer/write_counters", asked)
+        people = session.rows("transfer/writers_here", asked)
     for name, role, address, did in people:
         kind = hidden if did is None else doing if did else idle
         kind[Person(name, role, address)] += 1
@@ -290,21 +262,13 @@ def unused(
         time.sleep(PAUSE_S)
 
 
-_CONNECTED: Final = """
-select coalesce(nullif(application_name, ''), 'no name'), usename::text,
-  case when backend_type is not null then coalesce(host(client_addr), 'a local socket') end
-from pg_catalog.pg_stat_activity
-where datname = %s and pid <> pg_catalog.pg_backend_pid()
-  and backend_type is distinct from 'autovacuum worker'
-"""
-
 _PREPARED: Final = "select gid from pg_catalog.pg_prepared_xacts where database = %s"
 
 
 def connected(session: Session, database: str) -> list[str]:
     """Who keeps a database from being renamed or replaced, in words; ``session`` is in another."""
     with translated("looking for sessions", remedy="Start again."):
-        people = session.connection.execute(_CONNECTED, [database]).fetchall()
+        people = session.rows("transfer/sessions_in", [database])
         prepared = session.connection.execute(_PREPARED, [database]).fetchall()
     found = _words(Counter(Person(*each) for each in people))
     return [*found, *(f"the prepared transaction {gid!r}" for (gid,) in prepared)]

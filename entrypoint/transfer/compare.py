@@ -19,132 +19,6 @@ if TYPE_CHECKING:
 PG_PROC: Final = 1255
 PG_TYPE: Final = 1247
 
-_COMMENTS: Final = """
-select row('comment', o.type, o.identity, description)::text from pg_description d
-cross join pg_identify_object(classoid, objoid, objsubid) o
-where objoid <> all (%(left)s) and (
-  classoid = 'pg_class'::regclass and (objoid = any (%(oids)s) or exists (
-    select from pg_index where indexrelid = objoid and indrelid = any (%(oids)s)))
-  or classoid = 'pg_constraint'::regclass and exists (
-    select from pg_constraint c where c.oid = objoid and conrelid = any (%(oids)s))
-  or classoid = 'pg_trigger'::regclass and exists (
-    select from pg_trigger t where t.oid = objoid and tgrelid = any (%(oids)s))
-  or classoid = 'pg_policy'::regclass and exists (
-    select from pg_policy p where p.oid = objoid and polrelid = any (%(oids)s))
-  or classoid = 'pg_type'::regclass and objoid = any (%(types)s)
-  or classoid = 'pg_proc'::regclass and objoid = any (%(functions)s))
-"""
-
-# Rights that were never granted are written as what they amount to; a dump may keep either.
-_RIGHTS: Final = """
-with acl (what, owner, items) as (
-  select row(nspname, relname), relowner, coalesce(relacl, acldefault(
-      (case relkind when 'S' then 's' else 'r' end)::"char", relowner))
-  from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = any (%(oids)s)
-  union all
-  select row(attrelid::regclass, attname), null, attacl from pg_attribute
-  where attrelid = any (%(oids)s) and attacl is not null and attnum > 0 and not attisdropped
-  union all
-  select row('type', t.oid::regtype), typowner, coalesce(typacl, acldefault('T', typowner))
-  from pg_type t where t.oid = any (%(types)s)
-  union all
-  select row('function', p.oid::regprocedure), proowner, coalesce(proacl, acldefault('f', proowner))
-  from pg_proc p where p.oid = any (%(functions)s)
-  union all
-  select row('default', coalesce(nspname, ''), defaclobjtype), defaclrole, defaclacl
-  from pg_default_acl left join pg_namespace n on n.oid = defaclnamespace
-)
-select row('rights', what, pg_get_userbyid(owner), (
-  select array_agg(item::text order by item::text) from unnest(items) as each (item)
-  where split_part(item::text, '=', 1) <> all (%(ours)s)))::text
-from acl
-"""
-
-# What the source may have more of, because it is others'. Of what has a name only, such as an
-# operator, content that is evaluated could make another one while it is restored.
-_OBJECTS: Final = """
-select row('object', 'rights of a schema', nspname, pg_get_userbyid(nspowner), (
-  select array_agg(item::text order by item::text)
-  from unnest(coalesce(nspacl, acldefault('n', nspowner))) as each (item)
-  where split_part(item::text, '=', 1) <> all (%(ours)s)))::text
-from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' and %(rights)s
-union all
-select row('object', 'rights of a large object', oid, pg_get_userbyid(lomowner), (
-  select array_agg(item::text order by item::text)
-  from unnest(coalesce(lomacl, acldefault('L', lomowner))) as each (item)
-  where split_part(item::text, '=', 1) <> all (%(ours)s)))::text
-from pg_largeobject_metadata where %(blobs)s
-union all
-select row('object', 'operator', oid::regoperator, oprcode, oprcanmerge, oprcanhash, oprrest,
-  oprjoin, oprcom::regoperator, oprnegate::regoperator)::text
-from pg_operator where oid >= 16384
-union all
-select row('object', 'cast', castsource::regtype, casttarget::regtype, castfunc::regprocedure,
-  castcontext, castmethod)::text
-from pg_cast where oid >= 16384
-"""
-
-# Of the rarer kinds, that what the target should get is there, and as it was. What a server has of
-# them in options may be a password.
-_CARRIED: Final = """
-select row('carried', upper(type), identity, said)::text from (
-  select 'pg_operator'::regclass, oid, row(oprcode, oprcanmerge, oprcanhash, oprrest, oprjoin,
-    oprcom::regoperator, oprnegate::regoperator)::text from pg_operator
-  union all
-  select 'pg_cast'::regclass, oid, row(castfunc::regprocedure, castcontext, castmethod)::text
-  from pg_cast
-  union all
-  select 'pg_collation'::regclass, oid, row(collprovider, collisdeterministic,
-    coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale', collcollate),
-    coalesce(collctype, ''))::text from pg_collation c
-  union all
-  select 'pg_conversion'::regclass, oid,
-    row(conforencoding, contoencoding, conproc, condefault)::text from pg_conversion
-  union all
-  select 'pg_ts_dict'::regclass, d.oid, row(tmplname, dictinitoption)::text
-  from pg_ts_dict d join pg_ts_template t on t.oid = dicttemplate
-  union all
-  select 'pg_ts_config'::regclass, c.oid, row(prsname, (
-    select array_agg(row(maptokentype, mapdict::regdictionary)::text
-      order by maptokentype, mapseqno)
-    from pg_ts_config_map where mapcfg = c.oid))::text
-  from pg_ts_config c join pg_ts_parser p on p.oid = cfgparser
-  union all
-  select 'pg_event_trigger'::regclass, oid, row(evtevent, evtfoid::regproc, evtenabled,
-    evttags)::text from pg_event_trigger
-  union all select 'pg_foreign_server'::regclass, oid, null from pg_foreign_server
-) each (class, id, said)
-cross join pg_identify_object(class, id, 0)
-where id >= 16384
-  and (upper(type), identity) in (select * from unnest(%(kinds)s::text[], %(names)s::text[]))
-"""
-
-_STATE: Final = """
-select row('populated', oid::regclass, relispopulated)::text from pg_class
-where oid = any (%(oids)s) and relkind = 'm'
-union all
--- Of a view's text, versions share the words, not their order.
-select row('output', attrelid::regclass, array_agg(
-    row(attname, format_type(atttypid, atttypmod)) order by attnum))::text
-from pg_attribute join pg_class c on c.oid = attrelid
-where attrelid = any (%(oids)s) and relkind in ('v', 'm') and attnum > 0
-group by attrelid
-union all
-select row('large object', oid, md5(lo_get(oid)))::text from pg_largeobject_metadata
-where %(blobs)s
-"""
-
-
-_OIDS: Final = """
-select (select json_agg(c.oid::int8) from pg_class c join pg_namespace n on n.oid = relnamespace
-    where (nspname, relname) in (select * from unnest(%s::name[], %s::name[]))),
-  (select json_agg(t.oid::int8) from pg_type t join pg_namespace n on n.oid = typnamespace
-    where (nspname, typname) in (select * from unnest(%s::name[], %s::name[]))),
-  (select json_agg(p.oid::int8) from pg_proc p join pg_namespace n on n.oid = pronamespace
-    where (nspname, proname) in (select * from unnest(%s::name[], %s::name[])))
-"""
-
-
 NOT_NULL_ROWS_SINCE: Final = 18
 """Since this version a NOT NULL is a constraint with a name, of a domain since 17; before that, a
 mark on the column or the domain, which is compared too."""
@@ -154,6 +28,16 @@ MAINTAIN_SINCE: Final = 17
 
 CLONES_SINCE: Final = 150000
 """Since this version a trigger that a partition has of its parent is not the server's own."""
+
+_RIGHTS: Final = "transfer/facts_of_rights"
+
+_FACTS: Final = (
+    "transfer/facts_of_comments",
+    "transfer/facts_of_state",
+    "transfer/facts_of_strangers",
+    "transfer/facts_of_rare_kinds",
+    _RIGHTS,
+)
 
 _TEXTS: Final[Mapping[str, frozenset[int]]] = {
     "relation": frozenset({12, 13}),
@@ -241,7 +125,7 @@ def facts(session: Session, scope: Scope) -> set[str]:
         lines = lines.replace("tgisinternal", "(tgisinternal and tgparentid = 0)")
     lines = lines.replace("%", "%%").replace("%%(", "%(")  # else they would be parameters
     queries = [f"{lines} select text from line"]  # noqa: S608  texts of our own
-    queries += [_COMMENTS, _STATE, _OBJECTS, _CARRIED, *([_RIGHTS] if scope.rights else [])]
+    queries += [load_sql(each) for each in _FACTS if scope.rights or each != _RIGHTS]
     connection = session.connection
     with translated("comparing facts", remedy="Run the transfer again."):
         settings = load_sql("postgres/fingerprint_settings")
@@ -363,6 +247,6 @@ def scope_of(
     for group in groups:
         params += [[each.schema for each in group], [each.name for each in group]]
     with translated("looking at what was moved", remedy="Run the transfer again."):
-        found = session.connection.execute(_OIDS, params).fetchone() or (None,) * 3
+        found = session.row("transfer/oids_by_name", params) or (None,) * 3
     oids, of_types, of_functions = (each or [] for each in found)
     return Scope(oids, of_types, of_functions, powerful, powerful, ours, *words, [])

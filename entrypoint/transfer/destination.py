@@ -17,35 +17,6 @@ from .plan import Plan
 from .preflight import Problem
 from .source import MOVABLE
 
-_DATABASE: Final = """
-select pg_get_userbyid(datdba),
-  to_jsonb(d) - 'datacl' || jsonb_build_object('encoding', pg_encoding_to_char(encoding)),
-  coalesce((
-    select json_agg(json_build_array(privilege_type, grantee::regrole::text))
-    from aclexplode(datacl) where grantee <> 0 and grantee <> datdba), '[]'),
-  (select count(*) from pg_catalog.pg_stat_activity a where a.datid = d.oid),
-  coalesce((select json_agg(json_build_array(rolname, setting)) from pg_catalog.pg_db_role_setting
-    cross join unnest(setconfig) as each (setting)
-    left join pg_catalog.pg_roles r on r.oid = setrole where setdatabase = d.oid), '[]')
-from pg_catalog.pg_database d where datname = %s
-"""
-
-_FILLED: Final = """
-select n.nspname, c.relname from pg_catalog.pg_class c
-join pg_catalog.pg_namespace n on n.oid = relnamespace
-where relkind = 'r' and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
-  and nspname <> 'information_schema' and pg_relation_size(c.oid) > 0 and not exists (
-    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
-      and d.deptype = 'e')
-"""
-
-
-# What a session calls itself is seen by every role, on its own server only.
-_CALLED: Final = """
-select usesysid = (select oid from pg_roles where rolname = session_user)
-from pg_stat_activity where application_name = %s
-"""
-
 _CALL: Final = "select pg_catalog.set_config('application_name', %s, false)"
 
 _Words: TypeAlias = Mapping[str, Any]
@@ -115,7 +86,7 @@ def compared(session: Session, server: Server) -> Found:
     ):
         session.connection.execute(_CALL, [mark])
         with there.transaction():
-            row = there.connection.execute(_CALLED, [mark]).fetchone()
+            row = there.row("transfer/is_this_server", [mark])
         session.connection.execute(_CALL, [NAME])
     return Found(row is not None, row == (True,))
 
@@ -249,15 +220,15 @@ def _describe(words: _Words) -> str:
     return f"{words['encoding']} in the order of {provider}'s {locale}{ctype}"
 
 
-def row(session: Session, name: str) -> Any:  # noqa: ANN401  a row of _DATABASE
+def row(session: Session, name: str) -> Any:  # noqa: ANN401  a row of ``database_row``
     """What the server knows of a database; None if there is none of that name."""
     with translated("looking at the target", remedy="Start again."):
-        return session.connection.execute(_DATABASE, [name]).fetchone()
+        return session.row("transfer/database_row", [name])
 
 
 def _tables(session: Session) -> list[tuple[str, str]]:
     with translated("looking at the target's tables", remedy="Start again."):
-        rows = session.connection.execute(_FILLED).fetchall()
+        rows = session.rows("transfer/filled_tables")
     return [(schema, table) for schema, table in rows]
 
 

@@ -11,73 +11,6 @@ from .destination import Lacks, Target, row
 from .plan import Plan
 from .preflight import Problem
 
-# Owners and grantees of what does not stay, and for whom the database has settings. The first
-# superuser is in no dependency.
-_ROLES: Final = """
-select distinct rolname::text from pg_catalog.pg_shdepend d
-join pg_catalog.pg_database b on b.oid = d.dbid and datname = current_database()
-join pg_catalog.pg_roles r on r.oid = d.refobjid
-left join pg_catalog.pg_policy p on d.classid = 'pg_policy'::regclass and p.oid = d.objid
-where d.refclassid = 'pg_authid'::regclass
-  and coalesce(p.polrelid, d.objid) <> all (%(staying)s)
-  and not exists (select from pg_catalog.pg_type where oid = d.objid
-    and d.classid = 'pg_type'::regclass and typrelid = any (%(staying)s))
-"""
-
-_MISSING: Final = """
-select name from unnest(%s::text[]) name
-where name not in (select rolname from pg_catalog.pg_roles) order by 1
-"""
-
-_RIGHTS: Final = """
-select rolname::text, rolcreatedb or rolsuper, rolsuper from pg_catalog.pg_roles
-where rolname = current_user
-"""
-
-_VERSIONS: Final = """
-select extname::text, extversion from pg_catalog.pg_extension where extname = any (%s) order by 1
-"""
-
-_AVAILABLE: Final = """
-select a.name::text, default_version, v.superuser and not v.trusted
-from pg_catalog.pg_available_extensions a
-join pg_catalog.pg_available_extension_versions v on v.name = a.name and version = default_version
-where a.name = any (%s)
-"""
-
-_SPACES: Final = """
-select distinct spcname::text from pg_catalog.pg_class c
-join pg_catalog.pg_tablespace s on s.oid = reltablespace
-left join pg_catalog.pg_index on indexrelid = c.oid
-where coalesce(indrelid, c.oid) = any (%s) order by 1
-"""
-
-_NO_SPACE: Final = """
-select name from unnest(%s::text[]) name where not exists (
-  select from pg_catalog.pg_tablespace
-  where spcname = name and pg_catalog.has_tablespace_privilege(oid, 'create'))
-order by 1
-"""
-
-# Of columns, indexes, domains: what is in expressions only is met by a restore.
-_COLLATIONS: Final = """
-select distinct collname::text from pg_catalog.pg_collation l
-where oid < 16384 and collprovider <> 'd' and (
-  exists (select from pg_catalog.pg_attribute a
-    left join pg_catalog.pg_index on indexrelid = attrelid
-    where attcollation = l.oid and coalesce(indrelid, attrelid) = any (%(oids)s))
-  or exists (select from pg_catalog.pg_type where typcollation = l.oid and oid = any (%(types)s)))
-order by 1
-"""
-
-_NO_COLLATION: Final = """
-select name from unnest(%s::text[]) name where not exists (
-  select from pg_catalog.pg_collation where collname = name
-    and collnamespace = 'pg_catalog'::regnamespace
-    and collencoding in (-1, pg_catalog.pg_char_to_encoding(%s)))
-order by 1
-"""
-
 PROVIDERS: Final = {
     "i": ("icu", 15, "collprovider = 'i'"),
     "b": ("builtin", 17, "collprovider = 'b' and colllocale = %(locale)s"),
@@ -93,7 +26,7 @@ def look(
     It is the source's own unless it is an ``other``. Raises `RefusedError` and `UnreachableError`.
     """
     with translated("looking at the role", remedy="Start again."):
-        [(user, may, mighty)] = there.connection.execute(_RIGHTS).fetchall()
+        [(user, may, mighty)] = there.rows("transfer/own_rights")
     problems = [] if not other else [*_roles(source, there, plan)]
     if other and not may:
         problems.append(
@@ -148,10 +81,11 @@ def look(
 def _roles(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
     staying = [each.oid for each in plan.staying] + [key[1] for key in plan.left_out]
     with translated("looking for roles", remedy="Start again."):
-        used = {name for (name,) in source.connection.execute(_ROLES, {"staying": staying})}
+        rows = source.rows("transfer/needed_roles", {"staying": staying})
+        used = {name for (name,) in rows}
         used |= {relation.owner for relation in plan.relations}
         used |= {role for role, _ in plan.source.settings if role}
-        missing = there.connection.execute(_MISSING, [sorted(used)]).fetchall()
+        missing = there.rows("transfer/missing_roles", [sorted(used)])
     if missing:
         names = [quoted(name) for (name,) in missing]
         yield Problem(
@@ -166,8 +100,8 @@ def _roles(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
 def _extensions(source: Session, there: Session, plan: Plan, *, mighty: bool) -> Iterator[Problem]:
     names = [*plan.extensions]
     with translated("looking for extensions", remedy="Start again."):
-        used = source.connection.execute(_VERSIONS, [names]).fetchall()
-        found = {n: rest for n, *rest in there.connection.execute(_AVAILABLE, [names]).fetchall()}
+        used = source.rows("transfer/extension_versions", [names])
+        found = {n: rest for n, *rest in there.rows("transfer/available_extensions", [names])}
     for name, version in used:
         default, privileged = found.get(name, (None, False))
         if default is None:
@@ -202,8 +136,8 @@ def _number(version: str) -> list[int]:
 
 def _spaces(source: Session, there: Session, plan: Plan) -> list[str]:
     with translated("looking for tablespaces", remedy="Start again."):
-        used = source.connection.execute(_SPACES, [[*plan.moving]]).fetchall()
-        missing = there.connection.execute(_NO_SPACE, [[name for (name,) in used]]).fetchall()
+        used = source.rows("transfer/used_tablespaces", [[*plan.moving]])
+        missing = there.rows("transfer/missing_tablespaces", [[name for (name,) in used]])
     return [name for (name,) in missing]
 
 
@@ -235,9 +169,9 @@ def _locale(source: Session, there: Session) -> Iterator[Problem]:
 def _collations(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
     with translated("looking for collations", remedy="Start again."):
         params = {"oids": [*plan.moving], "types": [each.key[1] for each in plan.carried]}
-        used = source.connection.execute(_COLLATIONS, params).fetchall()
+        used = source.rows("transfer/used_collations", params)
         names = [name for (name,) in used]
-        missing = there.connection.execute(_NO_COLLATION, [names, plan.source.encoding]).fetchall()
+        missing = there.rows("transfer/missing_collations", [names, plan.source.encoding])
     for (name,) in missing:
         yield Problem(
             f"collation:{name}",

@@ -13,20 +13,12 @@ from ..postgres.session import Session, translated
 from ..process import signals
 from .plan import Plan
 from .preflight import Problem
-from .source import LOCKED
 
 PREFIX: Final = "entrypoint-transfer-"
 
 FACTOR: Final = 2
 """Bytes of a dump for each that its tables take at the most, as a rule: bytes are written as twice
 as many digits, and long values are stored compressed."""
-
-_SIZE: Final = f"""
-with {LOCKED}
-select coalesce(sum(pg_table_size(oid)), 0)::int8 from pg_class
-where oid = any (%s) and relkind = 'r' and oid not in (select oid from locked)
-  or oid = 'pg_largeobject'::regclass and %s
-"""  # noqa: S608  texts of our own
 
 
 @contextmanager
@@ -69,8 +61,7 @@ def problems(session: Session, plan: Plan, *, blobs: bool) -> list[Problem]:
     What somebody has locked has no size. Raises `RefusedError`.
     """
     with translated("looking at sizes", remedy="Start again."):
-        query = session.connection.execute(_SIZE, [list(plan.moving), blobs])
-        [(size,)] = query.fetchall()
+        [(size,)] = session.rows("transfer/data_size", [list(plan.moving), blobs])
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free >= size * FACTOR:

@@ -6,11 +6,11 @@ from typing import Final
 from ..errors import TransferError
 from ..operator.server import Server
 from ..postgres.session import Session, translated
+from ..postgres.sql import load_sql
 from ..postgres.transfers import target_key
 from . import beside
 from .plan import Plan
 from .target import require_direct
-from .throwaway import QUIET
 
 KEY: Final = 0x656E747279  # "entry"
 """Of the advisory lock in the source: one transfer at a time."""
@@ -58,7 +58,7 @@ def take(session: Session, plan: Plan) -> None:
         connection.execute("begin isolation level repeatable read")
         if tables:
             beside.insist(session, TIMEOUT_S, lambda: connection.execute(lock), failed)
-        connection.execute(QUIET)  # a query, so not before the locks
+        connection.execute(load_sql("transfer/quiet"))  # a query, so not before the locks
 
 
 def export(session: Session) -> str:
@@ -112,14 +112,8 @@ def _lock(session: Session, key: int, what: str, *, take: bool = True) -> None:
         row = session.connection.execute(query, [key]).fetchone() if take else None
         if row and row[0]:
             return
-        holder = session.connection.execute(
-            "select a.pid, a.application_name, host(a.client_addr), a.backend_start::text"
-            " from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)"
-            " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s"
-            " and l.database ="
-            " (select oid from pg_catalog.pg_database where datname = current_database())",
-            [key >> 32, key & 0xFFFFFFFF],
-        ).fetchone()
+        halves = [key >> 32, key & 0xFFFFFFFF]
+        holder = session.row("transfer/transfer_holder", halves)
     if not (take or holder):
         return
     pid, name, where, since = holder or ("unknown", "somebody", None, "an unknown time")

@@ -17,17 +17,6 @@ WAIT_S: Final = 30.0
 
 EVERY_S: Final = 0.1
 
-_SELF: Final = """
-select pid, backend_start::text from pg_catalog.pg_stat_activity
-where pid = pg_catalog.pg_backend_pid()
-"""
-
-# Nobody waits for it any more, and it may wait for a standby. When it is gone, all is decided.
-_END: Final = """
-select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity
-where pid = %s and backend_start::text = %s
-"""
-
 Look = Callable[[Session], bool]
 """Whether what a transaction did is there."""
 
@@ -94,7 +83,7 @@ class Commits:
 
 def of(session: Session) -> Backend:
     """The session's own. Raises `psycopg.Error`."""
-    [(pid, started)] = session.connection.execute(_SELF).fetchall()
+    [(pid, started)] = session.rows("transfer/own_backend")
     return Backend(pid, started)
 
 
@@ -104,7 +93,7 @@ def find_out(server: Server, database: str, backend: Backend, happened: Look) ->
     while time.monotonic() < deadline:
         try:
             with closing(server.session(database)) as session:
-                while session.connection.execute(_END, backend).fetchall():
+                while session.rows("transfer/end_backend", backend):
                     if time.monotonic() > deadline:
                         return None
                     time.sleep(EVERY_S)

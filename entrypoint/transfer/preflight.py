@@ -69,101 +69,6 @@ def refuse_unknown(problems: Collection[Problem], allowed: Collection[str]) -> N
     )
 
 
-_RIGHTS: Final = """
-select rolname::text, rolsuper, rolcreatedb or rolsuper, rolbypassrls or rolsuper,
-  has_database_privilege(oid, current_database(), 'create')
-from pg_catalog.pg_roles where rolname = any (%s)
-"""
-
-# What goes to the quarantine with what moves, and has an owner of its own: extended statistics, the
-# functions that make ranges, and before PostgreSQL 17 multiranges.
-_OF_OTHERS: Final = """
-select format('STATISTICS %%I.%%I', nspname, stxname)
-from pg_catalog.pg_statistic_ext s join pg_catalog.pg_namespace n on n.oid = stxnamespace
-where stxrelid = any (%(relations)s) and pg_get_userbyid(stxowner) <> %(role)s
-union
-select format('FUNCTION %%I.%%I(%%s)', nspname, proname, pg_get_function_identity_arguments(p.oid))
-from pg_catalog.pg_range
-join pg_catalog.pg_depend d on d.refclassid = 'pg_type'::regclass
-  and d.refobjid in (rngtypid, rngmultitypid)
-join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
-  and d.deptype = 'i'
-join pg_catalog.pg_namespace n on n.oid = pronamespace
-where rngtypid = any (%(types)s) and pg_get_userbyid(proowner) <> %(role)s
-union
-select format('TYPE %%I.%%I', nspname, typname)
-from pg_catalog.pg_range join pg_catalog.pg_type t on t.oid = rngmultitypid
-join pg_catalog.pg_namespace n on n.oid = typnamespace
-where rngtypid = any (%(types)s) and pg_get_userbyid(typowner) <> %(role)s
-  and current_setting('server_version_num')::int < 170000
-"""
-
-# What a restore evaluates with an empty search_path, once for each row, and is not all the server's
-# own.
-_EXPRESSIONS: Final = """
-with expression (kind, name, relation, text, classid, objid) as (
-  select 'index', i.relname, indrelid, pg_get_expr(indexprs, indrelid), 'pg_class'::regclass,
-    indexrelid
-  from pg_index join pg_class i on i.oid = indexrelid where indexprs is not null
-  union all
-  select 'index', i.relname, indrelid, pg_get_expr(indpred, indrelid), 'pg_class', indexrelid
-  from pg_index join pg_class i on i.oid = indexrelid where indpred is not null
-  union all
-  select 'check', conname, conrelid, pg_get_expr(conbin, conrelid), 'pg_constraint', oid
-  from pg_constraint where contype = 'c' and conrelid > 0
-  union all
-  select 'generated', attname, attrelid, pg_get_expr(adbin, adrelid), 'pg_attrdef', d.oid
-  from pg_attribute join pg_attrdef d on adrelid = attrelid and adnum = attnum
-  where attgenerated <> ''
-)
-select kind, name, relation::int8, text from expression e
-where relation = any (%(oids)s) and exists (
-  select from pg_depend d where refobjid >= 16384 and (d.classid = e.classid and d.objid = e.objid
-      or kind = 'generated' and d.classid = 'pg_class'::regclass and d.objid = relation)
-    and refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass))
-"""
-
-# What only a superuser may make, and what its making depends on comes later than that.
-_PRIVILEGED: Final = """
-with member as materialized (
-  select classid, objid from pg_depend
-  where deptype = 'e' or deptype = 'i' and classid = 'pg_proc'::regclass
-), privileged (classid, objid) as (
-  select 'pg_proc'::regclass::oid, p.oid from pg_proc p join pg_language l on l.oid = prolang
-  left join pg_aggregate a on aggfnoid = p.oid
-  where prokind <> 'a' and not lanpltrusted or proleakproof or aggtranstype = 'internal'::regtype
-    or aggmtranstype = 'internal'::regtype or exists (
-      select from unnest(proconfig) as each join pg_settings s
-        on lower(s.name) = lower(split_part(each, '=', 1)) where s.context = 'superuser')
-  union all select 'pg_type'::regclass, t.oid from pg_type t where typtype = 'b' and not exists (
-    select from pg_type e where e.typarray = t.oid)
-  union all select 'pg_opclass'::regclass, oid from pg_opclass
-  union all select 'pg_opfamily'::regclass, oid from pg_opfamily
-  union all select 'pg_cast'::regclass, oid from pg_cast where castmethod = 'b'
-  union all select 'pg_language'::regclass, oid from pg_language
-  union all select 'pg_foreign_data_wrapper'::regclass, oid from pg_foreign_data_wrapper
-  union all select 'pg_ts_parser'::regclass, oid from pg_ts_parser
-  union all select 'pg_ts_template'::regclass, oid from pg_ts_template
-)
-select classid::int8, objid::int8, type, identity from privileged
-cross join pg_identify_object(classid, objid, 0)
-where objid >= 16384 and (classid, objid) not in (select classid, objid from member)
-order by 3, 4
-"""
-
-# Those that we cannot turn off for ourselves.
-_ALWAYS: Final = """
-select evtname::text, case evtevent when 'login' then 'DISABLE' else 'ENABLE' end
-from pg_event_trigger where evtenabled <> 'D' and evtevent = 'login'
-  or evtenabled in ('A', 'R') and current_setting('server_version_num')::int < 170000
-"""
-
-_MAPPINGS: Final = """
-select 'pg_user_mapping'::regclass::int8, umid::int8, format('%I for %I', srvname, usename)
-from pg_user_mappings where umoptions is not null
-"""
-
-
 def superuser(session: Session) -> bool:
     """Whether the session's role is one."""
     with translated("looking at the role", remedy="Start again."):
@@ -183,7 +88,7 @@ def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     owners = {relation.owner for relation in plan.relations}
     with translated("looking at the role's rights", remedy="Start again."):
         [(user,)] = session.connection.execute("select current_user::text").fetchall()
-        rows = session.connection.execute(_RIGHTS, [[user, *owners]]).fetchall()
+        rows = session.rows("transfer/roles_rights", [[user, *owners]])
     by_name = {name: each for name, *each in rows}
     superuser, createdb, bypass, create = by_name[user]
     if superuser:
@@ -222,7 +127,7 @@ def _lacking(session: Session, plan: Plan, role: str, *, createdb: bool, create:
     types = [each.key[1] for each in plan.own if each.kind == "TYPE"]
     params = {"relations": [*plan.moving], "types": types, "role": role}
     with translated("looking at owners", remedy="Start again."):
-        rows = session.connection.execute(_OF_OTHERS, params).fetchall()
+        rows = session.rows("transfer/parts_of_others", params)
     of_others += [name for (name,) in rows]
     return [*statements, *(f"ALTER {each} OWNER TO {quoted(role)}" for each in of_others)]
 
@@ -303,7 +208,7 @@ def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]
     """Try each expression that a restore evaluates, as it does: with an empty search_path."""
     oids = [relation.oid for relation in plan.relations if relation.kind in "rpm"]
     with translated("looking at expressions", remedy="Start again."):
-        rows = session.connection.execute(_EXPRESSIONS.encode(), {"oids": oids}).fetchall()
+        rows = session.rows("transfer/evaluated_expressions", {"oids": oids})
     if not rows:
         return
     with reading() as server, closing(server.session(session.database)) as reader:
@@ -376,7 +281,7 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Failure | 
 
 def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
     with translated("looking at what a superuser made", remedy="Start again."):
-        rows = session.connection.execute(_PRIVILEGED).fetchall()
+        rows = session.rows("transfer/privileged_objects")
     for catalog, oid, kind, identity in rows:
         if (catalog, oid) not in plan.left_out:
             yield Problem(
@@ -394,7 +299,7 @@ def event_triggers(session: Session) -> list[Problem]:
         superuser = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
         if session.connection.execute(superuser).fetchone() != (True,):
             return []
-        rows = session.connection.execute(_ALWAYS).fetchall()
+        rows = session.rows("transfer/unavoidable_event_triggers")
     return [
         Problem(
             f"event_trigger:{name}",
@@ -409,7 +314,7 @@ def event_triggers(session: Session) -> list[Problem]:
 def _superusers(session: Session, plan: Plan) -> Iterator[Problem]:
     yield from event_triggers(session)
     with translated("looking at user mappings", remedy="Start again."):
-        mappings = session.connection.execute(_MAPPINGS).fetchall()
+        mappings = session.rows("transfer/user_mappings")
     for catalog, oid, name in mappings:
         if (catalog, oid) in plan.left_out:
             continue

@@ -40,29 +40,6 @@ MARK: Final = "__rehearsal_"
 SHOWN: Final = 10
 """Objects that are named of those that failed for one reason."""
 
-# A scratch database is named for the session that made it: so it is known from its first moment on
-# whether somebody still needs it. Two of them are never named alike.
-_MAKER: Final = """
-select to_hex(pid) || '_' || to_hex((extract(epoch from backend_start) * 1000000)::int8)
-from pg_catalog.pg_stat_activity where pid = pg_backend_pid()
-"""
-
-# Other roles' sessions have no start for who is no superuser. A superuser drops no other's database
-# than those that are named so: nobody else names one so by chance.
-_OLD: Final = f"""
-select d.datname::text from pg_catalog.pg_database d
-where d.datname ~ '{MARK}[0-9a-f]+_[0-9a-f]+$' and pg_has_role(d.datdba, 'USAGE') and not exists (
-  select from pg_catalog.pg_stat_activity a
-  where starts_with(substring(d.datname from '{MARK}([0-9a-f]+_[0-9a-f]+)$'), to_hex(a.pid) || '_'
-    || coalesce(to_hex((extract(epoch from a.backend_start) * 1000000)::int8), '')))
-"""  # noqa: S608  a name of our own
-
-_NAMES: Final = """
-select number, type, identity
-from unnest(%s::int8[], %s::int8[], %s::int8[]) as entry (number, classid, objid)
-cross join lateral pg_identify_object(classid::oid, objid::oid, 0) where identity is not null
-"""
-
 _ENTRY: Final = re.compile(r"(\d+); (\d+) (\d+) (.+)")
 
 _POINTLESS: Final = (
@@ -93,7 +70,7 @@ class _Failure(NamedTuple):
 def remove_old(server: Server) -> None:
     """Drop the scratch databases of rehearsals that were killed; what cannot be dropped stays."""
     with suppress(EntrypointError, psycopg.Error), closing(server.open()) as admin:
-        for (name,) in admin.connection.execute(_OLD).fetchall():
+        for (name,) in admin.rows("transfer/old_scratch_databases"):
             with suppress(EntrypointError):
                 target_module.drop(admin, name)
 
@@ -215,7 +192,7 @@ def _create(target: Target, statement: sql.Composed) -> None:
 
 def _name(admin: Session, name: str) -> str:
     with translated("naming a database", remedy="Start again."):
-        [(maker,)] = admin.connection.execute(_MAKER).fetchall()
+        [(maker,)] = admin.rows("transfer/maker")
     return suffixed(name, MARK + maker)
 
 
@@ -283,7 +260,7 @@ def _names(
     known = [each for each in wanted if int(each[2]) and int(each[3])]
     columns = [[int(each[group]) for each in known] for group in (1, 2, 3)]
     with translated("looking for names", remedy="Start again."):
-        rows = session.connection.execute(_NAMES, columns).fetchall()
+        rows = session.rows("transfer/object_identities", columns)
     return {number: (kind, identity) for number, kind, identity in rows}
 
 

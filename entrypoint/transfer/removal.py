@@ -27,28 +27,6 @@ processes."""
 Agree = Callable[["Transferred", str], None]
 """Shows a person what would be done, asks, and raises `TransferError` where nobody agreed."""
 
-_MAY: Final = """
-select datname::text, oid::text, pg_has_role(datdba, 'usage')
-from pg_catalog.pg_database where datname = any (%s::name[])
-"""
-
-# Who renames a database, or waits to: what then has its name is what a DROP would find.
-_CHANGING: Final = """
-select pid from pg_catalog.pg_locks
-where locktype = 'object' and database = 0 and classid = 'pg_catalog.pg_database'::regclass
-  and objid = %s::oid and mode = 'AccessExclusiveLock' and pid <> pg_catalog.pg_backend_pid()
-order by not granted, pid
-"""
-
-# A subscription keeps its database from being removed; a slot that nobody reads goes with it.
-_REPLICATION: Final = """
-select true, subname::text from pg_catalog.pg_subscription s
-join pg_catalog.pg_database d on d.oid = subdbid where datname = %(name)s
-union all
-select false, slot_name from pg_catalog.pg_replication_slots where database = %(name)s
-order by 1, 2
-"""
-
 
 def names(ends: Ends) -> list[str]:
     """What `drop` would remove; nothing where nobody can look."""
@@ -163,7 +141,7 @@ class Removal:
                 remedy=f"Run ALTER DATABASE {quoted(name)} IS_TEMPLATE false, and the same again.",
             )
         with translated("looking at what was put aside", remedy="Start again."):
-            rows = admin.connection.execute(_MAY, [names]).fetchall()
+            rows = admin.rows("transfer/databases_and_rights", [names])
         self._oids = {name: oid for name, oid, _ in rows}
         role = admin.connection.info.user
         for name, _, may in rows:
@@ -186,7 +164,7 @@ class Removal:
 
     def _check_replication(self, admin: Session, name: str) -> None:
         with translated("looking at replication", remedy="Start again."):
-            found = admin.connection.execute(_REPLICATION, {"name": name}).fetchall()
+            found = admin.rows("transfer/replication", {"name": name})
         subscriptions = [each for subscribes, each in found if subscribes]
         if subscriptions:
             drop = "; ".join(f"DROP SUBSCRIPTION {quoted(each)}" for each in subscriptions)
@@ -201,7 +179,7 @@ class Removal:
         """Wait until nobody renames it: what is called so then is dropped, whatever it is."""
         deadline = time.monotonic() + locks.TIMEOUT_S
         with translated("looking for who renames it", remedy="Start again."):
-            while rows := admin.connection.execute(_CHANGING, [self._oids.get(name)]).fetchall():
+            while rows := admin.rows("transfer/renaming_sessions", [self._oids.get(name)]):
                 if time.monotonic() > deadline:
                     pid, done = rows[0][0], ", ".join(map(repr, self.removed))
                     raise TransferError(
@@ -266,7 +244,7 @@ class Removal:
         """Remove one, unless it is gone, or is another one than was looked at."""
         self._unchanged(admin, name)
         with translated("looking at what was put aside", remedy="Start again."):
-            rows = admin.connection.execute(_MAY, [[name]]).fetchall()
+            rows = admin.rows("transfer/databases_and_rights", [[name]])
         gone = f"{name!r} was gone already: somebody removed or renamed it"
         if [oid for _, oid, _ in rows] != [self._oids.get(name)]:
             self.notes.append(gone)

@@ -30,23 +30,6 @@ SPARE: Final = 400
 _SEQUENCES_AT_ONCE: Final = 180000
 """Since this version of the server pg_dump locks no sequences, each until it ends."""
 
-# As InitializeMaxBackends (postinit.c) and NLOCKENTS (lock.c) have it: 18 has slots for workers of
-# autovacuum, and one special process more. What goes by the fast path is not in the table;
-# one that is held in several modes is there once.
-_ROOM: Final = """
-with setting as materialized (select name, setting::int8 as value from pg_catalog.pg_settings
-  where name in ('max_locks_per_transaction', 'max_connections', 'max_prepared_transactions',
-    'max_worker_processes', 'max_wal_senders', 'autovacuum_max_workers', 'autovacuum_worker_slots'))
-select (select value from setting where name = 'max_locks_per_transaction'),
-  (select sum(value) + case when bool_or(name = 'autovacuum_worker_slots') then 2 else 1 end
-   from setting where name <> 'max_locks_per_transaction' and (name <> 'autovacuum_max_workers'
-     or not exists (select from setting where name = 'autovacuum_worker_slots')))::int8,
-  (select count(*) from (
-    select distinct locktype, database, relation, page, tuple, virtualxid, transactionid::text,
-      classid, objid, objsubid, pid
-    from pg_catalog.pg_locks where not fastpath and pid is distinct from pg_backend_pid()) held)
-"""
-
 T = TypeVar("T")
 
 
@@ -118,7 +101,7 @@ def need(session: Session, plan: Plan) -> Need:
 def look(session: Session) -> Room:
     """The table of the session's server. Raises `RefusedError` and `UnreachableError`."""
     with translated("looking at the server's locks", remedy="Start again."):
-        [row] = session.connection.execute(_ROOM).fetchall()
+        [row] = session.rows("transfer/lock_table")
     return Room(*row)
 
 

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from .. import timelimit
 from ..postgres.session import Session, translated
+from ..postgres.sql import load_sql
 from ..process import signals
 from . import locks
 from .room import batches
@@ -19,25 +20,6 @@ from .source import Relation
 
 HANG_UP_S: Final = 5.0
 """Seconds in which a server that is well has cancelled a statement."""
-
-# How a value is written depends on these; the search_path stays the default, because functions of
-# indexes may need it.
-_SETTINGS: Final = """
-set local timezone = 'utc'; set local datestyle = 'iso, ymd'; set local intervalstyle = 'postgres';
-set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_monetary = 'C';
-set local row_security = off; set local statement_timeout = 0
-"""
-
-# A column's type where its cast to text writes all of a value: one that somebody made may have a
-# cast that does not, and that of char(n) forgets blanks.
-_COLUMNS: Final = """
-select attrelid::int8, attname::text, (select typname::text from pg_catalog.pg_type t
-  where t.oid = atttypid and typnamespace = 'pg_catalog'::regnamespace and typname in ('bool',
-    'bytea', 'date', 'float4', 'float8', 'int2', 'int4', 'int8', 'interval', 'json', 'jsonb',
-    'numeric', 'text', 'time', 'timestamp', 'timestamptz', 'timetz', 'uuid', 'varchar'))
-from pg_catalog.pg_attribute
-where attrelid = any (%s) and attnum > 0 and not attisdropped order by attrelid, attnum
-"""
 
 # What is equal only where it is the same is hashed without its text, which is most of the work.
 # The hash of a number folds its halves into 32 bits, so that -1 and 4294967295 have the same.
@@ -135,7 +117,7 @@ def _groups(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
 def _queries(session: Session, tables: Sequence[Relation]) -> Mapping[int, str]:
     """What counts and sums each table, by its OID, in the columns' order of the source."""
     with translated("looking at columns", remedy="Run the transfer again."):
-        rows = session.connection.execute(_COLUMNS, [[table.oid for table in tables]]).fetchall()
+        rows = session.rows("transfer/column_types", [[table.oid for table in tables]])
     columns: dict[int, list[tuple[str, str | None]]] = {table.oid: [] for table in tables}
     for oid, name, kind in rows:
         columns[oid].append((name, kind))
@@ -212,4 +194,4 @@ def _begin(side: Side) -> None:
     """End the transaction and with it its locks, and see the same in another one."""
     side.session.connection.execute("commit")
     locks.begin(side.session, side.snapshot)
-    side.session.connection.execute(_SETTINGS)
+    side.session.connection.execute(load_sql("transfer/row_settings"))

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 BUDGET_S: Final = 20.0
 """Seconds for the counting of one side; what is not counted by then has no number."""
 
-_TABLES: Final = """
-select c.oid::int8, nspname::text, relname::text, relowner = (
-    select oid from pg_roles where rolname = current_user), relrowsecurity,
-  (pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)
-    + pg_stat_get_tuples_deleted(c.oid))::int8
-from pg_class c join pg_namespace n on n.oid = relnamespace
-where relkind = 'r' and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
-  and nspname <> 'information_schema' and not exists (
-    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
-      and d.deptype = 'e')
-order by nspname, relname
-"""
-
 
 class Table(NamedTuple):
     """A table's rows on one side."""
@@ -63,7 +50,7 @@ def count(
     """
     with closing(server.session(database)) as session:
         with translated("looking at tables", remedy="Start again."):
-            rows = session.connection.execute(_TABLES).fetchall()
+            rows = session.rows("transfer/tables")
         found = [
             row
             for row in rows

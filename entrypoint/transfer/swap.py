@@ -25,17 +25,6 @@ server needs to find a deadlock."""
 Position = tuple[int, bool]
 """A sequence's last_value and is_called."""
 
-# Who waits for us and keeps us waiting would do so for ever: the server finds a deadlock, and we
-# would be its victim. A sequence's next number must not be given out after it was read.
-_CANCEL: Final = """
-select pg_catalog.pg_cancel_backend(pid) from (
-  select distinct w.pid from pg_catalog.pg_locks w where not w.granted and exists (
-    select from pg_catalog.pg_locks h
-    where h.pid = w.pid and h.granted <> %(waiting)s and h.relation = any (%(oids)s)
-      and h.database = (select oid from pg_catalog.pg_database where datname = current_database()))
-) each (pid) where pg_catalog.pg_backend_pid() = any (pg_catalog.pg_blocking_pids(pid))
-"""
-
 
 class Sides(NamedTuple):
     """What is put into place."""
@@ -116,7 +105,7 @@ def _cancel(source: Session, oids: Collection[int], *, waiting: bool) -> None:
     connection = source.connection
     connection.execute("savepoint cancel")
     try:
-        connection.execute(_CANCEL, {"oids": list(oids), "waiting": waiting})
+        source.rows("transfer/cancel_deadlock", {"oids": list(oids), "waiting": waiting})
     except psycopg.errors.InsufficientPrivilege:
         connection.execute("rollback to cancel")
 

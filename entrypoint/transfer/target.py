@@ -77,41 +77,15 @@ def create(admin: Session, target: Target, statement: sql.Composed) -> None:
         admin.connection.execute(revoke.format(sql.Identifier(target.incoming)))
 
 
-# Extensions, the oldest first, because one may need another; their schemas, unless they made them
-# themselves.
-_EXTENSIONS: Final = """
-select e.extname::text, n.nspname::text, case when n.oid >= 16384 and not exists (
-  select from pg_depend d where d.classid = 'pg_namespace'::regclass and d.objid = n.oid
-    and d.deptype = 'e') then n.oid::int8 end
-from pg_extension e join pg_namespace n on n.oid = extnamespace where e.extname = any (%s)
-order by e.oid
-"""
-
-_SPACES: Final = """
-select distinct quote_ident(spcname) from pg_catalog.pg_tablespace s
-join pg_catalog.pg_class c on s.oid = reltablespace
-left join pg_catalog.pg_index on indexrelid = c.oid where coalesce(indrelid, c.oid) = any (%s)
-"""
-
-_TABLES: Final = """
-select unnest(extconfig)::int8 from pg_catalog.pg_extension where extname = any (%s)
-"""
-
-# What foreign servers are made with.
-_USED: Final = """
-select format('USAGE ON FOREIGN DATA WRAPPER %I', fdwname) from pg_foreign_data_wrapper
-"""
-
-
 def needs(source: Session, plan: Plan, dump_version: int) -> Needs:
     """What the restore of what the plan moves takes for granted. Raises `RefusedError`.
 
     ``dump_version`` is pg_dump's major version.
     """
     with translated("looking at extensions", remedy="Start again."):
-        rows = source.connection.execute(_EXTENSIONS, [[*plan.extensions]]).fetchall()
-        spaces = source.connection.execute(_SPACES, [[*plan.moving]]).fetchall()
-        tables = source.connection.execute(_TABLES, [[*plan.extensions]]).fetchall()
+        rows = source.rows("transfer/extension_schemas", [[*plan.extensions]])
+        spaces = source.rows("transfer/tablespaces_to_grant", [[*plan.moving]])
+        tables = source.rows("transfer/extension_tables", [[*plan.extensions]])
     schemas = {schema: oid for _, schema, oid in rows if oid}
     extensions = [(name, schema) for name, schema, _ in rows]
     closed = dump_version >= PUBLIC_CLOSED_SINCE
@@ -139,7 +113,7 @@ def prepare(target: Target, needs: Needs, writer: str) -> str:
         [(public,)] = connection.execute(
             "select pg_get_userbyid(nspowner)::text from pg_namespace where nspname = 'public'"
         ).fetchall()
-        grants = [each for (each,) in connection.execute(_USED).fetchall()]
+        grants = [each for (each,) in session.rows("transfer/wrappers_to_grant")]
         spaces = [] if target.lacks.space else needs.spaces
         grants += [f"CREATE ON TABLESPACE {each}" for each in spaces]
         grants.append(f"CONNECT, CREATE, TEMPORARY ON DATABASE {incoming}")
@@ -213,25 +187,13 @@ def tidy(server: Server, name: str) -> None:
             drop(admin, replaced)
 
 
-# Restored statistics leave nothing to do but for extended ones, which no dump holds.
-_UNKNOWN: Final = """
-select nspname, relname from pg_catalog.pg_class c
-join pg_catalog.pg_namespace n on n.oid = relnamespace
-where relkind in ('r', 'm') and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
-  and nspname <> 'information_schema' and (exists (
-    select from pg_catalog.pg_statistic_ext where stxrelid = c.oid)
-  or pg_relation_size(c.oid) > 0 and not exists (
-    select from pg_catalog.pg_stats where schemaname = nspname and tablename = relname))
-"""
-
-
 def analyze(server: Server, name: str) -> None:
     """Let the planner know the tables that it does not know yet; nothing depends on it.
 
     The functions of indexes are run by that as the tables' owner.
     """
     with suppress(EntrypointError, psycopg.Error), closing(server.session(name)) as session:
-        for schema, table in session.connection.execute(_UNKNOWN).fetchall():
+        for schema, table in session.rows("transfer/unknown_statistics"):
             table_name = sql.Identifier(schema, table)
             session.connection.execute(sql.SQL("analyze {}").format(table_name))
 

@@ -25,6 +25,7 @@ from .. import log
 from ..errors import EntrypointError, RefusedError, Terminated, TransferError
 from ..operator.server import Server
 from ..postgres.session import Session, quoted, translated
+from ..postgres.sql import load_sql
 from .plan import Plan
 from .room import batches
 
@@ -49,86 +50,6 @@ _OURS: Final = re.compile(f"{PREFIX}[0-9a-f]{{16}}")
 
 _NOTE: Final = "a transfer's own, of the session "
 """What the comment on a role begins with; behind it who made it, by pid and start."""
-
-_MAKER: Final = """
-select pid || '/' || extract(epoch from backend_start)::text from pg_catalog.pg_stat_activity
-where pid = pg_catalog.pg_backend_pid()
-"""
-
-# Whose maker is gone, and as whom nobody is connected.
-_OLD: Final = """
-select rolname::text from pg_catalog.pg_roles r
-left join pg_catalog.pg_shdescription d
-  on d.objoid = r.oid and d.classoid = 'pg_catalog.pg_authid'::regclass
-where starts_with(rolname, %(prefix)s) and not exists (
-  select from pg_catalog.pg_stat_activity a where a.usename = rolname
-    or d.description = %(note)s || pid || '/' || extract(epoch from backend_start)::text)
-"""
-
-_END: Final = """
-select pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity
-where usename = %s
-"""
-
-_USED_IN: Final = """
-select distinct datname::text from pg_catalog.pg_shdepend d
-join pg_catalog.pg_database b on b.oid = d.dbid and datallowconn
-where refclassid = 'pg_catalog.pg_authid'::regclass
-  and refobjid in (select oid from pg_catalog.pg_roles where rolname = any (%s))
-"""
-
-# Statements of ours fire no event trigger, where the role may say so.
-QUIET: Final = """
-select pg_catalog.set_config(name, case name when 'event_triggers' then 'off' else 'replica' end,
-  true)
-from pg_catalog.pg_settings join pg_catalog.pg_roles on rolname = current_user and rolsuper
-where name in ('event_triggers', 'session_replication_role')
-"""
-"""Goes first in a transaction that defines anything. A trigger that is enabled always fires still
-before PostgreSQL 17; a transfer refuses to meet one."""
-
-# What pg_dump and the comparison read: tables and sequences, the extensions' tables that
-# are dumped, and functions that not everybody may call, which planning a query may call.
-_READ: Final = """
-with member as materialized (select classid, objid from pg_depend where deptype = 'e')
-select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_class c
-join pg_namespace n on n.oid = relnamespace
-where case when %(oids)s::oid[] is null then nspname !~ '^pg_' and nspname <> 'information_schema'
-  else c.oid = any (%(oids)s) end
-union all
-select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_proc p
-join pg_namespace n on n.oid = pronamespace where p.oid = any (%(functions)s)
-union all
-select 'SELECT', format('%%I.%%I', nspname, relname) from pg_class c
-join pg_namespace n on n.oid = relnamespace
-where relkind in ('r', 'p', 'm', 'S') and relpersistence <> 't' and case
-  when %(oids)s::oid[] is null then nspname !~ '^pg_' and nspname <> 'information_schema'
-    and ('pg_class'::regclass::oid, c.oid) not in (select classid, objid from member)
-  else c.oid = any (%(oids)s) end
-union all
-select 'SELECT', format('%%I.%%I', nspname, relname) from pg_extension
-cross join unnest(extconfig) as each
-join pg_class c on c.oid = each join pg_namespace n on n.oid = relnamespace
-union all
-select 'EXECUTE', format('ROUTINE %%I.%%I(%%s)', nspname, proname,
-    pg_get_function_identity_arguments(p.oid))
-from pg_proc p join pg_namespace n on n.oid = pronamespace
-where (p.oid = any (%(functions)s) or %(oids)s::oid[] is null and p.oid >= 16384
-    and ('pg_proc'::regclass::oid, p.oid) not in (select classid, objid from member))
-  and not exists (
-    select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0)
-"""
-
-_CONNECT: Final = "select 'CONNECT', format('DATABASE %%I', %(database)s::text)"
-
-_READ_OBJECTS: Final = f"""
-{_CONNECT}
-union all select 'SELECT', format('LARGE OBJECT %%s', oid) from pg_largeobject_metadata
-"""  # noqa: S608  a text of our own
-
-_HIDDEN: Final = """
-select exists (select from pg_catalog.pg_class where relrowsecurity and oid = any (%s))
-"""
 
 
 class Throwaway(NamedTuple):
@@ -187,8 +108,18 @@ def counting(
     """The server as a role sees it that may read these tables of the session's database only."""
     with _removing() as made:
         role = make(admin, server, Terms(1, 0, bypass_rls), made)
-        _grant(admin, role.name, _CONNECT, {"database": admin.database})
-        _grant(admin, role.name, _READ, {"oids": list(oids), "functions": []})
+        _grant(
+            admin,
+            role.name,
+            "transfer/grant_to_connect",
+            {"database": admin.database},
+        )
+        _grant(
+            admin,
+            role.name,
+            "transfer/grants_to_read",
+            {"oids": list(oids), "functions": []},
+        )
         yield role.server
 
 
@@ -276,7 +207,7 @@ def make(
     verifier = pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     until = max(SHORTEST_S, terms.seconds)
     with translated("making a role for the transfer", remedy="Start again."):
-        [(maker,)] = admin.connection.execute(_MAKER).fetchall()
+        [(maker,)] = admin.rows("transfer/throwaway_maker")
         [(end,)] = admin.connection.execute(
             "select (pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s))::text",
             [until],
@@ -328,7 +259,12 @@ def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:
         copied = (each for each in plan.source.relations.values() if not each.extension)
         oids = [each.oid for each in copied if each.oid not in left]
         functions = plan.used_functions()
-    _grant(admin, role, _READ, {"oids": oids, "functions": functions or []})
+    _grant(
+        admin,
+        role,
+        "transfer/grants_to_read",
+        {"oids": oids, "functions": functions or []},
+    )
 
 
 def may_read_all(admin: Session, role: str) -> None:
@@ -347,17 +283,23 @@ def may_read_all(admin: Session, role: str) -> None:
 
 def may_read_objects(admin: Session, role: str) -> None:
     """Let a role connect to the session's database and read its large objects."""
-    _grant(admin, role, _READ_OBJECTS, {"database": admin.database})
+    _grant(
+        admin,
+        role,
+        "transfer/grants_to_read_objects",
+        {"database": admin.database},
+    )
 
 
 def _grant(admin: Session, role: str, query: str, params: dict[str, object]) -> None:
     """Who changes the same rights is waited for shortly: writers may be locked out meanwhile."""
     shortly = f"set local lock_timeout = {int(GRANT_S * 1000)}"
     with translated("letting a role read", remedy="Start again."):
-        rows = admin.connection.execute(query.encode(), params).fetchall()
+        rows = admin.rows(query, params)
         grants = [f"GRANT {right} ON {on} TO {quoted(role)}" for right, on in rows]
         for batch in batches(grants):
-            _insist(admin, "; ".join([shortly, QUIET, *batch]).encode())
+            begin = [shortly, load_sql("transfer/quiet")]
+            _insist(admin, "; ".join([*begin, *batch]).encode())
 
 
 def _insist(admin: Session, statement: sql.Composed | bytes) -> None:
@@ -380,7 +322,7 @@ def _insist(admin: Session, statement: sql.Composed | bytes) -> None:
 def hidden(session: Session, plan: Plan) -> bool:
     """Whether rows are hidden from who does not own their table, unless the role bypasses that."""
     with translated("looking at row-level security", remedy="Start again."):
-        row = session.connection.execute(_HIDDEN, [[*plan.source.relations]]).fetchone()
+        row = session.row("transfer/hidden_rows", [[*plan.source.relations]])
     return bool(row and row[0])
 
 
@@ -397,7 +339,7 @@ def lock_out(admin: Session, name: str) -> None:
             sql.SQL("alter role {} nologin connection limit 0 password null").format(role)
         )
         while True:
-            row = admin.connection.execute(_END, [name]).fetchone()
+            row = admin.row("transfer/end_sessions_of", [name])
             if not (row and row[0]):
                 return
             if time.monotonic() > deadline:
@@ -424,11 +366,11 @@ def remove(server: Server, names: Sequence[str]) -> None:
             lock_out(admin, name)
         roles = sql.SQL(", ").join(map(sql.Identifier, names))
         with translated("removing roles", remedy=f"Run DROP ROLE {', '.join(names)}."):
-            for (database,) in admin.connection.execute(_USED_IN, [list(names)]).fetchall():
+            for (database,) in admin.rows("transfer/databases_of_roles", [list(names)]):
                 if database != admin.database:
                     revoke_all(stack.enter_context(closing(server.session(database))), *names)
             drop = sql.SQL("{}; drop owned by {}; drop role {}")
-            _insist(admin, drop.format(sql.SQL(QUIET), roles, roles))
+            _insist(admin, drop.format(sql.SQL(load_sql("transfer/quiet")), roles, roles))
 
 
 def _there(admin: Session, names: Sequence[str]) -> list[str]:
@@ -446,7 +388,10 @@ def revoke_all(session: Session, *names: str) -> None:
     """Take away what roles, which own nothing, were given in the session's database."""
     roles = sql.SQL(", ").join(map(sql.Identifier, names))
     with translated("taking rights away", remedy=f"Run DROP OWNED BY {', '.join(names)}."):
-        _insist(session, sql.SQL("{}; drop owned by {}").format(sql.SQL(QUIET), roles))
+        _insist(
+            session,
+            sql.SQL("{}; drop owned by {}").format(sql.SQL(load_sql("transfer/quiet")), roles),
+        )
 
 
 def remove_old(server: Server) -> None:
@@ -454,6 +399,6 @@ def remove_old(server: Server) -> None:
     with suppress(EntrypointError, psycopg.Error):
         with closing(server.open()) as admin:
             params = {"prefix": PREFIX, "note": _NOTE}
-            names = [name for (name,) in admin.connection.execute(_OLD, params).fetchall()]
+            names = [name for (name,) in admin.rows("transfer/old_throwaways", params)]
         for name in filter(_OURS.fullmatch, names):
             remove(server, [name])

@@ -18,6 +18,7 @@ import pytest
 
 from entrypoint.operator import report, status
 from entrypoint.postgres import lock, transfers
+from entrypoint.postgres.sql import load_sql
 from tests.operator.conftest import RPG, RPG_DB, SERVICES, create_role, put_aside
 from tests.support.program import python, until
 from tests.support.stage import TENANT, Stage
@@ -237,7 +238,7 @@ def test_who_waits_and_for_how_long(operator: Operator) -> None:
             until(lambda: operator.execute(query), "it waits")
             [found] = operator.run("status", "--json", "--service", RPG).rows
             shown = operator.run("status", "--service", RPG).out
-            waits = operator.execute(status._WAITING.replace(f"> {status.WAIT_S}", "> 0"))  # noqa: SLF001  nobody waits a minute
+            waits = operator.execute(load_sql("operator/waiting_sessions").replace("%s", "0"))
             stack.close()
             thread.join()
     assert found["waiting"] == 1

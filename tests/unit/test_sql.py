@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from entrypoint.postgres import lock, session
+from entrypoint.postgres import leftovers, lock, quarantine, session
 from entrypoint.postgres.sql import load_sql
+from entrypoint.transfer import rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ def _texts(module: str, node: ast.AST, *, inside: bool) -> Iterator[Text]:
     if isinstance(node, ast.Call) and node.args:
         called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         first = _flat(node.args[0]) or _loaded(node.args[0])
-        if called == "execute" and first is not None and not inside:
+        if called in ("execute", "row", "rows") and first is not None and not inside:
             yield Text(module, first, bare=True)
     text = _flat(node)
     if text is not None:
@@ -62,13 +63,8 @@ def _flat(node: ast.AST) -> str | None:
 
 
 def _loaded(node: ast.AST) -> str | None:
-    names = loaded(ast.unparse(node))
-    return load_sql(names.pop()) if names else None
-
-
-def loaded(source: str) -> set[str]:
-    """The names of the queries that a module loads."""
-    return set(re.findall(r'load_sql\(\s*["\']([^"\']+)["\']\s*\)', source))
+    names = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+    return next((load_sql(name) for name in names if name in QUERIES), None)
 
 
 def included(file: str, text: str) -> set[str]:
@@ -85,6 +81,13 @@ FILES: Final = {
     str(path.relative_to(ROOT)): path.read_text() for path in sorted(ROOT.rglob("*.sql"))
 }
 
+QUERIES: Final = {
+    f"{folder}/{name}": file
+    for file in FILES
+    for folder, name in [file.removesuffix(".sql").split("/sql/")]
+}
+"""The files by the names that the code has for them."""
+
 OURS: Final = [
     *(text for module, source in CODE.items() for text in texts(module, source)),
     *(Text(file, re.sub(r"\A(--.*\n)+", "", text)) for file, text in FILES.items()),
@@ -92,8 +95,8 @@ OURS: Final = [
 
 
 def matching(pattern: str) -> Callable[[Text], bool]:
-    """A check for what a pattern finds."""
-    return lambda text: bool(re.search(pattern, text.text, re.IGNORECASE))
+    """A check for what a pattern finds, but for what a file answers for."""
+    return lambda text: not text.bare and bool(re.search(pattern, text.text, re.IGNORECASE))
 
 
 def unqualified(statement: str) -> list[str]:
@@ -128,6 +131,7 @@ PATHS = {
     "postgres/session.py": "the one place",
     "postgres/sql/session_begin.sql": "the first statement of every session",
     "postgres/sql/lock_begin.sql": "the same path, in the transaction that holds the lock",
+    "operator/sql/look_begin.sql": "the same path, in a transaction that only looks",
     "postgres/sql/fingerprint_settings.sql": "with what else a fingerprint depends on",
     "postgres/refusal.py": "a function's own, from SEARCH_PATH",
     "operator/script.py": "the same path, in a session of a person's",
@@ -222,26 +226,38 @@ def test_the_lock_of_the_files_is_that_of_the_code() -> None:
     assert (int(high) << 32) + int(low) == lock.KEY
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        (leftovers.NAME, r"entrypoint_\w*[^_\W]"),
+        (quarantine.MARK, r"(?<=')entrypoint moved[^']*"),
+        (rehearsal.MARK, r"__[a-z]+_"),
+    ],
+)
+def test_a_name_in_a_file_is_that_of_the_code(name: str, pattern: str) -> None:
+    """What the files call a guard, a quarantine and a rehearsal is what the code does."""
+    found = {each for text in FILES.values() for each in re.findall(pattern, text)}
+    assert name in found
+    assert {each.removesuffix("_truncate") for each in found} == {name}
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_says_first_what_it_answers(file: str) -> None:
     """The first line of each file is a sentence of its own, and the server does not get it."""
     title = FILES[file].splitlines()[0]
     assert re.fullmatch(r"-- [A-Z].+\.", title)
     assert [name for name, text in FILES.items() if text.startswith(f"{title}\n")] == [file]
-    folder, _, name = file.removesuffix(".sql").split("/")
-    assert not load_sql(f"{folder}/{name}").startswith("--")
+    [query] = [query for query, name in QUERIES.items() if name == file]
+    assert not load_sql(query).startswith("--")
+    assert "\\ir" not in load_sql(query)
 
 
 def test_each_file_is_used_and_each_that_is_used_is_there() -> None:
     """No query is left over, and no name leads nowhere."""
-    used = {
-        f"{folder}/sql/{name}.sql"
-        for source in CODE.values()
-        for folder, _, name in (query.rpartition("/") for query in loaded(source))
-    }
+    names = {name for text in CODE.values() for name in re.findall(r"[\"']([\w/]+)[\"']", text)}
+    used = {file for query, file in QUERIES.items() if query in names}
     used |= {name for file, text in FILES.items() for name in included(file, text)}
     assert used == set(FILES)
-    assert not any(r"\ir" in load_sql(file[:-4].replace("sql/", "")) for file in FILES)
 
 
 def test_a_transaction_of_ours_sets_the_path_first() -> None:

@@ -1,0 +1,30 @@
+-- What a role must be granted to read what a dump and the comparison read.
+-- What pg_dump and the comparison read: tables and sequences, the extensions' tables that
+-- are dumped, and functions that not everybody may call, which planning a query may call.
+with member as materialized (select classid, objid from pg_depend where deptype = 'e')
+select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_class c
+join pg_namespace n on n.oid = relnamespace
+where case when %(oids)s::oid[] is null then nspname !~ '^pg_' and nspname <> 'information_schema'
+  else c.oid = any (%(oids)s) end
+union all
+select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_proc p
+join pg_namespace n on n.oid = pronamespace where p.oid = any (%(functions)s)
+union all
+select 'SELECT', format('%%I.%%I', nspname, relname) from pg_class c
+join pg_namespace n on n.oid = relnamespace
+where relkind in ('r', 'p', 'm', 'S') and relpersistence <> 't' and case
+  when %(oids)s::oid[] is null then nspname !~ '^pg_' and nspname <> 'information_schema'
+    and ('pg_class'::regclass::oid, c.oid) not in (select classid, objid from member)
+  else c.oid = any (%(oids)s) end
+union all
+select 'SELECT', format('%%I.%%I', nspname, relname) from pg_extension
+cross join unnest(extconfig) as each
+join pg_class c on c.oid = each join pg_namespace n on n.oid = relnamespace
+union all
+select 'EXECUTE', format('ROUTINE %%I.%%I(%%s)', nspname, proname,
+    pg_get_function_identity_arguments(p.oid))
+from pg_proc p join pg_namespace n on n.oid = pronamespace
+where (p.oid = any (%(functions)s) or %(oids)s::oid[] is null and p.oid >= 16384
+    and ('pg_proc'::regclass::oid, p.oid) not in (select classid, objid from member))
+  and not exists (
+    select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0)

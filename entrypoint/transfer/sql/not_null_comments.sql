@@ -1,0 +1,3 @@
+-- NOT NULL constraints that have a comment.
+\ir constraints.sql
+  contype = 'n' and obj_description(k.oid, 'pg_constraint') <> ''

@@ -1,0 +1,3 @@
+-- NOT NULL constraints that no child inherits.
+\ir constraints.sql
+  contype = 'n' and connoinherit

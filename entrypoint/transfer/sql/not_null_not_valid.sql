@@ -1,0 +1,3 @@
+-- NOT NULL constraints that are not valid.
+\ir constraints.sql
+  contype = 'n' and not convalidated

@@ -1,0 +1,6 @@
+-- Sessions that rename a database, or wait to.
+-- Who renames a database, or waits to: what then has its name is what a DROP would find.
+select pid from pg_catalog.pg_locks
+where locktype = 'object' and database = 0 and classid = 'pg_catalog.pg_database'::regclass
+  and objid = %s::oid and mode = 'AccessExclusiveLock' and pid <> pg_catalog.pg_backend_pid()
+order by not granted, pid

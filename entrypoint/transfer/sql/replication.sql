@@ -1,0 +1,7 @@
+-- Subscriptions and replication slots of a database.
+-- A subscription keeps its database from being removed; a slot that nobody reads goes with it.
+select true, subname::text from pg_catalog.pg_subscription s
+join pg_catalog.pg_database d on d.oid = subdbid where datname = %(name)s
+union all
+select false, slot_name from pg_catalog.pg_replication_slots where database = %(name)s
+order by 1, 2

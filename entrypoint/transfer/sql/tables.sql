@@ -1,0 +1,11 @@
+-- Tables of users' schemas, whether they are ours, and how often they were written.
+select c.oid::int8, nspname::text, relname::text, relowner = (
+    select oid from pg_roles where rolname = current_user), relrowsecurity,
+  (pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)
+    + pg_stat_get_tuples_deleted(c.oid))::int8
+from pg_class c join pg_namespace n on n.oid = relnamespace
+where relkind = 'r' and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
+  and nspname <> 'information_schema' and not exists (
+    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+      and d.deptype = 'e')
+order by nspname, relname

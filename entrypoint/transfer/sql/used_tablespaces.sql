@@ -1,0 +1,5 @@
+-- Tablespaces that what moves is in.
+select distinct spcname::text from pg_catalog.pg_class c
+join pg_catalog.pg_tablespace s on s.oid = reltablespace
+left join pg_catalog.pg_index on indexrelid = c.oid
+where coalesce(indrelid, c.oid) = any (%s) order by 1
