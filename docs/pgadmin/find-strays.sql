@@ -58,12 +58,15 @@ book (name, columns) as (values
 object (kind, schema, name, arguments, rows, bytes, users, comment, columns) as (
   with recursive space as materialized (
     select n.oid, nspname, obj_description(n.oid, 'pg_namespace') as comment from pg_namespace n
-    where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema' and not exists (
+    where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
+      and not exists (
       select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
         and deptype = 'e')
   ), member as materialized (
-    select classid, objid from pg_depend where deptype = 'e'
-  ), tree (root, oid) as (
+    select classid, objid, refobjid as extension from pg_depend
+    where deptype = 'e' and refclassid = 'pg_extension'::regclass
+  )
+  , tree (root, oid) as (
     select c.oid, c.oid from pg_class c
     where relnamespace in (select oid from space) and relkind in ('r', 'p', 'f', 'v', 'm', 'S', 'c')
       and not relispartition and relpersistence <> 't'
@@ -79,8 +82,8 @@ object (kind, schema, name, arguments, rows, bytes, users, comment, columns) as 
         )::int8 as size_bytes
     from tree join pg_class c on c.oid = tree.oid group by root
   ), owned as materialized (
-    select objid from pg_depend where classid = 'pg_class'::regclass
-      and refclassid = 'pg_class'::regclass and refobjsubid > 0 and deptype in ('a', 'i')
+    select objid from pg_depend d where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0
+    and d.deptype in ('a', 'i')
   ), follower (classid, objid) as (
     select 'pg_type'::regclass::oid, t.oid from pg_type t join space s on s.oid = typnamespace
     left join pg_class c on c.oid = typrelid

@@ -28,6 +28,9 @@ class Problem(NamedTuple):
     allowable: bool = True
 
 
+MULTIRANGE_FOLLOWS_SINCE: Final = 170000
+"""Since this version a multirange goes to a new owner with its range."""
+
 ALL: Final = "all"
 """What ``--allow`` takes for all that can be agreed to."""
 
@@ -125,10 +128,14 @@ def _lacking(session: Session, plan: Plan, role: str, *, createdb: bool, create:
         f"{each.kind} {each.identity}" for each in plan.own if each.owner not in ("", role)
     ]
     types = [each.key[1] for each in plan.own if each.kind == "TYPE"]
-    params = {"relations": [*plan.moving], "types": types, "role": role}
+    params = {"relations": [*plan.moving], "types": types}
     with translated("looking at owners", remedy="Start again."):
-        rows = session.rows("transfer/parts_of_others", params)
-    of_others += [name for (name,) in rows]
+        rows = session.rows("transfer/parts_to_move", params)
+    of_others += [
+        f"{kind} {name}"
+        for kind, name, _, owner in rows
+        if owner != role and (kind != "TYPE" or session.server_version < MULTIRANGE_FOLLOWS_SINCE)
+    ]
     return [*statements, *(f"ALTER {each} OWNER TO {quoted(role)}" for each in of_others)]
 
 

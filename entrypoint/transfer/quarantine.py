@@ -45,7 +45,7 @@ def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str
         "relations": [each.oid for each in plan.relations],
         "types": [each.key[1] for each in plan.own if each.kind == "TYPE"],
     }
-    moves = session.rows("transfer/parts_to_move", parts)
+    moves = [row[:3] for row in session.rows("transfer/parts_to_move", parts)]
     moves += [(each.sql_kind(), each.quoted(), each.schema) for each in _in_order(plan)]
     # A cast is in no schema: it is of its types.
     moves += [(each.kind, each.identity, each.schema) for each in plan.own if each.kind != "CAST"]

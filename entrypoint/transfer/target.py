@@ -84,7 +84,7 @@ def needs(source: Session, plan: Plan, dump_version: int) -> Needs:
     """
     with translated("looking at extensions", remedy="Start again."):
         rows = source.rows("transfer/extension_schemas", [[*plan.extensions]])
-        spaces = source.rows("transfer/tablespaces_to_grant", [[*plan.moving]])
+        spaces = source.rows("transfer/used_tablespaces", [[*plan.moving]])
         tables = source.rows("transfer/extension_tables", [[*plan.extensions]])
     schemas = {schema: oid for _, schema, oid in rows if oid}
     extensions = [(name, schema) for name, schema, _ in rows]
@@ -115,7 +115,7 @@ def prepare(target: Target, needs: Needs, writer: str) -> str:
         ).fetchall()
         grants = [each for (each,) in session.rows("transfer/wrappers_to_grant")]
         spaces = [] if target.lacks.space else needs.spaces
-        grants += [f"CREATE ON TABLESPACE {each}" for each in spaces]
+        grants += [f"CREATE ON TABLESPACE {quoted(each)}" for each in spaces]
         grants.append(f"CONNECT, CREATE, TEMPORARY ON DATABASE {incoming}")
         given = [f"GRANT {each} TO {role}" for each in grants]
         owned = ["public", *needs.schemas]

@@ -8,7 +8,5 @@ select
                             where index_relid is not null)),
   (select array_agg(distinct pg_catalog.pg_get_userbyid(relowner)) from pg_catalog.pg_class c
    join pg_catalog.pg_namespace n on n.oid = relnamespace
-   where relkind in ('r', 'p') and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
-     and nspname <> 'information_schema' and not exists (
-       select from pg_catalog.pg_depend d
-       where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'))
+   where relkind in ('r', 'p') and \ir ../../postgres/sql/user_relation.sql
+  )

@@ -12,7 +12,7 @@ with child as (
 select
   (select json_agg(json_build_object('pid', pid, 'state', state,
      'waits_for', coalesce((select l.mode || ' on ' || coalesce((
-          select case nspname when 'public' then '' else nspname || '.' end || relname
+          select \ir relation_label.sql
           from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = l.relation),
         l.locktype) from pg_catalog.pg_locks l where l.pid = child.pid and not l.granted limit 1),
         wait_event_type || ': ' || wait_event),

@@ -1,7 +1,8 @@
 -- Which sessions and prepared transactions hold, or wait for, locks of some modes on relations.
 -- Who may not see another role's session sees its pid, its role and what it calls itself. A prepared
 -- transaction has no session at all.
-select case nspname when 'public' then '' else nspname || '.' end || relname, l.mode, l.granted,
+select \ir relation_label.sql
+  , l.mode, l.granted,
   l.pid, a.application_name, a.usename::text, case when a.backend_type is not null
     then coalesce(host(a.client_addr), 'a local socket') end,
   to_char(coalesce(a.xact_start, p.prepared) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),

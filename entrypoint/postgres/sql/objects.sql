@@ -4,12 +4,12 @@
 -- is as old as the last ANALYZE, the other begins with the server's last crash.
 with recursive space as materialized (
   select n.oid, nspname, obj_description(n.oid, 'pg_namespace') as comment from pg_namespace n
-  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema' and not exists (
+  where \ir user_schema.sql
+    and not exists (
     select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
       and deptype = 'e')
-), member as materialized (
-  select classid, objid from pg_depend where deptype = 'e'
-), tree (root, oid) as (
+), \ir members.sql
+, tree (root, oid) as (
   select c.oid, c.oid from pg_class c
   where relnamespace in (select oid from space) and relkind in ('r', 'p', 'f', 'v', 'm', 'S', 'c')
     and not relispartition and relpersistence <> 't'
@@ -25,8 +25,7 @@ with recursive space as materialized (
       )::int8 as size_bytes
   from tree join pg_class c on c.oid = tree.oid group by root
 ), owned as materialized (
-  select objid from pg_depend where classid = 'pg_class'::regclass
-    and refclassid = 'pg_class'::regclass and refobjsubid > 0 and deptype in ('a', 'i')
+  select objid from pg_depend d where \ir owned_sequence.sql
 ), follower (classid, objid) as (
   select 'pg_type'::regclass::oid, t.oid from pg_type t join space s on s.oid = typnamespace
   left join pg_class c on c.oid = typrelid

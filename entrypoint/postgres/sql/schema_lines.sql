@@ -12,12 +12,10 @@
 --
 -- The comments between slashes mark where a transfer narrows it to some relations, types or functions,
 -- or leaves something out.
-with member as materialized (
-  select classid, objid from pg_depend
-  where refclassid = 'pg_extension'::regclass and deptype = 'e'
-), space as materialized (
+with \ir members.sql
+, space as materialized (
   select oid, nspname from pg_namespace
-  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
+  where \ir user_schema.sql
     and oid not in (select objid from member where classid = 'pg_namespace'::regclass)
 ), rel as materialized (
   select c.oid, nspname, relname, relkind, relpersistence, relrowsecurity, relforcerowsecurity,
@@ -94,8 +92,7 @@ with member as materialized (
              seqmin, seqmax, seqcache, seqcycle, refobjid::regclass, attname)::text
   from pg_sequence
   join rel on rel.oid = seqrelid
-  left join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = seqrelid
-    and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')
+  left join pg_depend d on d.objid = seqrelid and \ir owned_sequence.sql
   left join pg_attribute on attrelid = refobjid and attnum = refobjsubid
   union all
   select row('type', nspname, typname, typtype, typnotnull,

@@ -1,7 +1,7 @@
 -- Tables, columns, constraints, enum values and invalid indexes.
 with space as materialized (
   select oid, nspname from pg_namespace
-  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
+  where \ir user_schema.sql
 ), rel as materialized (
   select c.oid, nspname, relname, relkind, relfilenode, reltuples
   from pg_class c join space s on s.oid = relnamespace

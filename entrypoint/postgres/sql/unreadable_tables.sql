@@ -1,5 +1,6 @@
 -- Tables that nobody can read now, and which session has locked each.
-select case nspname when 'public' then '' else nspname || '.' end || relname, a.pid,
+select \ir relation_label.sql
+  , a.pid,
   coalesce(nullif(application_name, ''), 'somebody'), coalesce(host(client_addr), 'a local socket')
 from pg_catalog.pg_locks l
 join pg_catalog.pg_stat_activity a on a.pid = l.pid and a.pid <> pg_catalog.pg_backend_pid()

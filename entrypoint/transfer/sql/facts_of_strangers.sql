@@ -5,7 +5,7 @@ select row('object', 'rights of a schema', nspname, pg_get_userbyid(nspowner), (
   select array_agg(item::text order by item::text)
   from unnest(coalesce(nspacl, acldefault('n', nspowner))) as each (item)
   where split_part(item::text, '=', 1) <> all (%(ours)s)))::text
-from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' and %(rights)s
+from pg_namespace where %(rights)s and \ir ../../postgres/sql/user_schema.sql
 union all
 select row('object', 'rights of a large object', oid, pg_get_userbyid(lomowner), (
   select array_agg(item::text order by item::text)

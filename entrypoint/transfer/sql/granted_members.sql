@@ -1,8 +1,5 @@
 -- Objects of extensions that somebody has granted rights to.
-with member as materialized (
-  select classid, objid, refobjid as extension from pg_depend
-  where deptype = 'e' and refclassid = 'pg_extension'::regclass
-)
+with \ir ../../postgres/sql/members.sql
 select json_agg(json_build_array(extension::int8, class::int8, id::int8, coalesce(nspname, '-'),
   kind, name, also)) from (
   select 'pg_proc'::regclass, oid, pronamespace,

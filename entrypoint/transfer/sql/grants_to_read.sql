@@ -1,10 +1,10 @@
 -- What a role must be granted to read what a dump and the comparison read.
 -- What pg_dump and the comparison read: tables and sequences, the extensions' tables that
 -- are dumped, and functions that not everybody may call, which planning a query may call.
-with member as materialized (select classid, objid from pg_depend where deptype = 'e')
+with \ir ../../postgres/sql/members.sql
 select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_class c
 join pg_namespace n on n.oid = relnamespace
-where case when %(oids)s::oid[] is null then nspname !~ '^pg_' and nspname <> 'information_schema'
+where case when %(oids)s::oid[] is null then \ir ../../postgres/sql/user_schema.sql
   else c.oid = any (%(oids)s) end
 union all
 select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_proc p
@@ -13,7 +13,7 @@ union all
 select 'SELECT', format('%%I.%%I', nspname, relname) from pg_class c
 join pg_namespace n on n.oid = relnamespace
 where relkind in ('r', 'p', 'm', 'S') and relpersistence <> 't' and case
-  when %(oids)s::oid[] is null then nspname !~ '^pg_' and nspname <> 'information_schema'
+  when %(oids)s::oid[] is null then \ir ../../postgres/sql/user_schema.sql
     and ('pg_class'::regclass::oid, c.oid) not in (select classid, objid from member)
   else c.oid = any (%(oids)s) end
 union all

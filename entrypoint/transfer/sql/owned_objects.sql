@@ -3,9 +3,9 @@
 with owned (classid, objid, owner) as (
   select 'pg_class'::regclass::oid, oid, relowner from pg_class c
   where relkind in ('r', 'p', 'v', 'm', 'S', 'f') and not exists (
-    select from pg_depend d where relkind = 'S' and d.classid = 'pg_class'::regclass
-      and d.objid = c.oid and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0
-      and d.deptype in ('a', 'i'))
+    select from pg_depend d where relkind = 'S' and d.objid = c.oid
+      and \ir ../../postgres/sql/owned_sequence.sql
+    )
   union all select 'pg_type'::regclass, t.oid, typowner from pg_type t
   left join pg_class c on c.oid = typrelid
   where coalesce(relkind, 'c') = 'c' and not exists (

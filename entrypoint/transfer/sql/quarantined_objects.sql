@@ -3,9 +3,9 @@ select case relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 
     when 'f' then 'FOREIGN TABLE' else 'TABLE' end, format('%%I.%%I', nspname, relname)
 from pg_class c join pg_namespace n on n.oid = relnamespace
 where nspname = %(schema)s and relkind in ('r', 'p', 'v', 'm', 'S', 'f') and not exists (
-  select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
-    and relkind = 'S' and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0
-    and d.deptype in ('a', 'i'))
+  select from pg_depend d where relkind = 'S' and d.objid = c.oid
+    and \ir ../../postgres/sql/owned_sequence.sql
+  )
 union all
 select case typtype when 'd' then 'DOMAIN' else 'TYPE' end, format('%%I.%%I', nspname, typname)
 from pg_type t join pg_namespace n on n.oid = typnamespace

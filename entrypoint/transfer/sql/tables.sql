@@ -4,8 +4,5 @@ select c.oid::int8, nspname::text, relname::text, relowner = (
   (pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)
     + pg_stat_get_tuples_deleted(c.oid))::int8
 from pg_class c join pg_namespace n on n.oid = relnamespace
-where relkind = 'r' and relpersistence <> 't' and left(nspname, 3) <> 'pg_'
-  and nspname <> 'information_schema' and not exists (
-    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
-      and d.deptype = 'e')
+where relkind = 'r' and \ir ../../postgres/sql/user_relation.sql
 order by nspname, relname

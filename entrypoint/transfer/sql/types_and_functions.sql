@@ -1,6 +1,5 @@
 -- Types and functions that may move.
 with \ir source_schemas.sql
-
 select json_agg(json_build_array('pg_type'::regclass::int8, t.oid::int8,
     case typtype when 'd' then 'DOMAIN' else 'TYPE' end, nspname, typname,
     format('%I.%I', nspname, typname), '', pg_get_userbyid(typowner), false, null, null))

@@ -2,10 +2,8 @@
 -- What belongs to a unit, the unit, and the part: kind, name, and its entry in a dump. A unit of its
 -- own has no part. A unit 0 is nobody's business: what the server keeps for itself, such as TOAST.
 owned as materialized (
-  select distinct on (objid) objid, refobjid from pg_depend
-  join pg_class s on s.oid = objid and relkind = 'S'
-  where classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass and refobjsubid > 0
-    and deptype in ('a', 'i')
+  select distinct on (objid) objid, refobjid from pg_depend d
+  join pg_class s on s.oid = objid and relkind = 'S' where \ir ../../postgres/sql/owned_sequence.sql
 ), con (oid, root) as materialized (
   select oid, oid from pg_constraint where conparentid = 0
   union all select k.oid, con.root from con join pg_constraint k on k.conparentid = con.oid
