@@ -44,21 +44,11 @@ class Database(NamedTuple):
 
 def find(session: Session) -> list[Database]:
     """All databases, by name. Raises `RefusedError` and `UnreachableError`."""
-    stale = "false"
-    if session.server_version >= _COLLATION_SINCE:
-        stale = """datcollversion is not null
-            and datcollversion is distinct from pg_database_collation_actual_version(d.oid)"""
-    query = f"""
-        select datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datistemplate,
-          datallowconn, has_database_privilege('public', d.oid, 'connect'),
-          has_database_privilege(d.oid, 'connect'),
-          case when has_database_privilege(d.oid, 'connect')
-            or pg_has_role('pg_read_all_stats', 'usage') then pg_database_size(d.oid) end,
-          {stale}, shobj_description(d.oid, 'pg_database')
-        from pg_catalog.pg_database d order by datname collate "C"
-        """  # noqa: S608  two texts of our own
+    knows = session.server_version >= _COLLATION_SINCE
+    stale = load_sql("postgres/collation_stale") if knows else "false"
+    query = load_sql("postgres/databases").format(stale=stale)
     with translated("listing the databases", remedy="Let the role read pg_database."):
-        rows = session.connection.execute(query.encode()).fetchall()
+        rows = session.connection.execute(query).fetchall()
     return [Database(*row) for row in rows]
 
 

@@ -22,8 +22,8 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from .leftovers import NAME, TRY_S
-from .session import SEARCH_PATH, Session, first_rows
+from .leftovers import TRY_S
+from .session import Session, first_rows
 from .sessions import mark
 from .snapshot import Table
 from .sql import load_sql
@@ -113,36 +113,20 @@ class Refusal:
         """The statements that make the event trigger."""
         connection = self.session.connection
         body = sql.SQL(load_sql("postgres/refuse_drop")).format(**self._words).as_string(connection)
-        function = sql.SQL(
-            "create function pg_temp.{} () returns event_trigger language plpgsql security invoker "
-            "set search_path = {} as {}"
-        ).format(sql.Identifier(NAME), sql.SQL(SEARCH_PATH), sql.Literal(body))
-        # pg_dump leaves a member of an extension out. The server does not when it removes pg_temp.
-        return (
-            f"{function.as_string(connection)};"
-            f"create event trigger {NAME} on sql_drop execute function pg_temp.{NAME}();"
-            f"alter extension plpgsql add event trigger {NAME}"
-        )
+        statements = sql.SQL(load_sql("postgres/create_event_trigger")).format(body=body)
+        return statements.as_string(connection)
 
     def on_truncate(self, table: Table) -> str:
         """The statement that makes the trigger of one table."""
         label = table.label()
         # Where a dead trigger could not be removed, it is replaced.
         replace = sql.SQL("or replace" if self.session.server_version >= SINCE_14 else "")
-        statement = sql.SQL(
-            "create {} trigger {} before truncate on {} when ({}) "
-            "execute function pg_catalog.suppress_redundant_updates_trigger()"
-        ).format(
-            replace,
-            sql.Identifier(NAME),
-            sql.Identifier(table.schema, table.name),
-            sql.SQL(load_sql("postgres/refuse_truncate")).format(
-                oid=sql.Literal(table.oid),
-                refusal=sql.Literal(
-                    f"{REFUSES} {label}; allow it once with ENTRYPOINT_ALLOW_LOSS={label}"
-                ),
-                **self._words,
-            ),
+        statement = sql.SQL(load_sql("postgres/refuse_truncate")).format(
+            replace=replace,
+            table=sql.Identifier(table.schema, table.name),
+            oid=table.oid,
+            refusal=f"{REFUSES} {label}; allow it once with ENTRYPOINT_ALLOW_LOSS={label}",
+            **self._words,
         )
         return statement.as_string(self.session.connection)
 

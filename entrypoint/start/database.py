@@ -8,7 +8,7 @@ from .. import log
 from ..config.conninfo import Conninfo
 from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
 from ..postgres.cause import Cause, ConnectError, Kind
-from ..postgres.session import WORD_S, Session, first_rows, translated
+from ..postgres.session import WORD_S, Session, translated
 from . import wait
 
 _PUBLIC_CLOSED_SINCE: Final = 150000
@@ -17,12 +17,6 @@ _PUBLIC_CLOSED_SINCE: Final = 150000
 AFTER_CREATE_S: Final = 20.0
 """Seconds in which a database that was just created must let us in: more than the 15 that PgBouncer
 takes by default until it tries again."""
-
-
-_PLACE: Final = """
-select pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), oid
-from pg_catalog.pg_database where datname operator(pg_catalog.=) pg_catalog.current_database()
-"""
 
 
 class Place(NamedTuple):
@@ -111,7 +105,7 @@ def place(session: Session) -> Place:
     """Where a session is. Raises `RefusedError` and `UnreachableError`."""
     doing = "asking which server this is"
     with translated(doing, remedy="Start again."), session.patience(WORD_S):
-        return Place(*first_rows(session.connection, _PLACE)[0])
+        return Place(*session.rows("start/place")[0])
 
 
 def as_service(

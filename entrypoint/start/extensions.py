@@ -15,24 +15,6 @@ CREATE_S: Final = 120.0
 
 _NO_PRIVILEGE: Final = "42501"
 
-_CONTROL: Final = """
-select v.schema, v.relocatable,
-  array (select nspname::text from pg_extension x join pg_namespace n on n.oid = extnamespace
-         where extname = any (v.requires)),
-  (select rolsuper from pg_roles where rolname = session_user)
-from pg_available_extensions e
-join pg_available_extension_versions v on v.name = e.name and v.version = e.default_version
-where e.name = %s
-"""
-
-_LESSER: Final = """
-select exists (
-  select from pg_shdepend d join pg_roles r on r.oid = d.refobjid and not rolsuper
-  join pg_database b on b.oid = d.dbid and datname = current_database()
-  cross join lateral pg_identify_object(d.classid, d.objid, 0) o
-  where d.refclassid = 'pg_authid'::regclass and d.deptype = 'o' and o.schema = any (%s))
-"""
-
 
 def missing(session: Session, names: Sequence[str]) -> list[str]:
     """Those of ``names`` that the session's database does not have yet."""
@@ -92,7 +74,7 @@ def _create(session: Session, name: str, where: str, timeout_s: float) -> None:
     there = sql.SQL("{} schema {}").format(create, sql.Identifier(where))
     connection = session.connection
     with session.transaction(timeout_s=timeout_s):
-        row: Any = connection.execute(_CONTROL, [name]).fetchone()
+        row: Any = session.row("start/extension_control", [name])
         fixed, movable, spaces, superuser = row or (None, False, [], False)
         if not superuser:
             connection.execute(create if fixed else there)
@@ -114,7 +96,7 @@ def _create(session: Session, name: str, where: str, timeout_s: float) -> None:
 
 
 def _refuse_lesser(session: Session, name: str, spaces: Sequence[str]) -> None:
-    found: Any = session.connection.execute(_LESSER, [list(spaces)]).fetchone()
+    found: Any = session.row("start/owned_in_schemas", [list(spaces)])
     if found[0]:
         raise RefusedError(
             f"the extension {name!r} would be created by a superuser, and its script might call "

@@ -33,13 +33,6 @@ _NOT_YET: Final = ("3D000", "3F000", "42P01", "42703")
 _PASSING: Final = ("40", "55")
 """Classes of SQLSTATEs that another try heals: a conflict, a lock."""
 
-_MIGHTY: Final = """
-select rolsuper or exists (
-  select from pg_roles r where r.rolname in ('pg_execute_server_program', 'pg_read_server_files',
-    'pg_signal_backend', 'pg_write_server_files') and pg_has_role(session_user, r.oid, 'member'))
-from pg_roles where rolname = session_user
-"""
-
 _NO_PRIVILEGE: Final = "42501"
 
 _CORRECT: Final = "Correct seed.tenant_lookup, or set SEED_TENANT_ID."
@@ -230,7 +223,7 @@ def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...
 
 
 def _refuse_mighty(session: Session) -> None:
-    row = session.connection.execute(_MIGHTY).fetchone()
+    row = session.row("start/is_mighty")
     if row is None or row[0]:
         raise _TooMightyError
 

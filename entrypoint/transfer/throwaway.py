@@ -212,19 +212,13 @@ def make(
             "select (pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s))::text",
             [until],
         ).fetchall()
-        role = sql.Identifier(name)
-        statement = sql.SQL(
-            "create role {} login nosuperuser nocreatedb nocreaterole noreplication"
-            " noinherit {} connection limit {} password {} valid until {};"
-            " comment on role {} is {}"
-        ).format(
-            role,
-            sql.SQL("bypassrls" if terms.bypass_rls else "nobypassrls"),
-            sql.Literal(terms.sessions),
-            sql.Literal(verifier),
-            sql.Literal(end),
-            role,
-            sql.Literal(_NOTE + maker),
+        statement = sql.SQL(load_sql("transfer/create_throwaway")).format(
+            role=sql.Identifier(name),
+            rls=sql.SQL("bypassrls" if terms.bypass_rls else "nobypassrls"),
+            sessions=terms.sessions,
+            verifier=verifier,
+            end=end,
+            note=_NOTE + maker,
         )
         try:
             admin.connection.execute(statement)

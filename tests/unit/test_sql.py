@@ -122,6 +122,12 @@ def function_without_path(text: Text) -> bool:
     return makes(text) and not matching(r"\bset\s+search_path\b")(text)
 
 
+def in_the_code(text: Text) -> bool:
+    """A statement of several lines stands in a module, and not in a file of its own."""
+    several = r"(?i)\s*(begin|create|do|select|set|with)\b.*\n\s*\S"
+    return not text.module.endswith(".sql") and not text.bare and bool(re.match(several, text.text))
+
+
 definer = matching(r"\bsecurity\s+definer\b")
 path = matching(r"\bset\s+(local\s+|session\s+)?search_path\b|\(\s*'search_path'\s*,")
 relation = matching(r"\b(select|delete|copy)\b[^;]*\b(from|join)\s+(only\s+)?(\{\w*\}|%I)")
@@ -133,7 +139,7 @@ PATHS = {
     "postgres/sql/lock_begin.sql": "the same path, in the transaction that holds the lock",
     "operator/sql/look_begin.sql": "the same path, in a transaction that only looks",
     "postgres/sql/fingerprint_settings.sql": "with what else a fingerprint depends on",
-    "postgres/refusal.py": "a function's own, from SEARCH_PATH",
+    "postgres/sql/create_event_trigger.sql": "a function's own",
     "operator/script.py": "the same path, in a session of a person's",
     "transfer/source.py": "the same path, while it reads the catalogs",
     "transfer/preflight.py": "the empty one of a restore, as the transfer's own role",
@@ -158,6 +164,7 @@ BARE = {
 }
 
 RULES: list[tuple[str, Callable[[Text], bool], dict[str, str], str]] = [
+    ("in the code", in_the_code, {}, 's = """\nselect 1\nfrom pg_class\n"""'),
     ("definer", definer, {}, 's = "create function f() returns int SECURITY  DEFINER as"'),
     ("path", path, PATHS, 's = "set local search_path = public"'),
     ("path by call", path, PATHS, "s = \"select set_config('search_path', '', true)\""),
@@ -214,9 +221,9 @@ def test_what_comes_before_the_path_is_qualified() -> None:
 
 @pytest.mark.parametrize("file", [name for name in PATHS if name.endswith(".sql")])
 def test_a_file_sets_the_path_of_the_code(file: str) -> None:
-    """Where a file sets a path, it is `SEARCH_PATH`, or the empty one that is listed."""
-    found = re.findall(r"search_path(?: =|',)\s*'?([^';]*)", FILES[file])
-    assert found == ["" if "empty" in PATHS[file] else session.SEARCH_PATH]
+    """Where a file sets a path, it is `SEARCH_PATH`."""
+    found = re.findall(r"search_path(?: =|',) '?((?:\w+, )*\w+)", FILES[file])
+    assert found == [session.SEARCH_PATH]
 
 
 def test_the_lock_of_the_files_is_that_of_the_code() -> None:

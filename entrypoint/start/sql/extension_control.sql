@@ -1,0 +1,8 @@
+-- Where an extension goes, what it requires, and whether we are a superuser.
+select v.schema, v.relocatable,
+  array (select nspname::text from pg_extension x join pg_namespace n on n.oid = extnamespace
+         where extname = any (v.requires)),
+  (select rolsuper from pg_roles where rolname = session_user)
+from pg_available_extensions e
+join pg_available_extension_versions v on v.name = e.name and v.version = e.default_version
+where e.name = %s
