@@ -1,7 +1,7 @@
-"""What `make demo` runs: container starts of a real service on a real, empty PostgreSQL server.
+"""`make demo` runs this: container starts of a real service on a real, empty PostgreSQL server.
 
-Every act says what it shows, runs the program as a container would, and looks for itself: at exit
-codes, into the database, over HTTP. The first thing that is not as claimed ends it with 1.
+Each act says what it shows, runs the program as a container would, and checks every claim: by exit
+codes, in the database, over HTTP. The first claim that fails ends the demo with exit code 1.
 """
 
 import http.client
@@ -42,7 +42,7 @@ HEAD = re.compile(r"^\S+T([\d:.]{,12})\S*Z \[\w+ *\] (\S+) *")
 
 
 class Start:
-    """One container start; what program and service write is printed as it is read."""
+    """One container start; the demo prints the lines of program and service as it reads them."""
 
     def __init__(
         self, server: Server, database: str = DATABASE, *, label: str = "", shown: str = ""
@@ -60,43 +60,45 @@ class Start:
                 "DATABASE_URL": url,
                 "SEED_TENANT_ID": TENANT,
                 "HOST": "127.0.0.1",
-                "PORT": "0",  # a free one; the service says which
+                "PORT": "0",  # the service takes a free one and prints it
                 "ENTRYPOINT_LOG_FORMAT": "console",
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is the demo's, which then ends this
+            start_new_session=True,  # Ctrl-C reaches only the demo, which then ends the start
         )
         self.too_late = threading.Timer(TIMEOUT_S, self.process.kill)
         self.too_late.daemon = True
         self.too_late.start()
 
     def serving(self) -> int:
-        """Block until the service listens, and ask for its health; returns its port."""
+        """Block until the service listens, and check its health; returns its port."""
         self._read(until=LISTENING)
         self.seconds = time.monotonic() - self.began
         port, pid = (LISTENING.findall(self.log) or [("0", "0")])[0]
         claim(int(pid) == self.process.pid, "the service listens, with the PID that was started")
-        claim("[warning" not in self.log, "no warning: there is nothing to say")
+        claim("[warning" not in self.log, "the log has no warning")
         get(int(port), "/v1/health")
         return int(port)
 
     def exit_code(self, signum: int | None = None) -> int:
-        """Block until it ends, after sending it a signal if one is given."""
+        """Send the process a signal, if there is one, and block until it ends."""
         if signum is not None:
             self.process.send_signal(signum)
         self._read()
         self.process.wait()
         self.too_late.cancel()
-        claim(PASSWORD not in self.log, "no line of it has the password")
+        claim(PASSWORD not in self.log, "no line of the log has the password")
         return self.process.returncode
 
     def close(self) -> None:
-        """End it if it runs because the demo went wrong or was stopped."""
+        """End the process if it still runs, because a claim failed or somebody stopped the demo."""
         if self.process.poll() is None:
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(signum, signal.SIG_IGN)  # a second Ctrl-C would leave it running
+                signal.signal(
+                    signum, signal.SIG_IGN
+                )  # a second Ctrl-C would leave the process running
             self.exit_code(signal.SIGTERM)
 
     def _read(self, until: re.Pattern[str] | None = None) -> None:
@@ -111,24 +113,28 @@ class Start:
 def wrong_url(server: Server) -> str:
     """A wrong DATABASE_URL.
 
-    The default database, postgres, must hold no application table, and services.toml gives this
-    service another one. A URL that leads there is refused, with the right one, and nothing is made.
+    The default database, postgres, must contain no application table, and services.toml gives this
+    service another database. The start refuses the URL, shows the right one, and creates nothing.
     """
     with closing(Start(server, "postgres")) as start:
-        claim(start.exit_code() == WRONG_SETTINGS, "exit code 3, settings: no restart will help")
+        claim(start.exit_code() == WRONG_SETTINGS, "exit code 3, settings: no restart can help")
         claim(
-            f"/{DATABASE} (" in start.log and "wait.started" not in start.log, "it says what will"
+            f"/{DATABASE} (" in start.log and "wait.started" not in start.log,
+            "the error has the right URL",
         )
-    claim(DATABASE not in ask(server, "select datname from pg_database"), "nothing was made")
-    return "a wrong DATABASE_URL was refused with exit code 3, and the right one told"
+    claim(
+        DATABASE not in ask(server, "select datname from pg_database"),
+        "the server has no new database",
+    )
+    return "the start refused a wrong DATABASE_URL with exit code 3, and showed the right one"
 
 
 def first_start(server: Server) -> str:
     """The first start, on an empty server.
 
-    The database is created, the service's own push_db.py makes its tables and seed.py a tenant's
-    rows. Then the program becomes the service by exec: the same process, which SIGTERM, sent by
-    `docker stop`, reaches directly.
+    The program creates the database, the service's own push_db.py creates its tables, and seed.py a
+    tenant's rows. Then the program becomes the service by exec. It stays one process, so `docker
+    stop` sends its SIGTERM to the service itself.
     """
     claim(DATABASE not in ask(server, "select datname from pg_database"), "no database yet")
     with closing(Start(server)) as start:
@@ -136,7 +142,7 @@ def first_start(server: Server) -> str:
         claim(rows(server, DATABASE) == SEEDED, f"rows in its database: {SEEDED}")
         claim(rows(server, "postgres") == {}, "no table in the default database")
         notes = get(port, f"/v1/notes?tenant={TENANT}")["notes"]
-        claim(len(notes) == SEEDED["notes_notes"], f"{len(notes)} notes are served")
+        claim(len(notes) == SEEDED["notes_notes"], f"the service answers with {len(notes)} notes")
         claim(start.exit_code(signal.SIGTERM) == 0, "after SIGTERM the service's exit code, 0")
     return f"an empty server had database, tables, rows and a service after {start.seconds:.1f} s"
 
@@ -144,13 +150,18 @@ def first_start(server: Server) -> str:
 def second_start(server: Server) -> str:
     """The second start.
 
-    The ledger in the database's comment proves that nothing has changed, so nothing is run: every
-    restart, and every deployment without a new schema.
+    The ledger in the database's comment proves that nothing has changed, so the program runs
+    neither push nor seed, as at every restart and every deployment without a new schema.
     """
     with closing(Start(server)) as start:
         start.serving()
-        claim(re.search(r"push\.skipped .*unchanged", start.log), "no push: nothing changed")
-        claim(re.search(r"seed\.skipped .*seeded", start.log), "no seed: the tenant has it")
+        claim(
+            re.search(r"push\.skipped .*unchanged", start.log), "no push, because nothing changed"
+        )
+        claim(
+            re.search(r"seed\.skipped .*seeded", start.log),
+            "no seed, because the tenant has its rows",
+        )
         claim("lock." not in start.log, "no lock: one connection, one query, exec")
         claim(rows(server, DATABASE) == SEEDED, f"rows in its database: {SEEDED}")
         claim(start.exit_code(signal.SIGTERM) == 0, "after SIGTERM exit code 0")
@@ -160,28 +171,27 @@ def second_start(server: Server) -> str:
 def three_replicas(server: Server) -> str:
     """Three replicas at once.
 
-    The database was dropped, so the server is empty again. A lock in it lets one of them work while
-    the others wait; then they find the work done and go straight on. Only the lines that tell this
-    story are shown.
+    The demo has dropped the database, so the server is empty again. A lock lets one replica push
+    and seed while the others wait; then they find the work done and go on. The demo shows only the
+    lines about that.
     """
     ask(server, f"drop database {DATABASE}")
-    shown = r"database.created|lock\.|(push|seed)\.(output|finished|skipped)|listening"
+    shown = r"database.created|lock\.|(push|seed)\.(printed|finished|skipped)|listening"
     with ExitStack() as stack, ThreadPoolExecutor() as pool:
         new = (Start(server, label=label, shown=shown) for label in "123")
         starts = [stack.enter_context(closing(start)) for start in new]
         list(pool.map(Start.serving, starts))
         for work in ("push", "seed"):
             did = "".join(start.label for start in starts if f"{work}.finished" in start.log)
-            claim(len(did) == 1, f"one did the {work}, replica {did}")
+            claim(len(did) == 1, f"one replica, number {did}, ran the {work}")
         claim(rows(server, DATABASE) == SEEDED, f"rows in its database: {SEEDED}")
         claim(not any(s.exit_code(signal.SIGTERM) for s in starts), "after SIGTERM exit code 0")
-    return (
-        f"three replicas did the work once; all served after {max(s.seconds for s in starts):.1f} s"
-    )
+    last = max(start.seconds for start in starts)
+    return f"three replicas pushed and seeded once; all served after {last:.1f} s"
 
 
 def main() -> None:
-    """Start a server, announce every act by its docstring, play it, and sum up."""
+    """Start a server, print the docstring of each act and run it, and sum up."""
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda number, _: sys.exit(128 + number))
     say("\n0. An empty PostgreSQL server, for this demo only. A role there may create databases.")
@@ -191,34 +201,34 @@ def main() -> None:
         for number, act in enumerate((wrong_url, first_start, second_start, three_replicas), 1):
             say(f"\n{number}. {inspect.getdoc(act)}\n")
             shown.append(act(server))
-    say("\nWhat you saw, all of it checked:\n")
+    say("\nThe demo has checked all of this:\n")
     for line in (*shown, "the service kept the PID and got the SIGTERM; no line had the password"):
         say(f"  - {line}")
     say("\nRead on in docs/tutorial.md; the service is in examples/python-service.")
 
 
 def ask(server: Server, query: str, database: str = "postgres") -> list[Any]:
-    """Ask as the superuser, past the program; the first column."""
+    """Query the server as the superuser, without the program; returns the first column."""
     with server.connect(database) as connection:
         cursor = connection.execute(query.encode())
         return [row[0] for row in cursor] if cursor.description else []
 
 
 def rows(server: Server, database: str) -> dict[str, int]:
-    """How many rows each table of a database has."""
+    """Count the rows of each table of a database."""
     tables = ask(server, "select relname from pg_stat_user_tables", database)
     return {name: ask(server, f'select count(*) from "{name}"', database)[0] for name in tables}  # noqa: S608
 
 
 def claim(true: object, what: str) -> None:
-    """Tick off what is as it should be; the demo ends where it is not."""
+    """Print a claim that is true; end the demo at one that is not."""
     if not true:
         sys.exit(f"\nNot as claimed: {what}")
     say(f"  ok: {what}")
 
 
 def get(port: int, path: str) -> Any:  # noqa: ANN401 - JSON
-    """Ask a service; what it answers with 200."""
+    """Send a GET request to a service; returns the JSON that came with 200."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     connection.request("GET", path)
     response = connection.getresponse()
@@ -228,7 +238,7 @@ def get(port: int, path: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def readable(line: str, prefix: str) -> str:
-    """Cut a line to the terminal's width; what has a remedy is wrapped, to be read in full."""
+    """Cut a line to the terminal's width, or wrap it if it has a remedy."""
     line = HEAD.sub(lambda head: f"{head[1]} {head[2]:<18} ", line)
     line = prefix + line.replace(" service=demo-notes-service", "").rstrip()
     if "remedy=" in line:
@@ -237,7 +247,7 @@ def readable(line: str, prefix: str) -> str:
 
 
 def say(text: str) -> None:
-    """Print at once and in one piece, for threads print too."""
+    """Print a line at once and in one piece, because threads print too."""
     print(f"{text}\n", end="", flush=True)
 
 
@@ -247,5 +257,5 @@ if __name__ == "__main__":
     except ServerError as error:
         sys.exit(f"\n{error}")
     except KeyboardInterrupt:
-        say("\nStopped, with all that was started.")
+        say("\nStopped, with every process that the demo had started.")
         sys.exit(130)
