@@ -24,13 +24,13 @@ const HEROES = [
   { name: 'Quill', class: 'rogue', level: 2, carries: ['Cloak of Shadows', 'Healing Potion'] },
 ];
 
-// Answers how many rows were new.
+// Returns how many rows were new.
 async function insertMissing(tx, table, rows) {
   const result = await tx.insert(table).values(rows).onConflictDoNothing();
   return result.rowCount;
 }
 
-// The ids of a tenant's rows by a readable key, also of those an earlier run inserted.
+// Returns the ids of a tenant's rows by a readable key, also of rows that an earlier run inserted.
 async function idsBy(tx, table, key, tenantId) {
   const rows = await tx
     .select({ id: table.id, key: table[key] })

@@ -1,4 +1,4 @@
-"""The service's database: how to reach it, and how to speak of what went wrong."""
+"""The service's database: its connection, its tables' names, and its errors in one line."""
 
 import os
 from typing import Any
@@ -7,11 +7,11 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 PREFIX = os.environ.get("TABLE_PREFIX", "notes_")
-"""What the names of the service's tables begin with."""
+"""How the names of the service's tables begin."""
 
 
 class NotConfiguredError(Exception):
-    """There is no DATABASE_URL."""
+    """DATABASE_URL is not set."""
 
 
 def connect() -> psycopg.Connection[Any]:
@@ -30,7 +30,7 @@ def prefixed(statement: str) -> Composed:
 
 
 def describe(error: Exception) -> str:
-    """Say in one line what went wrong, for the log."""
+    """An error in one line, for the log."""
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
         return "DATABASE_URL cannot be read"  # libpq would quote it, with the password
     return str(error).partition("\n")[0] or type(error).__name__

@@ -32,7 +32,7 @@ UNIQUE_INDEXES = {
 
 
 def push(connection: psycopg.Connection[Any]) -> list[str]:
-    """Create what is missing and return what that was."""
+    """Create the missing tables, columns and indexes; returns a line about each."""
     columns = connection.execute(
         "select table_name, column_name from information_schema.columns"
         " where table_schema = 'public'"
@@ -63,7 +63,7 @@ def push(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def main() -> None:
-    """Push, and say what changed."""
+    """Push, and print the changes."""
     try:
         with connect() as connection:
             changes = push(connection)

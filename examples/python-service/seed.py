@@ -1,4 +1,4 @@
-"""Gives a tenant its first notes: `python3 seed.py TENANT`. Rows that are there stay."""
+"""Inserts a tenant's first notes: `python3 seed.py TENANT`. Existing rows stay as they are."""
 
 import sys
 import uuid
@@ -16,7 +16,7 @@ NOTES = [
 
 
 def seed(connection: psycopg.Connection[Any], tenant: uuid.UUID) -> int:
-    """Insert the rows that are missing and return how many."""
+    """Insert the missing rows; returns their number."""
     inserted = 0
     for name in AUTHORS:
         inserted += connection.execute(
@@ -38,7 +38,7 @@ def seed(connection: psycopg.Connection[Any], tenant: uuid.UUID) -> int:
 
 
 def main() -> None:
-    """Seed the tenant of the command line."""
+    """Seed the tenant that the command line names."""
     try:
         tenant = uuid.UUID(sys.argv[1])
     except (IndexError, ValueError):

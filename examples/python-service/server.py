@@ -21,7 +21,7 @@ Answer = tuple[HTTPStatus, dict[str, Any]]
 
 
 def health() -> Answer:
-    """Tell whether the database answers."""
+    """Report whether the database answers."""
     try:
         with connect() as connection:
             connection.execute("select 1")
@@ -64,7 +64,7 @@ def answer(target: str) -> Answer:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request; its connection to the database is its own, which a busier service would pool."""
+    """One request, with a database connection of its own; a busier service would use a pool."""
 
     timeout = 5  # a client that sends nothing must not hold up a stop
 
@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingTCPServer):
-    """A thread per request. Not http.server's own, which asks the DNS for its name at start."""
+    """A thread per request; http.server's own class asks the DNS for the host's name at start."""
 
     allow_reuse_address = True
     request_queue_size = 64

@@ -3,10 +3,10 @@ const { sql } = require('drizzle-orm');
 const { connect, describe } = require('./src/database/client');
 const { tenants } = require('./src/database/schema');
 
-// Its id is made here once; the other services ask for it by this name.
+// This seed makes the tenant's id, once; the other services ask for the id by this name.
 const NAME = 'gaqno-development';
 
-// Who may look it up in this database: a role that can do nothing else here.
+// The role that may look the tenant up in this database, and may do nothing else here.
 const READER = process.env.TENANT_READER;
 
 async function main() {

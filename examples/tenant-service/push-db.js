@@ -7,8 +7,8 @@ if (!process.env.DATABASE_URL) {
   process.exit(1);
 }
 
-// Started directly rather than through npx, which would be one more process
-// between a signal and drizzle-kit.
+// Starts drizzle-kit directly: npx would be one more process between a signal
+// and drizzle-kit.
 const drizzleKit = path.join(__dirname, 'node_modules', 'drizzle-kit', 'bin.cjs');
 
 const child = spawn(process.execPath, [drizzleKit, 'push', ...process.argv.slice(2)], {

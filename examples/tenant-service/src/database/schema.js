@@ -12,7 +12,7 @@ if (!process.env.TABLE_PREFIX) {
   throw new Error('TABLE_PREFIX is not set');
 }
 
-// One code base, several services: each knows its tables by its own prefix.
+// One code base, several services: the tables of each have its own prefix.
 const prefixed = (name) => `${process.env.TABLE_PREFIX}${name}`;
 const pgTable = pgTableCreator(prefixed);
 

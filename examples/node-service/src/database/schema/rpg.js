@@ -54,7 +54,7 @@ const heroItems = pgTable(
     quantity: integer('quantity').notNull().default(1),
     equipped: boolean('equipped').notNull().default(false),
   },
-  // Not a composite primary key: drizzle-kit 0.31 makes such a key anew on every push to PostgreSQL 18.
+  // Not a composite primary key: drizzle-kit 0.31 recreates such a key at every push to PostgreSQL 18.
   (t) => [uniqueIndex('rpg_hero_items_hero_item_key').on(t.heroId, t.itemId)],
 );
 
