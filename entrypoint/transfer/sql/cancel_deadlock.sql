@@ -1,6 +1,6 @@
--- Cancels who waits for us and keeps us waiting.
--- Who waits for us and keeps us waiting would do so for ever: the server finds a deadlock, and we
--- would be its victim. A sequence's next number must not be given out after it was read.
+-- Cancels sessions that wait for us and keep us waiting.
+-- Both would wait for ever: the server would find a deadlock, and make us its victim. Nobody may
+-- take the next number of a sequence after a transfer has read it.
 select pg_catalog.pg_cancel_backend(pid) from (
   select distinct w.pid from pg_catalog.pg_locks w where not w.granted and exists (
     select from pg_catalog.pg_locks h

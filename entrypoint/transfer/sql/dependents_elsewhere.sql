@@ -1,7 +1,6 @@
--- What a DROP would take along that is somewhere else.
--- All that a DROP would take along, and of it what is somewhere else. With a table go its toast
--- table and its array type, with a type its casts, its multirange and their functions, with a
--- foreign key its triggers.
+-- What a DROP would take along from other schemas.
+-- A table takes along its toast table and its array type, a type its casts, its multirange and
+-- their functions, and a foreign key its triggers.
 with recursive space as (
   select oid, nspname from pg_namespace where nspname = any (%(schemas)s)
 ), gone (classid, objid, objsubid) as (

@@ -1,6 +1,5 @@
--- Expressions that a restore evaluates once for each row, and that are not all the server's own.
--- What a restore evaluates with an empty search_path, once for each row, and is not all the server's
--- own.
+-- Expressions that a restore evaluates for each row, and that are not all the server's own.
+-- It does so with an empty search_path.
 with expression (kind, name, relation, text, classid, objid) as (
   select 'index', i.relname, indrelid, pg_get_expr(indexprs, indrelid), 'pg_class'::regclass,
     indexrelid

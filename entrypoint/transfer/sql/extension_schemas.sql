@@ -1,6 +1,4 @@
--- Extensions in the order of their making, and the schemas that they did not make.
--- Extensions, the oldest first, because one may need another; their schemas, unless they made them
--- themselves.
+-- Extensions, the oldest first, because one may need another, and the schemas that they did not make.
 select e.extname::text, n.nspname::text, case when n.oid >= 16384 and not exists (
   select from pg_depend d where d.classid = 'pg_namespace'::regclass and d.objid = n.oid
     and d.deptype = 'e') then n.oid::int8 end

@@ -1,6 +1,5 @@
 -- What the target gets of the rarer kinds, as rows of text.
--- Of the rarer kinds, that what the target should get is there, and as it was. What a server has of
--- them in options may be a password.
+-- The options of a foreign server may have a password, so they are no fact.
 select row('carried', upper(type), identity, said)::text from (
   select 'pg_operator'::regclass, oid, row(oprcode, oprcanmerge, oprcanhash, oprrest, oprjoin,
     oprcom::regoperator, oprnegate::regoperator)::text from pg_operator

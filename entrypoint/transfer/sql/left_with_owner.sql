@@ -1,5 +1,4 @@
 -- What a role still owns in this database, of whatever kind.
--- All that has an owner, of whatever kind.
 select pg_describe_object(classid, objid, 0) from pg_shdepend
 where dbid = (select oid from pg_database where datname = current_database()) and deptype = 'o'
   and refobjid = (select oid from pg_roles where rolname = %s)

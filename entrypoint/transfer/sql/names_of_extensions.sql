@@ -1,5 +1,4 @@
--- Names that objects of extensions have, and nothing of the server's.
--- What is named like something of an extension's. Names that the server has too say nothing.
+-- Names that objects of extensions have, and no function of the server's.
 select refobjid::int8, name, nspname, classid = 'pg_proc'::regclass from (
   select m.refobjid, m.classid, coalesce(relname, typname, proname)::text as name,
     coalesce(relnamespace, typnamespace, pronamespace) as space

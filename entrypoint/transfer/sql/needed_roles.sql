@@ -1,6 +1,5 @@
--- Roles that what moves needs: owners, grantees, and for whom the database has settings.
--- Owners and grantees of what does not stay, and for whom the database has settings. The first
--- superuser is in no dependency.
+-- Roles that what moves needs: owners, grantees, and roles for which the database has settings.
+-- The first superuser is in no dependency.
 select distinct rolname::text from pg_catalog.pg_shdepend d
 join pg_catalog.pg_database b on b.oid = d.dbid and datname = current_database()
 join pg_catalog.pg_roles r on r.oid = d.refobjid

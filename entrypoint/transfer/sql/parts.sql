@@ -1,5 +1,5 @@
--- Parts of views and domains that a dump has entries of.
--- Views, and what a dump has of each besides; domains, whose checks may be apart from them.
+-- Views and domains, and what a dump has of each besides.
+-- The checks of a domain may be apart from it.
 select json_agg(json_build_array('pg_class'::regclass::int8, relation::int8, classid::int8,
   objid::int8)) from (
   select ev_class, 'pg_rewrite'::regclass::oid, oid from pg_rewrite where ev_class >= 16384

@@ -1,5 +1,4 @@
 -- Objects that only a superuser may make.
--- What only a superuser may make, and what its making depends on comes later than that.
 with member as materialized (
   select classid, objid from pg_depend
   where deptype = 'e' or deptype = 'i' and classid = 'pg_proc'::regclass

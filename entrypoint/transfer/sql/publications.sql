@@ -1,5 +1,5 @@
--- Publications, and what they publish.
--- Publications with the tables that they name; the entries of tables and (since 15) of schemas.
+-- Publications with the tables that they name.
+-- They have entries of tables and, since PostgreSQL 15, of schemas.
 select json_agg(json_build_array('pg_publication'::regclass::int8, p.oid::int8, pubname, coalesce((
     select json_agg(json_build_array('pg_publication_rel'::regclass::int8, oid::int8,
       prrelid::int8)) from pg_publication_rel where prpubid = p.oid), '[]'), coalesce((

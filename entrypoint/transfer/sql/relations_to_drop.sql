@@ -1,6 +1,6 @@
--- Relations of schemas in an order in which each drops little else.
--- In an order in which little goes along with anything: views first, children before their parents,
--- and what is younger, such as what has a foreign key, before what is older.
+-- Relations of schemas, in an order in which each drops little else.
+-- Views come first, children before their parents, and the younger before the older, because a
+-- foreign key is younger than what it points to.
 with recursive space as (select oid, nspname from pg_namespace where nspname = any (%(schemas)s)
 ), descent (oid, level) as (
   select inhparent, 0 from pg_inherits

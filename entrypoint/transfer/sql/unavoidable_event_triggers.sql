@@ -1,5 +1,4 @@
 -- Event triggers that we cannot turn off for ourselves.
--- Those that we cannot turn off for ourselves.
 select evtname::text, case evtevent when 'login' then 'DISABLE' else 'ENABLE' end
 from pg_event_trigger where evtenabled <> 'D' and evtevent = 'login'
   or evtenabled in ('A', 'R') and current_setting('server_version_num')::int < 170000
