@@ -306,7 +306,7 @@ def test_a_role_that_is_set_for_all_sessions(stage: Stage, role: RoleFactory) ->
         connection.execute(f"grant {owner.name} to {stage.user}")
         connection.execute(f"alter role {stage.user} set role = {owner.name}")
         connection.execute(f"create database {stage.database} owner {owner.name}")
-    stage.sections["push"] = {"timeout": 3}
+    stage.sections["push"] = {"timeout": 10}
     stage.push = python("push", "sql", "select pg_sleep(600)")
     program = stage.start()
 

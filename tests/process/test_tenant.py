@@ -291,7 +291,7 @@ def test_at_the_deadline_the_last_cause_is_told(
 ) -> None:
     """Exit 4, what is pushed stays recorded, and the variable is the way out."""
     site.answer = answer
-    look_up(asking, url=site.url("/tenants?token=c4n4ry"), timeout=1)
+    look_up(asking, url=site.url("/tenants?token=c4n4ry"), timeout=4)
     program = asking.start()
     failure = failed(program, 4)
 
