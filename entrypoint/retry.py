@@ -1,7 +1,14 @@
-"""When to try again, and when to say that we still try. Pure: the clock is an argument."""
+"""The waiting loop: when to try again, and what people hear meanwhile.
+
+`Backoff` and `Reminder` are pure: the clock is an argument. `Wait` reads the monotonic clock.
+"""
 
 import random
+import time
 from collections.abc import Callable
+
+from . import log
+from .health import progress
 
 INITIAL_S = 0.1
 """The first delay, in seconds: a server that restarts is often back at once."""
@@ -36,15 +43,19 @@ class Backoff:
         self.jitter = jitter
         self.attempts = attempts
 
-    def next_delay(self, now: float) -> float | None:
-        """Seconds to sleep before the next attempt, or None when the deadline has passed."""
+    def next_delay(self, now: float, least_s: float = 0.0) -> float | None:
+        """Seconds to sleep before the next attempt, or None when the deadline has passed.
+
+        None, too, when fewer than ``least_s`` seconds would be left for the attempt.
+        """
         remaining = self.deadline - now
         if remaining <= 0:
             return None
         # 2.0**64 is far past any cap, and past 2.0**1023 Python raises OverflowError.
         ceiling = min(self.cap_s, self.initial_s * 2.0 ** min(self.attempts, 64))
         self.attempts += 1
-        return min(remaining, ceiling * (0.5 + 0.5 * self.jitter()))
+        delay = min(remaining, ceiling * (0.5 + 0.5 * self.jitter()))
+        return delay if delay + least_s <= remaining else None
 
 
 class Reminder:
@@ -60,3 +71,58 @@ class Reminder:
             return False
         self.last = now
         return True
+
+
+class Wait:
+    """One wait: when to try again, and what `entrypoint health` and the log hear meanwhile.
+
+    ``event`` is logged at once and then every `REMIND_S` seconds, with ``fields``; ``about`` stands
+    before the cause in the answer of `entrypoint health`.
+    """
+
+    def __init__(
+        self,
+        event: str,
+        backoff: Backoff,
+        *,
+        level: str = "warning",
+        about: str = "",
+        **fields: object,
+    ) -> None:
+        self.started = time.monotonic()
+        self.backoff = backoff
+        self._event, self._level, self._about, self._fields = event, level, about, fields
+        self._reminder = Reminder()
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since the wait began."""
+        return round(time.monotonic() - self.started, 2)
+
+    def pause(self, cause: str, *, least_s: float = 0.0) -> bool:
+        """Tell why the attempt failed and sleep until the next one.
+
+        False, at once, when the deadline comes before an attempt of ``least_s`` seconds could end.
+        """
+        delay = self.backoff.next_delay(time.monotonic(), least_s)
+        if delay is None:
+            return False
+        attempts = self.backoff.attempts
+        self.tell(cause, cause=cause, attempts=attempts, wait_for_s=round(delay, 2))
+        time.sleep(delay)
+        return True
+
+    def tell(
+        self, detail: str, *, since_s: float | None = None, news: bool = False, **fields: object
+    ) -> bool:
+        """Tell what the wait is for, and whether it was logged: ``news`` is logged at once.
+
+        ``since_s`` says for how many seconds that has been so.
+        """
+        progress.detail(f"{self._about}{detail}", since_s)
+        due = self._reminder.due(time.monotonic(), news=news)
+        if due:
+            timeout_s = round(self.backoff.deadline - self.started, 1)
+            waited = {"waited_s": self.waited_s, "timeout_s": timeout_s}
+            log.event(self._level, self._event, **self._fields, **fields, **waited)
+        return due

@@ -9,7 +9,6 @@ it for ever (https://github.com/golang-migrate/migrate/issues/960), so followers
 """
 
 import hashlib
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +19,15 @@ from psycopg import sql
 
 from .. import log
 from ..errors import LockError
-from ..health import progress
-from ..retry import Reminder
+from ..retry import Backoff, Wait
 from .session import LOCK_WAIT_S, PATIENCE_S, Session
 from .sql import load_sql
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
 """One key for all: advisory locks are per database, and a database is one service's."""
 
-POLL_S: Final = (0.1, 0.25)
-"""Seconds between two tries, drawn evenly, so that followers do not march in step."""
+POLL_S: Final = 0.25
+"""The longest time between two tries, in seconds."""
 
 ANSWER_S: Final = 10.0
 """Seconds in which the server must answer whoever asks for the lock."""
@@ -84,7 +82,7 @@ class Held:
 
 
 def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float) -> Held:
-    """Wait for the lock, trying every 0.1-0.25 s for at most ``timeout_s`` seconds.
+    """Wait for the lock, trying at least every `POLL_S` seconds, for at most ``timeout_s`` seconds.
 
     Any role that may connect can hold it. One that can be no start's, because nothing in the
     database is its own, has its session ended where our role may do that. A follower whose session
@@ -92,8 +90,8 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
     once and then every 10 s. Raises `LockError` with the holder when the time is up; leaves no
     session open then, or when it is interrupted.
     """
-    started = time.monotonic()
-    reminder = Reminder()
+    backoff = Backoff(time.monotonic() + timeout_s, initial_s=POLL_S, cap_s=POLL_S)
+    wait = Wait("lock.contended", backoff, level="info")
     session.connection.patience_s = ANSWER_S
     try:
         while not (got := _try(session)):
@@ -101,21 +99,17 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
                 session.close()
                 session = reopen()
             session.connection.patience_s = ANSWER_S
-            waited_s = round(time.monotonic() - started, 2)
+            delay = backoff.next_delay(time.monotonic())
             holder = _holder(session)
             held_s = holder.pop("holder_for_s", None)
             if stranger := _stranger(session, holder):
                 holder["holder_role"] = stranger
                 if _ended(session, holder["holder_pid"]):
                     log.event("warning", "lock.holder_ended", **holder)
-            progress.detail(f"lock held by {_who(holder)}", held_s)
-            if waited_s >= timeout_s:
+            if delay is None:
                 raise _busy(holder, session.database, timeout_s)  # noqa: TRY301  the session is closed below
-            if reminder.due(time.monotonic()):
-                log.event(
-                    "info", "lock.contended", waited_s=waited_s, timeout_s=timeout_s, **holder
-                )
-            time.sleep(random.uniform(*POLL_S))  # noqa: S311  jitter, not a secret
+            wait.tell(f"lock held by {_who(holder)}", since_s=held_s, **holder)
+            time.sleep(delay)
     except BaseException:
         session.close()
         raise

@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from .. import http_client, log
 from ..config import urls
 from ..config.settings import Gate
 from ..errors import RefusedError, UnreachableError
-from ..health import progress
-from ..retry import Backoff, Reminder
+from ..retry import Backoff, Wait
 from .steps import since
 
 ATTEMPT_TIMEOUT_S: Final = 5.0
@@ -43,7 +42,7 @@ class _Shut(NamedTuple):
     """Whether nobody listens there, as before a service begins: some have no name until then."""
 
 
-_Queue = SimpleQueue["tuple[_Wait, _Shut | Exception | None]"]
+_Queue = SimpleQueue["tuple[_GateWait, _Shut | Exception | None]"]
 """What the threads say: whose, and why it is not open; an exception is a bug of ours."""
 
 
@@ -55,7 +54,7 @@ def wait(gates: tuple[Gate, ...], service: str | None) -> None:
     gate or a signal ends the start is left to end with the process.
     """
     heard: _Queue = SimpleQueue()
-    waits = [_Wait(gate, service) for gate in gates]
+    waits = [_GateWait(gate, service) for gate in gates]
     for each in waits:
         Thread(target=_ask_until_open, args=(each, heard), daemon=True).start()
     while waits:
@@ -69,7 +68,7 @@ def wait(gates: tuple[Gate, ...], service: str | None) -> None:
             each.look()
 
 
-def _all(heard: _Queue, timeout_s: float) -> Iterator[tuple["_Wait", _Shut | Exception | None]]:
+def _all(heard: _Queue, timeout_s: float) -> Iterator[tuple["_GateWait", _Shut | Exception | None]]:
     """What is said within that time, to the last word: an open gate has no deadline any more."""
     with suppress(Empty):
         yield heard.get(timeout=timeout_s)
@@ -77,13 +76,12 @@ def _all(heard: _Queue, timeout_s: float) -> Iterator[tuple["_Wait", _Shut | Exc
             yield heard.get_nowait()
 
 
-class _Wait:
-    """One gate's: what its thread said last, and what is told of it."""
+class _GateWait:
+    """The wait for one gate: what its thread reported last."""
 
     def __init__(self, gate: Gate, service: str | None) -> None:
         self.gate = gate
-        self.started = time.monotonic()
-        self.deadline = self.started + gate.longest_s
+        self.deadline = time.monotonic() + gate.longest_s
         self.asked: float | None = None
         """When the thread began to ask; None while it rests."""
 
@@ -91,7 +89,10 @@ class _Wait:
         parts = urlsplit(gate.url)
         self._host = parts.hostname if parts.scheme != "http+unix" else unquote(parts.netloc)
         self._service = service or "this service"
-        self._reminder = Reminder()
+        self.backoff = Backoff(self.deadline)
+        self._wait = Wait(
+            "gate.retry_scheduled", self.backoff, about=f"{self._url}: ", url=self._url
+        )
         self._hinted = False
         self._attempts = 0
         self._shut = _Shut(f"no answer within {gate.timeout_s:g} s", absent=True)
@@ -102,7 +103,7 @@ class _Wait:
             raise outcome
         self._attempts += 1
         if outcome is None:
-            log.event("info", "gate.opened", url=self._url, elapsed_s=since(self.started))
+            log.event("info", "gate.opened", url=self._url, elapsed_s=since(self._wait.started))
             return
         self._shut = outcome
         if outcome.permanent:
@@ -132,7 +133,7 @@ class _Wait:
                 "or raise its timeout."
             )
             raise UnreachableError(
-                f"the gate {self._url} was not open after {since(self.started):.1f} s: "
+                f"the gate {self._url} was not open after {self._wait.waited_s:.1f} s: "
                 f"{self._shut.cause}",
                 remedy=remedy,
                 url=self._url,
@@ -141,26 +142,15 @@ class _Wait:
             )
 
     def _remind(self) -> None:
-        progress.detail(f"{self._url}: {self._shut.cause}")
         hint = self._hint()
         news = bool(hint) and not self._hinted
-        if not self._reminder.due(time.monotonic(), news=news):
-            return
-        self._hinted = self._hinted or news
-        log.event(
-            "warning",
-            "gate.retry_scheduled",
-            url=self._url,
-            cause=self._shut.cause,
-            attempts=self._attempts,
-            waited_s=since(self.started),
-            timeout_s=self.gate.timeout_s,
-            **hint,
-        )
+        cause = self._shut.cause
+        told = self._wait.tell(cause, news=news, cause=cause, attempts=self._attempts, **hint)
+        self._hinted = self._hinted or (told and bool(hint))
 
-    def _hint(self) -> dict[str, str]:
+    def _hint(self) -> dict[str, Any]:
         """A service that does not listen for so long is often no further than ours."""
-        if not self._shut.absent or since(self.started) < CYCLE_S:
+        if not self._shut.absent or self._wait.waited_s < CYCLE_S:
             return {}
         return {
             "hint": f"Likely cause: {self._host} waits for {self._service} in turn, and two "
@@ -168,9 +158,8 @@ class _Wait:
         }
 
 
-def _ask_until_open(wait: _Wait, heard: _Queue) -> None:
+def _ask_until_open(wait: _GateWait, heard: _Queue) -> None:
     """What a gate's thread does."""
-    backoff = Backoff(wait.deadline)
     while True:
         wait.asked = time.monotonic()
         timeout_s = min(ATTEMPT_TIMEOUT_S, wait.deadline - wait.asked)
@@ -183,9 +172,9 @@ def _ask_until_open(wait: _Wait, heard: _Queue) -> None:
         heard.put((wait, outcome))
         if not isinstance(outcome, _Shut) or outcome.permanent:
             return
-        delay = backoff.next_delay(time.monotonic())
         # What has no time to answer is not asked: the cause would be the haste.
-        if delay is None or time.monotonic() + delay + HASTE_S > wait.deadline:
+        delay = wait.backoff.next_delay(time.monotonic(), HASTE_S)
+        if delay is None:
             return
         time.sleep(delay)
 

@@ -13,10 +13,10 @@ from ..config.keys import LOOKUP_URL, UUID, shortened
 from ..config.settings import Lookup
 from ..config.urls import safe
 from ..errors import EntrypointError, RefusedError, SeedError, UnreachableError
-from ..health import progress
 from ..postgres.cause import ConnectError, Kind
 from ..postgres.session import ATTEMPT_TIMEOUT_S, Session, translated
-from ..retry import Backoff, Reminder
+from ..retry import Backoff, Wait
+from .steps import since
 
 Connect = Callable[[Conninfo, float], Session]
 """Opens a session within so many seconds, or raises `ConnectError`."""
@@ -56,10 +56,10 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
     `UnreachableError` at the deadline, and at once `RefusedError` for a permission that is lacking
     and `SeedError` for an answer that is not one tenant.
     """
-    started = time.monotonic()
-    deadline = started + lookup.timeout_s
-    backoff, reminder = Backoff(deadline), Reminder()
     source = safe(lookup.url) if lookup.url else str(lookup.database)
+    deadline = time.monotonic() + lookup.timeout_s
+    about = f"the tenant at {source}: "
+    wait = Wait("tenant.retry_scheduled", Backoff(deadline), about=about, source=source)
     while True:
         check()
         try:
@@ -70,31 +70,16 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
             error.message = f"the tenant's lookup at {source}: {error.message}"
             raise
         else:
-            elapsed_s = round(time.monotonic() - started, 3)
-            fields = {"tenant_id": found, "source": source, "elapsed_s": elapsed_s}
+            fields = {"tenant_id": found, "source": source, "elapsed_s": since(wait.started)}
             log.event("info", "tenant.found", **fields)
             return found
-        now = time.monotonic()
-        delay = backoff.next_delay(now)
-        if delay is None:
+        if not wait.pause(cause):
             raise UnreachableError(
-                f"no tenant was found at {source} within {now - started:.1f} s: {cause}",
+                f"no tenant was found at {source} within {wait.waited_s:.1f} s: {cause}",
                 remedy="Set SEED_TENANT_ID, make sure that the tenant is there, or raise the "
                 "timeout of seed.tenant_lookup.",
-                attempts=backoff.attempts,
+                attempts=wait.backoff.attempts,
             )
-        progress.detail(f"the tenant at {source}: {cause}")
-        if reminder.due(now):
-            log.event(
-                "warning",
-                "tenant.retry_scheduled",
-                source=source,
-                cause=cause,
-                attempts=backoff.attempts,
-                waited_s=round(now - started, 2),
-                timeout_s=lookup.timeout_s,
-            )
-        time.sleep(delay)
 
 
 def _found(lookup: Lookup, server: Conninfo, connect: Connect, deadline: float) -> str:

@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from .. import log
 from ..config.conninfo import Conninfo
 from ..errors import RefusedError, UnreachableError
 from ..health import progress
 from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.session import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S, Session
-from ..retry import Backoff, Reminder
+from ..retry import Backoff, Wait
 
 Connect = Callable[[Conninfo, float], Session]
 """Opens a session within so many seconds, or raises `ConnectError`."""
@@ -63,20 +62,42 @@ class _Manner(NamedTuple):
 
 
 def _until(conninfo: Conninfo, connect: Connect, deadline: float, how: _Manner) -> Session | Cause:
+    where = conninfo.where()
+    wait = Wait("wait.retry_scheduled", Backoff(deadline), server=where)
     try:
-        return _attempts(conninfo, connect, deadline, how)
+        while True:
+            cause, how = _attempt(conninfo, connect, deadline, how)
+            if isinstance(cause, Session) or cause.kind in how.stops:
+                return cause
+            remedy = cause.remedy.format(url=conninfo.source)
+            if cause.kind is Kind.REFUSED:
+                raise RefusedError(
+                    f"PostgreSQL at {where} refused role {conninfo.user!r} for database "
+                    f"{conninfo.database!r}: {cause.text}",
+                    remedy=remedy,
+                )
+            # An attempt that nobody answers takes its whole timeout.
+            if not wait.pause(cause.text, least_s=SHORTEST_TIMEOUT_S if cause.silent else 0.0):
+                raise UnreachableError(
+                    f"PostgreSQL at {where} was not ready after {wait.waited_s:.1f} s: "
+                    f"{cause.text}",
+                    remedy=remedy,
+                    attempts=wait.backoff.attempts,
+                )
     finally:
-        progress.detail("")  # what it was waited for; the step may go on to other things
+        progress.detail("")  # the step may go on to other things
 
 
 def _attempt(
-    conninfo: Conninfo, connect: Connect, deadline: float, how: _Manner
+    conninfo: Conninfo, connect: Connect, deadline: float, how: _Manner, *, again: bool = True
 ) -> tuple[Session | Cause, _Manner]:
     """What one attempt finds, and how to go on."""
     try:
         return connect(conninfo, min(how.attempt_s, deadline - time.monotonic())), how
     except ConnectError as error:
         cause = error.cause
+    if cause.kind is Kind.PASSED and again:
+        return _attempt(conninfo, connect, deadline, how, again=False)
     if how.ask and cause.silent and deadline - time.monotonic() > 2 * ATTEMPT_TIMEOUT_S:
         heard = how.ask(ATTEMPT_TIMEOUT_S)
         if isinstance(heard, Cause):
@@ -84,50 +105,3 @@ def _attempt(
         if heard:
             how = how._replace(attempt_s=POOLER_S)
     return cause, how
-
-
-def _attempts(
-    conninfo: Conninfo, connect: Connect, deadline: float, how: _Manner
-) -> Session | Cause:
-    started = time.monotonic()
-    backoff, reminder = Backoff(deadline), Reminder()
-    where = conninfo.where()
-    passed = False
-    while True:
-        cause, how = _attempt(conninfo, connect, deadline, how)
-        if isinstance(cause, Session) or cause.kind in how.stops:
-            return cause
-        if cause.kind is Kind.PASSED and not passed:
-            passed = True
-            continue
-        passed = False
-        remedy = cause.remedy.format(url=conninfo.source)
-        if cause.kind is Kind.REFUSED:
-            raise RefusedError(
-                f"PostgreSQL at {where} refused role {conninfo.user!r} for database "
-                f"{conninfo.database!r}: {cause.text}",
-                remedy=remedy,
-            )
-        now = time.monotonic()
-        delay = backoff.next_delay(now)
-        # An attempt that nobody answers takes its whole timeout: none is begun that would end late.
-        least_s = SHORTEST_TIMEOUT_S if cause.silent else 0.0
-        if delay is None or now + delay + least_s > deadline:
-            raise UnreachableError(
-                f"PostgreSQL at {where} was not ready after {now - started:.1f} s: {cause.text}",
-                remedy=remedy,
-                attempts=backoff.attempts,
-            )
-        progress.detail(cause.text)
-        if reminder.due(now):
-            log.event(
-                "warning",
-                "wait.retry_scheduled",
-                server=where,
-                cause=cause.text,
-                attempts=backoff.attempts,
-                wait_for_s=round(delay, 2),
-                waited_s=round(now - started, 2),
-                timeout_s=round(deadline - started, 1),
-            )
-        time.sleep(delay)
