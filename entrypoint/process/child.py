@@ -25,7 +25,7 @@ from typing import Final, NoReturn, Protocol
 
 from .. import log
 from ..config.keys import OUR_SECRETS
-from . import cgroups, procfs, signals, sockets
+from . import cgroups, procfs, signals
 from .output import Lines, shown
 
 GRACE_S: Final = 10.0
@@ -271,18 +271,18 @@ class _Child:
         now = time.monotonic()
         if now >= self.ports_at:
             group, left = self._pids()
-            self.all_ports |= sockets.local_ports(group | left)
+            self.all_ports |= procfs.local_ports(group | left)
             often = now - self.started < PORTS_OFTEN_S
             self.ports_at = time.monotonic() + PORTS_S[0 if often else 1]
         if now >= self.late_at:
             self.late_at = math.inf
             group, left = self._pids()
-            self.clue = self.told.late(sockets.local_ports(group | left))
+            self.clue = self.told.late(procfs.local_ports(group | left))
         if now >= self.silent_at:
             self.silent_at = now + SILENT_AGAIN_S
             if self.kill_at is None:
                 group, left = self._pids()
-                self.told.silence(now - self.heard, sockets.local_ports(group | left))
+                self.told.silence(now - self.heard, procfs.local_ports(group | left))
         if self.kill_at is not None:
             if now >= self.kill_at or self.signalled.count > 1:
                 self._signal_group(signal.SIGKILL)
@@ -310,7 +310,7 @@ class _Child:
     def _signal_group(self, signum: int) -> None:
         """Signal the group, and those that left it."""
         group, left = self._pids()
-        self.ports |= sockets.local_ports(group | left)
+        self.ports |= procfs.local_ports(group | left)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signum)
         for pid in left:

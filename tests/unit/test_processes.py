@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint.process import procfs, sockets
+from entrypoint.process import procfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,12 +126,12 @@ def test_the_ports_of_a_process(family: Family) -> None:
         one, other = family.start(code), family.start()
         peer, (_, local) = server.accept()
         with closing(peer):
-            assert sockets.local_ports({one.pid, other.pid}) == {local}
-            assert sockets.local_ports({other.pid}) == set()
+            assert procfs.local_ports({one.pid, other.pid}) == {local}
+            assert procfs.local_ports({other.pid}) == set()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        assert server.getsockname()[1] not in sockets.local_ports({os.getpid()})
+        assert server.getsockname()[1] not in procfs.local_ports({os.getpid()})
 
 
 def test_nobody_has_no_ports() -> None:
     """A process that is gone, or never was, is left out."""
-    assert sockets.local_ports(set()) == sockets.local_ports({2**22 + 1}) == set()
+    assert procfs.local_ports(set()) == procfs.local_ports({2**22 + 1}) == set()
