@@ -1,16 +1,53 @@
-"""What one start wants to have done, as fingerprints to compare with the ledger's."""
+"""What one start wants to have done, and whether the ledger proves that it was done before."""
 
 import shutil
-from typing import NamedTuple
+from enum import Enum
+from typing import Final, NamedTuple
 
 from .. import fingerprint as inputs
+from .. import log
 from ..config.keys import STEPS, variable
 from ..config.settings import Seed, Settings
-from ..errors import SettingsError
+from ..errors import PushError, RefusedError, SettingsError, UnreachableError
 from ..postgres.ledger import NO_PUSH, Found, Ledger, Who
-from ..postgres.session import Session
-from . import decide
-from .decide import Decision, Verdict
+from ..postgres.session import CANCELLED, Session, translated
+
+CHECK_SOON_S: Final = 5.0
+"""Seconds that ``seed.check`` may take before a seed, and half as many to wait for a lock."""
+
+CHECK_LATE_S: Final = 30.0
+"""The same after a seed, which is not believed without it."""
+
+
+class Verdict(Enum):
+    """What to do about a step."""
+
+    RUN = "run"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+class Decision(NamedTuple):
+    """A verdict, and the reason that is logged with it."""
+
+    verdict: Verdict
+    reason: str
+    tenant: str | None = None
+    """Whom a seed is for, as far as it is known without a lookup."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether the step has work to do."""
+        return self.verdict is Verdict.RUN
+
+
+UNCHANGED = Decision(Verdict.SKIP, "unchanged")
+
+FORCED = "forced"
+
+UNPROVABLE = "neither inputs nor a release to compare"
+
+OLDER = "an older release: a newer schema was pushed since"
 
 
 class Plan(NamedTuple):
@@ -56,14 +93,14 @@ class Plan(NamedTuple):
 
     def older(self, found: Found) -> bool:
         """Whether a newer release was here since, which this one must leave alone."""
-        older = decide.older(found.ledger, found.catalog, self.who)
-        return older and self.config.push.on_older != "push"
+        newer = older(found.ledger, found.catalog, self.who)
+        return newer and self.config.push.on_older != "push"
 
     def push(self, found: Found) -> Decision:
         """Whether to push."""
         if reason := self.config.no_work("push"):
             return Decision(Verdict.SKIP, reason)
-        return decide.push(
+        return decide_push(
             found.ledger,
             found.catalog,
             self.who,
@@ -84,9 +121,9 @@ class Plan(NamedTuple):
     def is_new(self, found: Found) -> bool:
         """Whether the ledger lacks this release: its late replicas could not be told from it."""
         who = self.who
-        if who.fingerprint is None or decide.current(found.ledger, who):
+        if who.fingerprint is None or current(found.ledger, who):
             return False
-        return not decide.older(found.ledger, found.catalog, who)
+        return not older(found.ledger, found.catalog, who)
 
     def seed(self, found: Found, session: Session) -> Decision:
         """Whether to seed; asks the session for ``seed.check`` where the ledger has the tenant."""
@@ -100,14 +137,12 @@ class Plan(NamedTuple):
             tenant = found.ledger.tenant(fingerprint)
         unknown = seed.lookup and tenant is None
         key = None if unknown else found.ledger.key(tenant, self.who.service)
-        decision = decide.seed(
+        decision = decide_seed(
             found.ledger, key, fingerprint, older=self.older(found), forced=forced
         )
         decision = decision._replace(tenant=tenant)
         if decision.runs or seed.check is None:
             return decision
-        from .check import is_there  # no start without one pays for it
-
         there = is_there(session, seed.check, tenant)
         if there:
             return decision
@@ -169,3 +204,162 @@ def _named(key: str, config: Settings) -> str:
     """A key of the file, or the variable that overrides it, which is nowhere in the image."""
     name = variable(key)
     return name if config.service_environment.get(name) else key
+
+
+def older(ledger: Ledger, catalog: str | None, who: Who) -> bool:
+    """Whether a newer release was here since: then this one is a rollback, or a late replica.
+
+    A release that was never here is new, whatever it brings: a revert brings old inputs. Where two
+    starts have the same release, or none, nothing tells a revert from a late replica. Then inputs
+    that were pushed, and not last, are older, unless the schema is what it was after them.
+    """
+    pushes = ledger.of(who.service)
+    if not pushes:
+        return False
+    last = pushes[-1]
+    if who.release is not None and who.release != last.release:
+        return any(who.release in push.releases for push in pushes)
+    return any(
+        push.fingerprint == who.fingerprint
+        and push.catalog != catalog
+        and (who.release is None or who.release in push.releases)
+        for push in pushes[:-1]
+    )
+
+
+def decide_push(
+    ledger: Ledger, catalog: str | None, who: Who, *, on_older: str, forced: bool
+) -> Decision:
+    """Whether to push: not where the live catalog is the one that the same push left behind.
+
+    A push is state-based: an older release's would drop what a newer one added. So one does as
+    ``on_older`` says.
+    """
+    pushes = ledger.of(who.service)
+    if forced or who.fingerprint is None or not pushes:
+        reason = FORCED if forced else "first" if who.fingerprint else UNPROVABLE
+        return Decision(Verdict.RUN, reason)
+    same = next((push for push in pushes if push.fingerprint == who.fingerprint), None)
+    if same and same.catalog == catalog:
+        return UNCHANGED
+    if same is pushes[-1]:
+        drift = "drift" if catalog is not None else "unknown: somebody is changing the schema"
+        return Decision(Verdict.RUN, drift)
+    if older(ledger, catalog, who):
+        verdicts = {"skip": Verdict.SKIP, "push": Verdict.RUN, "fail": Verdict.FAIL}
+        return Decision(verdicts[on_older], OLDER)
+    return Decision(Verdict.RUN, "changed")
+
+
+def current(ledger: Ledger, who: Who) -> bool:
+    """Whether the ledger has this start as the last one: its inputs, and its release."""
+    pushes = ledger.of(who.service)
+    return (
+        bool(pushes)
+        and pushes[-1].fingerprint == who.fingerprint
+        and who.release in (None, pushes[-1].release)
+    )
+
+
+def decide_seed(
+    ledger: Ledger, key: str | None, fingerprint: str | None, *, older: bool, forced: bool
+) -> Decision:
+    """Whether to seed: not if the ledger has this tenant with this seed's fingerprint.
+
+    An older release's seed would put back what a newer one's changed, so it runs for a tenant that
+    was never seeded alone. ``key`` is None for a tenant that has to be looked up, because the
+    ledger has none with it.
+    """
+    if forced:
+        return Decision(Verdict.RUN, FORCED)
+    seeded = ledger.seeds.get(key) if key else next(iter(ledger.seeds.values()), None)
+    if older and seeded:
+        unchanged = fingerprint is not None and seeded[0] == fingerprint
+        return Decision(Verdict.SKIP, "seeded" if unchanged else OLDER)
+    if fingerprint is None:
+        return Decision(Verdict.RUN, UNPROVABLE)
+    if seeded is None:
+        return Decision(Verdict.RUN, "first")
+    if seeded[0] != fingerprint:
+        return Decision(Verdict.RUN, "changed")
+    return Decision(Verdict.SKIP, "seeded")
+
+
+def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | None) -> None:
+    """Log why a step is skipped; an older release is a warning that says what it is older than."""
+    pushes = ledger.of(service)
+    if decision.reason is not OLDER or not pushes:
+        fields = {"tenant_id": decision.tenant} if decision.tenant else {}
+        log.event("info", f"{step}.skipped", reason=decision.reason, **fields)
+        return
+    last = pushes[-1]
+    remedy = f"Set ENTRYPOINT_FORCE={step} for one start to {step} all the same."
+    if not last.release:
+        remedy += " Set ENTRYPOINT_RELEASE in every image: a revert is then told from a replica."
+    log.event(
+        "warning",
+        f"{step}.skipped",
+        reason=decision.reason,
+        pushed_release=last.release,
+        pushed_at=last.at,
+        pushed_host=last.host,
+        remedy=remedy,
+    )
+
+
+def refuse_older(decision: Decision) -> None:
+    """Raise `PushError` where ``push.on_older`` is "fail"."""
+    if decision.verdict is Verdict.FAIL:
+        raise PushError(
+            f"not pushed: {decision.reason}",
+            remedy='Deploy the newer release, or set push.on_older to "skip" or "push".',
+        )
+
+
+def _refuse_superuser(session: Session) -> None:
+    from ..postgres import ownership  # no start without a seed.check pays for it
+
+    if ownership.lesser_content(session):
+        raise RefusedError(
+            "seed.check was not asked: the role is a superuser, and the query might call what "
+            "another role has defined in this database",
+            remedy="Give the service a role of its own in DATABASE_URL.",
+        )
+
+
+def is_there(
+    session: Session, check: str, tenant: str | None, timeout_s: float = CHECK_SOON_S
+) -> bool | None:
+    """Whether ``seed.check`` finds a row: data that somebody emptied is seeded again.
+
+    It runs as the service's own role, with that one's search_path, and can write nothing. None when
+    the server has no answer in ``timeout_s`` seconds, such as while somebody has locked the table,
+    so that nothing is proved; that is logged. A check that fails finds no row, and is logged; so is
+    one that a superuser must not ask. Leaves an open transaction as it was. Raises
+    `UnreachableError` when the connection is gone.
+    """
+    try:
+        with translated("running seed.check", remedy="Correct seed.check."):
+            with session.transaction():
+                _refuse_superuser(session)
+            with session.transaction(names="default", undone=True, timeout_s=timeout_s):
+                session.connection.execute("set transaction read only")
+                row = session.connection.execute(check, {"tenant_id": tenant}).fetchone()
+    except RefusedError as error:
+        log.event("warning", "seed.check_failed", error=error.message, remedy=error.remedy)
+        return False
+    except UnreachableError as error:
+        if error.fields.get("sqlstate") not in CANCELLED:
+            raise
+        message = f"{error.message}: {waited_for(session)}"
+        log.event("warning", "seed.check_failed", error=message, remedy=error.remedy)
+        return None
+    return row is not None
+
+
+def waited_for(session: Session) -> str:
+    """Who has locked tables so that nobody can read them, in words; for a check without answer."""
+    from ..postgres import blockers
+
+    found = blockers.of_readers(session)
+    return ", ".join(found) or "it took too long"

@@ -19,8 +19,8 @@ from ..health import progress, state
 from ..postgres import ledger, sessions
 from ..postgres.session import PATIENCE_S, Session, open_session
 from ..postgres.sql import load_sql
-from . import budget, database, decide, handoff, wait
-from .plan import Plan
+from . import budget, database, handoff, wait
+from .plan import Plan, Verdict, tell_skipped
 from .steps import since, step
 
 
@@ -134,15 +134,15 @@ def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:
     if plan.owned_by_stranger(found):
         return False
     push = plan.push(found)
-    if push.verdict is decide.Verdict.RUN:
+    if push.verdict is Verdict.RUN:
         return False
     seed = plan.seed(found, session)
-    if seed.runs or push.verdict is decide.Verdict.FAIL:
+    if seed.runs or push.verdict is Verdict.FAIL:
         return False
     if plan.to_record(found):
         return False
-    decide.tell_skipped("push", push, found.ledger, plan.config.service)
-    decide.tell_skipped("seed", seed, found.ledger, plan.config.service)
+    tell_skipped("push", push, found.ledger, plan.config.service)
+    tell_skipped("seed", seed, found.ledger, plan.config.service)
     return True
 
 

@@ -6,8 +6,8 @@ from ..config.settings import Seed
 from ..errors import SeedError
 from ..postgres.session import Session
 from . import program
-from .check import LATE_S, is_there, waited_for
 from .endings import Ending
+from .plan import CHECK_LATE_S, is_there, waited_for
 from .tool_output import NO_WORDS, Ear
 
 _CHECKED: Final = {True: "found a row", False: "found no row", None: "had no answer"}
@@ -31,7 +31,7 @@ def run(seed: Seed, session: Session, around: program.Surroundings) -> dict[str,
         remedy = wrong.remedy if wrong and wrong.certain else said.remedy
         wrong = Ending(f"{message}: {said.text}", remedy)
     elif not wrong and seed.check is not None:
-        found = is_there(session, seed.check, seed.tenant, LATE_S)
+        found = is_there(session, seed.check, seed.tenant, CHECK_LATE_S)
         fields["check"] = _CHECKED[found]
         if found is None:
             wrong = Ending(

@@ -21,8 +21,8 @@ from ..errors import LockError, RefusedError, SeedError, UnreachableError
 from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.session import Session
 from ..process import child as process
-from . import decide, extensions, misplaced, program, push, seed, wait
-from .plan import Plan
+from . import extensions, misplaced, program, push, seed, wait
+from .plan import FORCED, Decision, Plan, Verdict, older, refuse_older, tell_skipped
 from .steps import step
 
 CLEANUP_S: Final = 5.0
@@ -142,7 +142,7 @@ class _Record:
         if pushed.emptied:
             self.book = self.book._replace(seeds={})
 
-    def pushed(self, pushed: push.Pushed, decision: decide.Decision) -> None:
+    def pushed(self, pushed: push.Pushed, decision: Decision) -> None:
         """Record a push with the schema's fingerprint after it, which proves the next start."""
         self.found = self.found._replace(catalog=pushed.catalog)
         if pushed.catalog is None:
@@ -150,7 +150,7 @@ class _Record:
                 "somebody is changing the schema", "Nothing: the next start pushes again."
             )
             return
-        if decision.reason == decide.FORCED:
+        if decision.reason == FORCED:
             mine = self.book.of(self.plan.config.service)
             self.book = self.book._replace(pushes=mine)
         self._current(round(pushed.elapsed_s, 3))
@@ -180,7 +180,7 @@ class _Record:
         who, pushes = self.plan.who, self.book.of(self.plan.config.service)
         same = next((p for p in pushes if p.fingerprint == who.fingerprint), None)
         # A late replica of the release before, with the same inputs, is not the newest by them.
-        late = decide.older(self.book, self.found.catalog, who) and same is pushes[-1]
+        late = older(self.book, self.found.catalog, who) and same is pushes[-1]
         release = () if late or who.release is None else (who.release,)
         if elapsed_s is None and same:
             self.book = self.book.pushed(
@@ -196,7 +196,7 @@ class _Record:
                 at=_now(),
                 elapsed_s=elapsed_s or 0.0,
                 service=who.service or (same.service if same else None),
-                older=decide.older(self.before, None, who) and not late,
+                older=older(self.before, None, who) and not late,
             )
         )
 
@@ -249,13 +249,13 @@ def _push(
 ) -> None:
     config, held = plan.config, record.held
     decision = plan.push(found)
-    if decision.verdict is decide.Verdict.SKIP:
-        decide.tell_skipped("push", decision, found.ledger, config.service)
+    if decision.verdict is Verdict.SKIP:
+        tell_skipped("push", decision, found.ledger, config.service)
         record.damaged(push.look_again(config.push, held.session, record.book.damages))
         record.current()
         return
     with step("push", reason=decision.reason) as fields:
-        decide.refuse_older(decision)
+        refuse_older(decision)
         around = program.Surroundings(
             held,
             config.push_environment,
@@ -310,7 +310,7 @@ def _enduring(session: Session) -> Session:
 def _seed(plan: Plan, record: _Record, connect: wait.Connect) -> None:
     decision = plan.seed(record.found, record.held.session)
     if not decision.runs:
-        decide.tell_skipped("seed", decision, record.book, plan.config.service)
+        tell_skipped("seed", decision, record.book, plan.config.service)
         return
     config, held = plan.config, record.held
     assert config.database is not None  # noqa: S101  there is a session in it

@@ -253,7 +253,7 @@ def test_a_warm_start_imports_no_judge(warm: Stage) -> None:
     program = warm.start(launcher=launcher)
     assert program.wait() == 0
     loaded = imported(program)
-    assert "entrypoint.start.decide" in loaded
+    assert "entrypoint.start.plan" in loaded
     assert [name for name in JUDGES if f"entrypoint.{name}" in loaded] == []
     assert "encodings.utf_8_sig" not in loaded
 

@@ -15,11 +15,11 @@ from entrypoint.postgres import databases, guard, leftovers, lock, session, sess
 from entrypoint.process import child
 from entrypoint.start import (
     budget,
-    check,
     database,
     extensions,
     misplaced,
     notify,
+    plan,
     tenant,
     under_lock,
 )
@@ -103,7 +103,7 @@ def test_what_is_added_is_what_the_waits_take() -> None:
     sessions_s = signature(sessions.end).parameters["timeout_s"].default
 
     assert attempt_s == budget.CONNECT_S
-    checked_s = 2 * check.SOON_S + check.LATE_S + 3 * session.WORD_S
+    checked_s = 2 * plan.CHECK_SOON_S + plan.CHECK_LATE_S + 3 * session.WORD_S
 
     assert 4 * attempt_s + database.AFTER_CREATE_S + created_s <= budget.DATABASE_S
     asked_s = 7 * session.WORD_S

@@ -9,8 +9,8 @@ import pytest
 from entrypoint import log
 from entrypoint.errors import PushError
 from entrypoint.postgres.ledger import Ledger, Push, Who, parse, render
-from entrypoint.start import decide
-from entrypoint.start.decide import OLDER, UNCHANGED, UNPROVABLE, Decision, Verdict
+from entrypoint.start import plan
+from entrypoint.start.plan import OLDER, UNCHANGED, UNPROVABLE, Decision, Verdict
 
 RUN, SKIP, FAIL = Verdict.RUN, Verdict.SKIP, Verdict.FAIL
 ON_OLDER = {"skip": SKIP, "push": RUN, "fail": FAIL}
@@ -45,7 +45,7 @@ def push(
     on_older: str = "skip",
     forced: bool = False,
 ) -> Decision:
-    return decide.push(found, catalog, who(start), on_older=on_older, forced=forced)
+    return plan.decide_push(found, catalog, who(start), on_older=on_older, forced=forced)
 
 
 PUSHES: list[tuple[Ledger, str | None, str, Decision]] = [
@@ -110,7 +110,7 @@ def test_push(
 @pytest.mark.parametrize(("found", "catalog", "start"), OLDER_PUSHES)
 def test_older_push(found: Ledger, catalog: str | None, start: str, on_older: str) -> None:
     """A release that was here and is not the last is older, whatever the schema is now."""
-    assert decide.older(found, catalog, who(start))
+    assert plan.older(found, catalog, who(start))
     decision = push(found, catalog, start, on_older=on_older)
     assert decision == Decision(ON_OLDER[on_older], OLDER)
 
@@ -199,7 +199,7 @@ def test_forgotten_release_is_new() -> None:
 )
 def test_current(found: Ledger, start: str, *, is_current: bool) -> None:
     """A start is the ledger's last one by its inputs and its release."""
-    assert decide.current(found, who(start)) == is_current
+    assert plan.current(found, who(start)) == is_current
 
 
 SEEDS: list[tuple[Ledger, str | None, str | None, Decision]] = [
@@ -220,9 +220,9 @@ SEEDS: list[tuple[Ledger, str | None, str | None, Decision]] = [
 @pytest.mark.parametrize(("found", "key", "fingerprint", "decision"), SEEDS)
 def test_seed(found: Ledger, key: str, fingerprint: str | None, decision: Decision) -> None:
     """A seed is skipped if the tenant has it, and runs for another reason, or if it is forced."""
-    assert decide.seed(found, key, fingerprint, older=False, forced=False) == decision
+    assert plan.decide_seed(found, key, fingerprint, older=False, forced=False) == decision
     for older in (False, True):
-        forced = decide.seed(found, key, fingerprint, older=older, forced=True)
+        forced = plan.decide_seed(found, key, fingerprint, older=older, forced=True)
         assert forced == Decision(RUN, "forced")
 
 
@@ -242,7 +242,7 @@ def test_an_older_release_seeds_only_who_was_never_seeded(
     found: Ledger, key: str | None, fingerprint: str | None, decision: Decision
 ) -> None:
     """Its seed would put back what a newer one's has changed."""
-    assert decide.seed(found, key, fingerprint, older=True, forced=False) == decision
+    assert plan.decide_seed(found, key, fingerprint, older=True, forced=False) == decision
 
 
 def test_decisions_survive_the_comment() -> None:
@@ -251,23 +251,23 @@ def test_decisions_survive_the_comment() -> None:
     assert push(read, "y", "B/2") is UNCHANGED
     assert push(read, "y", "A/1") == Decision(SKIP, OLDER)
     assert push(read, "y", "A/3") == Decision(RUN, "changed")
-    assert decide.seed(read, "T", "A", older=False, forced=False) == Decision(SKIP, "seeded")
+    assert plan.decide_seed(read, "T", "A", older=False, forced=False) == Decision(SKIP, "seeded")
 
 
 def test_older_is_refused_where_it_should_fail() -> None:
     """Only an older release with on_older = "fail" is refused; the error says how to go on."""
     with pytest.raises(PushError, match="older release") as caught:
-        decide.refuse_older(Decision(FAIL, OLDER))
+        plan.refuse_older(Decision(FAIL, OLDER))
     assert "push.on_older" in caught.value.remedy
     for decision in (UNCHANGED, Decision(SKIP, OLDER), Decision(RUN, OLDER)):
-        decide.refuse_older(decision)
+        plan.refuse_older(decision)
 
 
 @pytest.mark.parametrize("reason", ["unchanged", "ENTRYPOINT_SKIP"])
 def test_skip_is_told(reason: str, capfd: pytest.CaptureFixture[str]) -> None:
     """A skipped step is an event with its reason."""
     log.configure(form="json", level="info")
-    decide.tell_skipped("push", Decision(SKIP, reason), ledger("A/x"), None)
+    plan.tell_skipped("push", Decision(SKIP, reason), ledger("A/x"), None)
     event = json.loads(capfd.readouterr().err)
     assert (event["event"], event["level"], event["reason"]) == ("push.skipped", "info", reason)
 
@@ -280,7 +280,7 @@ def test_older_release_is_told_what_is_newer(
     """The warning names the push that is newer, and every way out."""
     log.configure(form="json", level="info")
     found = ledger("A/x/0/rpg", f"B/y/{release}/rpg", "C/z/9/hr")
-    decide.tell_skipped(step, Decision(SKIP, OLDER), found, "rpg")
+    plan.tell_skipped(step, Decision(SKIP, OLDER), found, "rpg")
     event = json.loads(capfd.readouterr().err)
     assert (event["event"], event["level"]) == (f"{step}.skipped", "warning")
     assert event["reason"] == OLDER
