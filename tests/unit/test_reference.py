@@ -60,12 +60,17 @@ def calls() -> Iterator[tuple[str, ast.Call]]:
 
 
 def logged() -> Iterator[Logged]:
-    """Every call that logs an event, and the end of every step."""
+    """Every call that logs an event, the end of every step, and the reminders of every wait."""
     for function, call in calls():
         fields = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
         if function in ("event", "log.event"):
             level, name = call.args
+            if isinstance(name, ast.Attribute):  # a `Wait`, whose own call says so
+                continue
             yield Logged(texts(name), texts(level), {*fields})
+        elif function == "Wait":
+            level = fields.pop("level", ast.Constant("warning"))
+            yield Logged(texts(call.args[0]), texts(level), {*fields} - {"about"})
         elif function == "step":
             end = fields.pop("end", None)
             names = [f"{texts(call.args[0])[0]}.{texts(end)[0]}"] if end else ["<step>.finished"]
