@@ -260,7 +260,7 @@ def _sort(command: argparse.ArgumentParser, choices: tuple[str, ...]) -> None:
 
 
 def _transfer(commands: "_Commands") -> None:
-    from ..transfer.again import DATABASE, JOBS
+    from ..transfer.command_lines import DATABASE, JOBS
 
     text = "move a service's objects out of a shared database"
     transfer = _command(commands, "transfer", text, _TRANSFER + _codes(2, 3, 4, 5, 10))

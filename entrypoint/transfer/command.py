@@ -22,8 +22,8 @@ from ..operator import server as servers
 from ..operator.server import Server
 from ..postgres import quarantine as quarantines
 from ..postgres.session import CANCELLED, Session, translated
-from . import again, back, beside, locks, moment, outcome, removal, transfer
-from .moment import Commits
+from . import beside, command_lines, commit, locks, outcome, removal, transfer, undo
+from .commit import Commits
 from .progress import Progress, shown
 from .request import Ends, Options
 
@@ -111,7 +111,7 @@ def _ends(arguments: argparse.Namespace, server: Server) -> Ends:
         target = replace(target, lock_timeout_s=locks.TIMEOUT_S)
     extra, allowed = tuple(arguments.extra), frozenset(arguments.allow)
     options = Options(arguments.database, extra, allowed, arguments.jobs)
-    lines = again.of(arguments, environ, server.conninfo, target.conninfo)
+    lines = command_lines.of(arguments, environ, server.conninfo, target.conninfo)
     return Ends(server, target, service, options, lines)
 
 
@@ -144,16 +144,16 @@ def _move(arguments: argparse.Namespace, ends: Ends, ask: Ask | None, width: int
 
 def _say_how_far(error: EntrypointError | Terminated, ends: Ends, commits: Commits) -> None:
     """What is to be said before the moment of the move."""
-    again_ = ends.again
+    lines = ends.again
     if None in (commits.target.done, commits.source.done):
         _say(
             error,
             "nobody knows whether it was moved",
-            f"Run {again_.look()} when the server answers: there is nothing to move if it was.",
+            f"Run {lines.look()} when the server answers: there is nothing to move if it was.",
         )
     elif commits.target.done:
         name = f"{ends.target.conninfo.where()}/{ends.service.database}"
-        line = again_.move((*sorted(ends.options.allowed), "target"))
+        line = lines.move((*sorted(ends.options.allowed), "target"))
         _say(
             error,
             f"the target {name} is whole and in its place, but the source is as it was, and the "
@@ -169,9 +169,9 @@ def _settle(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | No
     service, database, dry = ends.service.name, ends.options.database, arguments.dry_run
     with closing(locks.open_source(ends.source, database, alone=not dry)) as session:
         with translated("looking at the quarantine", remedy="Start again."):
-            mine = moment.of(session)
+            mine = commit.of(session)
         before = _schemas(session, service)
-        doing = back.Back(session, ends)
+        doing = undo.EarlierMove(session, ends)
         try:
             if arguments.undo:
                 return Done(doing.undo(agree, dry_run=dry))
@@ -186,7 +186,7 @@ def _settle(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | No
                 left[:] = _schemas(other, service)
                 return len(left) < len(before)
 
-            found_out = moment.find_out(ends.source, database, mine, happened)
+            found_out = commit.find_out(ends.source, database, mine, happened)
             if arguments.undo:
                 _require_undone(error, ends, found_out)
             else:
@@ -232,7 +232,7 @@ def _remove(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | No
     dry = arguments.dry_run
     with closing(doing.open(dry_run=dry)) as admin:
         with translated("looking at what was put aside", remedy="Start again."):
-            mine = moment.of(admin)
+            mine = commit.of(admin)
         try:
             return Done(doing.go(admin, agree, dry_run=dry))
         except TransferError:
@@ -248,11 +248,11 @@ def _remove(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | No
                     there[:] = doing.left(other)
                     return not there
 
-                found_out = moment.find_out(ends.target, admin.database, mine, happened)
+                found_out = commit.find_out(ends.target, admin.database, mine, happened)
                 left = [each for each in names if each in there]
                 if found_out is None:
-                    again_ = f"Run {ends.again.drop_aside()} when the server answers."
-                    _say(error, "nobody knows what was removed", again_)
+                    lines = f"Run {ends.again.drop_aside()} when the server answers."
+                    _say(error, "nobody knows what was removed", lines)
                     raise
                 if names and not left:
                     doing.removed = names

@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import TransferError
-from .destination import Target
 from .plan import Plan
 from .preflight import Problem, agreed
 from .request import Ends
 from .rows import Counted
 from .run import Moved
+from .target import Target
 from .tools import Tools
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from ..errors import TransferError, plural
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from .graph import PG_CLASS
+from .lock_table import batches
 from .plan import Plan
-from .room import batches
 
 _ANY: Final = "objid >= 16384 or identity = 'public' or classid = 'pg_largeobject'::regclass"
 _OF: Final = "owner = (select oid from pg_roles where rolname = %s)"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import log
 from ..config.environment import Environment
 from ..process import signals
-from .moment import Commits
+from .commit import Commits
 
 if TYPE_CHECKING:
     from ..operator.report import Transferred

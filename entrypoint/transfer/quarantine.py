@@ -20,9 +20,9 @@ from ..postgres.quarantine import MARK, Quarantine, find
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from . import beside
+from .lock_table import BATCH, batches
 from .locks import TIMEOUT_S
 from .plan import Plan
-from .room import BATCH, batches
 from .source import Relation
 
 MAX_NAME: Final = 63

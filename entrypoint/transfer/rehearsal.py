@@ -22,16 +22,15 @@ from ..operator.server import Server
 from ..postgres.session import Session, translated
 from ..postgres.transfers import suffixed
 from ..process import signals
-from . import beside, compare, locks, otherwise, throwaway
-from . import folder as folders
+from . import archive, beside, compare, locks, otherwise, throwaway
 from . import target as target_module
-from .carry import Carrier, StuckError
-from .destination import Target
+from .dump import Dump, StuckError
 from .outcome import Prepared
 from .plan import Plan
 from .preflight import Problem
 from .progress import Progress
 from .request import Ends
+from .target import Target
 from .tools import Complaint
 
 MARK: Final = "__rehearsal_"
@@ -134,7 +133,7 @@ def _rehearse(
     name = _name(there, prepared.target.name)
     target = prepared.target._replace(server=server, scratch=name)
     made.callback(_remove, ends.target, name)
-    folder = made.enter_context(folders.temporary())
+    folder = made.enter_context(archive.temporary())
     with ThreadPoolExecutor(2) as workers:
         # It takes the longest and needs nothing of the rest.
         statement = target_module.creation(target, session, closed=apart[1])
@@ -143,7 +142,7 @@ def _rehearse(
         hands = made.enter_context(
             throwaway.hired((session, there), (source, server), plan, 1, apart=apart)
         )
-        carrier = Carrier(
+        dump = Dump(
             source,
             plan,
             target,
@@ -165,18 +164,18 @@ def _rehearse(
             locks.begin(session, None)
             snapshot = locks.export(session)
             with signals.late():
-                ours = workers.submit(_facts, carrier, session.database, snapshot)
-            carrier.go(session, snapshot, folder)
-            carrier.finish()
-            if not carrier.complaints:
-                carrier.step = "compare"
-                stopped = _different(ours.result(), _facts(carrier))
+                ours = workers.submit(_facts, dump, session.database, snapshot)
+            dump.go(session, snapshot, folder)
+            dump.finish()
+            if not dump.complaints:
+                dump.step = "compare"
+                stopped = _different(ours.result(), _facts(dump))
         except StuckError:
             stopped = []  # it is among what failed
         except (TransferError, RefusedError) as error:
-            if not carrier.complaints:  # of which it is a consequence otherwise
-                stopped = _stopped(session, plan, carrier.step, error)
-    failures = _failures(session, carrier)
+            if not dump.complaints:  # of which it is a consequence otherwise
+                stopped = _stopped(session, plan, dump.step, error)
+    failures = _failures(session, dump)
     with translated("ending the rehearsal", remedy="Start again."):
         session.connection.execute("rollback")
     if hands.reader.name:
@@ -217,14 +216,14 @@ class _Facts(NamedTuple):
     texts: set[str]
 
 
-def _facts(carrier: Carrier, database: str = "", snapshot: str | None = None) -> _Facts:
+def _facts(dump: Dump, database: str = "", snapshot: str | None = None) -> _Facts:
     """Of the source, in the dump's moment, or of the scratch database; in a session of their own.
 
     It reads catalogs, and evaluates nothing.
     """
-    role = carrier.hands.reader if database else carrier.hands.checker
-    with closing(role.server.session(database or carrier.target.incoming)) as session:
-        found = carrier.facts(session, snapshot, source=bool(database))
+    role = dump.hands.reader if database else dump.hands.checker
+    with closing(role.server.session(database or dump.target.incoming)) as session:
+        found = dump.facts(session, snapshot, source=bool(database))
         texts = {fact for fact in found if not fact.startswith(_OF_ROWS)}
         return _Facts(session.server_version // 10000, texts)
 
@@ -235,12 +234,12 @@ def _different(ours: _Facts, theirs: _Facts) -> list[Problem]:
     return [*otherwise.problems(compare.differences(ours.texts, theirs.texts, majors))]
 
 
-def _failures(session: Session, carrier: Carrier) -> list[_Failure]:
+def _failures(session: Session, dump: Dump) -> list[_Failure]:
     """What could not be restored, but for what only needs what could not be restored before."""
-    entries = {int(m[1]): m for line in carrier.listing if (m := _ENTRY.fullmatch(line.strip()))}
-    names = _names(session, entries, [each.entry for each in carrier.complaints])
+    entries = {int(m[1]): m for line in dump.listing if (m := _ENTRY.fullmatch(line.strip()))}
+    names = _names(session, entries, [each.entry for each in dump.complaints])
     found: dict[str, _Failure] = {}
-    for number, complaint in enumerate(carrier.complaints):
+    for number, complaint in enumerate(dump.complaints):
         entry = complaint.entry or 0
         listed = entries[entry][4] if entry in entries else f"statement {number + 1}"
         kind, identity = names.get(entry, ("", listed))

@@ -13,7 +13,7 @@ from ..postgres import databases, transfers
 from ..postgres import quarantine as quarantines
 from ..postgres.databases import Database
 from ..postgres.session import Session, quoted, translated
-from . import beside, locks, sides
+from . import beside, locks, row_counts
 from .request import Ends
 from .target import require_direct
 
@@ -203,9 +203,9 @@ class Removal:
     def _counted(self, database: Database) -> "PutAside":
         from ..operator.report import PutAside
 
-        tables: list[sides.Table] | None = None
+        tables: list[row_counts.TableCount] | None = None
         with suppress(EntrypointError):
-            tables = sides.count(self.ends.target, database.name)
+            tables = row_counts.count(self.ends.target, database.name)
         rows = [each.rows for each in tables] if tables is not None else [None]
         found = transfers.aside(database.comment)
         return PutAside(

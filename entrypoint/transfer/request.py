@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..config.registry import Service
 from ..operator.server import Server
 from ..postgres.session import Session
-from . import destination, digest
-from .again import Again
+from . import digest, target
+from .command_lines import CommandLines
 from .plan import Plan, make
 from .source import read, sizes
 
@@ -34,7 +34,7 @@ class Ends(NamedTuple):
     target: Server
     service: Service
     options: Options
-    again: Again
+    again: CommandLines
 
     def met(self, session: Session) -> tuple["Ends", bool]:
         """The same, and whether both are on one server, as a session in the source finds it.
@@ -44,7 +44,7 @@ class Ends(NamedTuple):
         """
         if self.target is self.source:
             return self, True
-        found = destination.compared(session, self.target)
+        found = target.compared(session, self.target)
         return (self._replace(target=self.source) if found.alike else self), found.same
 
     def answer(self, result: "Result", **more: Any) -> "Transferred":  # noqa: ANN401  its fields

@@ -15,7 +15,7 @@ from ..postgres.session import Session, translated
 from ..postgres.sql import load_sql
 from ..process import signals
 from . import locks
-from .room import batches
+from .lock_table import batches
 from .source import Relation
 
 HANG_UP_S: Final = 5.0

@@ -12,10 +12,9 @@ from ..errors import EntrypointError, Terminated, TransferError, plural
 from ..operator.server import Server
 from ..postgres.session import Session
 from ..process import signals
-from . import compare, locks, rows, throwaway
-from . import folder as folders
+from . import archive, compare, locks, rows, throwaway
 from . import target as target_module
-from .carry import Carrier
+from .dump import Dump
 from .progress import Progress
 from .rows import Counted, Side
 from .source import Relation
@@ -43,12 +42,12 @@ class Moved:
 class Transfer:
     """One run; `go` does it."""
 
-    carrier: Carrier
+    dump: Dump
     progress: Progress
 
     def __post_init__(self) -> None:
-        self.server, self.plan = self.carrier.server, self.carrier.plan
-        self.target, self.hands = self.carrier.target, self.carrier.hands
+        self.server, self.plan = self.dump.server, self.dump.plan
+        self.target, self.hands = self.dump.target, self.dump.hands
 
     def go(self, source: Session) -> Moved:
         """Move everything, or nothing.
@@ -59,7 +58,7 @@ class Transfer:
         """
         moved = Moved()
         try:
-            with folders.temporary() as folder:
+            with archive.temporary() as folder:
                 self._fill(source, folder, moved)
             with self.progress.of("swap"):
                 sides = Sides(self.server, self.plan, self.target, self.progress.commits)
@@ -77,7 +76,7 @@ class Transfer:
 
     def _fill(self, source: Session, folder: Path, moved: Moved) -> None:
         snapshot = locks.export(source)
-        moved.left = self.carrier.go(source, snapshot, folder).left
+        moved.left = self.dump.go(source, snapshot, folder).left
         # Beside the comparison, for which the dump is not needed: the tables are locked meanwhile.
         remover = Thread(
             target=shutil.rmtree, args=(folder / "dump",), kwargs={"ignore_errors": True}
@@ -90,7 +89,7 @@ class Transfer:
         finally:
             if remover.ident:
                 remover.join()
-        self.carrier.finish()
+        self.dump.finish()
 
     def _compare(self, source: Session, snapshot: str, moved: Moved) -> None:
         relations, hands, target = self.plan.restored, self.hands, self.target
@@ -123,7 +122,7 @@ class Transfer:
                 throwaway.revoke_all(admin, hands.checker.name)
 
     def _facts(self, side: Side) -> set[str]:
-        return self.carrier.facts(side.session, side.snapshot, source=side.snapshot is not None)
+        return self.dump.facts(side.session, side.snapshot, source=side.snapshot is not None)
 
     def _count(self, sides: Sequence[Side], tables: Sequence[Relation]) -> list[Counted]:
         def done(table: Relation) -> None:

@@ -10,13 +10,13 @@ from psycopg import sql
 
 from ..operator.server import Server
 from ..postgres.session import Session, translated
-from . import beside, moment, quarantine
+from . import beside, commit, quarantine
 from . import target as target_module
-from .destination import Target
+from .lock_table import batches
 from .locks import TIMEOUT_S
 from .plan import Plan
-from .room import batches
 from .source import Relation
+from .target import Target
 
 ATTEMPT_S: Final = 2.0
 """Seconds that one attempt waits for its locks, while others wait behind it; longer than the
@@ -32,7 +32,7 @@ class Sides(NamedTuple):
     server: Server
     plan: Plan
     target: Target
-    commits: moment.Commits
+    commits: commit.Commits
 
 
 def swap(source: Session, sides: Sides, positions: Mapping[str, Position]) -> list[str]:
@@ -57,16 +57,16 @@ def swap(source: Session, sides: Sides, positions: Mapping[str, Position]) -> li
         _cancel(source, [each.oid for each in sequences], waiting=True)
         if target.server is server:
             target_module.swap(source, target)
-            commits.source.run(source, server, moment.schemas(names))
+            commits.source.run(source, server, commit.schemas(names))
             return names
     with closing(target.server.open()) as admin:
         admin.connection.execute("begin")
         target_module.swap(admin, target)
         with translated("moving the source's objects", remedy="Run the transfer again."):
-            moment.of(source)  # it is there until now
-            commits.target.run(admin, target.server, moment.database(target.name))
+            commit.of(source)  # it is there until now
+            commits.target.run(admin, target.server, commit.database(target.name))
     with translated("moving the source's objects", remedy="Run the transfer again."):
-        commits.source.run(source, server, moment.schemas(names))
+        commits.source.run(source, server, commit.schemas(names))
     return names
 
 

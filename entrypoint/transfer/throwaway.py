@@ -26,8 +26,8 @@ from ..errors import EntrypointError, RefusedError, Terminated, TransferError
 from ..operator.server import Server
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
+from .lock_table import batches
 from .plan import Plan
-from .room import batches
 
 PREFIX: Final = "entrypoint_transfer_"
 

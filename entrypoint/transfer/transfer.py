@@ -16,20 +16,19 @@ from ..operator.server import Server
 from ..postgres import quarantine as quarantines
 from ..postgres.session import Session, translated
 from . import (
+    archive,
     beside,
-    destination,
-    elsewhere,
-    folder,
+    compatibility,
+    lock_table,
     locks,
     preflight,
     rehearsal,
-    room,
     run,
     throwaway,
 )
 from . import target as target_module
 from . import tools as tools_module
-from .carry import Carrier
+from .dump import Dump
 from .outcome import NotAgreedError, Prepared, describe, done
 from .plan import Plan
 from .progress import Progress
@@ -69,16 +68,16 @@ def _prepare(
 
     problems = preflight.problems(session, plan, reading, superuser=superuser, bypass_rls=bypass)
     apart = superuser, superuser
-    problems += room.problems(session, plan)
-    place, others = destination.look((ends.source, ends.target), session, plan, _owner(plan))
+    problems += lock_table.problems(session, plan)
+    place, others = target_module.look((ends.source, ends.target), session, plan, _owner(plan))
     with closing(ends.target.open()) as there:
         other = ends.target is not ends.source
         if other:
             apart = superuser, preflight.superuser(there)
-        place, lacking = elsewhere.look(session, there, plan, place, other=other)
+        place, lacking = compatibility.look(session, there, plan, place, other=other)
         problems += lacking
         versions = session.server_version, there.server_version
-    problems += folder.problems(session, plan, blobs=all(apart))
+    problems += archive.problems(session, plan, blobs=all(apart))
     found = tools_module.find(Environment.of_container(), *versions)
     without = [each.schema for each in quarantines.find(session)]
     return Prepared(plan, place, found, [*problems, *others], apart, without)
@@ -125,7 +124,7 @@ def move(
             remedy="Run the transfer again.",
         )
     progress.total_bytes = plan.size_bytes
-    carrier = Carrier(
+    dump = Dump(
         ends.source,
         plan,
         prepared.target,
@@ -140,7 +139,7 @@ def move(
         at=progress.at,
     )
     progress.answer = partial(done, ends, prepared._replace(plan=plan))
-    return progress.answer(run.Transfer(carrier, progress).go(session), progress.durations)
+    return progress.answer(run.Transfer(dump, progress).go(session), progress.durations)
 
 
 def begin(session: Session) -> None:
@@ -196,7 +195,7 @@ def transfer(
             raise _in_its_place(database)
         source, target = ends.source, ends.target
         # What is dead is removed by a dry run, too: it makes such things itself.
-        folder.remove_old()
+        archive.remove_old()
         for server in {id(each): each for each in (source, target)}.values():
             rehearsal.remove_old(server)
             throwaway.remove_old(server)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from entrypoint.transfer.carry import Carrier
+from entrypoint.transfer.dump import Dump
 
 SIZES = {"rpg_a": 10, "rpg_b": 200}
 
@@ -33,12 +33,12 @@ ONE = [
 def test_a_table_counts_when_it_is_done(jobs: int, lines: list[str], counted: list[int]) -> None:
     """After each line, the bytes so far."""
     sizes: list[int] = []
-    carrier: Any = Carrier.__new__(Carrier)
+    dump: Any = Dump.__new__(Dump)
     relations = [SimpleNamespace(name=name, size_bytes=size) for name, size in SIZES.items()]
-    carrier.plan, carrier.advance = SimpleNamespace(relations=relations), sizes.append
-    carrier._begin_counting(jobs)  # noqa: SLF001  a tool's whole run is the other way in
+    dump.plan, dump.advance = SimpleNamespace(relations=relations), sizes.append
+    dump._begin_counting(jobs)  # noqa: SLF001  a tool's whole run is the other way in
     found = []
     for line in lines:
-        carrier._count(line)  # noqa: SLF001  the same
+        dump._count(line)  # noqa: SLF001  the same
         found.append(sum(sizes))
     assert found == counted

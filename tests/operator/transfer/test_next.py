@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from entrypoint.config.conninfo import Conninfo
-from entrypoint.transfer import again
+from entrypoint.transfer import command_lines
 from tests.operator.transfer.conftest import RPG, RPG_DB, SMALL, World
 from tests.support.server import Server
 
@@ -209,7 +209,7 @@ def test_a_database_of_any_name_can_be_pasted(program: str, name: str) -> None:
         service="rpg", server=None, database=name, to=None, extra=(), jobs=2
     )
     nowhere = Conninfo({})
-    line = again.of(arguments, {}, nowhere, nowhere).undo()
+    line = command_lines.of(arguments, {}, nowhere, nowhere).undo()
     assert line.isprintable()
     said = subprocess.run(
         [program, "-c", line.replace("entrypoint ", "printf '%s|' ", 1)],

@@ -38,7 +38,7 @@ def _escaped(match: re.Match[str]) -> str:
     return "".join(f"\\{byte:03o}" for byte in match[0].encode())
 
 
-class Again(NamedTuple):
+class CommandLines(NamedTuple):
     """How the command was called that runs, as far as others must be called in the same way."""
 
     service: str
@@ -115,11 +115,11 @@ def of(
     environ: Mapping[str, str],
     source: Conninfo,
     target: Conninfo,
-) -> Again:
+) -> CommandLines:
     """Read it from a transfer's arguments; ``source`` and ``target`` are what its URLs mean."""
     extra = tuple(w for name in arguments.extra for w in ("--with", _word(name)))
     jobs, database = arguments.jobs, arguments.database
-    return Again(
+    return CommandLines(
         arguments.service,
         _option("--server", arguments.server, source, environ),
         ("--from", _word(database)) if database != DATABASE else (),

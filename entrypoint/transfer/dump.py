@@ -21,15 +21,14 @@ from ..operator.server import Server
 from ..postgres.session import Session, quoted
 from ..process import signals
 from ..process.child import Watch
-from . import compare, locks, room, throwaway, tools
+from . import compare, lock_table, locks, throwaway, tools
 from . import target as target_module
 from .archive import PG_NAMESPACE, Apart, Selection, select
-from .configure import configure
-from .destination import Target
 from .graph import PG_CLASS, Key
 from .owners import hand_over
 from .plan import Plan
 from .source import Subject
+from .target import Target, configure
 from .throwaway import Hands
 from .tools import Complaint, Runner, Tools
 
@@ -55,11 +54,11 @@ _ENTRY = re.compile(r"(\d+); \d+ \d+ (.+)")
 
 
 class StuckError(TransferError):
-    """What is rehearsed does not come to an end; the carrier's complaints say what it is."""
+    """What is rehearsed does not come to an end; the dump's complaints say what it is."""
 
 
 @dataclass
-class Carrier:
+class Dump:
     """One dump and its restore; `go` does it, and `finish` what comes last."""
 
     server: Server
@@ -230,7 +229,7 @@ class Carrier:
 
     def _dump(self, watches: Sequence[Watch], source: Session, snapshot: str, folder: Path) -> None:
         runner = Runner(self.environ, self.hands.reader.server.conninfo, watches, self._hear)
-        jobs = room.jobs(source, self.plan, self.jobs)
+        jobs = lock_table.jobs(source, self.plan, self.jobs)
         self._begin_counting(jobs)
         argv = [self.tools.pg_dump, "--format=directory", f"--jobs={jobs}", "--compress=0"]
         argv += ["--verbose", "--no-password"]

@@ -25,7 +25,7 @@ BUDGET_S: Final = 20.0
 """Seconds for the counting of one side; what is not counted by then has no number."""
 
 
-class Table(NamedTuple):
+class TableCount(NamedTuple):
     """A table's rows on one side."""
 
     oid: int
@@ -43,7 +43,7 @@ def count(
     database: str,
     schemas: Collection[str] | None = None,
     oids: Collection[int] | None = None,
-) -> list[Table]:
+) -> list[TableCount]:
     """Count the rows of a database's tables: of all, of those in some schemas, or of these alone.
 
     Blocks for about `BUDGET_S` seconds at the most. Raises `RefusedError` and `UnreachableError`.
@@ -68,14 +68,14 @@ def count(
             return _all(other, found, mine)
 
 
-def _all(session: Session, rows: Sequence[TupleRow], may: set[int]) -> list[Table]:
+def _all(session: Session, rows: Sequence[TupleRow], may: set[int]) -> list[TableCount]:
     deadline = time.monotonic() + BUDGET_S
     found = []
     for oid, schema, name, _, _, written in rows:
         counted = None
         if oid in may and (left_s := deadline - time.monotonic()) > 0:
             counted = _one(session, schema, name, left_s)
-        found.append(Table(oid, schema, name, counted, written))
+        found.append(TableCount(oid, schema, name, counted, written))
     return found
 
 
@@ -92,7 +92,7 @@ def _one(session: Session, schema: str, name: str, seconds: float) -> int | None
 
 
 def both(
-    here: Sequence[Table], there: Sequence[Table], origins: Mapping[str, str]
+    here: Sequence[TableCount], there: Sequence[TableCount], origins: Mapping[str, str]
 ) -> "list[TableRows]":
     """Rows of each table of the source, and of those that only the target has.
 
@@ -118,7 +118,7 @@ def both(
     return found
 
 
-def _written(source: Table | None, target: Table | None) -> int | None:
+def _written(source: TableCount | None, target: TableCount | None) -> int | None:
     """Changes since the restore, which the server counted too; None where it has lost count."""
     restored = source.rows if source else 0
     if target is None or restored is None or target.written < restored:

@@ -15,11 +15,11 @@ from ..postgres.quarantine import Quarantine
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from ..postgres.transfers import REPLACED, suffixed
-from . import beside, preflight, quarantine, removal, room, sides
-from .destination import free
+from . import beside, lock_table, preflight, quarantine, removal, row_counts
 from .locks import TIMEOUT_S
 from .removal import Agree
 from .request import Ends
+from .target import free
 
 if TYPE_CHECKING:
     from ..operator.report import TableRows, Transferred
@@ -45,7 +45,7 @@ class _Place(NamedTuple):
     """What becomes of a target that cannot be put aside."""
 
 
-class Back:
+class EarlierMove:
     """One run of ``--undo`` or ``--drop-quarantine``."""
 
     def __init__(self, session: Session, ends: Ends) -> None:
@@ -70,7 +70,7 @@ class Back:
             ends, _ = ends.met(session)
         place = _place(ends, found[0])
         _check(session, found, place)
-        room.require(session, quarantine.locks(session, found))
+        lock_table.require(session, quarantine.locks(session, found))
         rows = _rows(ends, found, place) if dry_run or agree is not None else []
         plan = ends.answer(
             "planned", rows=rows, notes=_plans(ends, found, place), next=[ends.again.undo()]
@@ -248,11 +248,13 @@ def _rename(session: Session, place: _Place) -> None:
         transfers.unmark(session, place.name)
 
 
-def _count(server: Server, database: str, found: Sequence[Quarantine] | None) -> list[sides.Table]:
+def _count(
+    server: Server, database: str, found: Sequence[Quarantine] | None
+) -> list[row_counts.TableCount]:
     """The rows, or nothing where nobody can count them: that keeps nobody from what was asked."""
     schemas = None if found is None else [each.schema for each in found]
     with suppress(EntrypointError):
-        return sides.count(server, database, schemas)
+        return row_counts.count(server, database, schemas)
     return []
 
 
@@ -261,10 +263,10 @@ def _rows(ends: Ends, found: Sequence[Quarantine], place: _Place) -> "list[Table
 
 
 def _beside(
-    here: Sequence[sides.Table], found: Sequence[Quarantine], place: _Place
+    here: Sequence[row_counts.TableCount], found: Sequence[Quarantine], place: _Place
 ) -> "list[TableRows]":
     there = _count(place.server, place.name, None) if place.name else []
-    return sides.both(here, there, {each.schema: each.origin for each in found})
+    return row_counts.both(here, there, {each.schema: each.origin for each in found})
 
 
 def _plans(ends: Ends, found: Sequence[Quarantine], place: _Place) -> list[str]:
