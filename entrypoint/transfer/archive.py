@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 from ..postgres.session import Session, quoted, translated
 from ..process import signals
 from .graph import PG_CLASS, Key
+from .obstacle import Problem
 from .plan import Plan
-from .preflight import Problem
 from .source import Subject
 
 PG_NAMESPACE: Final = 2615

@@ -12,8 +12,8 @@ from ..errors import EntrypointError, TransferError
 from ..operator.server import NAME, Server
 from ..postgres import blockers
 from ..postgres.session import Session, translated
+from .obstacle import WRITERS, Problem
 from .plan import Plan
-from .preflight import WRITERS, Problem
 
 WINDOW_S: Final = 1.0
 """Seconds over which rows are counted, at the least."""

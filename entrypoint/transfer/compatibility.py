@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..postgres.session import Session, quoted, translated
+from .obstacle import Problem
 from .plan import Plan
-from .preflight import Problem
 from .target import Lacks, Target, refused, row
 
 PROVIDERS: Final = {

@@ -1,6 +1,6 @@
 """What needs something on the other side of the boundary, and what becomes of it. Pure.
 
-One `Crossing` for each part of a unit, named after it, however much it needs.
+One `Problem` for each part of a unit, named after it, however much it needs.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from ..postgres.session import quoted
 from .fates import TABLES, Fates, whole
 from .graph import PG_CLASS, Edge, Key, uncommented
+from .obstacle import Problem, unique
 from .source import Other, Publication, Relation, Source, Subject
 
 APART: Final = ("fk", "index", "trigger", "rule", "policy", "statistics")
@@ -47,17 +48,6 @@ _MEND: Final = {
 _LAST: Final = re.compile(r"(?<![\w$])\w+_(?![\w$])")
 
 
-class Crossing(NamedTuple):
-    """Something that needs the other side."""
-
-    name: str
-    """As obstacles are called."""
-
-    message: str
-    remedy: str
-    allowable: bool
-
-
 class Left(NamedTuple):
     """A part of something that moves, which the target does not get."""
 
@@ -70,10 +60,10 @@ class Left(NamedTuple):
         return Subject(self.relation.schema, self.kind, self.name, on=self.relation.name)
 
 
-class Found(NamedTuple):
+class Crossings(NamedTuple):
     """All that crosses."""
 
-    crossings: tuple[Crossing, ...]
+    crossings: tuple[Problem, ...]
     left: dict[Key, Left]
     """Parts of what moves that are not restored, by their entries in a dump."""
 
@@ -88,7 +78,7 @@ class _Met(NamedTuple):
     edges: list[Edge]
 
 
-def find(fates: Fates, prefixes: Mapping[str, bool]) -> Found:
+def find(fates: Fates, prefixes: Mapping[str, bool]) -> Crossings:
     """All that crosses, the parts that are left out for it, and the sequences that are copied.
 
     ``prefixes`` are those of all services, and whether each is that of the one that moves.
@@ -114,7 +104,7 @@ def find(fates: Fates, prefixes: Mapping[str, bool]) -> Found:
     crossings = [_crossing(fates, kind, name, each) for (kind, name), each in met.items()]
     crossings += [*_copied(fates), *_composed(fates, prefixes)]
     crossings += [*_published(fates), *_subscribed(fates), *_unknown(fates)]
-    return Found(tuple(sorted(crossings)), left, frozenset(shared))
+    return Crossings(tuple(unique(sorted(crossings))), left, frozenset(shared))
 
 
 def _leave_clones(source: Source, left: dict[Key, Left]) -> None:
@@ -205,7 +195,7 @@ def _label(source: Source, key: Key) -> str:
     return source.graph.strange[key].name
 
 
-def _crossing(fates: Fates, kind: str, name: str, met: _Met) -> Crossing:
+def _crossing(fates: Fates, kind: str, name: str, met: _Met) -> Problem:
     source = fates.source
     used = ", ".join(sorted({_label(source, edge.via) for edge in met.edges}))
     what = _WORDS.get(kind) or "the " + kind.replace("_", " ")
@@ -219,7 +209,7 @@ def _crossing(fates: Fates, kind: str, name: str, met: _Met) -> Crossing:
         message = f"{what}, which {sides[0]}, needs {used}, which {sides[1]}"
     becomes, allowable = (_back if met.back else _out)(fates, kind, met.edges)
     remedy = f"Drop it, or agree: {becomes}." if allowable else f"{becomes}."
-    return Crossing(f"{kind}:{name}", message, remedy, allowable)
+    return Problem(f"{kind}:{name}", message, remedy, allowable)
 
 
 def _back(fates: Fates, kind: str, edges: list[Edge]) -> tuple[str, bool]:
@@ -281,7 +271,7 @@ def _own_sequence(source: Source, kind: str, edges: list[Edge]) -> str | None:
     )
 
 
-def _copied(fates: Fates) -> Iterator[Crossing]:
+def _copied(fates: Fates) -> Iterator[Problem]:
     """What the target gets a copy of, because something that moves needs it, and fails there."""
     source = fates.source
     met: dict[Key, set[str]] = defaultdict(set)
@@ -291,7 +281,7 @@ def _copied(fates: Fates) -> Iterator[Crossing]:
             met[edge.user].add(_label(source, edge.via))
     for key, labels in met.items():
         each = source.others[key]
-        yield Crossing(
+        yield Problem(
             _name_of(each),
             f"{_label(source, key)}, of which the target gets a copy, needs "
             f"{', '.join(sorted(labels))}, which stays",
@@ -301,7 +291,7 @@ def _copied(fates: Fates) -> Iterator[Crossing]:
         )
 
 
-def _composed(fates: Fates, prefixes: Mapping[str, bool]) -> Iterator[Crossing]:
+def _composed(fates: Fates, prefixes: Mapping[str, bool]) -> Iterator[Problem]:
     """Functions that put names together, as far as a prefix that stands alone shows it."""
     for key, each in fates.source.others.items():
         words = {word for word in _LAST.findall(uncommented(each.body)) if word in prefixes}
@@ -313,7 +303,7 @@ def _composed(fates: Fates, prefixes: Mapping[str, bool]) -> Iterator[Crossing]:
             continue
         gone = "stay" if moves else "move"
         stays = "moves" if moves else "the source keeps" if key in fates.copied else "stays"
-        yield Crossing(
+        yield Problem(
             _name_of(each),
             f"{_label(fates.source, key)}, which {stays}, puts names together that begin with "
             f"{', '.join(found)}, and such objects {gone}",
@@ -327,7 +317,7 @@ def _name_of(each: Other) -> str:
     return f"{each.kind.lower().replace(' ', '_')}:{each.identity}"
 
 
-def _published(fates: Fates) -> Iterator[Crossing]:
+def _published(fates: Fates) -> Iterator[Problem]:
     relations = sorted(fates.source.relations.values(), key=lambda each: each.identity)
     moving = [each for each in relations if each.key in fates.moves]
     for each in fates.source.publications:
@@ -340,7 +330,7 @@ def _published(fates: Fates) -> Iterator[Crossing]:
             if {table.oid for table in tables} <= {*each.tables.values()} and not each.schemas:
                 names = ", ".join(table.identity for table in tables)
                 mend = f"Run ALTER PUBLICATION {each.identity} DROP TABLE {names}, or agree"
-            yield Crossing(
+            yield Problem(
                 f"publication:{each.identity}",
                 f"the publication {each.identity} publishes {shown}, which moves",
                 f"{mend}: its subscribers get nothing more of what moves, and {gets}.",
@@ -359,7 +349,7 @@ def publishes(publication: Publication, moving: list[Relation]) -> list[Relation
     ]
 
 
-def _subscribed(fates: Fates) -> Iterator[Crossing]:
+def _subscribed(fates: Fates) -> Iterator[Problem]:
     for each in fates.source.subscriptions:
         tables = [
             fates.source.relations[oid].identity
@@ -367,7 +357,7 @@ def _subscribed(fates: Fates) -> Iterator[Crossing]:
             if (PG_CLASS, oid) in fates.moves
         ]
         if tables:
-            yield Crossing(
+            yield Problem(
                 f"subscription:{each.identity}",
                 f"the subscription {each.identity} fills {', '.join(tables[:10])}, which moves: "
                 "its worker would fail, for all its tables",
@@ -377,7 +367,7 @@ def _subscribed(fates: Fates) -> Iterator[Crossing]:
             )
 
 
-def _unknown(fates: Fates) -> Iterator[Crossing]:
+def _unknown(fates: Fates) -> Iterator[Problem]:
     """Whatever is of no kind that the plan knows, beside something that moves or is copied."""
     source = fates.source
     met: dict[Key, set[str]] = defaultdict(set)
@@ -390,7 +380,7 @@ def _unknown(fates: Fates) -> Iterator[Crossing]:
     for key, labels in met.items():
         name = source.graph.strange[key].name
         shown = ", ".join(sorted(labels)[:10])
-        yield Crossing(
+        yield Problem(
             f"unknown:{name}",
             f"{name} is of a kind that a transfer does not know, and goes with {shown}",
             "Drop it, and make it again by hand in the target.",

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple, TypeVar
 
 from ..errors import TransferError
 from ..postgres.session import Session, translated
+from .obstacle import Problem
 from .plan import Plan
-from .preflight import Problem
 
 BATCH: Final = 100
 """Objects that one transaction makes, changes or drops: one table may be twenty locks."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from ..postgres.session import quoted
 from .compare import Difference, records
-from .preflight import Problem
+from .obstacle import Problem
 
 OBJECTS: Final = 10
 """Objects that are told of; the last one says how many more there are."""

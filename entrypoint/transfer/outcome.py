@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import TransferError
+from .obstacle import Problem, agreed
 from .plan import Plan
-from .preflight import Problem, agreed
 from .request import Ends
 from .rows import Counted
 from .run import Moved

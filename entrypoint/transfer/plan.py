@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 
 from ..config.registry import Service, claimant
 from . import crossing, fates
-from .crossing import Crossing, Left
+from .crossing import Left
 from .fates import Claim
 from .graph import PG_CLASS, PG_EXTENSION, PG_PROC, Key
+from .obstacle import Problem
 from .source import Other, Publication, Relation, Source, Subject
 
 BYTES_PER_S: Final = 28e6
@@ -30,7 +31,7 @@ class Plan(NamedTuple):
     left_out: frozenset[Key]
     """What else the target does not get: types, functions, operators and the like."""
 
-    crossing: tuple[Crossing, ...]
+    crossing: tuple[Problem, ...]
     """What needs the other side."""
 
     left: Mapping[Key, Left]

@@ -1,75 +1,23 @@
 """What stands in the way of a transfer; each is agreed to by its name, or mended. Reads only."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from psycopg import errors, sql
 from psycopg.pq import TransactionStatus as _Status
 
 from ..config.registry import claimant
-from ..errors import RefusedError, TransferError
+from ..errors import RefusedError
 from ..operator.server import Server
 from ..postgres.session import WORD_S, NoAnswerError, Session, quoted, translated
 from ..process import child
+from .obstacle import Problem
 from .plan import Plan
 from .source import Relation
 
-
-class Problem(NamedTuple):
-    """Something that an operator must know before."""
-
-    name: str
-    """What ``--allow`` takes."""
-
-    message: str
-    remedy: str
-    allowable: bool = True
-
-
 MULTIRANGE_FOLLOWS_SINCE: Final = 170000
 """Since this version a multirange goes to a new owner with its range."""
-
-ALL: Final = "all"
-"""What ``--allow`` takes for all that can be agreed to."""
-
-WRITERS: Final = "writers"
-"""An obstacle that comes and goes, so who agrees to it may do so while nobody writes."""
-
-
-def agreed(problem: Problem, allowed: Collection[str]) -> bool:
-    """Whether an operator agreed to it who said so to these names."""
-    return problem.allowable and not {problem.name, ALL}.isdisjoint(allowed)
-
-
-def unique(problems: Iterable[Problem]) -> list[Problem]:
-    """The same, with one for each name: who agrees to it agrees to all that is said under it."""
-    found: dict[str, Problem] = {}
-    for each in dict.fromkeys(problems):
-        if (other := found.get(each.name)) is None:
-            found[each.name] = each
-        else:
-            message = f"{other.message}; {each.message}"
-            allowable = other.allowable and each.allowable
-            found[each.name] = Problem(
-                each.name, message, f"{other.remedy} {each.remedy}", allowable
-            )
-    return [*found.values()]
-
-
-def refuse_unknown(problems: Collection[Problem], allowed: Collection[str]) -> None:
-    """Raise `TransferError` for names that were agreed to and that nothing in the way has."""
-    names = [each.name for each in problems]
-    unknown = sorted(set(allowed) - {*names, ALL, WRITERS})
-    if not unknown:
-        return
-    close = [near for name in unknown for near in get_close_matches(name, names, 1)]
-    hint = f"; the nearest is {' '.join(close)}" if close else ""
-    raise TransferError(
-        f"--allow {' '.join(unknown)}: nothing of that name stands in the way{hint}",
-        remedy="Take the names from --dry-run, or leave --allow away.",
-    )
 
 
 def superuser(session: Session) -> bool:
@@ -155,7 +103,7 @@ def problems(
     one. Raises `RefusedError` and `UnreachableError`.
     """
     return [
-        *(Problem(*each) for each in plan.crossing),
+        *plan.crossing,
         *_lookalikes(plan),
         *_relations(plan, bypass_rls=bypass_rls),
         *_bodies(session, plan, reading),

@@ -147,7 +147,7 @@ def empty(session: Session, quarantine: Quarantine) -> int:
     return len(rows)
 
 
-def locks(session: Session, quarantines: Collection[Quarantine]) -> int:
+def locks_to_empty(session: Session, quarantines: Collection[Quarantine]) -> int:
     """How many locks it takes to move everything back."""
     with translated("looking at the quarantine", remedy="Start again."):
         schemas = [each.schema for each in quarantines]

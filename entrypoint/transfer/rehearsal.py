@@ -25,9 +25,9 @@ from ..process import signals
 from . import archive, beside, compare, locks, otherwise, throwaway
 from . import target as target_module
 from .dump import Dump, StuckError
+from .obstacle import Problem
 from .outcome import Prepared
 from .plan import Plan
-from .preflight import Problem
 from .progress import Progress
 from .request import Ends
 from .target import Target

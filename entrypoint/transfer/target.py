@@ -17,8 +17,8 @@ from ..postgres.session import Session, quoted, translated
 from ..postgres.transfers import REPLACED, suffixed
 from . import beside, row_counts
 from .beside import PLAN_S
+from .obstacle import Problem
 from .plan import Plan
-from .preflight import Problem
 from .source import MOVABLE
 
 _CALL: Final = "select pg_catalog.set_config('application_name', %s, false)"
@@ -68,7 +68,7 @@ class Target(NamedTuple):
         return self.scratch or suffixed(self.name, "__incoming")
 
 
-class Found(NamedTuple):
+class Identity(NamedTuple):
     """How a server stands to the one of a session."""
 
     same: bool
@@ -78,7 +78,7 @@ class Found(NamedTuple):
     """Whether it lets us in as the same role, too."""
 
 
-def compared(session: Session, server: Server) -> Found:
+def compared(session: Session, server: Server) -> Identity:
     """Find out whether a server is the one that the session is on.
 
     Raises `RefusedError` and `UnreachableError`.
@@ -92,7 +92,7 @@ def compared(session: Session, server: Server) -> Found:
         with there.transaction():
             row = there.row("transfer/is_this_server", [mark])
         session.connection.execute(_CALL, [NAME])
-    return Found(row is not None, row == (True,))
+    return Identity(row is not None, row == (True,))
 
 
 def free(session: Session, name: str, suffix: str) -> str:

@@ -21,6 +21,7 @@ from . import (
     compatibility,
     lock_table,
     locks,
+    obstacle,
     preflight,
     rehearsal,
     run,
@@ -53,7 +54,7 @@ def preparing(session: Session, ends: Ends, plan: Plan, progress: Progress) -> I
         with rehearsal.rehearsed(session, ends, prepared, progress) as failed:
             problems = [*prepared.problems, *failed, *watch.problems()]
             watch.close()
-            yield prepared._replace(problems=preflight.unique(problems))
+            yield prepared._replace(problems=obstacle.unique(problems))
 
 
 def _prepare(
@@ -205,7 +206,7 @@ def transfer(
             return _nothing(session, ends, plan, dry_run=dry_run)
         _known(plan, ends.options.extra)
         with preparing(session, ends, plan, progress) as prepared:
-            preflight.refuse_unknown(prepared.problems, ends.options.allowed)
+            obstacle.refuse_unknown(prepared.problems, ends.options.allowed)
             if dry_run:
                 return describe(ends, prepared)
             if prepared.refused(ends.options.allowed):

@@ -70,7 +70,7 @@ class EarlierMove:
             ends, _ = ends.met(session)
         place = _place(ends, found[0])
         _check(session, found, place)
-        lock_table.require(session, quarantine.locks(session, found))
+        lock_table.require(session, quarantine.locks_to_empty(session, found))
         rows = _rows(ends, found, place) if dry_run or agree is not None else []
         plan = ends.answer(
             "planned", rows=rows, notes=_plans(ends, found, place), next=[ends.again.undo()]

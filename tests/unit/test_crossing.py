@@ -25,8 +25,8 @@ from entrypoint.transfer.graph import (
     Strange,
     Text,
 )
+from entrypoint.transfer.obstacle import Problem, agreed, unique
 from entrypoint.transfer.plan import Plan, make
-from entrypoint.transfer.preflight import Problem, agreed, unique
 from entrypoint.transfer.source import Other, Relation, Source, Subject
 
 RPG = Service("rpg", "rpg_db", ("rpg_",), "never")
