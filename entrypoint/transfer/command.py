@@ -22,7 +22,7 @@ from ..operator import server as servers
 from ..operator.server import Server
 from ..postgres import quarantine as quarantines
 from ..postgres.session import CANCELLED, Session, translated
-from . import beside, command_lines, commit, locks, outcome, removal, transfer, undo
+from . import command_lines, commit, locks, outcome, removal, transfer, undo
 from .commit import Commits
 from .progress import Progress, shown
 from .request import Ends, Options
@@ -63,7 +63,7 @@ def run(
         report = _report_file(arguments.report)
         agree = None if arguments.yes else partial(_agree_to, arguments, ask, width)
         places = (ends.source, ends.options.database), (ends.target, ends.service.database)
-        with beside.explained(places):
+        with locks.explained(places):
             if arguments.drop_aside:
                 done = _remove(arguments, ends, agree)
             elif arguments.undo or arguments.drop_quarantine:

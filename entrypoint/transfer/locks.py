@@ -1,22 +1,44 @@
-"""The source's locks and its snapshot: what makes a transfer see every acknowledged row."""
+"""The locks of a transfer and its snapshot: what makes it see every acknowledged row.
 
+Whoever is in the way of a lock is named.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
-from ..errors import TransferError
+from psycopg import errors
+
+from ..errors import EntrypointError, TransferError
 from ..operator.server import Server
+from ..postgres import blockers
 from ..postgres.session import Session, translated
 from ..postgres.sql import load_sql
 from ..postgres.transfers import target_key
-from . import beside
+from .obstacle import Problem
 from .plan import Plan
-from .target import require_direct
 
 KEY: Final = 0x656E747279  # "entry"
 """Of the advisory lock in the source: one transfer at a time."""
 
 TIMEOUT_S: Final = 10.0
 """Seconds to try to get locks, or to wait for one that nobody else waits for."""
+
+PLAN_S: Final = 1.0
+"""Seconds to wait for any lock while nothing is done but looked at."""
+
+ATTEMPT_S: Final = 0.8
+"""Seconds that one attempt waits for a lock; less than the server waits until it looks for a
+deadlock, so that nobody but us is ever its victim."""
+
+PAUSE_S: Final = 0.2
+"""Seconds between two attempts, for those who waited behind us."""
+
+T = TypeVar("T")
+
+LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 @dataclass
@@ -52,12 +74,12 @@ def take(session: Session, plan: Plan) -> None:
 
     def failed() -> TransferError:
         what = f"the tables could not be locked within {TIMEOUT_S:.0f} s"
-        return beside.error(session, oids, "ShareLock", what)
+        return error(session, oids, "ShareLock", what)
 
     with translated("locking the tables", remedy="Start again."):
         connection.execute("begin isolation level repeatable read")
         if tables:
-            beside.insist(session, TIMEOUT_S, lambda: connection.execute(lock), failed)
+            insist(session, TIMEOUT_S, lambda: connection.execute(lock), failed)
         connection.execute(load_sql("transfer/quiet"))  # a query, so not before the locks
 
 
@@ -122,3 +144,101 @@ def _lock(session: Session, key: int, what: str, *, take: bool = True) -> None:
         f"{where or 'a local socket'}, since {since})",
         remedy="Wait until it is done.",
     )
+
+
+def require_direct(session: Session) -> None:
+    """Raise `TransferError` behind a pooler, where neither lock nor snapshot would hold."""
+    if session.pooled:
+        raise TransferError(
+            "a pooler stands between, through which no snapshot can be shared",
+            remedy="Name the server itself by --server.",
+        )
+
+
+def locked(session: Session, plan: Plan, *, waiting: bool = False) -> Iterator[Problem]:
+    """Tables of the plan that somebody has locked, or is ``waiting`` to, so that nobody reads."""
+    found = blockers.of_relations(session, list(plan.moving))
+    for relation in dict.fromkeys(each.relation for each in found if each.held or waiting):
+        words, remedy = blockers.told([each for each in found if each.relation == relation])
+        yield Problem(
+            f"locked:{relation}",
+            f"nobody can read {relation!r}: {words}",
+            f"{remedy}.",
+            allowable=False,
+        )
+
+
+def error(session: Session, oids: Collection[int] | None, wanted: str, what: str) -> TransferError:
+    """What to raise when a lock was not to be had: says who is in the way, if anybody still is.
+
+    ``session`` is in no transaction that failed. ``wanted`` is a mode of `blockers.AGAINST`.
+    """
+    return _told(what, blockers.of_relations(session, oids, wanted))
+
+
+def _told(what: str, found: list[blockers.InTheWay]) -> TransferError:
+    if not found:
+        return TransferError(what, remedy="Run it again: nobody seems to be in the way any more.")
+    words, remedy = blockers.told(found)
+    return TransferError(f"{what}: {words}", remedy=f"{remedy}; then run it again.")
+
+
+def insist(
+    session: Session, seconds: float, work: Callable[[], T], failed: Callable[[], TransferError]
+) -> T:
+    """Do what needs locks in the session's open transaction, trying for about so many seconds.
+
+    Others wait behind us for `ATTEMPT_S` seconds at the most, then it is their turn. What comes
+    later in the transaction waits for so many seconds. Raises what ``failed`` returns, and what
+    ``work`` raises besides.
+    """
+    connection, deadline = session.connection, time.monotonic() + seconds
+    begin = f"savepoint attempt; set local lock_timeout = {int(ATTEMPT_S * 1000)}"
+    while True:
+        connection.execute(begin.encode())
+        try:
+            done = work()
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            connection.execute("rollback to attempt; release attempt")
+            if time.monotonic() > deadline:
+                raise failed() from None
+            time.sleep(PAUSE_S)
+        else:
+            later = f"release attempt; set local lock_timeout = {int(seconds * 1000)}"
+            connection.execute(later.encode())
+            return done
+
+
+def unused(
+    session: Session, oids: Collection[int], seconds: float, failed: Callable[[], TransferError]
+) -> None:
+    """Wait until nobody has any lock on these relations; raises what ``failed`` returns.
+
+    Takes no lock, so nobody waits behind us.
+    """
+    deadline = time.monotonic() + seconds
+    while blockers.of_relations(session, oids, "AccessExclusiveLock"):
+        if time.monotonic() > deadline:
+            raise failed()
+        time.sleep(PAUSE_S)
+
+
+@contextmanager
+def explained(places: Sequence[tuple[Server, str]]) -> Iterator[None]:
+    """Say who is in the way when any statement of the body did not get its lock in time.
+
+    ``places`` are the databases in which who waits may be; what all databases share is looked at
+    besides. Raises `TransferError` then.
+    """
+    try:
+        yield
+    except EntrypointError as error:
+        if error.fields.get("sqlstate") != LOCK_NOT_AVAILABLE:
+            raise
+        found: list[blockers.InTheWay] = []
+        changing: list[blockers.InTheWay] = []
+        for server, database in places:
+            with suppress(EntrypointError), closing(server.session(database)) as session:
+                found += blockers.of_relations(session, None)
+                changing = changing or blockers.changing(session)
+        raise _told(error.message, found or changing) from None

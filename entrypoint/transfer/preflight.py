@@ -20,15 +20,6 @@ MULTIRANGE_FOLLOWS_SINCE: Final = 170000
 """Since this version a multirange goes to a new owner with its range."""
 
 
-def superuser(session: Session) -> bool:
-    """Whether the session's role is one."""
-    with translated("looking at the role", remedy="Start again."):
-        row = session.connection.execute(
-            "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
-        ).fetchone()
-    return bool(row and row[0])
-
-
 def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     """Whether the role is a superuser, and sees every row.
 

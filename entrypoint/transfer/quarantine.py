@@ -19,7 +19,7 @@ from ..errors import TransferError
 from ..postgres.quarantine import MARK, Quarantine, find
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
-from . import beside
+from . import locks
 from .lock_table import BATCH, batches
 from .locks import TIMEOUT_S
 from .plan import Plan
@@ -191,7 +191,7 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
         return in_use(session, quarantines)
 
     # Before it is marked as removed, so that what somebody uses can still be put back.
-    beside.unused(session, oids(session, quarantines), TIMEOUT_S, failed)
+    locks.unused(session, oids(session, quarantines), TIMEOUT_S, failed)
     if sum(map(len, parts)) > BATCH:
         with _transaction(session):
             _require_unused(session, schemas)
@@ -200,12 +200,12 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
         for batch in chain.from_iterable(map(batches, parts)):
             with _transaction(session):
                 work = partial(_drop_some, session, schemas, batch)
-                beside.insist(session, TIMEOUT_S, work, failed)
+                locks.insist(session, TIMEOUT_S, work, failed)
     with _transaction(session):
         _require_unused(session, schemas)
         names = ", ".join(map(quoted, schemas))
         rest = partial(connection.execute, f"DROP SCHEMA {names} CASCADE".encode())
-        beside.insist(session, TIMEOUT_S, rest, failed)
+        locks.insist(session, TIMEOUT_S, rest, failed)
 
 
 def oids(session: Session, quarantines: Collection[Quarantine]) -> list[int]:
@@ -218,7 +218,7 @@ def oids(session: Session, quarantines: Collection[Quarantine]) -> list[int]:
 def in_use(session: Session, quarantines: Collection[Quarantine]) -> TransferError:
     """What to raise when somebody has used quarantined tables for too long."""
     what = f"somebody has used the quarantine for more than {TIMEOUT_S:.0f} s"
-    return beside.error(session, oids(session, quarantines), "AccessExclusiveLock", what)
+    return locks.error(session, oids(session, quarantines), "AccessExclusiveLock", what)
 
 
 def _drop_some(session: Session, schemas: list[str], rows: Sequence[Sequence[Any]]) -> None:

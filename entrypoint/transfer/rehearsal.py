@@ -22,7 +22,7 @@ from ..operator.server import Server
 from ..postgres.session import Session, translated
 from ..postgres.transfers import suffixed
 from ..process import signals
-from . import archive, beside, compare, locks, otherwise, throwaway
+from . import archive, compare, locks, otherwise, throwaway
 from . import target as target_module
 from .dump import Dump, StuckError
 from .obstacle import Problem
@@ -125,10 +125,10 @@ def _rehearse(
 ) -> list[Problem]:
     """``made`` gets what is to be removed, in its order."""
     plan, apart = prepared.plan, prepared.apart
-    source = replace(ends.source, lock_timeout_s=beside.PLAN_S, passing=True)
+    source = replace(ends.source, lock_timeout_s=locks.PLAN_S, passing=True)
     server = source
     if ends.target is not ends.source:
-        server = replace(ends.target, lock_timeout_s=beside.PLAN_S, passing=True)
+        server = replace(ends.target, lock_timeout_s=locks.PLAN_S, passing=True)
     there = made.enter_context(closing(server.open()))
     name = _name(there, prepared.target.name)
     target = prepared.target._replace(server=server, scratch=name)
@@ -202,7 +202,7 @@ def _remove(server: Server, name: str) -> None:
 
 def _stopped(session: Session, plan: Plan, step: str, error: EntrypointError) -> list[Problem]:
     """What kept the rehearsal from going on."""
-    if step == "dump" and (locked := [*beside.locked(session, plan, waiting=True)]):
+    if step == "dump" and (locked := [*locks.locked(session, plan, waiting=True)]):
         return locked
     details = [str(error.fields[key]) for key in ("detail", "hint") if key in error.fields]
     said = " ".join([f"the rehearsal ended: {error.message}", *details])

@@ -13,9 +13,8 @@ from ..postgres import databases, transfers
 from ..postgres import quarantine as quarantines
 from ..postgres.databases import Database
 from ..postgres.session import Session, quoted, translated
-from . import beside, locks, row_counts
+from . import locks, row_counts, sessions
 from .request import Ends
-from .target import require_direct
 
 if TYPE_CHECKING:
     from ..operator.report import PutAside, Transferred
@@ -77,7 +76,7 @@ class Removal:
         if not dry_run:
             return locks.open_target(server, self.ends.service.database)
         session = server.open()
-        require_direct(session)
+        locks.require_direct(session)
         return session
 
     def go(self, admin: Session, agree: Agree | None, *, dry_run: bool) -> "Transferred":
@@ -159,7 +158,7 @@ class Removal:
                     "again.",
                 )
         for name in names:
-            self._refuse_sessions(name, beside.leave(admin, name))
+            self._refuse_sessions(name, sessions.leave(admin, name))
             self._check_replication(admin, name)
 
     def _check_replication(self, admin: Session, name: str) -> None:
@@ -188,7 +187,7 @@ class Removal:
                         remedy="Wait until that has ended, or run SELECT "
                         f"pg_terminate_backend({pid}), and the same again.",
                     )
-                time.sleep(beside.PAUSE_S)
+                time.sleep(locks.PAUSE_S)
 
     def _refuse_sessions(self, name: str, who: Sequence[str]) -> None:
         if who:
@@ -254,7 +253,7 @@ class Removal:
             try:
                 admin.connection.execute(statement)
             except psycopg.errors.ObjectInUse:  # the server has waited for 5 s
-                self._refuse_sessions(name, beside.connected(admin, name))
+                self._refuse_sessions(name, sessions.connected(admin, name))
                 raise
             except psycopg.errors.InvalidCatalogName:
                 self.notes.append(gone)

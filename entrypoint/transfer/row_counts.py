@@ -16,7 +16,6 @@ from psycopg.rows import TupleRow
 from ..operator.server import Server
 from ..postgres.session import Session, translated
 from . import throwaway
-from .preflight import superuser
 
 if TYPE_CHECKING:
     from ..operator.report import TableRows
@@ -56,7 +55,7 @@ def count(
             for row in rows
             if (schemas is None or row[1] in schemas) and (oids is None or row[0] in oids)
         ]
-        if not superuser(session):
+        if not throwaway.superuser(session):
             mine = {oid for oid, _, _, own, *_ in found if own}
             return _all(session, found, mine)
         hidden = any(secure for *_, secure, _ in found)

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from ..operator.server import Server
 from ..postgres.session import Session, translated
-from . import beside, commit, quarantine
+from . import commit, locks, quarantine
 from . import target as target_module
 from .lock_table import batches
 from .locks import TIMEOUT_S
@@ -97,7 +97,7 @@ def _into_quarantine(source: Session, sides: Sides) -> dict[str, str]:
             connection.execute("rollback to quarantine")
             if time.monotonic() > deadline:
                 what = f"somebody has used the tables for more than {TIMEOUT_S:.0f} s"
-                raise beside.error(source, oids, "AccessExclusiveLock", what) from None
+                raise locks.error(source, oids, "AccessExclusiveLock", what) from None
 
 
 def _cancel(source: Session, oids: Collection[int], *, waiting: bool) -> None:

@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import psycopg
 from psycopg import sql
 
-from ..errors import EntrypointError, TransferError
+from ..errors import EntrypointError
 from ..operator.server import NAME, Server
 from ..postgres import transfers
 from ..postgres.session import Session, quoted, translated
 from ..postgres.transfers import REPLACED, suffixed
-from . import beside, row_counts
-from .beside import PLAN_S
+from . import row_counts, sessions
+from .locks import PLAN_S
 from .obstacle import Problem
 from .plan import Plan
 from .source import MOVABLE
@@ -116,7 +116,7 @@ def look(
     own_server, server = (replace(each, lock_timeout_s=PLAN_S) for each in servers)
     with closing(server.open()) as session:
         found = row(session, name)
-        who = beside.connected(session, name)  # before we are
+        who = sessions.connected(session, name)  # before we are
         replaced = free(session, name, REPLACED)
     if found is None:
         owner = plan.service.owner or owner
@@ -445,15 +445,6 @@ def analyze(server: Server, name: str) -> None:
         for schema, table in session.rows("transfer/unknown_statistics"):
             table_name = sql.Identifier(schema, table)
             session.connection.execute(sql.SQL("analyze {}").format(table_name))
-
-
-def require_direct(session: Session) -> None:
-    """Raise `TransferError` behind a pooler, where neither lock nor snapshot would hold."""
-    if session.pooled:
-        raise TransferError(
-            "a pooler stands between, through which no snapshot can be shared",
-            remedy="Name the server itself by --server.",
-        )
 
 
 _LISTS: Final = (

@@ -313,6 +313,15 @@ def _insist(admin: Session, statement: sql.Composed | bytes) -> None:
             return
 
 
+def superuser(session: Session) -> bool:
+    """Whether the session's role is one."""
+    with translated("looking at the role", remedy="Start again."):
+        row = session.connection.execute(
+            "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
+        ).fetchone()
+    return bool(row and row[0])
+
+
 def hidden(session: Session, plan: Plan) -> bool:
     """Whether rows are hidden from who does not own their table, unless the role bypasses that."""
     with translated("looking at row-level security", remedy="Start again."):

@@ -17,7 +17,6 @@ from ..postgres import quarantine as quarantines
 from ..postgres.session import Session, translated
 from . import (
     archive,
-    beside,
     compatibility,
     lock_table,
     locks,
@@ -25,6 +24,7 @@ from . import (
     preflight,
     rehearsal,
     run,
+    sessions,
     throwaway,
 )
 from . import target as target_module
@@ -48,7 +48,7 @@ def preparing(session: Session, ends: Ends, plan: Plan, progress: Progress) -> I
     Raises `RefusedError`, `UnreachableError` and `Terminated`.
     """
     superuser, bypass = preflight.rights(session, plan)
-    with closing(beside.begin(ends.source, session, plan)) as watch:
+    with closing(sessions.begin(ends.source, session, plan)) as watch:
         prepared = _prepare(session, ends, plan, superuser=superuser, bypass=bypass)
         end(session)
         with rehearsal.rehearsed(session, ends, prepared, progress) as failed:
@@ -60,7 +60,7 @@ def preparing(session: Session, ends: Ends, plan: Plan, progress: Progress) -> I
 def _prepare(
     session: Session, ends: Ends, plan: Plan, *, superuser: bool, bypass: bool
 ) -> Prepared:
-    quick = replace(ends.source, lock_timeout_s=beside.PLAN_S)
+    quick = replace(ends.source, lock_timeout_s=locks.PLAN_S)
 
     def reading() -> AbstractContextManager[Server]:
         if superuser:
@@ -74,7 +74,7 @@ def _prepare(
     with closing(ends.target.open()) as there:
         other = ends.target is not ends.source
         if other:
-            apart = superuser, preflight.superuser(there)
+            apart = superuser, throwaway.superuser(there)
         place, lacking = compatibility.look(session, there, plan, place, other=other)
         problems += lacking
         versions = session.server_version, there.server_version
@@ -148,7 +148,7 @@ def begin(session: Session) -> None:
     with translated("beginning to look", remedy="Start again."):
         session.connection.execute(
             "begin isolation level repeatable read read only; set local lock_timeout ="
-            f" {int(beside.PLAN_S * 1000)}".encode()
+            f" {int(locks.PLAN_S * 1000)}".encode()
         )
 
 

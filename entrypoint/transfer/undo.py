@@ -15,7 +15,7 @@ from ..postgres.quarantine import Quarantine
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from ..postgres.transfers import REPLACED, suffixed
-from . import beside, lock_table, preflight, quarantine, removal, row_counts
+from . import lock_table, locks, preflight, quarantine, removal, row_counts, sessions
 from .locks import TIMEOUT_S
 from .removal import Agree
 from .request import Ends
@@ -196,7 +196,7 @@ def _check(session: Session, found: Sequence[Quarantine], place: _Place) -> None
             )
     if place.aside:
         with closing(place.server.open()) as admin:
-            _refuse_sessions(beside.leave(admin, place.name), place)
+            _refuse_sessions(sessions.leave(admin, place.name), place)
 
 
 def _refuse_sessions(who: Sequence[str], place: _Place) -> None:
@@ -221,7 +221,7 @@ def _put_back(session: Session, ends: Ends, found: Sequence[Quarantine], place: 
     with translated("putting the objects back", remedy="Stop what uses them; run it again."):
         connection.execute("begin")
         connection.execute(load_sql("transfer/quiet"))
-        beside.insist(session, TIMEOUT_S, work, failed)
+        locks.insist(session, TIMEOUT_S, work, failed)
         if place.aside and place.server is ends.source:
             _rename(session, place)
         elif place.aside:
@@ -241,7 +241,7 @@ def _rename(session: Session, place: _Place) -> None:
             session.connection.execute(statement.encode())
         except psycopg.errors.ObjectInUse:  # somebody who came after we had looked
             session.connection.execute("rollback")
-            who = beside.connected(session, old) or ["somebody who is gone again"]
+            who = sessions.connected(session, old) or ["somebody who is gone again"]
             _refuse_sessions(who, place._replace(name=old))
     transfers.mark(session, place.name, place.aside)
     if place.back:

@@ -1,17 +1,14 @@
-"""Who else uses the source while a service is planned, moved, put back or removed. Reads only."""
+"""Who else uses the source or the target: sessions that write, and such as are connected."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from psycopg import errors
-
-from ..errors import EntrypointError, TransferError
 from ..operator.server import NAME, Server
 from ..postgres import blockers
 from ..postgres.session import Session, translated
+from . import locks
 from .obstacle import WRITERS, Problem
 from .plan import Plan
 
@@ -23,24 +20,11 @@ LONGEST_S: Final = 2.4
 did once a second, when a transaction has ended, and before PostgreSQL 15 others hear of it half a
 second later."""
 
-PLAN_S: Final = 1.0
-"""Seconds to wait for any lock while nothing is done but looked at."""
-
-ATTEMPT_S: Final = 0.8
-"""Seconds that one attempt waits for a lock; less than the server waits until it looks for a
-deadlock, so that nobody but us is ever its victim."""
-
-PAUSE_S: Final = 0.2
-"""Seconds between two attempts, for those who waited behind us."""
-
 LEAVE_S: Final = 5.0
 """Seconds in which whoever is connected to a database may leave it."""
 
-T = TypeVar("T")
-
 _NOW: Final = "select clock_timestamp(), current_setting('track_counts')::bool"
 
-LOCK_NOT_AVAILABLE: Final = "55P03"
 
 _WRITING: Final = ("RowExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock")
 
@@ -74,7 +58,7 @@ class _Seen(NamedTuple):
     idle: Counter[Person]
 
 
-class Watch(NamedTuple):
+class WriterWatch(NamedTuple):
     """A look at who writes to what a plan moves, from `begin` on; `close` ends its session."""
 
     session: Session
@@ -96,7 +80,7 @@ class Watch(NamedTuple):
         found = self._look(WINDOW_S)
         if not self._written(found) and (found.doing or found.hidden):
             found = self._look(LONGEST_S)
-        return [*locked(self.session, self.plan), *self._writers(found)]
+        return [*locks.locked(self.session, self.plan), *self._writers(found)]
 
     def close(self) -> None:
         """End the session. Idempotent."""
@@ -147,7 +131,7 @@ class Watch(NamedTuple):
             )
 
 
-def begin(server: Server, session: Session, plan: Plan) -> Watch:
+def begin(server: Server, session: Session, plan: Plan) -> WriterWatch:
     """Begin to count what others write to what moves. ``session`` is the transfer's in the source.
 
     Blocks for a connection only. Raises `RefusedError` and `UnreachableError`.
@@ -162,7 +146,7 @@ def begin(server: Server, session: Session, plan: Plan) -> Watch:
             "name": NAME,
             "oids": [each.oid for each in plan.relations if each.kind in "rpm"],
         }
-        return Watch(own, plan, counts, asked, _look(own, asked))
+        return WriterWatch(own, plan, counts, asked, _look(own, asked))
     except BaseException:
         own.close()
         raise
@@ -194,74 +178,6 @@ def _words(people: Counter[Person], most: int = 10) -> list[str]:
     return [*found, f"{rest} more kinds"] if rest > 0 else found
 
 
-def locked(session: Session, plan: Plan, *, waiting: bool = False) -> Iterator[Problem]:
-    """Tables of the plan that somebody has locked, or is ``waiting`` to, so that nobody reads."""
-    found = blockers.of_relations(session, list(plan.moving))
-    for relation in dict.fromkeys(each.relation for each in found if each.held or waiting):
-        words, remedy = blockers.told([each for each in found if each.relation == relation])
-        yield Problem(
-            f"locked:{relation}",
-            f"nobody can read {relation!r}: {words}",
-            f"{remedy}.",
-            allowable=False,
-        )
-
-
-def error(session: Session, oids: Collection[int] | None, wanted: str, what: str) -> TransferError:
-    """What to raise when a lock was not to be had: says who is in the way, if anybody still is.
-
-    ``session`` is in no transaction that failed. ``wanted`` is a mode of `blockers.AGAINST`.
-    """
-    return _told(what, blockers.of_relations(session, oids, wanted))
-
-
-def _told(what: str, found: list[blockers.InTheWay]) -> TransferError:
-    if not found:
-        return TransferError(what, remedy="Run it again: nobody seems to be in the way any more.")
-    words, remedy = blockers.told(found)
-    return TransferError(f"{what}: {words}", remedy=f"{remedy}; then run it again.")
-
-
-def insist(
-    session: Session, seconds: float, work: Callable[[], T], failed: Callable[[], TransferError]
-) -> T:
-    """Do what needs locks in the session's open transaction, trying for about so many seconds.
-
-    Others wait behind us for `ATTEMPT_S` seconds at the most, then it is their turn. What comes
-    later in the transaction waits for so many seconds. Raises what ``failed`` returns, and what
-    ``work`` raises besides.
-    """
-    connection, deadline = session.connection, time.monotonic() + seconds
-    begin = f"savepoint attempt; set local lock_timeout = {int(ATTEMPT_S * 1000)}"
-    while True:
-        connection.execute(begin.encode())
-        try:
-            done = work()
-        except (errors.LockNotAvailable, errors.DeadlockDetected):
-            connection.execute("rollback to attempt; release attempt")
-            if time.monotonic() > deadline:
-                raise failed() from None
-            time.sleep(PAUSE_S)
-        else:
-            later = f"release attempt; set local lock_timeout = {int(seconds * 1000)}"
-            connection.execute(later.encode())
-            return done
-
-
-def unused(
-    session: Session, oids: Collection[int], seconds: float, failed: Callable[[], TransferError]
-) -> None:
-    """Wait until nobody has any lock on these relations; raises what ``failed`` returns.
-
-    Takes no lock, so nobody waits behind us.
-    """
-    deadline = time.monotonic() + seconds
-    while blockers.of_relations(session, oids, "AccessExclusiveLock"):
-        if time.monotonic() > deadline:
-            raise failed()
-        time.sleep(PAUSE_S)
-
-
 _PREPARED: Final = "select gid from pg_catalog.pg_prepared_xacts where database = %s"
 
 
@@ -281,26 +197,5 @@ def leave(session: Session, database: str, seconds: float = LEAVE_S) -> list[str
     """
     deadline = time.monotonic() + seconds
     while (found := connected(session, database)) and time.monotonic() < deadline:
-        time.sleep(PAUSE_S)
+        time.sleep(locks.PAUSE_S)
     return found
-
-
-@contextmanager
-def explained(places: Sequence[tuple[Server, str]]) -> Iterator[None]:
-    """Say who is in the way when any statement of the body did not get its lock in time.
-
-    ``places`` are the databases in which who waits may be; what all databases share is looked at
-    besides. Raises `TransferError` then.
-    """
-    try:
-        yield
-    except EntrypointError as error:
-        if error.fields.get("sqlstate") != LOCK_NOT_AVAILABLE:
-            raise
-        found: list[blockers.InTheWay] = []
-        changing: list[blockers.InTheWay] = []
-        for server, database in places:
-            with suppress(EntrypointError), closing(server.session(database)) as session:
-                found += blockers.of_relations(session, None)
-                changing = changing or blockers.changing(session)
-        raise _told(error.message, found or changing) from None
