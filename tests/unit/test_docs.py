@@ -11,7 +11,7 @@ import pytest
 
 from entrypoint.config import registry as services
 from entrypoint.config.keys import IN_FILE
-from tests.support.docs import PAGES, Block, block, blocks, page, prose, section
+from tests.support.docs import PAGES, Block, block, blocks, page, prose
 from tests.support.engine import two_lines
 from tests.support.manifests import ROOT
 from tests.unit.test_changelog import NEWEST
@@ -172,21 +172,6 @@ def test_every_path_is_there(name: str) -> None:
     roots = (ROOT, ROOT / "entrypoint", ROOT / "tests/attacks")
     assert paths
     assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
-
-
-WALK = page("CONTRIBUTING").partition("newcomer's walk")[2]
-CHANGES = re.findall(r"^### (.+)$", WALK, re.MULTILINE)
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_needs_three_files(change: str) -> None:
-    """Each change of the walk names three files at most, which have what the walk names in them."""
-    files = re.findall(r"^- `([\w/.]+)`:(.*)$", section("CONTRIBUTING", change), re.MULTILINE)
-    assert 0 < len(files) <= 3
-    for path, text in files:
-        assert [
-            name for name in re.findall(r"`(\w+)`", text) if name not in (ROOT / path).read_text()
-        ] == []
 
 
 def test_the_readme_s_dockerfile_is_what_the_examples_build() -> None:
