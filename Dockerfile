@@ -2,13 +2,13 @@
 #   docker build -t gaqno/entrypoint:1-slim --target payload .
 #   docker build -t gaqno/entrypoint:1-alpine --target payload --build-arg PYTHON_IMAGE=python:3.13-alpine .
 
-# Its libc must be the one of the images that the payload goes into.
+# Its libc must be that of the service images.
 ARG PYTHON_IMAGE=python:3.13-slim
-# Debian, for its PostgreSQL client, or what has a newer one, such as postgres:18; a slim PYTHON_IMAGE goes with it.
+# Debian, for its PostgreSQL client, or an image with a newer client, such as postgres:18; both need a slim PYTHON_IMAGE.
 ARG OPERATOR_IMAGE=debian:trixie-slim
 
 
-# The wheels, from wheels/ (`make wheels`) if all are there, or else from the package index.
+# The wheels, from wheels/ (`make wheels`) if that has them all, else from the package index.
 FROM ${PYTHON_IMAGE} AS fetch
 # The secret is optional: a certificate authority for builds behind a TLS proxy.
 RUN --mount=type=bind,target=/source \
@@ -65,13 +65,13 @@ RUN set -eu; \
   apt-get update -qq; \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates $client; \
   rm -rf /var/lib/apt/lists/*; \
-  # Nobody here has a use for su, mount and the like, and without a set-uid program nobody becomes root by one.
+  # Operators need no su, mount and the like, and without a set-uid program nobody can become root by one.
   find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=build /payload /
-# By number: runtimes that demand a user who is not root need not look it up.
+# By number, so that runtimes that refuse root see that it is another user.
 USER 10001:10001
 WORKDIR /tmp
-# Not that of an image of the server.
+# The server's image has SIGINT, which our commands treat as Ctrl-C.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/opt/entrypoint/bin/entrypoint"]
 CMD ["--help"]

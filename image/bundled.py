@@ -1,4 +1,4 @@
-"""The shared libraries inside wheels, which no requirement names: what they are, as components."""
+"""Lists the shared libraries inside wheels, which no requirement names, as components of a bill."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ PROJECTS: Final = {
     "openssl:openssl": (r"lib(crypto|ssl)", rb"\0OpenSSL (\d+\.\d+\.\d+\w*) "),
     "mit:kerberos_5": (r"lib(krb5|krb5support|k5crypto|gssapi_krb5)", rb"krb5-(\d[\d.]*)-final"),
 }
-"""By a project's name in CPE: its libraries, and how one of them gives the version of them all."""
+"""By vendor and product in CPE: patterns of the libraries' names, and of the version in them."""
 
 
 def libraries(folder: Path) -> list[Component]:
-    """Those in a wheel's folder, which need not exist; with a version where they tell it.
+    """The libraries in a wheel's folder, if there is one, with the versions that they contain.
 
-    Loads libpq to ask for its own.
+    Loads libpq to call `PQlibVersion`.
     """
     files = sorted(folder.glob("*.so*"))
-    told = _told(files)
+    versions = _versions(files)
     return [
         {
             "type": "library",
             "bom-ref": f"{folder.name}/{file.name}",
             "name": file.name,
             "hashes": [digest(file)],
-            **told.get(_stem(file), {}),
+            **versions.get(_stem(file), {}),
         }
         for file in files
     ]
 
 
 def bills(packages: Path, folder: str) -> list[dict[str, Any]]:
-    """A wheel's own bills of materials, for what is inside its binaries, by their places."""
+    """A wheel's own bills of materials, for the contents of its binaries, by their paths."""
     root = packages.parents[2]
     return [
         {"type": "bom", "url": file.relative_to(root).as_posix(), "hashes": [digest(file)]}
@@ -48,25 +48,25 @@ def bills(packages: Path, folder: str) -> list[dict[str, Any]]:
 
 
 def digest(file: Path) -> dict[str, str]:
-    """A file's SHA-256 as CycloneDX has it."""
+    """A file's SHA-256 in the form of CycloneDX."""
     return {"alg": "SHA-256", "content": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
-def _told(files: list[Path]) -> dict[str, Component]:
-    """Version and CPE name by a library's name without what follows it."""
-    told: dict[str, Component] = {}
-    for project, (names, said) in PROJECTS.items():
+def _versions(files: list[Path]) -> dict[str, Component]:
+    """The version and the CPE name of each library that has them, by its stem."""
+    versions: dict[str, Component] = {}
+    for project, (names, text) in PROJECTS.items():
         ours = [file for file in files if re.fullmatch(names, _stem(file))]
         found = {
-            match[1].decode() for file in ours for match in re.finditer(said, file.read_bytes())
+            match[1].decode() for file in ours for match in re.finditer(text, file.read_bytes())
         }
         if len(found) == 1:
-            told |= {_stem(file): _version(project, *found) for file in ours}
+            versions |= {_stem(file): _version(project, *found) for file in ours}
     for file in files:
         if _stem(file) == "libpq":
             major, minor = divmod(ctypes.CDLL(str(file)).PQlibVersion(), 10_000)
-            told["libpq"] = _version("postgresql:postgresql", f"{major}.{minor}")
-    return told
+            versions["libpq"] = _version("postgresql:postgresql", f"{major}.{minor}")
+    return versions
 
 
 def _version(project: str, version: str) -> Component:
@@ -74,5 +74,5 @@ def _version(project: str, version: str) -> Component:
 
 
 def _stem(file: Path) -> str:
-    """A library's name without the tag that the wheel's maker put into it, and its version."""
+    """A library's file name without the hash that auditwheel adds, and without its version."""
     return re.split(r"-[0-9a-f]{8}\.|\.so", file.name)[0]

@@ -1,4 +1,4 @@
-"""Make a folder of ELF files need nothing but libc: the libraries that they link to come with it.
+"""Copies the libraries that a folder of ELF files links to, so that it needs nothing but libc.
 
 Runs in the image's build, on glibc and on musl.
 """
@@ -15,16 +15,16 @@ LIBC: Final = re.compile(
     r"ld-linux\S*|ld-musl\S*|libc\.musl\S*|libc\.so(\.6)?"
     r"|lib(m|pthread|dl|rt|util|resolv|anl|nsl)\.so\.\d|linux-vdso\S*"
 )
-"""What every base image has because it is its libc, which must be the one that runs there."""
+"""The names of libc's own files, which every base image has and which must be the base image's."""
 
 
 def complete(folder: Path, library: Path, patchelf: str) -> dict[Path, Path]:
-    """Copy into `library` what the ELF files under `folder` need, and tell them where it is.
+    """Copy the libraries that the ELF files under `folder` need to `library`, and set search paths.
 
-    The places are relative to each file, and come before the service's LD_LIBRARY_PATH on glibc: as
-    an RPATH, since a RUNPATH comes after it. On musl nothing comes before it.
-    Returns the copies, each with the file that it is one of.
-    Raises `SystemExit` naming every file that would still lack something.
+    The paths are relative to each file. On glibc they come before the service's LD_LIBRARY_PATH: an
+    RPATH does, a RUNPATH does not. On musl nothing comes before LD_LIBRARY_PATH.
+    Returns each copy with its original.
+    Raises `SystemExit` with every file that would still lack a library.
     """
     copies = {}
     waiting = list(elf_files(folder))
@@ -58,15 +58,15 @@ def elf_files(folder: Path) -> Iterator[Path]:
 
 
 def _links(file: Path) -> dict[str, Path]:
-    """What the loader of this image finds for a file, directly and indirectly, by name."""
+    """The libraries that this image's loader finds for a file, also indirectly, by name."""
     # musl's ldd also complains about the interpreter's own symbols, which no extension links to.
-    told = subprocess.run(["ldd", file], capture_output=True, text=True, check=False).stdout
-    found = re.findall(r"^\s*(\S+) => (/\S+)", told, re.MULTILINE)
+    output = subprocess.run(["ldd", file], capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"^\s*(\S+) => (/\S+)", output, re.MULTILINE)
     return {name: Path(path) for name, path in found}
 
 
 def _place(file: Path, library: Path, patchelf: str) -> Iterator[str]:
-    """Let a file look into `library`, if what it needs is there; the names that are nowhere."""
+    """Add `library` to a file's search path if the file needs it; returns what is found nowhere."""
     needed = [name for name in _ask(patchelf, "--print-needed", file) if not LIBC.fullmatch(name)]
     rpath = [place for line in _ask(patchelf, "--print-rpath", file) for place in line.split(":")]
     places = [Path(place.replace("$ORIGIN", str(file.parent))) for place in rpath]
@@ -79,5 +79,5 @@ def _place(file: Path, library: Path, patchelf: str) -> Iterator[str]:
 
 
 def _ask(patchelf: str, *arguments: str | Path) -> list[str]:
-    told = subprocess.run([patchelf, *arguments], capture_output=True, text=True, check=True)
-    return told.stdout.split()
+    done = subprocess.run([patchelf, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.split()

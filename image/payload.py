@@ -1,7 +1,8 @@
-"""Assemble /opt/entrypoint from the build image's own Python; see Dockerfile.
+"""Assembles /opt/entrypoint from the build image's own Python; see Dockerfile.
 
-``payload.py SOURCE WHEELS TARGET TOOLS``: the project, its dependencies' wheels, where to, and
-where the tools of the build are. TARGET must be where it will be: paths are written down in it.
+``payload.py SOURCE WHEELS TARGET TOOLS`` takes the folders of the project, of its dependencies'
+wheels, of the payload and of the build's tools. TARGET must be the payload's path in the service's
+image, because compiled files contain it.
 """
 
 import compileall
@@ -18,7 +19,7 @@ from libraries import complete
 
 
 def assemble(source: Path, wheels: Path, target: Path, tools: Path) -> None:
-    """Everything, in order."""
+    """Run every step of the build, in order."""
     prefix = target / "python"
     library = prefix / "lib"
     standard = library / Path(sysconfig.get_path("stdlib")).name
@@ -54,7 +55,7 @@ def _interpreter(prefix: Path, standard: Path) -> None:
 
 
 def _dependencies(source: Path, wheels: Path, packages: Path, report: Path) -> None:
-    """Install the hashed requirements from their wheels; pip reports what it took."""
+    """Install the hashed requirements from their wheels; pip writes what it did to `report`."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore"]
     pip += [
         "--disable-pip-version-check",
@@ -73,17 +74,17 @@ def _dependencies(source: Path, wheels: Path, packages: Path, report: Path) -> N
 
 
 def _prune(library: Path) -> None:
-    """Remove what unused.txt lists."""
+    """Remove the files that match unused.txt."""
     for pattern in Path(__file__).with_name("unused.txt").read_text().splitlines():
         for found in [] if pattern.startswith("#") else list(library.glob(pattern)):
             shutil.rmtree(found) if found.is_dir() else found.unlink()
 
 
 def _compile(standard: Path, packages: Path) -> None:
-    """Compile everything: a container could not, or would at every start.
+    """Compile every module, because a container could not, or would do so again at every start.
 
-    Only our own sources stay, for the lines in a traceback; elsewhere the compiled file stands in
-    for its source, which halves the size.
+    Only our own sources stay, for the lines in a traceback. A compiled file replaces every other
+    source, which halves the size.
     """
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     ours = packages / "entrypoint"
@@ -100,7 +101,7 @@ def _compile(standard: Path, packages: Path) -> None:
 
 
 def _stamp(target: Path) -> None:
-    """Give everything one time, so that the same input gives the same layer."""
+    """Give every file the same time, so that the same input gives the same layer."""
     moment = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
     for path in [target, *target.rglob("*")]:
         if not path.is_symlink():

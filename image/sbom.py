@@ -1,4 +1,4 @@
-"""The payload's bill of materials as CycloneDX JSON: what is in it, from where, of what hash."""
+"""Writes the payload's bill of materials as CycloneDX JSON: each part, its origin and its hash."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ Component = dict[str, Any]
 def write(
     file: Path, source: Path, packages: Path, report: Path, libraries: dict[Path, Path]
 ) -> None:
-    """Write it to `file`.
+    """Write the bill to `file`.
 
-    `report` is what pip says that it installed, with the hashes that it compared to those of the
-    requirements, of which `packages` may have less by now; `libraries` are the copied shared
-    libraries, each with where it came from.
+    `report` is pip's own, with the hashes that pip compared to the requirements; the build may have
+    removed some of its packages from `packages`. `libraries` has each copied library's original.
     """
     installed = [
         each
@@ -48,15 +47,15 @@ def write(
             {"ref": ours["bom-ref"], "dependsOn": [each["bom-ref"] for each in components]}
         ],
     }
-    # Its number follows from what it says: the same payload has the same bill.
+    # The serial number is a hash of the bill, so that the same payload has the same bill.
     serial = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(bill, sort_keys=True))
     bill["serialNumber"] = serial.urn
     file.write_text(json.dumps(bill, indent=1) + "\n")
 
 
 def _ours(source: Path) -> Component:
-    said = (source / "entrypoint" / "__init__.py").read_text()
-    found = re.search(r'^__version__ = "(.+)"$', said, re.MULTILINE)
+    text = (source / "entrypoint" / "__init__.py").read_text()
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     if found is None:
         raise SystemExit("entrypoint/__init__.py names no version")
     return {
@@ -105,7 +104,7 @@ def _package(installed: dict[str, Any], packages: Path) -> Component:
 
 
 def _normal(name: str, joint: str) -> str:
-    """A package's name as its index has it, or its folder."""
+    """A package's name in lower case: with `-` as an index has it, with `_` as its folder."""
     return re.sub(r"[-_.]+", joint, name).lower()
 
 
@@ -116,7 +115,7 @@ def _library(copy: Path, origin: Path) -> Component:
         "bom-ref": copy.name,
         "name": copy.name,
         "hashes": [bundled.digest(copy)],
-        # The copy says where the others are; this is the file that the distribution signed.
+        # The copy has a search path of ours; the distribution has signed the original.
         "properties": [
             {"name": "entrypoint:original:SHA-256", "value": bundled.digest(origin)["content"]}
         ],
@@ -128,25 +127,27 @@ def _library(copy: Path, origin: Path) -> Component:
 
 
 def _encoded(version: str) -> str:
-    """A version as a package URL has it."""
+    """A version in the form of a package URL."""
     return quote(version, safe=":")
 
 
 def _owner(file: Path) -> tuple[str, str] | None:
-    """The distribution's package that a file is from, and its version; None if none claims it."""
+    """The package URL and the version of the distribution's package that a file is from, if any."""
     if shutil.which("dpkg-query"):
         # Debian's packages name their files as they were before /usr was merged, or after.
         for path in (file, Path("/", *file.parts[2:])):
-            name = _told("dpkg-query", "--search", str(path)).partition(": ")[0].strip()
+            name = _output("dpkg-query", "--search", str(path)).partition(": ")[0].strip()
             if name:
-                version = _told("dpkg-query", "--show", "--showformat=${Version}", name)
+                version = _output("dpkg-query", "--show", "--showformat=${Version}", name)
                 return f"pkg:deb/debian/{_encoded(name.partition(':')[0])}", version
     if shutil.which("apk"):
-        found = re.search(r" is owned by (\S+)-(\d\S*-r\d+)", _told("apk", "info", "-W", str(file)))
+        found = re.search(
+            r" is owned by (\S+)-(\d\S*-r\d+)", _output("apk", "info", "-W", str(file))
+        )
         if found:
             return f"pkg:apk/alpine/{_encoded(found[1])}", found[2]
     return None
 
 
-def _told(*argv: str) -> str:
+def _output(*argv: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
