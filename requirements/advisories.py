@@ -1,9 +1,9 @@
-"""Compare the pins of requirements/*.txt with the advisories in advisories.toml, without a network.
+"""Compares the pins in requirements/*.txt with advisories.toml, without a network.
 
-``advisories.py`` compares: it prints each pin that has a known vulnerability, or that nobody looked
-up, with the remedy, and ends with exit code 1 if there is one. ``advisories.py CHECKOUT`` first
-takes over what a checkout of github.com/pypa/advisory-database knows about the pinned packages, and
-writes down that today's pins were looked up.
+``advisories.py`` prints each pin that has a known vulnerability, or that nobody has looked up, with
+the remedy, and ends with exit code 1 if there is one. ``advisories.py CHECKOUT`` first copies the
+advisories about the pinned packages from a checkout of github.com/pypa/advisory-database, and
+records that somebody has looked up today's pins.
 """
 
 import json
@@ -24,10 +24,10 @@ LIST: Final = HERE / "advisories.toml"
 SUMMARY_LENGTH: Final = 150
 
 HEADER: Final = """\
-# The known vulnerabilities of the pinned packages, for `make test`, which asks no network.
-# requirements/advisories.py writes this file from the PyPI Advisory Database (CC BY 4.0). What the
-# database lacks may be added by hand, and stays. `make audit` asks the network, which knows more.
-# `by_hand` says what was looked up elsewhere, and when, until a newer database is looked into.
+# The known vulnerabilities of the pinned packages, which `make test` reads without a network.
+# requirements/advisories.py copies them from the PyPI Advisory Database (CC BY 4.0), and keeps what
+# people add by hand. `make audit` asks the network, which knows newer ones.
+# `by_hand` says which packages somebody looked up elsewhere, and when. A newer database clears it.
 """
 
 UPGRADE: Final = "  raise the pin: make requirements ARGS='--upgrade-package {}'"
@@ -50,7 +50,7 @@ def pins() -> list[Pin]:
 
 
 def problems(known: dict[str, Any], pinned: Iterable[Pin]) -> Iterator[str]:
-    """What is wrong with the pins, and how to mend it."""
+    """The vulnerable pins and those that nobody has looked up, as lines with their remedies."""
     unknown = []
     for name, version in pinned:
         found = [each for each in known["advisory"] if affects(each, name, version)]
@@ -74,8 +74,8 @@ def affects(advisory: Advisory, name: str, version: str) -> bool:
     )
 
 
-def take_over(known: dict[str, Any], checkout: Path, pinned: list[Pin]) -> dict[str, Any]:
-    """What is known after a look into a checkout; nothing that was known before is lost.
+def merged(known: dict[str, Any], checkout: Path, pinned: list[Pin]) -> dict[str, Any]:
+    """The known advisories with those of a checkout, which replace them one by one.
 
     Raises `SystemExit` if the folder is not a checkout of the database.
     """
@@ -83,8 +83,8 @@ def take_over(known: dict[str, Any], checkout: Path, pinned: list[Pin]) -> dict[
         raise SystemExit(f"{checkout} is not a checkout of github.com/pypa/advisory-database")
     commit = ["git", "-C", str(checkout), "log", "-1", "--format=%cs"]
     date = subprocess.run(commit, check=True, capture_output=True, text=True).stdout.strip()
-    told = [each for name in sorted({name for name, _ in pinned}) for each in read(checkout, name)]
-    names = {(each["package"], word) for each in told for word in (each["id"], *each["aliases"])}
+    new = [each for name in sorted({name for name, _ in pinned}) for each in read(checkout, name)]
+    names = {(each["package"], word) for each in new for word in (each["id"], *each["aliases"])}
     kept = [
         each
         for each in known["advisory"]
@@ -94,12 +94,12 @@ def take_over(known: dict[str, Any], checkout: Path, pinned: list[Pin]) -> dict[
         "database": date,
         "by_hand": known["by_hand"] if date <= known["database"] else "",
         "looked_up": [f"{name}=={version}" for name, version in pinned],
-        "advisory": sorted([*told, *kept], key=lambda each: (each["package"], each["id"])),
+        "advisory": sorted([*new, *kept], key=lambda each: (each["package"], each["id"])),
     }
 
 
 def read(checkout: Path, name: str) -> Iterator[Advisory]:
-    """What the database says about a package, but for what it has withdrawn."""
+    """The database's advisories about a package, without withdrawn ones."""
     for file in sorted((checkout / "vulns" / name).glob("*.yaml")):
         record = yaml.safe_load(file.read_text())
         about = [
@@ -149,15 +149,15 @@ def written(known: dict[str, Any]) -> str:
 
 
 def quoted(value: str | list[str]) -> str:
-    """A string, or a list of them, as TOML has it."""
+    """A string, or a list of strings, in TOML."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def main() -> None:
-    """Take over a checkout, if one is given, and compare."""
+    """Merge a checkout, if the command line names one, and compare."""
     known = tomllib.loads(LIST.read_text())
     if len(sys.argv) > 1:
-        known = take_over(known, Path(sys.argv[1]), pins())
+        known = merged(known, Path(sys.argv[1]), pins())
         LIST.write_text(written(known))
     found = list(problems(known, pins()))
     if found:
