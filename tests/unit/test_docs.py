@@ -11,6 +11,7 @@ import pytest
 
 from entrypoint.config import registry as services
 from entrypoint.config.keys import IN_FILE
+from entrypoint.errors import EntrypointError
 from tests.support.docs import PAGES, Block, block, blocks, page, prose
 from tests.support.engine import two_lines
 from tests.support.manifests import ROOT
@@ -82,13 +83,12 @@ def test_every_link_leads_somewhere(name: str) -> None:
     assert [*wrong(name)] == []
 
 
-def test_every_page_is_within_reach() -> None:
-    """The README leads to each page, over others."""
-    found, new = set[str](), {"README"}
-    while new:
-        found |= new
-        paths = {path for name in new for path, _ in links(name) if path.suffix == ".md"}
-        new = {str(path.relative_to(ROOT).with_suffix("")) for path in paths} - found
+def test_every_page_is_two_links_away() -> None:
+    """The README leads to each page, over one other page at most."""
+    found = {"README"}
+    for _ in range(2):
+        paths = {path for name in found for path, _ in links(name) if path.suffix == ".md"}
+        found |= {str(path.relative_to(ROOT).with_suffix("")) for path in paths}
     assert found >= {*PAGES}
 
 
@@ -180,3 +180,38 @@ def test_the_readme_s_dockerfile_is_what_the_examples_build() -> None:
     assert {*two_lines("node:20-alpine").split("\n")} - {""} <= {*ours}
     copied = (ROOT / "examples/node-service/Dockerfile").read_text()
     assert [line for line in ours if "/opt/entrypoint /" in line and line not in copied] == []
+
+
+def said() -> Iterator[str]:
+    """Every text in the program, with … for what it fills in."""
+    for path in (ROOT / "entrypoint").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.JoinedStr(values=values):
+                    parts = [
+                        each.value if isinstance(each, ast.Constant) else "…" for each in values
+                    ]
+                    yield "".join(map(str, parts))
+                case ast.Constant(value=str(text)):
+                    yield re.sub(r"\{\w*\}", "…", text)
+
+
+@pytest.mark.parametrize("name", ["docs/how-to/troubleshoot", "docs/how-to/move-a-service"])
+def test_quoted_errors_are_the_program_s(name: str) -> None:
+    """Three words or more in double quotes are a part of a text in the program."""
+    text = re.sub(r"`[^`]*`", "", " ".join(prose(name).split()))
+    quoted = re.findall(r'"([^"]+ [^"]+ [^"]+)"', text)
+    texts = "\n".join(re.sub("…+", "…", text) for text in said())
+    assert quoted
+    assert [each for each in quoted if each.removesuffix(": …") not in texts] == []
+
+
+def test_every_failure_has_a_remedy() -> None:
+    """The page on troubles has each event that ends something, and each exit code."""
+    found = page("docs/how-to/troubleshoot")
+    events = [f"{step}.failed" for step in EVENTS["<step>.failed"]["of"]]
+    events += ["entrypoint.crashed", "notify.failed"]
+    assert [event for event in events if f"`{event}`" not in found] == []
+    codes = {str(each.exit_code) for each in EntrypointError.__subclasses__()}
+    codes |= {"1", "126", "127", "128"}
+    assert codes - {*re.findall(r"(?<=[ ,])\d+\b", found)} == set()
