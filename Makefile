@@ -17,7 +17,7 @@ AUDIT_VENV := .cache/audit
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench lint docs requirements audit clean
+.PHONY: help demo test test-all bench lint docs requirements audit clean
 .PHONY: image image-slim image-alpine image-operator wheels test-docker bench-docker
 
 help: ## list the targets
@@ -26,8 +26,14 @@ help: ## list the targets
 demo: .venv/package ## see it work: a real server, a refusal, two starts, three at once
 	$(BIN)/python examples/demo.py $(ARGS)
 
-test: .venv/package ## run the tests; ARGS="-n 2 -k lock" reaches pytest
-	$(BIN)/pytest -m "not docker" $(ARGS)
+test: .venv/package ## run the fast ring of the tests, or all that ARGS names: ARGS="-k lock"
+	$(PYTEST) --fast $(ARGS)
+
+test-all: .venv/package ## run all tests but those of the containers; ARGS reaches pytest
+	$(PYTEST) $(ARGS)
+
+# Tests that wait, for a server or for a second, leave a core to others: two workers for each keep it busy.
+PYTEST = $(BIN)/pytest -m "not docker" -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist worksteal
 
 bench: .venv/package ## what a start costs, side by side; ARGS="--only floor --runs 30"
 	$(BIN)/python bench/bench.py $(ARGS)

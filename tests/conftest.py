@@ -17,6 +17,8 @@ from tests.support.server import Endpoint, Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytest_plugins = ("tests.support.rings",)
+
 OURS = re.compile(
     r"(ENTRYPOINT_|PG|DATABASE_URL).*|SEED_TENANT_ID(_FILE)?|SERVICE_NAME|SOURCE_COMMIT"
 )
