@@ -67,9 +67,9 @@ class Guard:
     def check(self) -> None:
         """Raise `PushError` if the session, and the guard with it, is gone. Never blocks."""
         if self.session.gone():
-            raise self.lost()
+            raise self.lost_error()
 
-    def lost(self) -> PushError:
+    def lost_error(self) -> PushError:
         """The error for a guard that went away before the push was done."""
         return PushError(
             "the database session that guarded the push against loss was lost",
@@ -81,7 +81,7 @@ class Guard:
         try:
             return self.refusal is not None and self.refusal.happened()
         except psycopg.Error:
-            raise self.lost() from None
+            raise self.lost_error() from None
 
     def others(
         self, tables: Mapping[int, Table], ports: Collection[int] | None = None

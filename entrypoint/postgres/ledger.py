@@ -182,7 +182,7 @@ class Ledger(NamedTuple):
         seeded = [(at, key) for key, (by, at) in self.seeds.items() if by == fingerprint]
         return max(seeded)[1].partition(_OF)[0] if seeded else None
 
-    def lost(self, losses: Losses) -> "Ledger":
+    def with_losses(self, losses: Losses) -> "Ledger":
         """With what one more push lost."""
         return self._replace(losses=(*self.losses, losses)[-MAX_LOSSES:])
 

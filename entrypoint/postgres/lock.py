@@ -54,7 +54,7 @@ class Held:
             self.session.connection.execute("commit")
         except psycopg.Error:
             if kind is None:
-                raise self.lost() from None
+                raise self.lost_error() from None
         finally:
             self.session.close()
 
@@ -65,14 +65,14 @@ class Held:
     def check(self) -> None:
         """Raise `LockError` if the session, and the lock with it, is gone. Never blocks."""
         if self.session.gone():
-            raise self.lost()
+            raise self.lost_error()
 
     @property
     def broken(self) -> bool:
         """Whether a statement has already found the session gone."""
         return self.session.connection.broken
 
-    def lost(self) -> LockError:
+    def lost_error(self) -> LockError:
         """The error for a lock that went away under a running child."""
         return LockError(
             "the database session that held the lock was lost",

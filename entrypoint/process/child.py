@@ -93,7 +93,7 @@ class Finished:
     """How often our container was refused a process or thread meanwhile, by its limit."""
 
     clue: tuple[str, str] | None = None
-    """What `Told.late` found out."""
+    """What `Callbacks.late` found out."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Who is told what of a child."""
+class Callbacks:
+    """What `run` calls while the child runs."""
 
     line: Callable[[str, str], None]
     """A stream's name and a line of it, with whatever secrets are in it; see `output.shown`."""
@@ -130,7 +130,7 @@ class Told:
     """When its time is nearly up: what it still does, by its connections' ports, and a remedy."""
 
 
-def run(program: Program, told: Told, watches: Sequence[Watch]) -> Finished:
+def run(program: Program, callbacks: Callbacks, watches: Sequence[Watch]) -> Finished:
     """Run a program to its end.
 
     Its stdin is /dev/null. SIGTERM to us, the timeout (seconds) and a lost watch end its whole
@@ -145,27 +145,27 @@ def run(program: Program, told: Told, watches: Sequence[Watch]) -> Finished:
     ports: set[int] = set()
     with signals.deferred() as signalled:
         try:
-            child = _Child(program, told, watches, signalled)
+            child = _Child(program, callbacks, watches, signalled)
             ports = child.ports
             return child.run()
         finally:
-            told.end(ports)
+            callbacks.end(ports)
 
 
 class _Child:
     def __init__(
         self,
         program: Program,
-        told: Told,
+        callbacks: Callbacks,
         watches: Sequence[Watch],
         signalled: signals.Deferred,
     ) -> None:
-        self.started = self.heard = time.monotonic()
+        self.started = self.last_line_at = time.monotonic()
         self.ends_at = self.started + program.timeout_s
         self.late_at = self.ends_at - min(LATE_S, program.timeout_s / 4)
         self.silent_at = self.started + SILENT_S
         self.mark = program.mark
-        self.told = told
+        self.callbacks = callbacks
         self.watches = watches
         self.signalled = signalled
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -234,10 +234,10 @@ class _Child:
                 selector.register(self.pidfd, selectors.EVENT_READ)
 
     def _line(self, stream: str, line: str) -> None:
-        self.heard = time.monotonic()
-        self.silent_at = self.heard + SILENT_S
+        self.last_line_at = time.monotonic()
+        self.silent_at = self.last_line_at + SILENT_S
         self.tail.append(line)
-        self.told.line(stream, line)
+        self.callbacks.line(stream, line)
 
     def _next_wakeup(self) -> float:
         """Seconds until something must be decided."""
@@ -277,12 +277,12 @@ class _Child:
         if now >= self.late_at:
             self.late_at = math.inf
             group, left = self._pids()
-            self.clue = self.told.late(procfs.local_ports(group | left))
+            self.clue = self.callbacks.late(procfs.local_ports(group | left))
         if now >= self.silent_at:
             self.silent_at = now + SILENT_AGAIN_S
             if self.kill_at is None:
                 group, left = self._pids()
-                self.told.silence(now - self.heard, procfs.local_ports(group | left))
+                self.callbacks.silence(now - self.last_line_at, procfs.local_ports(group | left))
         if self.kill_at is not None:
             if now >= self.kill_at or self.signalled.count > 1:
                 self._signal_group(signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""Step 1: wait for what must answer before the start goes on, all at once.
+"""Step 1: wait for all gates at once.
 
 Each gate has a thread that asks, because the system's resolver knows neither a deadline nor a
-signal. The main thread only listens to them: it keeps the deadlines and tells the course.
+signal. The main thread keeps the deadlines and logs.
 """
 
 import gc
@@ -27,7 +27,7 @@ HASTE_S: Final = 0.25
 """Seconds below which no attempt is begun at the end."""
 
 LOOK_S: Final = 1.0
-"""Seconds between two looks at gates that nobody hears of."""
+"""Seconds between two looks at gates whose threads report nothing."""
 
 CYCLE_S: Final = 60.0
 """Seconds after which a service that does not begin to listen may be waiting for ours."""
@@ -43,7 +43,7 @@ class _Shut(NamedTuple):
 
 
 _Queue = SimpleQueue["tuple[_GateWait, _Shut | Exception | None]"]
-"""What the threads say: whose, and why it is not open; an exception is a bug of ours."""
+"""From the threads: a gate, and why it is shut; an exception is a bug of ours."""
 
 
 def wait(gates: tuple[Gate, ...], service: str | None) -> None:
@@ -53,27 +53,29 @@ def wait(gates: tuple[Gate, ...], service: str | None) -> None:
     `RefusedError` at once for what no waiting heals. Blocks until then; what still asks when a
     gate or a signal ends the start is left to end with the process.
     """
-    heard: _Queue = SimpleQueue()
+    outcomes: _Queue = SimpleQueue()
     waits = [_GateWait(gate, service) for gate in gates]
     for each in waits:
-        Thread(target=_ask_until_open, args=(each, heard), daemon=True).start()
+        Thread(target=_ask_until_open, args=(each, outcomes), daemon=True).start()
     while waits:
         deadline = min(each.deadline for each in waits)
         timeout_s = max(0.0, min(LOOK_S, deadline - time.monotonic()))
-        for told, outcome in _all(heard, timeout_s):
-            told.hear(outcome)
+        for waiting, outcome in _all(outcomes, timeout_s):
+            waiting.take(outcome)
             if outcome is None:
-                waits.remove(told)
+                waits.remove(waiting)
         for each in waits:
             each.look()
 
 
-def _all(heard: _Queue, timeout_s: float) -> Iterator[tuple["_GateWait", _Shut | Exception | None]]:
-    """What is said within that time, to the last word: an open gate has no deadline any more."""
+def _all(
+    outcomes: _Queue, timeout_s: float
+) -> Iterator[tuple["_GateWait", _Shut | Exception | None]]:
+    """All outcomes within that time: an open gate has no deadline any more."""
     with suppress(Empty):
-        yield heard.get(timeout=timeout_s)
+        yield outcomes.get(timeout=timeout_s)
         while True:
-            yield heard.get_nowait()
+            yield outcomes.get_nowait()
 
 
 class _GateWait:
@@ -97,7 +99,7 @@ class _GateWait:
         self._attempts = 0
         self._shut = _Shut(f"no answer within {gate.timeout_s:g} s", absent=True)
 
-    def hear(self, outcome: _Shut | Exception | None) -> None:
+    def take(self, outcome: _Shut | Exception | None) -> None:
         """Take what came of one attempt; None is an open gate."""
         if isinstance(outcome, Exception):
             raise outcome
@@ -158,7 +160,7 @@ class _GateWait:
         }
 
 
-def _ask_until_open(wait: _GateWait, heard: _Queue) -> None:
+def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:
     """What a gate's thread does."""
     while True:
         wait.asked = time.monotonic()
@@ -169,7 +171,7 @@ def _ask_until_open(wait: _GateWait, heard: _Queue) -> None:
         except Exception as error:  # noqa: BLE001  raised again in the main thread
             outcome = error
         wait.asked = None
-        heard.put((wait, outcome))
+        outcomes.put((wait, outcome))
         if not isinstance(outcome, _Shut) or outcome.permanent:
             return
         # What has no time to answer is not asked: the cause would be the haste.

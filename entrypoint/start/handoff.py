@@ -103,7 +103,7 @@ def _executable(argv: Sequence[str], path: str) -> str:
     if not refusals:
         from . import shapes
 
-        raise shapes.lost(name, argv)
+        raise shapes.not_found(name, argv)
     # As execvp has it: that one may not be executed tells more than that another lacks something.
     refusals.sort(key=lambda refusal: refusal.exit_code)
     raise refusals[0]

@@ -35,7 +35,7 @@ _CHECKS_CLIENT_SINCE = 140000
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ChildContext:
     """What a child runs in."""
 
     held: Held
@@ -68,36 +68,36 @@ class Task(NamedTuple):
         return endings.told(self.step, finished, self.timeout_s)
 
 
-def named(around: Surroundings, task: Task) -> str:
+def named(context: ChildContext, task: Task) -> str:
     """The application_name of one run. Its number tells it from a replica's on the same host."""
-    return sessions.application_name(around.service, f"/{task.step}-{secrets.token_hex(3)}")
+    return sessions.application_name(context.service, f"/{task.step}-{secrets.token_hex(3)}")
 
 
 def run(
     task: Task,
-    around: Surroundings,
-    hear: Callable[[str], object],
+    context: ChildContext,
+    on_line: Callable[[str], object],
     watches: Sequence[child.Watch] = (),
     name: str | None = None,
 ) -> child.Finished:
     """Run one program under the lock, however it ends; ``name`` is what `named` gave it.
 
-    Each line goes to ``hear`` as it came, secrets and all, and becomes a ``<step>.printed`` event,
-    up to `MAX_EVENTS` of them; when it says nothing for a minute, ``<step>.stalled`` tells what its
+    ``on_line`` gets each line as it came, secrets and all. Up to `MAX_EVENTS` lines become
+    ``<step>.printed`` events; when it says nothing for a minute, ``<step>.stalled`` tells what its
     sessions wait for. Those are ended when it is gone, whatever happened, while the lock is still
     ours. It is ended when the lock is lost or one of ``watches``. Raises ``task.error`` when it
     cannot be started, `LockError` when the lock is lost, what a watch raises, `Terminated`, and
     `UnreachableError` or `RefusedError` for what the kernel refuses (`kernel.refusal`).
     """
-    name = name or named(around, task)
-    teller = _Teller(task.step, name, around, hear)
+    name = name or named(context, task)
+    events = _ChildEvents(task.step, name, context, on_line)
     program = child.Program(
-        task.argv, _environ(around, name).block(), f"PGAPPNAME={name}".encode(), task.timeout_s
+        task.argv, _environ(context, name).block(), f"PGAPPNAME={name}".encode(), task.timeout_s
     )
     progress.detail("")  # whatever was waited for before, it is there
-    told = child.Told(teller.line, teller.silence, teller.end, teller.late)
+    callbacks = child.Callbacks(events.line, events.silence, events.end, events.late)
     try:
-        return child.run(program, told, [around.held, *watches])
+        return child.run(program, callbacks, [context.held, *watches])
     except OSError as problem:
         from ..process import kernel
 
@@ -112,13 +112,13 @@ def run(
 
 
 @dataclass
-class _Teller:
-    """Tells what a child says and does, as events."""
+class _ChildEvents:
+    """Logs what a child prints and does."""
 
     step: str
     name: str
-    around: Surroundings
-    hear: Callable[[str], object]
+    context: ChildContext
+    on_line: Callable[[str], object]
     lines: int = 0
     silent: bool = False
 
@@ -129,29 +129,29 @@ class _Teller:
             progress.detail("")
         if self.lines <= MAX_EVENTS:
             log.event("info", f"{self.step}.printed", stream=stream, line=line)
-        self.hear(line)
+        self.on_line(line)
 
     def silence(self, silent_s: float, ports: set[int]) -> None:
         found = self._sessions(ports)
         self.silent = True
         progress.detail("it prints nothing", silent_s)
-        if clue := endings.doing(found, self.step, hidden=self.around.pooled):
+        if clue := endings.doing(found, self.step, hidden=self.context.pooled):
             found = {"reason": clue[0], "remedy": clue[1], **found}
         log.event("warning", f"{self.step}.stalled", silent_s=round(silent_s, 1), **found)
 
     def late(self, ports: set[int]) -> tuple[str, str] | None:
-        return endings.doing(self._sessions(ports), self.step, hidden=self.around.pooled)
+        return endings.doing(self._sessions(ports), self.step, hidden=self.context.pooled)
 
     def _sessions(self, ports: set[int]) -> dict[str, Any]:
-        around = self.around
-        return blockers.find(around.held.session, self.name, () if around.pooled else ports)
+        context = self.context
+        return blockers.find(context.held.session, self.name, () if context.pooled else ports)
 
     def end(self, ports: set[int]) -> None:
         if self.lines > MAX_EVENTS:
             fields = {"lines": self.lines, "lines_logged": MAX_EVENTS}
             log.event("warning", f"{self.step}.output_truncated", **fields)
         try:
-            ended = _end_sessions(self.around, self.name, ports)
+            ended = _end_sessions(self.context, self.name, ports)
         except (UnreachableError, RefusedError) as problem:
             log.event(
                 "error",
@@ -167,27 +167,27 @@ class _Teller:
                 )
 
 
-def _end_sessions(around: Surroundings, name: str, ports: set[int]) -> int:
+def _end_sessions(context: ChildContext, name: str, ports: set[int]) -> int:
     """End the child's sessions from the lock's own, or from a new one where that is gone."""
-    if around.pooled:
+    if context.pooled:
         ports = set()  # the server sees the pooler's, which may be anybody's
-    if around.same_role:
+    if context.same_role:
         with suppress(UnreachableError):
-            return sessions.end(around.held.session, name, ports)
-    with closing(around.reconnect()) as session:
+            return sessions.end(context.held.session, name, ports)
+    with closing(context.reconnect()) as session:
         return sessions.end(session, name, ports)
 
 
-def _environ(around: Surroundings, name: str) -> Environment:
-    added = {"PGAPPNAME": name, **around.added}
-    if not around.pooled:
+def _environ(context: ChildContext, name: str) -> Environment:
+    added = {"PGAPPNAME": name, **context.added}
+    if not context.pooled:
         # Ours first: of two settings of one option the later wins, and the image's may. The mark
         # is for a client that names its sessions itself.
         options = [
-            f"-c lock_timeout={int(around.lock_timeout_s * 1000)}",
+            f"-c lock_timeout={int(context.lock_timeout_s * 1000)}",
             f"-c entrypoint.push={sessions.mark(name)}",
         ]
-        if around.held.session.server_version >= _CHECKS_CLIENT_SINCE:
+        if context.held.session.server_version >= _CHECKS_CLIENT_SINCE:
             options.append("-c client_connection_check_interval=1000")
-        added["PGOPTIONS"] = " ".join([*options, around.environ.get("PGOPTIONS", "")]).strip()
-    return around.environ.changed(added=added)
+        added["PGOPTIONS"] = " ".join([*options, context.environ.get("PGOPTIONS", "")]).strip()
+    return context.environ.changed(added=added)

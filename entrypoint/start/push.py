@@ -12,8 +12,8 @@ from ..postgres import guard, ledger, loss, ownership, sessions, snapshot
 from ..postgres.session import Session
 from ..process.child import Finished
 from . import program
-from .tool_output import Ear, Said
-from .verdict import Witnesses, Wrong, blocking, damage, index_damage, judge, mend, standing
+from .tool_output import OutputParser, ToolResult
+from .verdict import Evidence, Wrong, blocking, damage, index_damage, judge, mend, standing
 
 RAILS: Final = {"CI": "1", "NO_COLOR": "1"}
 """What makes a tool neither ask nor paint."""
@@ -48,7 +48,7 @@ class Pushed(NamedTuple):
     """Whether it took a table's rows, as far as anybody knows: some may have been a seed's."""
 
     fields: dict[str, object]
-    """What the witnesses say."""
+    """What ``push.finished`` says of the evidence."""
 
     wrong: PushError | None
 
@@ -57,7 +57,7 @@ def run(
     push: Push,
     expected: Expected,
     catalog: str | None,
-    around: program.Surroundings,
+    context: program.ChildContext,
     guards: Callable[[], Iterator[Session]],
 ) -> Pushed:
     """Push, guarded against loss; idempotent as far as the service's program is.
@@ -67,13 +67,13 @@ def run(
     stays, and the next one goes on from there. Raises `PushError` when it cannot be started or its
     guard is lost, `LockError`, `UnreachableError` and `Terminated`.
     """
-    session = around.held.session
+    session = context.held.session
     before = snapshot.take(session)
     task = program.Task("push", PushError, push.command, push.timeout_s)
-    ear = Ear(push.success, push.failure)
-    added = {name: value for name, value in RAILS.items() if around.environ.get(name) is None}
-    around = replace(around, added=added)
-    name, others = program.named(around, task), frozenset[str]()
+    parser = OutputParser(push.success, push.failure)
+    added = {name: value for name, value in RAILS.items() if context.environ.get(name) is None}
+    context = replace(context, added=added)
+    name, others = program.named(context, task), frozenset[str]()
     try:
         with _guarded(push, name, before, session, guards) as armed:
             watches = [armed] if armed else []
@@ -83,7 +83,7 @@ def run(
             there, connected = sessions.before(session) if expected.direct else None, None
             ports: frozenset[int] | None = None
             try:
-                finished = program.run(task, around, ear.hear, watches, name)
+                finished = program.run(task, context, parser.feed, watches, name)
                 ports = finished.ports
             finally:
                 if armed:
@@ -95,8 +95,10 @@ def run(
         with suppress(RefusedError, UnreachableError):
             after = snapshot.take(session, {table.oid for table in before.filled})
             lost = loss.compare(before, after)
-            seen = Witnesses(None, Said(), refused=False, before=before, after=after, loss=lost)
-            _Judge(push, expected, before).held(seen._replace(others=others))
+            evidence = Evidence(
+                None, ToolResult(), refused=False, before=before, after=after, loss=lost
+            )
+            _Judge(push, expected, before).held(evidence._replace(others=others))
         raise
     after = snapshot.take(session, {table.oid for table in before.filled})
     catalog_after = ledger.look(session).catalog
@@ -115,17 +117,17 @@ def run(
     changed = _change(catalog, catalog_after)
     if changed == "changed":
         connected = True
-    said = ear.said(connected=connected)
+    output = parser.result(connected=connected)
     fields: dict[str, object] = {
         "returncode": finished.returncode,
-        "output": said.text,
+        "output": output.text,
         "connected": "unknown" if connected is None else connected,
         "catalog": changed,
         "tables": len(after.tables),
     }
-    seen = Witnesses(task.failure(finished), said, refused, before, after, lost, connected)
-    wrong = _Judge(push, expected, before).wrong(seen._replace(others=others))
-    error = _error(push, finished, _placed(wrong, seen, session), fields) if wrong else None
+    evidence = Evidence(task.failure(finished), output, refused, before, after, lost, connected)
+    wrong = _Judge(push, expected, before).wrong(evidence._replace(others=others))
+    error = _error(push, finished, _placed(wrong, evidence, session), fields) if wrong else None
     emptied = bool(lost.of_rows.keys() - {*lost.columns} - others)
     return Pushed(finished.elapsed_s, catalog_after, lost, emptied, fields, error)
 
@@ -137,28 +139,28 @@ class _Judge(NamedTuple):
     expected: Expected
     before: snapshot.Snapshot
 
-    def held(self, seen: Witnesses) -> list[ledger.Damage]:
+    def held(self, evidence: Evidence) -> list[ledger.Damage]:
         """What is there of earlier pushes' damage; tells all of it, and this one's too."""
         on_loss, allowed = self.push.on_loss, self.push.allow_loss
         who, book = self.expected.who, self.expected.before
         new = [
             ledger.Damage(what, rows, who.fingerprint or "", who.release, self.expected.at)
-            for what, rows in damage(seen, on_loss=on_loss, allowed=allowed).items()
+            for what, rows in damage(evidence, on_loss=on_loss, allowed=allowed).items()
         ]
         names = {each.what for each in new}
         old = [d for d in book.damages if d.what not in names]
-        still = standing(old, seen.after, on_loss=on_loss, allowed=allowed)
+        still = standing(old, evidence.after, on_loss=on_loss, allowed=allowed)
         self.expected.left([*still, *new])
         return still
 
-    def wrong(self, seen: Witnesses) -> Wrong | None:
+    def wrong(self, evidence: Evidence) -> Wrong | None:
         """Why it is not believed."""
         who, book = self.expected.who, self.expected.before
-        still = self.held(seen)
+        still = self.held(evidence)
         proved = {push.fingerprint for push in book.of(who.service)} if who.fingerprint else ()
         held = blocking(still, who.fingerprint or "", proved)
         wrong = judge(
-            seen._replace(held=tuple(held)),
+            evidence._replace(held=tuple(held)),
             prefixes=self.expected.prefixes,
             on_loss=self.push.on_loss,
             allowed=self.push.allow_loss,
@@ -166,7 +168,9 @@ class _Judge(NamedTuple):
         )
         told = [each for each in still if each not in held]
         # A start that was killed could not say whose this is.
-        old = set(self.before.invalid_indexes.values()) & set(seen.after.invalid_indexes.values())
+        old = set(self.before.invalid_indexes.values()) & set(
+            evidence.after.invalid_indexes.values()
+        )
         known = {each.what for each in still}
         nobodys = [d for d in map(index_damage, sorted(old)) if d.what not in known]
         tell_damages([*told, *nobodys])
@@ -273,10 +277,10 @@ def _change(before: str | None, after: str | None) -> str:
     return "unchanged" if before == after else "changed"
 
 
-def _placed(wrong: Wrong, seen: Witnesses, session: Session) -> Wrong:
+def _placed(wrong: Wrong, evidence: Evidence, session: Session) -> Wrong:
     """Where the program failed by itself, and may create nothing: point to the schema."""
-    by_itself = not seen.ended.certain if seen.ended else seen.said.succeeded is False
-    if by_itself and seen.before.tables == seen.after.tables:
+    by_itself = not evidence.ended.certain if evidence.ended else evidence.output.succeeded is False
+    if by_itself and evidence.before.tables == evidence.after.tables:
         with suppress(RefusedError, UnreachableError):
             found = ownership.no_place(session)
             if found is None:

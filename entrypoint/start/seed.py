@@ -8,28 +8,28 @@ from ..postgres.session import Session
 from . import program
 from .endings import Ending
 from .plan import CHECK_LATE_S, is_there, waited_for
-from .tool_output import NO_WORDS, Ear
+from .tool_output import SILENCE_SEED, OutputParser
 
 _CHECKED: Final = {True: "found a row", False: "found no row", None: "had no answer"}
 
 
-def run(seed: Seed, session: Session, around: program.Surroundings) -> dict[str, object]:
+def run(seed: Seed, session: Session, context: program.ChildContext) -> dict[str, object]:
     """Seed; the schema stays pushed if this fails, and the next start seeds again.
 
-    Returns what the witnesses say: the exit code, the output, and ``seed.check``, which must find a
-    row in the session now. Raises `SeedError`, `LockError`, `UnreachableError` and
+    Returns the evidence as fields of an event: the exit code, the output, and ``seed.check``, which
+    must find a row in the session now. Raises `SeedError`, `LockError`, `UnreachableError` and
     `Terminated`, see `program.run`.
     """
-    ear = Ear(if_right=NO_WORDS)
+    parser = OutputParser(if_right=SILENCE_SEED)
     task = program.Task("seed", SeedError, seed.argv, seed.timeout_s)
-    finished = program.run(task, around, ear.hear)
-    said = ear.said()
-    fields: dict[str, object] = {"returncode": finished.returncode, "output": said.text}
+    finished = program.run(task, context, parser.feed)
+    output = parser.result()
+    fields: dict[str, object] = {"returncode": finished.returncode, "output": output.text}
     wrong = task.failure(finished)
-    if said.succeeded is False:
+    if output.succeeded is False:
         message = wrong.message if wrong else "the seed command exited with code 0"
-        remedy = wrong.remedy if wrong and wrong.certain else said.remedy
-        wrong = Ending(f"{message}: {said.text}", remedy)
+        remedy = wrong.remedy if wrong and wrong.certain else output.remedy
+        wrong = Ending(f"{message}: {output.text}", remedy)
     elif not wrong and seed.check is not None:
         found = is_there(session, seed.check, seed.tenant, CHECK_LATE_S)
         fields["check"] = _CHECKED[found]

@@ -132,7 +132,7 @@ def unexpanded(argv: Sequence[str]) -> str | None:
     return next((word for word in argv[1:] if re.search(r"\$[({]?[A-Z][A-Z0-9_]+", word)), None)
 
 
-def lost(name: str, words: Sequence[str]) -> ExecError:
+def not_found(name: str, words: Sequence[str]) -> ExecError:
     """The refusal of a command whose program, the first word, is not found."""
     found = f"{name!r} is not found" + ("" if "/" in name else " on PATH")
     for shape in (

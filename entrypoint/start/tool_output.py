@@ -26,16 +26,16 @@ SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
 
-OWN_WORDS: Final = (
+SET_SUCCESS: Final = (
     "If it did what it should, set push.success to a pattern of what it says then, or let a shell "
     'say so: push.command = ["sh", "-c", "… && echo pushed"] and push.success = "^pushed$".'
 )
 
-NO_WORDS: Final = (
+SILENCE_SEED: Final = (
     "If it did what it should, keep its lines from being judged: seed.command = "
     '["sh", "-c", "… >/dev/null 2>&1"], and let seed.check prove it.'
 )
-"""The same for a seed, which has no words of its own."""
+"""The same for a seed, which has no pattern of its own."""
 
 _SILENT: Final = (
     "Correct what its lines say; if they say nothing, look whether it connects to the same "
@@ -45,8 +45,8 @@ _SILENT: Final = (
 REFUSED: Final = re.compile(rf"{re.escape(REFUSES)} (.+?); allow it")
 
 
-class Said(NamedTuple):
-    """What a child's lines come to."""
+class ToolResult(NamedTuple):
+    """What a child's lines prove."""
 
     text: str = "not recognised"
     """For an event."""
@@ -80,14 +80,14 @@ class Patterns:
         self._match = re.compile(self.at_start).match if self.at_start else None
         self._search = re.compile(self.anywhere).search if self.anywhere else None
 
-    def said(self, line: str) -> bool:
+    def found_in(self, line: str) -> bool:
         """Whether one of them is in it."""
         match, search = self._match, self._search
         return bool((match and match(line)) or (search and search(line)))
 
 
-class _Words(NamedTuple):
-    """A tool's words, made ready."""
+class _ToolPatterns(NamedTuple):
+    """A tool's patterns, compiled."""
 
     tool: Tool
     any: Patterns
@@ -99,19 +99,19 @@ class _Words(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """The known tools, and all of their words for the lines that have none of them."""
+    """The known tools, and one pattern of them all, which most lines do not match."""
 
-    tools: tuple[_Words, ...]
+    tools: tuple[_ToolPatterns, ...]
     any: Patterns
 
 
-def _ready(tool: Tool) -> _Words:
+def _ready(tool: Tool) -> _ToolPatterns:
     failures = [(Patterns(each.says), each) for each in tool.failure]
     # A tool without a sign is known by all of its words.
     sign = tool.sign or (*tool.success, *(word for each in tool.failure for word in each.says))
     until = Patterns(word for each in tool.failure for word in each.until)
     any_ = Patterns(tool.words())
-    return _Words(tool, any_, Patterns(sign), Patterns(tool.success), tuple(failures), until)
+    return _ToolPatterns(tool, any_, Patterns(sign), Patterns(tool.success), tuple(failures), until)
 
 
 @cache
@@ -125,9 +125,9 @@ def known() -> _Known:
 
 @dataclass
 class _Run:
-    """What one tool has said so far."""
+    """What one tool has printed so far."""
 
-    words: _Words
+    patterns: _ToolPatterns
     seen: bool = False
     begun: bool = False
     """Whether there was a sign of it. Its success may be anybody's word, and names no failure."""
@@ -143,25 +143,25 @@ class _Run:
     got_further: bool = False
     """Whether it said something by which a failure to connect is undone."""
 
-    def hear(self, line: str, quote: Callable[[], str]) -> None:
+    def feed(self, line: str, quote: Callable[[], str]) -> None:
         """Its last word counts: a script may try again, or go on after it was done."""
-        words = self.words
-        if not words.any.said(line):
+        patterns = self.patterns
+        if not patterns.any.found_in(line):
             return
-        sign = words.sign.said(line)
+        sign = patterns.sign.found_in(line)
         self.begun = self.begun or sign
-        if words.success.said(line):
+        if patterns.success.found_in(line):
             self.seen = self.done = True
             self.failure = None
             return
-        failed = next((each for says, each in words.failures if says.said(line)), None)
+        failed = next((each for says, each in patterns.failures if says.found_in(line)), None)
         if sign:
             self.seen = True
             if self.failure is None and not failed:  # another run begins
                 self.done = False
         if failed:
             self._fail(failed, quote)
-        elif words.until.said(line):
+        elif patterns.until.found_in(line):
             self.got_further = True
             if self.failure and self.failure.until:
                 self.failure = None
@@ -179,7 +179,7 @@ class _Run:
         Behind a tool that says nothing when it is done, an exception is that of whoever came then;
         and one that could not connect may have been waited out.
         """
-        tool = self.words.tool
+        tool = self.patterns.tool
         waited = self.failure is not None and bool(self.failure.until)
         return self.late or waited or not (tool.success or self.quote.startswith(tool.name))
 
@@ -194,8 +194,8 @@ class _Run:
         return undone and connected is True and not self.got_further
 
 
-class Ear:
-    """Hears a child's lines; ``success`` and ``failure`` stand in for the known tools' words.
+class OutputParser:
+    """Judges a child's lines; ``success`` and ``failure`` replace the known tools' patterns.
 
     ``if_right`` is what to do about a verdict that is wrong.
     """
@@ -205,7 +205,7 @@ class Ear:
         success: re.Pattern[str] | None = None,
         failure: re.Pattern[str] | None = None,
         *,
-        if_right: str = OWN_WORDS,
+        if_right: str = SET_SUCCESS,
     ) -> None:
         self._if_right = if_right
         self._success = success
@@ -216,39 +216,39 @@ class Ear:
         self._runs: list[_Run] = []  # made at the first line, while the program runs
         self._refused: dict[str, None] = {}
 
-    def hear(self, line: str) -> None:
+    def feed(self, line: str) -> None:
         """Take one line, with or without a terminal's escapes; what is kept of it is masked."""
         self._line = line
-        self._runs = self._runs or [_Run(words) for words in known().tools]
+        self._runs = self._runs or [_Run(patterns) for patterns in known().tools]
         for number, part in enumerate(parts(line)):
-            self._hear(part[:MAX_LINE], number)
+            self._feed(part[:MAX_LINE], number)
 
     def _quote(self, number: int) -> str:
-        """A part of the line that is being heard, for people."""
+        """A part of the current line, for people."""
         pieces = parts(log.mask(self._line))
-        # One less than were heard, if a secret goes over its end.
+        # One less than were parsed, if a secret goes over its end.
         return shown(pieces[min(number, len(pieces) - 1)])
 
-    def _hear(self, line: str, number: int) -> None:
+    def _feed(self, line: str, number: int) -> None:
         if self._success and self._success.search(line):
             self._found_success = True
         if self._failure and self._failure.search(line):
             self._found_failure = self._found_failure or self._quote(number)
         if match := REFUSED.search(line):
             self._refused |= dict.fromkeys(log.mask(match[1]).split(", "))
-        if known().any.said(line):
+        if known().any.found_in(line):
             for part in SPUN.split(line):
                 for run in self._runs:
-                    run.hear(part, partial(self._quote_short, number))
+                    run.feed(part, partial(self._quote_short, number))
 
     def _quote_short(self, number: int) -> str:
         return SPUN.split(self._quote(number))[-1].strip()[:MAX_QUOTE]
 
-    def said(self, *, connected: bool | None = None) -> Said:
-        """What it comes to, of a program that ``connected`` to the database; None: nobody knows."""
-        return self._said(connected=connected)._replace(refused=tuple(self._refused))
+    def result(self, *, connected: bool | None = None) -> ToolResult:
+        """The result, for a program that ``connected`` to the database; None if nobody knows."""
+        return self._result(connected=connected)._replace(refused=tuple(self._refused))
 
-    def _said(self, *, connected: bool | None) -> Said:
+    def _result(self, *, connected: bool | None) -> ToolResult:
         if self._found_failure:
             return _not_done(f"push.failure: {self._found_failure}")
         if self._success is None:
@@ -257,10 +257,10 @@ class Ear:
             return _done("push.success")
         return _not_done("no line matches push.success")
 
-    def _known_tools(self, *, connected: bool | None) -> Said:
+    def _known_tools(self, *, connected: bool | None) -> ToolResult:
         done = []
         for run in self._runs:
-            tool = run.words.tool
+            tool = run.patterns.tool
             if not run.seen:
                 continue
             if run.failure and run.begun and not run.dealt_with(connected=connected):
@@ -272,7 +272,7 @@ class Ear:
                     f"{tool.name} did not say that it was done", f"{_SILENT} {self._if_right}"
                 )
             done.append(tool.name)
-        return _done(" and ".join(done)) if done else Said()
+        return _done(" and ".join(done)) if done else ToolResult()
 
 
 def parts(line: str) -> list[str]:
@@ -280,9 +280,9 @@ def parts(line: str) -> list[str]:
     return _CURSOR.split(_COLOURS.sub("", line))
 
 
-def _done(who: str) -> Said:
-    return Said(f"{who}: succeeded", succeeded=True)
+def _done(who: str) -> ToolResult:
+    return ToolResult(f"{who}: succeeded", succeeded=True)
 
 
-def _not_done(what: str, remedy: str = _SEE_LINES) -> Said:
-    return Said(what, succeeded=False, remedy=remedy)
+def _not_done(what: str, remedy: str = _SEE_LINES) -> ToolResult:
+    return ToolResult(what, succeeded=False, remedy=remedy)

@@ -53,7 +53,7 @@ def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) 
             if not held.broken:
                 raise
             # Whichever statement noticed it first: somebody else may be at work by now.
-            lost = held.lost()
+            lost = held.lost_error()
             lost.message += f" ({error.message})"
             lost.step, lost.elapsed_s = error.step, error.elapsed_s
             raise lost from None
@@ -131,14 +131,14 @@ class _Record:
         """Keep what failed pushes left, this one's and what is there of earlier ones'."""
         self.book = self.book._replace(damages=tuple(damages)[-ledger.MAX_DAMAGES :])
 
-    def lost(self, pushed: push.Pushed) -> None:
+    def record_loss(self, pushed: push.Pushed) -> None:
         """Record what a push lost, whether it is believed or not.
 
         Where it took a table's rows no tenant counts as seeded any more.
         """
         if told := pushed.loss.told():
             losses = ledger.Losses(tuple(told), self.plan.config.release, sessions.host(), _now())
-            self.book = self.book.lost(losses)
+            self.book = self.book.with_losses(losses)
         if pushed.emptied:
             self.book = self.book._replace(seeds={})
 
@@ -256,7 +256,7 @@ def _push(
         return
     with step("push", reason=decision.reason) as fields:
         refuse_older(decision)
-        around = program.Surroundings(
+        context = program.ChildContext(
             held,
             config.push_environment,
             config.service,
@@ -276,9 +276,9 @@ def _push(
             direct=not held.session.pooled and config.direct is None,
             left=record.damaged,
         )
-        pushed = push.run(config.push, expected, found.catalog, around, opened)
+        pushed = push.run(config.push, expected, found.catalog, context, opened)
         fields.update(pushed.fields)
-        record.lost(pushed)
+        record.record_loss(pushed)
         if pushed.wrong:
             raise pushed.wrong
     if config.verify.at_start != "off":
@@ -316,7 +316,7 @@ def _seed(plan: Plan, record: _Record, connect: wait.Connect) -> None:
     assert config.database is not None  # noqa: S101  there is a session in it
     with step("seed", reason=decision.reason) as fields:
         tenant = fields["tenant_id"] = decision.tenant or _tenant(plan, held, connect)
-        around = program.Surroundings(
+        context = program.ChildContext(
             held,
             config.service_environment,
             config.service,
@@ -327,7 +327,7 @@ def _seed(plan: Plan, record: _Record, connect: wait.Connect) -> None:
             lock_timeout_s=config.push.lock_timeout_s,
             added=_told(plan, tenant),
         )
-        fields.update(seed.run(plan.seeds(tenant), held.session, around))
+        fields.update(seed.run(plan.seeds(tenant), held.session, context))
         record.seeded(tenant)
 
 

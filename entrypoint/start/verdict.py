@@ -1,4 +1,4 @@
-"""Whether a push can be believed: its exit code, its words, and the schema before and after. Pure.
+"""Whether a push can be believed: its exit code, its lines, and the schema before and after. Pure.
 
 Neither alone is proof. An exit code of 0 is what drizzle-kit 0.31 gives for half a schema.
 """
@@ -12,7 +12,7 @@ from ..postgres.ledger import Damage
 from ..postgres.loss import Loss, invalid_indexes
 from ..postgres.snapshot import MAX_ROWS, Snapshot, Table
 from .endings import Ending
-from .tool_output import Said
+from .tool_output import ToolResult
 
 _INDEX: Final = "index "
 
@@ -27,13 +27,13 @@ class Wrong(NamedTuple):
     remedy: str
 
 
-class Witnesses(NamedTuple):
-    """What speaks for a push, and against it."""
+class Evidence(NamedTuple):
+    """What is known of a push after it: the program, its lines, the schema and the guard."""
 
     ended: Ending | None
     """How the program failed by its own word, and the remedy."""
 
-    said: Said
+    output: ToolResult
     refused: bool
     """Whether the guard refused something, even if no line says so."""
 
@@ -51,34 +51,34 @@ class Witnesses(NamedTuple):
 
 
 def judge(
-    seen: Witnesses,
+    evidence: Evidence,
     *,
     prefixes: Collection[str],
     on_loss: str,
     allowed: Collection[str],
     bookkeeping: Collection[str] | None = None,
 ) -> Wrong | None:
-    """The first reason not to believe a push; None when every witness speaks for it.
+    """The first reason not to believe a push; None when all evidence speaks for it.
 
     Tables named in ``bookkeeping`` are a tool's, not the service's; by default the known tools'.
     """
     return (
-        _refusal(seen, allowed)
-        or _end(seen)
-        or _absence(seen)
-        or _emptiness(seen, prefixes, bookkeeping)
-        or _half(seen)
-        or (_lost(seen, {*allowed, *seen.others}) if on_loss == "refuse" else None)
-        or _held(seen)
+        _refusal(evidence, allowed)
+        or _end(evidence)
+        or _absence(evidence)
+        or _emptiness(evidence, prefixes, bookkeeping)
+        or _half(evidence)
+        or (_lost(evidence, {*allowed, *evidence.others}) if on_loss == "refuse" else None)
+        or _held(evidence)
     )
 
 
-def damage(seen: Witnesses, *, on_loss: str, allowed: Collection[str]) -> dict[str, int]:
+def damage(evidence: Evidence, *, on_loss: str, allowed: Collection[str]) -> dict[str, int]:
     """What a push that is not believed has left: invalid indexes, and lost rows by label."""
-    left = {f"{_INDEX}{name}": 0 for name in invalid_indexes(seen.before, seen.after)}
+    left = {f"{_INDEX}{name}": 0 for name in invalid_indexes(evidence.before, evidence.after)}
     if on_loss == "refuse":
-        lost = seen.loss.unallowed({*allowed, *seen.others})
-        left |= {label: seen.loss.rows.get(label, 0) for label in lost}
+        lost = evidence.loss.unallowed({*allowed, *evidence.others})
+        left |= {label: evidence.loss.rows.get(label, 0) for label in lost}
     return left
 
 
@@ -133,32 +133,32 @@ def _back(table: Table, lost: int) -> bool:
     return lost < MAX_ROWS or table.estimate < MAX_ROWS or table.estimate >= lost * _NEARLY
 
 
-def _refusal(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
-    if not seen.refused and not seen.said.refused:
+def _refusal(evidence: Evidence, allowed: Collection[str]) -> Wrong | None:
+    if not evidence.refused and not evidence.output.refused:
         return None
-    names = ", ".join(seen.said.refused) or "a table or column that its lines do not name"
+    names = ", ".join(evidence.output.refused) or "a table or column that its lines do not name"
     # With what was allowed before: one push may have to be allowed more than one thing.
-    allow = _listed([*allowed, *(seen.said.refused or ["NAME"])])
+    allow = _listed([*allowed, *(evidence.output.refused or ["NAME"])])
     return Wrong(
         f"the push wanted to lose the rows of {names} and was refused; nothing of them is lost",
         f"Set ENTRYPOINT_ALLOW_LOSS={allow} for one start if they may go, or correct the schema.",
     )
 
 
-def _end(seen: Witnesses) -> Wrong | None:
-    said = seen.said
-    if seen.ended:
-        message, remedy, certain = seen.ended
-        if said.succeeded is False:
-            return Wrong(f"{message}: {said.text}", remedy if certain else said.remedy)
+def _end(evidence: Evidence) -> Wrong | None:
+    output = evidence.output
+    if evidence.ended:
+        message, remedy, certain = evidence.ended
+        if output.succeeded is False:
+            return Wrong(f"{message}: {output.text}", remedy if certain else output.remedy)
         return Wrong(message, remedy)
-    if said.succeeded is False:
-        return Wrong(f"the push command exited with code 0, but {said.text}", said.remedy)
+    if output.succeeded is False:
+        return Wrong(f"the push command exited with code 0, but {output.text}", output.remedy)
     return None
 
 
-def _absence(seen: Witnesses) -> Wrong | None:
-    if seen.connected is not False:
+def _absence(evidence: Evidence) -> Wrong | None:
+    if evidence.connected is not False:
         return None
     return Wrong(
         "the push command exited with code 0, but never connected to the service's database",
@@ -169,13 +169,13 @@ def _absence(seen: Witnesses) -> Wrong | None:
 
 
 def _emptiness(
-    seen: Witnesses, prefixes: Collection[str], bookkeeping: Collection[str] | None
+    evidence: Evidence, prefixes: Collection[str], bookkeeping: Collection[str] | None
 ) -> Wrong | None:
     names = [
         table.name
-        for oid, table in seen.after.tables.items()
+        for oid, table in evidence.after.tables.items()
         if not (
-            tools.keeps_books(table.names(), _columns(seen.after, oid))
+            tools.keeps_books(table.names(), _columns(evidence.after, oid))
             if bookkeeping is None
             else table.names() & {*bookkeeping}
         )
@@ -194,8 +194,8 @@ def _columns(of: Snapshot, table: int) -> set[str]:
     return {name for (oid, _), name in of.columns.items() if oid == table}
 
 
-def _half(seen: Witnesses) -> Wrong | None:
-    half = invalid_indexes(seen.before, seen.after)
+def _half(evidence: Evidence) -> Wrong | None:
+    half = invalid_indexes(evidence.before, evidence.after)
     if not half:
         return None
     return Wrong(
@@ -210,17 +210,17 @@ def _mend_indexes(names: Iterable[str]) -> str:
     return f"Correct the data that the index refuses, run {drops}, and start again."
 
 
-def _held(seen: Witnesses) -> Wrong | None:
-    if not seen.held:
+def _held(evidence: Evidence) -> Wrong | None:
+    if not evidence.held:
         return None
-    first = seen.held[0]
+    first = evidence.held[0]
     who = f"release {first.release}" if first.release else "no named release"
-    indexes, lost = _sorted(seen.held)
+    indexes, lost = _sorted(evidence.held)
     what = [f"left half made: {', '.join(f'{_INDEX}{name}' for name in indexes)}"] * bool(indexes)
     what += [f"lost the rows of {', '.join(lost)}"] * bool(lost)
     return Wrong(
         f"an earlier push ({who}, {first.at}) {' and '.join(what)}; that is so still",
-        mend(seen.held),
+        mend(evidence.held),
     )
 
 
@@ -251,8 +251,8 @@ def blocking(damages: Iterable[Damage], fingerprint: str, proved: Collection[str
     return [d for d in damages if d.fingerprint == fingerprint or fingerprint not in proved]
 
 
-def _lost(seen: Witnesses, allowed: Collection[str]) -> Wrong | None:
-    lost = seen.loss.unallowed(allowed)
+def _lost(evidence: Evidence, allowed: Collection[str]) -> Wrong | None:
+    lost = evidence.loss.unallowed(allowed)
     if not lost:
         return None
     return Wrong(

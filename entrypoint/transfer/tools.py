@@ -274,19 +274,21 @@ _VARIABLES: Final[Mapping[str, str]] = {
 }
 
 
-def _told(hear: Callable[[str], None], silent: Callable[[float], None] | None = None) -> child.Told:
+def _told(
+    hear: Callable[[str], None], silent: Callable[[float], None] | None = None
+) -> child.Callbacks:
     def silence(seconds: float, _: set[int]) -> None:
         if silent:
             silent(seconds)
 
-    return child.Told(lambda _, line: hear(shown(line)), silence, lambda _: None)
+    return child.Callbacks(lambda _, line: hear(shown(line)), silence, lambda _: None)
 
 
 def _run(
     argv: Sequence[str],
     environ: Environment,
     what: str,
-    told: child.Told,
+    told: child.Callbacks,
     watches: Sequence[child.Watch],
 ) -> child.Finished:
     name = sessions.application_name("transfer", f"/{what}-{secrets.token_hex(3)}")

@@ -283,10 +283,10 @@ def test_last_losses_are_kept() -> None:
     """Of the pushes that lost something the last 10 stay, and say nothing of who succeeded."""
     found = Ledger().pushed(PUSH)
     for number in range(15):
-        found = found.lost(LOSSES._replace(host=str(number)))
+        found = found.with_losses(LOSSES._replace(host=str(number)))
     assert [losses.host for losses in found.losses] == [str(number) for number in range(5, 15)]
     assert found.pushes == (PUSH,)
-    assert Ledger().lost(LOSSES).pushed(PUSH).losses == (LOSSES,)
+    assert Ledger().with_losses(LOSSES).pushed(PUSH).losses == (LOSSES,)
 
 
 def test_losses_are_told_where_there_are_some() -> None:
@@ -295,7 +295,7 @@ def test_losses_are_told_where_there_are_some() -> None:
     text = render("", older)
     assert "losses" not in text
     assert parse(text) == older
-    assert parse(render(text, older.lost(LOSSES))).losses == (LOSSES,)
+    assert parse(render(text, older.with_losses(LOSSES))).losses == (LOSSES,)
 
 
 def test_seeds_are_by_tenant() -> None:

@@ -10,8 +10,8 @@ from entrypoint.postgres.ledger import Damage
 from entrypoint.postgres.loss import Loss
 from entrypoint.postgres.snapshot import Constraint, Snapshot, Table
 from entrypoint.start.endings import Ending
-from entrypoint.start.tool_output import Said
-from entrypoint.start.verdict import Witnesses, Wrong, blocking, damage, judge, standing
+from entrypoint.start.tool_output import ToolResult
+from entrypoint.start.verdict import Evidence, Wrong, blocking, damage, judge, standing
 
 
 def snapshot(
@@ -32,9 +32,9 @@ def snapshot(
 
 
 BEFORE = snapshot("rpg_items", "others")
-FINE = Witnesses(
+FINE = Evidence(
     ended=None,
-    said=Said("drizzle-kit: succeeded", succeeded=True),
+    output=ToolResult("drizzle-kit: succeeded", succeeded=True),
     refused=False,
     before=BEFORE,
     after=BEFORE,
@@ -45,23 +45,25 @@ LOSS = Loss(
 )
 HELD = Damage("index rpg_name", 0, "f", "v2", "then")
 CODE = Ending("the push command exited with code 1", "Correct what its lines say.")
-NOT_DONE = Said("psql reported an error: no", succeeded=False, remedy="Correct it.")
+NOT_DONE = ToolResult("psql reported an error: no", succeeded=False, remedy="Correct it.")
 
 
 def verdict(
-    seen: Witnesses,
+    evidence: Evidence,
     *,
     prefixes: tuple[str, ...] = ("rpg_",),
     on_loss: str = "refuse",
     allowed: tuple[str, ...] = (),
     bookkeeping: tuple[str, ...] | None = None,
 ) -> Wrong | None:
-    return judge(seen, prefixes=prefixes, on_loss=on_loss, allowed=allowed, bookkeeping=bookkeeping)
+    return judge(
+        evidence, prefixes=prefixes, on_loss=on_loss, allowed=allowed, bookkeeping=bookkeeping
+    )
 
 
-FOR: list[tuple[Witnesses, dict[str, Any]]] = [
+FOR: list[tuple[Evidence, dict[str, Any]]] = [
     (FINE, {}),
-    (FINE._replace(said=Said()), {}),
+    (FINE._replace(output=ToolResult()), {}),
     (FINE._replace(before=snapshot()), {}),
     (FINE, {"prefixes": ()}),
     (FINE, {"prefixes": ("shop_", "other")}),
@@ -82,10 +84,10 @@ FOR: list[tuple[Witnesses, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("seen", "settings"), FOR)
-def test_believed(seen: Witnesses, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("evidence", "settings"), FOR)
+def test_believed(evidence: Evidence, settings: dict[str, Any]) -> None:
     """Nothing speaks against it, or what does is allowed or was there before."""
-    assert verdict(seen, **settings) is None
+    assert verdict(evidence, **settings) is None
 
 
 AGAINST = [
@@ -96,12 +98,12 @@ AGAINST = [
     ),
     (
         "a code and a word",
-        FINE._replace(ended=CODE, said=NOT_DONE),
+        FINE._replace(ended=CODE, output=NOT_DONE),
         ("the push command exited with code 1: psql reported an error: no", "Correct it."),
     ),
     (
         "a word",
-        FINE._replace(said=NOT_DONE),
+        FINE._replace(output=NOT_DONE),
         ("the push command exited with code 0, but psql reported an error: no", "Correct it."),
     ),
     (
@@ -117,7 +119,7 @@ AGAINST = [
     ),
     (
         "a refusal that was told",
-        FINE._replace(said=Said(refused=("rpg_items", "rpg_heroes.level"))),
+        FINE._replace(output=ToolResult(refused=("rpg_items", "rpg_heroes.level"))),
         (
             (
                 "the push wanted to lose the rows of rpg_items, rpg_heroes.level and was refused; "
@@ -186,11 +188,11 @@ AGAINST = [
 
 
 @pytest.mark.parametrize(
-    ("seen", "wrong"), [row[1:] for row in AGAINST], ids=[r[0] for r in AGAINST]
+    ("evidence", "wrong"), [row[1:] for row in AGAINST], ids=[r[0] for r in AGAINST]
 )
-def test_each_witness_alone(seen: Witnesses, wrong: tuple[str, str]) -> None:
+def test_each_witness_alone(evidence: Evidence, wrong: tuple[str, str]) -> None:
     """One that speaks against a push is enough, with its words and its remedy."""
-    found = verdict(seen)
+    found = verdict(evidence)
 
     assert found is not None
     assert found.message.startswith(wrong[0])
@@ -258,10 +260,10 @@ def test_damage_stands_until_it_is_mended_or_allowed(
 def test_what_a_push_has_left() -> None:
     """Invalid indexes, and what went with rows in it and may not."""
     loss = LOSS._replace(rows={"rpg_items": 3})
-    seen = FINE._replace(after=snapshot("rpg_a", indexes=("i",)), loss=loss)
-    assert damage(seen, on_loss="refuse", allowed=()) == {"index i": 0, "rpg_items": 3}
-    assert damage(seen, on_loss="refuse", allowed=("rpg_items",)) == {"index i": 0}
-    assert damage(seen, on_loss="warn", allowed=()) == {"index i": 0}
+    evidence = FINE._replace(after=snapshot("rpg_a", indexes=("i",)), loss=loss)
+    assert damage(evidence, on_loss="refuse", allowed=()) == {"index i": 0, "rpg_items": 3}
+    assert damage(evidence, on_loss="refuse", allowed=("rpg_items",)) == {"index i": 0}
+    assert damage(evidence, on_loss="warn", allowed=()) == {"index i": 0}
 
 
 def test_damage_is_held_against_who_did_it_and_who_is_new() -> None:
@@ -286,7 +288,7 @@ def test_the_worst_is_told_first() -> None:
     worst = FINE._replace(
         refused=True,
         ended=CODE,
-        said=NOT_DONE,
+        output=NOT_DONE,
         after=snapshot("others", indexes=("i",)),
         loss=LOSS,
     )
@@ -294,7 +296,7 @@ def test_the_worst_is_told_first() -> None:
     steps: list[dict[str, Any]] = [
         {"refused": False},
         {"ended": None},
-        {"said": Said()},
+        {"output": ToolResult()},
         {"after": snapshot("rpg_a", indexes=("i",))},
         {"after": BEFORE},
         {"loss": Loss()},
@@ -320,8 +322,8 @@ def test_the_worst_is_told_first() -> None:
 
 def test_what_is_allowed_excuses_nothing_else() -> None:
     """A loss that is only told and a name that may go leave the other witnesses as they are."""
-    for seen in (FINE._replace(ended=CODE), FINE._replace(refused=True)):
-        assert verdict(seen, on_loss="warn", allowed=("rpg_items",)) is not None
+    for evidence in (FINE._replace(ended=CODE), FINE._replace(refused=True)):
+        assert verdict(evidence, on_loss="warn", allowed=("rpg_items",)) is not None
     two = LOSS._replace(of_rows={**LOSS.of_rows, "others": frozenset({"others"})})
     found = verdict(FINE._replace(loss=two), allowed=("others",))
     assert found is not None
@@ -330,7 +332,7 @@ def test_what_is_allowed_excuses_nothing_else() -> None:
 
 def test_what_was_allowed_stays_allowed() -> None:
     """The remedy for another refusal repeats the names that this start already had."""
-    seen = FINE._replace(said=Said(refused=("rpg_items",)))
-    found = judge(seen, prefixes=(), on_loss="refuse", allowed=("rpg users",))
+    evidence = FINE._replace(output=ToolResult(refused=("rpg_items",)))
+    found = judge(evidence, prefixes=(), on_loss="refuse", allowed=("rpg users",))
     assert found is not None
     assert "ENTRYPOINT_ALLOW_LOSS=rpg users,rpg_items for one start" in found.remedy

@@ -15,22 +15,24 @@ from entrypoint.config import tools
 from entrypoint.postgres.refusal import REFUSES
 from entrypoint.process.output import MAX_LINE, Lines
 from entrypoint.start import tool_output
-from entrypoint.start.tool_output import MAX_QUOTE, Ear, Said, known
+from entrypoint.start.tool_output import MAX_QUOTE, OutputParser, ToolResult, known
 from tests.unit.foreign import FOREIGN
 
 if TYPE_CHECKING:
     from entrypoint.config.tools import Tool
 
 
-def heard(*lines: str, success: str = "", failure: str = "") -> Said:
+def heard(*lines: str, success: str = "", failure: str = "") -> ToolResult:
     """What a child's lines come to."""
-    ear = Ear(re.compile(success) if success else None, re.compile(failure) if failure else None)
+    parser = OutputParser(
+        re.compile(success) if success else None, re.compile(failure) if failure else None
+    )
     for line in lines:
-        ear.hear(line)
-    return ear.said()
+        parser.feed(line)
+    return parser.result()
 
 
-def run(text: str) -> Said:
+def run(text: str) -> ToolResult:
     """The same of a whole recording, whose blank lines are not told."""
     return heard(*filter(None, text.split("\n")))
 
@@ -210,7 +212,7 @@ DONE = {
 @pytest.mark.parametrize("name", DONE)
 def test_done(name: str) -> None:
     """A tool that says that it is done is believed, and named."""
-    assert run(DONE[name]) == Said(f"{name.split(maxsplit=1)[0]}: succeeded", succeeded=True)
+    assert run(DONE[name]) == ToolResult(f"{name.split(maxsplit=1)[0]}: succeeded", succeeded=True)
 
 
 ASKED = "asked a question and had no terminal"
@@ -631,7 +633,7 @@ NOBODY = {
 @pytest.mark.parametrize("name", NOBODY)
 def test_nobody_that_we_know(name: str) -> None:
     """A program without a known tool's sign is judged by other witnesses, whatever it says."""
-    assert run(NOBODY[name]) == Said("not recognised")
+    assert run(NOBODY[name]) == ToolResult("not recognised")
 
 
 SEVERITIES = {  # by src/backend/po of PostgreSQL 10 to 18, all of its languages
@@ -684,7 +686,7 @@ def test_psql_s_own_language(before: str) -> None:
     for word in OWN:
         assert run(f"{before}{word}x").succeeded is False, word
     for word in WARNINGS:
-        assert run(f"{before}{word}x") == Said("not recognised"), word
+        assert run(f"{before}{word}x") == ToolResult("not recognised"), word
 
 
 REFUSED = NOT_DONE["psql 15 finds no server"][0]
@@ -718,10 +720,10 @@ def test_a_failure_that_was_waited_out(
     text: str, *, connected: bool | None, believed: bool
 ) -> None:
     """What could not connect is undone by a run that could; what failed in SQL never is."""
-    ear = Ear()
+    parser = OutputParser()
     for line in text.splitlines():
-        ear.hear(line)
-    said = ear.said(connected=connected)
+        parser.feed(line)
+    said = parser.result(connected=connected)
 
     assert said.succeeded is believed
     assert said.text.startswith("psql: succeeded" if believed else f"psql {ERROR}: psql:")
@@ -763,7 +765,7 @@ def test_every_tool_must_be_done() -> None:
     """A script that runs two is believed when both are, and says so."""
     done = f"{PULLED}[✓] Changes applied\n{MIGRATING}Migrations complete!\n"
 
-    assert run(done) == Said("drizzle-kit and node-pg-migrate: succeeded", succeeded=True)
+    assert run(done) == ToolResult("drizzle-kit and node-pg-migrate: succeeded", succeeded=True)
     assert run(f"{done}ERROR:  no\n").text == "psql reported an error: ERROR:  no"
     assert run(f"{done}{PRISMA}").text == f"Prisma {SILENT}"
 
@@ -968,7 +970,7 @@ def test_a_recording_is_of_one_tool(name: str) -> None:
 @pytest.mark.parametrize("name", FOREIGN)
 def test_others_lines_name_no_tool(name: str) -> None:
     """What a push writes besides is judged by other witnesses, even if it looks like an error."""
-    assert run(FOREIGN[name]) == Said("not recognised")
+    assert run(FOREIGN[name]) == ToolResult("not recognised")
 
 
 ANYBODYS = ["Migrations complete!", "Migration complete", "No migrations are pending", "in sync"]
@@ -992,15 +994,15 @@ def test_others_lines_before_a_success() -> None:
 def test_what_is_kept_of_a_line_is_masked() -> None:
     """A failure's line, a tool's and the names in a refusal reach an error without a secret."""
     log.hide(["hunter2-pass"])
-    ear = Ear(failure=re.compile("oh no"))
-    ear.hear("\x1b[31mworking\roh no: hunter2-pass")
-    assert ear.said().text == "push.failure: oh no: ****"
-    ear = Ear()
-    ear.hear("psql:x.sql:1: ERROR:  role hunter2-pass does not exist")
-    assert ear.said().text.endswith("ERROR:  role **** does not exist")
-    ear = Ear()
-    ear.hear(f"ERROR:  {REFUSES} hunter2-pass, a; allow it")
-    assert ear.said().refused == ("****", "a")
+    parser = OutputParser(failure=re.compile("oh no"))
+    parser.feed("\x1b[31mworking\roh no: hunter2-pass")
+    assert parser.result().text == "push.failure: oh no: ****"
+    parser = OutputParser()
+    parser.feed("psql:x.sql:1: ERROR:  role hunter2-pass does not exist")
+    assert parser.result().text.endswith("ERROR:  role **** does not exist")
+    parser = OutputParser()
+    parser.feed(f"ERROR:  {REFUSES} hunter2-pass, a; allow it")
+    assert parser.result().refused == ("****", "a")
 
 
 def test_a_late_failure_names_ones_own_words() -> None:
@@ -1039,14 +1041,14 @@ ODD = {  # how the last word comes
 }
 
 
-def heard_by_pipe(data: bytes, size: int = 65_536) -> Said:
+def heard_by_pipe(data: bytes, size: int = 65_536) -> ToolResult:
     """What bytes come to that arrive in pieces of this size."""
-    ear = Ear()
-    lines = Lines("stdout", lambda _, line: ear.hear(line))
+    parser = OutputParser()
+    lines = Lines("stdout", lambda _, line: parser.feed(line))
     for start in range(0, len(data), size):
         lines.feed(data[start : start + size])
     lines.close()
-    return ear.said()
+    return parser.result()
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -1062,14 +1064,14 @@ def test_odd_output(name: str, size: int) -> None:
 def test_an_encoding_that_nobody_reads(encoding: str) -> None:
     """It is not recognised, and nothing is raised: the other witnesses judge."""
     data = "Reading config file\nerror: no\n".encode(encoding)
-    assert heard_by_pipe(data) == Said("not recognised")
+    assert heard_by_pipe(data) == ToolResult("not recognised")
 
 
 @pytest.mark.parametrize("end", ["\r", "\x1b[K"])
 def test_a_secret_over_a_spinner_s_end(end: str) -> None:
     """One that has in it what overwrites a line is not kept in halves either."""
     log.hide([f"hunter2{end}-pass"])
-    ear = Ear(failure=re.compile("pass"))
-    ear.hear(f"a\rb hunter2{end}-pass c")
-    assert "hunter" not in ear.said().text
-    assert "pass" not in ear.said().text
+    parser = OutputParser(failure=re.compile("pass"))
+    parser.feed(f"a\rb hunter2{end}-pass c")
+    assert "hunter" not in parser.result().text
+    assert "pass" not in parser.result().text

@@ -1,4 +1,4 @@
-"""What `web` answers, and how it says that nobody did, against real sockets."""
+"""What `http_client` answers, and how it says that nobody did, against real sockets."""
 
 from __future__ import annotations
 
