@@ -11,7 +11,7 @@ _DEPTH: Final = 2
 """How often a text may have been quoted: JSON in JSON, a URL in a URL, JSON in a shell's word."""
 
 
-class Kind(NamedTuple):
+class Quoting(NamedTuple):
     """One way to quote."""
 
     pattern: re.Pattern[str]
@@ -23,7 +23,7 @@ class Reading(NamedTuple):
     """A text with escapes undone, and which, in their order."""
 
     text: str
-    kinds: tuple[Kind, ...]
+    kinds: tuple[Quoting, ...]
 
 
 _LETTERS: Final = {
@@ -81,13 +81,13 @@ _BACKSLASH = re.compile(
 )
 
 _KINDS: Final = (
-    Kind(re.compile("(?:%[0-9a-fA-F]{2})+"), _percent),  # URLs
-    Kind(_BACKSLASH, _backslash),  # JSON, repr, util.inspect, libpq's conninfo, "" in a shell
-    Kind(_BACKSLASH, _backslash_of_bytes),  # repr of bytes, od, $'' in a shell
-    Kind(
+    Quoting(re.compile("(?:%[0-9a-fA-F]{2})+"), _percent),  # URLs
+    Quoting(_BACKSLASH, _backslash),  # JSON, repr, util.inspect, libpq's conninfo, "" in a shell
+    Quoting(_BACKSLASH, _backslash_of_bytes),  # repr of bytes, od, $'' in a shell
+    Quoting(
         re.compile(r"""'(?:\\'|"'")'|''|\"\""""), lambda match: match[0][-1]
     ),  # '' of a shell, SQL
-    Kind(re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"), _entity),  # HTML
+    Quoting(re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"), _entity),  # HTML
 )
 
 
@@ -109,7 +109,7 @@ def _readings(reading: Reading, depth: int) -> Iterator[Reading]:
                 yield from _readings(undone, depth - 1)
 
 
-def sources(text: str, kinds: tuple[Kind, ...]) -> tuple[list[int], list[int]]:
+def sources(text: str, kinds: tuple[Quoting, ...]) -> tuple[list[int], list[int]]:
     """Where in ``text`` each character of a reading of it begins, and where it ends."""
     starts, ends = list(range(len(text))), list(range(1, len(text) + 1))
     for kind in kinds:

@@ -44,7 +44,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Unanswered(Exception):  # noqa: N818  not a failure of the start: most are waited out
+class RequestError(Exception):
     """There is no answer.
 
     ``text`` says why, for people, without the URL's query, user or password. ``permanent`` is for
@@ -66,7 +66,7 @@ def ask(url: str, timeout_s: float) -> Answer:
 
     ``timeout_s`` is for all of it, to the body's end or its first MiB. Redirects are not followed
     and no proxy is asked. TLS is verified against the CAs of certifi, of the system, and of
-    SSL_CERT_FILE and SSL_CERT_DIR. Blocks until then; raises `Unanswered`.
+    SSL_CERT_FILE and SSL_CERT_DIR. Blocks until then; raises `RequestError`.
     """
     with _exchange("GET", url, timeout_s) as response:
         body = bytearray()
@@ -82,14 +82,14 @@ def ask(url: str, timeout_s: float) -> Answer:
 def tell(url: str, data: Mapping[str, object], timeout_s: float) -> int:
     """POST ``data`` as JSON and return the status; the rest of the answer is not read.
 
-    The same bounds as for `ask`; raises `Unanswered`.
+    The same bounds as for `ask`; raises `RequestError`.
     """
     with _exchange("POST", url, timeout_s, json.dumps(data).encode()) as response:
         return response.status_code
 
 
 def reach(host: str, port: int, timeout_s: float) -> None:
-    """Connect to any of a host's addresses, and hang up. Raises `Unanswered`."""
+    """Connect to any of a host's addresses, and hang up. Raises `RequestError`."""
     deadline = time.monotonic() + timeout_s
     count = _addresses(host, port)
     share_s = (deadline - time.monotonic()) / count
@@ -145,7 +145,7 @@ def _target(url: str) -> tuple["httpx.URL", str | None]:
     if parts.scheme != "http+unix":
         target = httpx.URL(url)
         if target.scheme not in ("http", "https") or not target.host:
-            raise Unanswered(_UNSENT, permanent=True)
+            raise RequestError(_UNSENT, permanent=True)
         return target, None
     query = f"?{parts.query}" if parts.query else ""
     return httpx.URL(f"http://localhost{parts.path}{query}"), unquote(parts.netloc)
@@ -206,18 +206,18 @@ def _addresses(host: str, port: int) -> int:
         return len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except socket.gaierror as error:
         text = f"the host name {host!r} does not resolve ({error.strerror})"
-        raise Unanswered(text, absent=True) from None
+        raise RequestError(text, absent=True) from None
     except UnicodeError:
-        raise Unanswered(f"{host!r} is no host name", permanent=True) from None
+        raise RequestError(f"{host!r} is no host name", permanent=True) from None
 
 
-def _failed(error: Exception, timeout_s: float) -> Unanswered:
+def _failed(error: Exception, timeout_s: float) -> RequestError:
     """What an exception of httpx means, without the words of a URL."""
     import httpx
 
     unsent = httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError
     if isinstance(error, unsent):
-        return Unanswered(_UNSENT, permanent=True)
+        return RequestError(_UNSENT, permanent=True)
     if isinstance(error, httpx.TimeoutException):
         return _unreached(TimeoutError(), timeout_s)
     cause: BaseException | None = error
@@ -225,19 +225,19 @@ def _failed(error: Exception, timeout_s: float) -> Unanswered:
         if isinstance(cause, OSError):
             return _unreached(cause, timeout_s)
         cause = cause.__cause__ or cause.__context__  # httpcore hides the system's error
-    return Unanswered(f"no valid HTTP answer ({error})"[:_MAX_QUOTE])
+    return RequestError(f"no valid HTTP answer ({error})"[:_MAX_QUOTE])
 
 
-def _unreached(error: OSError, timeout_s: float) -> Unanswered:
+def _unreached(error: OSError, timeout_s: float) -> RequestError:
     """What an exception of the system or of TLS means."""
     if isinstance(error, TimeoutError):
-        return Unanswered(f"no answer within {timeout_s:.2g} s", absent=True)
+        return RequestError(f"no answer within {timeout_s:.2g} s", absent=True)
     code = getattr(error, "verify_code", None)
     if code is not None:
         text = f"TLS: certificate not trusted: {getattr(error, 'verify_message', '')}"
-        return Unanswered(text.rstrip("."), permanent=code in _OTHER_NAME)
+        return RequestError(text.rstrip("."), permanent=code in _OTHER_NAME)
     reason = getattr(error, "reason", None)  # an ssl.SSLError's, such as WRONG_VERSION_NUMBER
     if reason:
-        return Unanswered(f"TLS: {reason.lower().replace('_', ' ')}")
+        return RequestError(f"TLS: {reason.lower().replace('_', ' ')}")
     absent = isinstance(error, ConnectionRefusedError | FileNotFoundError)
-    return Unanswered((error.strerror or str(error)).lower(), absent=absent)
+    return RequestError((error.strerror or str(error)).lower(), absent=absent)

@@ -19,7 +19,7 @@ Ask = Callable[[str], bool]
 """Shows a text that ends in a question, and says whether it was agreed to."""
 
 
-class Answer(NamedTuple):
+class Output(NamedTuple):
     """What a command has to say."""
 
     text: str
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     """Tells what was done where a signal comes while the answer is written."""
 
 
-def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Answer:
+def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Output:
     """Do it. ``width`` is that of the terminal, ``ask`` asks a person; None where there is none.
 
     Raises `SettingsError`, `RefusedError`, `UnreachableError`, `TransferError` and `Terminated`.
@@ -39,28 +39,28 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> An
     one = arguments.command in ("url", "env", "transfer")
     named = [arguments.service] if one else arguments.service
     if getattr(arguments, "sql", False):
-        return Answer(_sql(arguments, server.registered(Environment.of_container(), named)), 0)
+        return Output(_sql(arguments, server.registered(Environment.of_container(), named)), 0)
     ignored = getattr(arguments, "ignore", [])
     where = server.find(Environment.of_container(), arguments.server, named, ignored)
     if arguments.command == "transfer":
         return _transfer(arguments, where, width, ask)
     if one:
-        return Answer(_printed(arguments, where), 0)
+        return Output(_printed(arguments, where), 0)
     from ..operator import create, render, status, verify
 
     if arguments.command == "create":
         created = create.create(where, isolate=arguments.isolate, dry_run=arguments.dry_run)
         text = render.as_json(created) if arguments.json else render.creations(created, width)
-        return Answer(text, create.exit_code(created))
+        return Output(text, create.exit_code(created))
     reading = replace(where, reads=True)
     if arguments.command == "status":
         seen = _looked(arguments, lambda: status.arranged(status.status(reading), arguments.sort))
         fail = arguments.fail
         text = render.as_json(seen) if arguments.json else render.status(seen, width, fail=fail)
-        return Answer(text, status.exit_code(seen, fail=fail))
+        return Output(text, status.exit_code(seen, fail=fail))
     found = _looked(arguments, lambda: verify.arranged(verify.verify(reading), arguments.sort))
     text = render.as_json(found) if arguments.json else render.verification(found, width)
-    return Answer(text, verify.exit_code(found, strict=arguments.strict))
+    return Output(text, verify.exit_code(found, strict=arguments.strict))
 
 
 def _looked(arguments: argparse.Namespace, look: Callable[[], _Seen]) -> _Seen:
@@ -88,7 +88,7 @@ def _printed(arguments: argparse.Namespace, where: server.Server) -> str:
 
 def watched(
     arguments: argparse.Namespace, every_s: float, width: Callable[[], int | None]
-) -> Iterator[Answer]:
+) -> Iterator[Output]:
     """Do it again and again, ``every_s`` seconds after each answer. ``width`` is asked each time.
 
     A server that cannot be looked at any more is told of once, and looked at again. Raises what
@@ -121,7 +121,7 @@ def _sql(arguments: argparse.Namespace, known: server.Registered) -> str:
 
 def _transfer(
     arguments: argparse.Namespace, where: server.Server, width: int | None, ask: Ask | None
-) -> Answer:
+) -> Output:
     from ..transfer import command as transfer
 
     answer, failure = transfer.run(arguments, where, ask, width=width)
@@ -137,4 +137,4 @@ def _transfer(
     except Terminated as error:
         ended(error)
         raise
-    return Answer(text, failure.exit_code if failure else 0, failure, ended)
+    return Output(text, failure.exit_code if failure else 0, failure, ended)

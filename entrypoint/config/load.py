@@ -34,10 +34,10 @@ def load(environ: Environment, directory: Path, look: Look | None = None) -> Set
     that one is nobody else's. Hides every secret it meets from the log. Raises `SettingsError`
     with all problems at once.
     """
-    return _Reading(Sources(environ, directory), look).settings()
+    return _Loader(Sources(environ, directory), look).settings()
 
 
-class _Reading:
+class _Loader:
     """One reading of the sources: what they mean, and what is wrong with it."""
 
     def __init__(self, sources: Sources, look: Look | None) -> None:

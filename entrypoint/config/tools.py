@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 SHIPPED: Final = Path(__file__).with_name("tools.toml")
 
 
-class Failure(NamedTuple):
+class ToolFailure(NamedTuple):
     """Something that a tool says when it failed, what it means, and what to do."""
 
     says: tuple[str, ...]
@@ -31,7 +31,7 @@ class Tool(NamedTuple):
     success: tuple[str, ...] = ()
     """Empty for a tool that may succeed in silence."""
 
-    failure: tuple[Failure, ...] = ()
+    failure: tuple[ToolFailure, ...] = ()
     tables: tuple[str, ...] = ()
     flags: str = ""
 
@@ -61,8 +61,8 @@ def _tool(
 
 def _failure(
     *, says: Collection[str], until: Collection[str] = (), flags: str, **texts: str
-) -> Failure:
-    failure = Failure(tuple(says), until=tuple(until), **texts)
+) -> ToolFailure:
+    failure = ToolFailure(tuple(says), until=tuple(until), **texts)
     return failure._replace(remedy=failure.remedy.replace("{flags}", flags))
 
 

@@ -69,7 +69,7 @@ class Fact(NamedTuple):
     text: str
 
 
-class Object(NamedTuple):
+class ObjectRow(NamedTuple):
     """A finding that is about an object."""
 
     level: str
@@ -79,11 +79,11 @@ class Object(NamedTuple):
     remedy: str
 
 
-class Part(NamedTuple):
+class OwnerPart(NamedTuple):
     """What was found in a database of one service's."""
 
     service: str
-    objects: Sequence[Object]
+    objects: Sequence[ObjectRow]
     remedy: str
     """Of every object; nothing where they differ."""
 
@@ -95,7 +95,7 @@ class Group(NamedTuple):
 
     database: str
     summary: str
-    parts: Sequence[Part]
+    parts: Sequence[OwnerPart]
     left_out: str
 
 
@@ -109,7 +109,7 @@ class Job(NamedTuple):
     since: str
 
 
-class Push(NamedTuple):
+class PushRow(NamedTuple):
     """On the time line."""
 
     service: str
@@ -268,13 +268,13 @@ def _groups(places: dict[str, list[Finding]]) -> Iterator[Group]:
         )
 
 
-def _part(service: str | None, findings: Sequence[Finding], bars: Iterator[Bar]) -> Part:
+def _part(service: str | None, findings: Sequence[Finding], bars: Iterator[Bar]) -> OwnerPart:
     objects = [found for found in findings if found.object]
     remedies = {found.remedy for found in objects}
-    return Part(
+    return OwnerPart(
         service or "nobody's",
         [
-            Object(
+            ObjectRow(
                 found.level,
                 f"{found.kind} {found.object}",
                 counted(found.rows),
@@ -393,7 +393,7 @@ def _jobs(row: ServiceStatus, now: datetime) -> Iterator[Job]:
 
 def _pushes(
     rows: Sequence[ServiceStatus], now: datetime
-) -> tuple[list[Push], list[tuple[str, float]], str]:
+) -> tuple[list[PushRow], list[tuple[str, float]], str]:
     """The newest first, and what stands below: a minute is as wide as what is before it."""
     pushed = [
         (row, row.last_push, _seconds(row.last_push.at, now)) for row in rows if row.last_push
@@ -414,7 +414,7 @@ def _pushes(
     more = len(pushed) - len(shown)
     return (
         [
-            Push(
+            PushRow(
                 row.service,
                 last.at,
                 f"{age(last.at, now)} ago",

@@ -19,7 +19,7 @@ from typing import Final, Self
 from psycopg import pq
 
 from .cause import CHECK_SERVER, Cause, Kind, no_answer
-from .sqlstates import CHECK_CREDENTIALS, CHECK_PARAMETERS, Said, clean, told, verdict
+from .sqlstates import CHECK_CREDENTIALS, CHECK_PARAMETERS, ErrorResponse, cause_of, clean, verdict
 
 _CLOSED: Final = "connection refused or closed by the server"
 
@@ -316,18 +316,18 @@ def _quote(words: str, params: Mapping[str, str]) -> str:
     return f": {clean(re.sub(r'^.*? port [0-9]+ [^:]*: ', '', line))}"
 
 
-def _said(body: str) -> Said | None:
+def _said(body: str) -> ErrorResponse | None:
     code, text, file = (re.search(_FIELD.format(key), body, re.DOTALL) for key in "CMF")
     if code is None:
         return None
-    return Said(code[1], clean(text[1] if text else "error"), file[1] if file else "")
+    return ErrorResponse(code[1], clean(text[1] if text else "error"), file[1] if file else "")
 
 
-def _server_said(said: Said, params: Mapping[str, str], *, after_proof: bool) -> Cause:
+def _server_said(said: ErrorResponse, params: Mapping[str, str], *, after_proof: bool) -> Cause:
     if said.code == _PROTOCOL_VIOLATION and not said.file and after_proof:
         text = f"a pooler said: {said.text} ({said.code})"  # to our proof of the password
         return Cause(Kind.REFUSED, text, CHECK_CREDENTIALS, said.code)
-    return told(said, verdict(said, options=bool(params.get("options"))))
+    return cause_of(said, verdict(said, options=bool(params.get("options"))))
 
 
 def _tls(answer: str, params: Mapping[str, str], words: str) -> Cause:

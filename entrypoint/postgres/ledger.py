@@ -55,7 +55,7 @@ _PASSING: Final = (InternalError_, LockNotAvailable)
 that stays locked for longer than the role's lock_timeout."""
 
 
-class Push(NamedTuple):
+class PushRecord(NamedTuple):
     """What succeeded with one fingerprint, the last time; `catalog` is the schema's after it."""
 
     fingerprint: str
@@ -128,7 +128,7 @@ class Losses(NamedTuple):
 class Ledger(NamedTuple):
     """The pushes, the current one last, and by `key` the fingerprint of a seed and when."""
 
-    pushes: tuple[Push, ...] = ()
+    pushes: tuple[PushRecord, ...] = ()
     """Distinct by service and fingerprint."""
 
     seeds: Mapping[str, tuple[str, str]] = MappingProxyType({})
@@ -144,7 +144,7 @@ class Ledger(NamedTuple):
     writable: bool = True
     """Whether this program may write it: it is the owner's, and of no later format."""
 
-    def of(self, service: str | None) -> tuple[Push, ...]:
+    def of(self, service: str | None) -> tuple[PushRecord, ...]:
         """The pushes that may be this service's; where a name is missing, nothing tells."""
         if service is None:
             return self.pushes
@@ -155,7 +155,7 @@ class Ledger(NamedTuple):
         names = {push.service for push in self.pushes if push.service}
         return sorted(names - {service}) if service else []
 
-    def pushed(self, push: Push) -> "Ledger":
+    def pushed(self, push: PushRecord) -> "Ledger":
         """With this push as the current one, and the releases that carried the same before it.
 
         It takes the place of an earlier one with its fingerprint. Of each service the last 20 stay.
@@ -187,7 +187,7 @@ class Ledger(NamedTuple):
         return self._replace(losses=(*self.losses, losses)[-MAX_LOSSES:])
 
     @property
-    def last(self) -> Push | None:
+    def last(self) -> PushRecord | None:
         """The newest push."""
         return next((p for p in reversed(self.pushes) if p.fingerprint != NO_PUSH), None)
 
@@ -216,17 +216,17 @@ def parse(comment: str | None, *, owner: bool = True) -> Ledger:
         return Ledger(problem=f"it cannot be read ({type(error).__name__})", writable=owner)
 
 
-def _push(data: dict[str, Any]) -> Push:
+def _push(data: dict[str, Any]) -> PushRecord:
     if not all(isinstance(data[name], kind) for name, kind in _PUSH.items()):
         raise TypeError
     if not all(isinstance(release, str) for release in data["releases"]):
         raise TypeError
     if not 0 <= data["elapsed_s"] <= LONGEST_S:  # json reads NaN, too, and 400 digits
         raise ValueError
-    return Push(**{**data, "releases": tuple(data["releases"])})
+    return PushRecord(**{**data, "releases": tuple(data["releases"])})
 
 
-def _pushes_1(data: list[dict[str, Any]]) -> tuple[Push, ...]:
+def _pushes_1(data: list[dict[str, Any]]) -> tuple[PushRecord, ...]:
     """Those of the first format, which had each push, with one release and no service."""
     ledger = Ledger()
     for push in data:

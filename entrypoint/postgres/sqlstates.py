@@ -160,7 +160,7 @@ _POOLERS_OWN: Final = ("08P01", "XX000", "58000")
 also that a database is missing, or that the server is down."""
 
 
-class Said(NamedTuple):
+class ErrorResponse(NamedTuple):
     """An ErrorResponse, as far as it decides."""
 
     code: str
@@ -180,7 +180,7 @@ def clean(text: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def told(said: Said, found: Verdict) -> Cause:
+def cause_of(said: ErrorResponse, found: Verdict) -> Cause:
     """The cause of an error, with its words, and whose they are."""
     text = f"{'' if said.file else 'a pooler said: '}{said.text} ({said.code})"
     return Cause(found.kind, text, found.remedy, said.code)
@@ -192,13 +192,13 @@ def first_query(error: psycopg.Error) -> Cause:
     if code is None:
         text = f"the connection broke ({type(error).__name__})"
         return Cause(Kind.TRANSIENT, text, CHECK_SERVER)
-    said = Said(code, clean(diag.message_primary or "error"), diag.source_file or "")
+    said = ErrorResponse(code, clean(diag.message_primary or "error"), diag.source_file or "")
     found = verdict(said, options=False)
     if said.file and code[:2] in ("0A", "42"):
         found = Verdict(Kind.REFUSED, _CHECK_PRODUCT, "no PostgreSQL, or rights taken away")
     elif said.file and found.kind is not Kind.MISSING:
         found = found._replace(kind=Kind.TRANSIENT)
-    return told(said, found)
+    return cause_of(said, found)
 
 
 def remedy_of(code: str | None) -> str:
@@ -208,7 +208,7 @@ def remedy_of(code: str | None) -> str:
     return (CODES.get(code) or CODES.get(code[:2]) or _OTHER).remedy
 
 
-def verdict(said: Said, *, options: bool) -> Verdict:
+def verdict(said: ErrorResponse, *, options: bool) -> Verdict:
     """What an error during the login means; ``options`` says whether we sent any."""
     code = said.code
     if not said.file and (found := _of_pooler(said)):
@@ -223,7 +223,7 @@ def verdict(said: Said, *, options: bool) -> Verdict:
     return found
 
 
-def _of_pooler(said: Said) -> Verdict | None:
+def _of_pooler(said: ErrorResponse) -> Verdict | None:
     for words, found in _POOLERS_WORDS:
         if re.match(words, said.text):
             return found

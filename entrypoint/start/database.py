@@ -28,7 +28,7 @@ class Place(NamedTuple):
     oid: int
 
 
-class Creation(NamedTuple):
+class CreateOptions(NamedTuple):
     """How a missing database is created: from which others, by whom, and for whom."""
 
     admin: Conninfo
@@ -37,7 +37,7 @@ class Creation(NamedTuple):
 
 
 def ask(
-    target: Conninfo, creation: Creation, connect: wait.Connect, timeout_s: float
+    target: Conninfo, options: CreateOptions, connect: wait.Connect, timeout_s: float
 ) -> Cause | bool:
     """Whether the target is missing, as the databases know from which it would be created.
 
@@ -45,9 +45,9 @@ def ask(
     seconds and one short attempt.
     """
     deadline = time.monotonic() + timeout_s
-    for name in creation.maintenance_databases:
+    for name in options.maintenance_databases:
         try:
-            session = connect(creation.admin.with_database(name), deadline - time.monotonic())
+            session = connect(options.admin.with_database(name), deadline - time.monotonic())
         except ConnectError as error:
             if error.cause.sqlstate is not None:
                 return True  # that one is not for us, but whoever says so is there
@@ -72,7 +72,7 @@ def _knows(session: Session, name: str) -> bool:
 def database(
     target: Conninfo,
     reached: Session | Cause,
-    creation: Creation,
+    options: CreateOptions,
     connect: wait.Connect,
     deadline: float,
 ) -> tuple[Session, bool]:
@@ -85,7 +85,7 @@ def database(
     if isinstance(reached, Session):
         session = reached
     else:
-        created = _create(target, creation, connect, deadline)
+        created = _create(target, options, connect, deadline)
         late = max(deadline, time.monotonic() + AFTER_CREATE_S)
         session = wait.until_ready(target, connect, deadline=late, attempt_s=wait.POOLER_S)
     _check_name(target, session)
@@ -159,10 +159,12 @@ def _place(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Place:
         return place(session)
 
 
-def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadline: float) -> bool:
+def _create(
+    target: Conninfo, options: CreateOptions, connect: wait.Connect, deadline: float
+) -> bool:
     from ..postgres import databases  # only a missing database pays for it
 
-    admin = _maintenance(creation, connect, deadline)
+    admin = _maintenance(options, connect, deadline)
     if admin is None:
         return False
     with closing(admin):
@@ -172,13 +174,13 @@ def _create(target: Conninfo, creation: Creation, connect: wait.Connect, deadlin
             admin,
             target.database,
             owner=owner,
-            isolate=creation.isolate,
+            isolate=options.isolate,
             deadline=deadline,
         )
     if created:
         log.event("info", "database.created", database=target.database, owner=owner)
-    if created and creation.isolate and version < _PUBLIC_CLOSED_SINCE:
-        admin_there = creation.admin.with_database(target.database)
+    if created and options.isolate and version < _PUBLIC_CLOSED_SINCE:
+        admin_there = options.admin.with_database(target.database)
         _close_public(admin_there, owner, connect, deadline)
     return created
 
@@ -194,12 +196,12 @@ def _close_public(admin: Conninfo, owner: str, connect: wait.Connect, deadline: 
         ownership.close_public(new, owner)
 
 
-def _maintenance(creation: Creation, connect: wait.Connect, deadline: float) -> Session | None:
+def _maintenance(options: CreateOptions, connect: wait.Connect, deadline: float) -> Session | None:
     """A session to create the database from; None when a pooler does not say what is wrong."""
     refusal: EntrypointError | None = None
     unclear = False
-    for name in creation.maintenance_databases:
-        admin = creation.admin.with_database(name)
+    for name in options.maintenance_databases:
+        admin = options.admin.with_database(name)
         try:
             reached = wait.until_answered(admin, connect, deadline=deadline)
         except RefusedError as error:
@@ -210,7 +212,7 @@ def _maintenance(creation: Creation, connect: wait.Connect, deadline: float) -> 
         unclear = unclear or reached.kind is Kind.UNCLEAR
     if unclear:
         return None
-    names = ", ".join(creation.maintenance_databases)
+    names = ", ".join(options.maintenance_databases)
     raise refusal or RefusedError(
         f"none of the databases {names} exists to create another from",
         remedy="Set ENTRYPOINT_MAINTENANCE_DATABASE to a database that this role may connect to.",

@@ -189,7 +189,7 @@ def _ask(gate: Gate, timeout_s: float) -> _Shut | None:
             http_client.reach(parts.hostname or "", parts.port or 0, timeout_s)
             return None
         answer = http_client.ask(gate.url, timeout_s)
-    except http_client.Unanswered as failure:
+    except http_client.RequestError as failure:
         return _Shut(failure.text, failure.permanent, failure.absent)
     if answer.status in (gate.status or range(200, 300)):
         return None

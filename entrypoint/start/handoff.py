@@ -52,14 +52,14 @@ _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 """What libc's execvp searches where there is no PATH, and where Node lives in its images."""
 
 
-class Service(NamedTuple):
+class Executable(NamedTuple):
     """The service's program and its argv, word for word as the container was given them."""
 
     path: str
     argv: tuple[str, ...]
 
 
-def find(argv: tuple[str, ...], environ: Environment) -> Service:
+def find(argv: tuple[str, ...], environ: Environment) -> Executable:
     """Find the service's executable before any work is done.
 
     Raises `ExecError` with 127 when it is not there and 126 when it is and cannot be executed, as
@@ -76,7 +76,7 @@ def find(argv: tuple[str, ...], environ: Environment) -> Service:
 
         raise shapes.joined(argv)
     path = environ.get("PATH") or _DEFAULT_PATH
-    service = Service(_executable(argv, path), argv)
+    service = Executable(_executable(argv, path), argv)
     if script is not None:
         first = _certain_program(script)
         if first:
@@ -250,7 +250,7 @@ def _loader(head: bytes) -> bytes:
     return b""
 
 
-def become(service: Service, environ: Environment) -> NoReturn:
+def become(service: Executable, environ: Environment) -> NoReturn:
     """Replace this process by the service; every connection of ours must be closed before.
 
     Closes all descriptors but 0-2, restores signals. Raises `Terminated` for a

@@ -33,7 +33,7 @@ def tell(failure: Failure, code: int) -> None:
         _tell(failure, code)
     except Terminated:
         log.event("warning", "notify.failed", cause="ended by a signal")
-    except http_client.Unanswered as problem:
+    except http_client.RequestError as problem:
         log.event("warning", "notify.failed", cause=problem.text)
     except TimeoutError:
         log.event("warning", "notify.failed", cause=f"no answer within {TIMEOUT_S:.0f} s")

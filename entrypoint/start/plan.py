@@ -19,7 +19,7 @@ CHECK_LATE_S: Final = 30.0
 """The same after a seed, which is not believed without it."""
 
 
-class Verdict(Enum):
+class Action(Enum):
     """What to do about a step."""
 
     RUN = "run"
@@ -28,9 +28,9 @@ class Verdict(Enum):
 
 
 class Decision(NamedTuple):
-    """A verdict, and the reason that is logged with it."""
+    """An action, and the reason that is logged with it."""
 
-    verdict: Verdict
+    action: Action
     reason: str
     tenant: str | None = None
     """Whom a seed is for, as far as it is known without a lookup."""
@@ -38,10 +38,10 @@ class Decision(NamedTuple):
     @property
     def runs(self) -> bool:
         """Whether the step has work to do."""
-        return self.verdict is Verdict.RUN
+        return self.action is Action.RUN
 
 
-UNCHANGED = Decision(Verdict.SKIP, "unchanged")
+UNCHANGED = Decision(Action.SKIP, "unchanged")
 
 FORCED = "forced"
 
@@ -50,7 +50,7 @@ UNPROVABLE = "neither inputs nor a release to compare"
 OLDER = "an older release: a newer schema was pushed since"
 
 
-class Plan(NamedTuple):
+class StartPlan(NamedTuple):
     """Settings, and a fingerprint for each step; None where nothing can be proved."""
 
     config: Settings
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
     seed_fingerprint: str | None
 
     @classmethod
-    def of(cls, config: Settings) -> "Plan":
+    def of(cls, config: Settings) -> "StartPlan":
         """Fingerprint the inputs. Raises `SettingsError` for what cannot be found or read."""
         problems: list[str] = []
         push = seed = None
@@ -99,7 +99,7 @@ class Plan(NamedTuple):
     def push(self, found: Found) -> Decision:
         """Whether to push."""
         if reason := self.config.no_work("push"):
-            return Decision(Verdict.SKIP, reason)
+            return Decision(Action.SKIP, reason)
         return decide_push(
             found.ledger,
             found.catalog,
@@ -128,7 +128,7 @@ class Plan(NamedTuple):
     def seed(self, found: Found, session: Session) -> Decision:
         """Whether to seed; asks the session for ``seed.check`` where the ledger has the tenant."""
         if reason := self.config.no_work("seed"):
-            return Decision(Verdict.SKIP, reason)
+            return Decision(Action.SKIP, reason)
         seed, fingerprint = self.config.seed, self.seed_fingerprint
         forced = "seed" in self.config.force
         tenant = seed.tenant
@@ -147,7 +147,7 @@ class Plan(NamedTuple):
         if there:
             return decision
         answer = "had no answer" if there is None else "found no row"
-        return Decision(Verdict.RUN, f"seed.check {answer}", tenant)
+        return Decision(Action.RUN, f"seed.check {answer}", tenant)
 
     def seeds(self, tenant: str | None) -> Seed:
         """The seed for the tenant that was found."""
@@ -238,17 +238,17 @@ def decide_push(
     pushes = ledger.of(who.service)
     if forced or who.fingerprint is None or not pushes:
         reason = FORCED if forced else "first" if who.fingerprint else UNPROVABLE
-        return Decision(Verdict.RUN, reason)
+        return Decision(Action.RUN, reason)
     same = next((push for push in pushes if push.fingerprint == who.fingerprint), None)
     if same and same.catalog == catalog:
         return UNCHANGED
     if same is pushes[-1]:
         drift = "drift" if catalog is not None else "unknown: somebody is changing the schema"
-        return Decision(Verdict.RUN, drift)
+        return Decision(Action.RUN, drift)
     if older(ledger, catalog, who):
-        verdicts = {"skip": Verdict.SKIP, "push": Verdict.RUN, "fail": Verdict.FAIL}
-        return Decision(verdicts[on_older], OLDER)
-    return Decision(Verdict.RUN, "changed")
+        actions = {"skip": Action.SKIP, "push": Action.RUN, "fail": Action.FAIL}
+        return Decision(actions[on_older], OLDER)
+    return Decision(Action.RUN, "changed")
 
 
 def current(ledger: Ledger, who: Who) -> bool:
@@ -271,18 +271,18 @@ def decide_seed(
     ledger has none with it.
     """
     if forced:
-        return Decision(Verdict.RUN, FORCED)
+        return Decision(Action.RUN, FORCED)
     seeded = ledger.seeds.get(key) if key else next(iter(ledger.seeds.values()), None)
     if older and seeded:
         unchanged = fingerprint is not None and seeded[0] == fingerprint
-        return Decision(Verdict.SKIP, "seeded" if unchanged else OLDER)
+        return Decision(Action.SKIP, "seeded" if unchanged else OLDER)
     if fingerprint is None:
-        return Decision(Verdict.RUN, UNPROVABLE)
+        return Decision(Action.RUN, UNPROVABLE)
     if seeded is None:
-        return Decision(Verdict.RUN, "first")
+        return Decision(Action.RUN, "first")
     if seeded[0] != fingerprint:
-        return Decision(Verdict.RUN, "changed")
-    return Decision(Verdict.SKIP, "seeded")
+        return Decision(Action.RUN, "changed")
+    return Decision(Action.SKIP, "seeded")
 
 
 def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | None) -> None:
@@ -309,7 +309,7 @@ def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | N
 
 def refuse_older(decision: Decision) -> None:
     """Raise `PushError` where ``push.on_older`` is "fail"."""
-    if decision.verdict is Verdict.FAIL:
+    if decision.action is Action.FAIL:
         raise PushError(
             f"not pushed: {decision.reason}",
             remedy='Deploy the newer release, or set push.on_older to "skip" or "push".',

@@ -20,7 +20,7 @@ from ..postgres import ledger, sessions
 from ..postgres.session import PATIENCE_S, Session, open_session
 from ..postgres.sql import load_sql
 from . import budget, database, handoff, wait
-from .plan import Plan, Verdict, tell_skipped
+from .plan import Action, StartPlan, tell_skipped
 from .steps import since, step
 
 
@@ -62,7 +62,7 @@ def prepare() -> None:
     log.event("info", "prepare.finished", elapsed_s=since(started))
 
 
-def _prepare(plan: Plan) -> None:
+def _prepare(plan: StartPlan) -> None:
     config = plan.config
     target = config.direct or config.database
     if target is None or config.skip >= set(STEPS):
@@ -79,7 +79,7 @@ def _prepare(plan: Plan) -> None:
     connect = partial(open_session, application_name=name, patience_s=PATIENCE_S)
     probe = load_sql("postgres/probe") if plan.provable else ""
     deadline = time.monotonic() + config.wait_timeout_s
-    creation = database.Creation(
+    options = database.CreateOptions(
         config.admin or target, config.maintenance_databases, config.isolate
     )
     with step("wait") as fields:
@@ -87,11 +87,11 @@ def _prepare(plan: Plan) -> None:
             target,
             partial(connect, probe=probe),
             deadline=deadline,
-            ask=partial(database.ask, target, creation, connect),
+            ask=partial(database.ask, target, options, connect),
         )
         fields["server"] = target.where()
     with step("database") as fields:
-        session, created = database.database(target, reached, creation, connect, deadline)
+        session, created = database.database(target, reached, options, connect, deadline)
         fields |= {"created": created, "database": session.database, "pooled": session.pooled}
     own, known = config.database or target, None
     if config.direct:
@@ -129,15 +129,15 @@ def _prepare(plan: Plan) -> None:
         database.as_service(own, config.direct, known, connect, time.monotonic() + left_s)
 
 
-def _proved(plan: Plan, found: ledger.Found, session: Session) -> bool:
+def _proved(plan: StartPlan, found: ledger.Found, session: Session) -> bool:
     """Whether the ledger proves that nothing is to be done; then it is said."""
     if plan.owned_by_stranger(found):
         return False
     push = plan.push(found)
-    if push.verdict is Verdict.RUN:
+    if push.action is Action.RUN:
         return False
     seed = plan.seed(found, session)
-    if seed.runs or push.verdict is Verdict.FAIL:
+    if seed.runs or push.action is Action.FAIL:
         return False
     if plan.to_record(found):
         return False
@@ -154,7 +154,7 @@ def _look(
     return former.look(named, own, registry)
 
 
-def _load(environ: Environment) -> Plan:
+def _load(environ: Environment) -> StartPlan:
     config = load(environ, Path(), _look)
     progress.service(config.health_url, config.health_problem)
     if config.service:
@@ -177,4 +177,4 @@ def _load(environ: Environment) -> Plan:
             reason=config.health_problem,
             remedy="Set the variable, or give it a default as in ${PORT:-4001}.",
         )
-    return Plan.of(config)
+    return StartPlan.of(config)

@@ -104,7 +104,7 @@ def _asked(url: str, field: str, timeout_s: float) -> object:
 
     try:
         answer = timelimit.run(lambda: http_client.ask(url, timeout_s), timeout_s)
-    except http_client.Unanswered as problem:
+    except http_client.RequestError as problem:
         if problem.permanent:
             raise RefusedError(problem.text, remedy=_CORRECT) from None
         raise _NotYetError(problem.text) from None

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from .. import log
 from ..config import tools
-from ..config.tools import Failure, Tool
+from ..config.tools import Tool, ToolFailure
 from ..postgres.refusal import REFUSES
 from ..process.output import MAX_LINE, shown
 
@@ -93,7 +93,7 @@ class _ToolPatterns(NamedTuple):
     any: Patterns
     sign: Patterns
     success: Patterns
-    failures: tuple[tuple[Patterns, Failure], ...]
+    failures: tuple[tuple[Patterns, ToolFailure], ...]
     until: Patterns
     """What undoes those failures that have such words."""
 
@@ -136,7 +136,7 @@ class _Run:
     quote: str = ""
     """Of its failure, if it has failed."""
 
-    failure: Failure | None = None
+    failure: ToolFailure | None = None
     late: bool = False
     """Whether it had been done: the failure may be another program's, whose words are alike."""
 
@@ -166,7 +166,7 @@ class _Run:
             if self.failure and self.failure.until:
                 self.failure = None
 
-    def _fail(self, failure: Failure, quote: Callable[[], str]) -> None:
+    def _fail(self, failure: ToolFailure, quote: Callable[[], str]) -> None:
         # Of two the first is the cause, unless a retry may have dealt with it.
         if self.failure is None or (self.failure.until and not failure.until):
             self.failure, self.quote, self.late = failure, quote(), self.done

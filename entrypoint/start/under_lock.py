@@ -22,14 +22,14 @@ from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.session import Session
 from ..process import child as process
 from . import extensions, misplaced, program, push, seed, wait
-from .plan import FORCED, Decision, Plan, Verdict, older, refuse_older, tell_skipped
+from .plan import FORCED, Action, Decision, StartPlan, older, refuse_older, tell_skipped
 from .steps import step
 
 CLEANUP_S: Final = 5.0
 """Seconds in which a session must open that ends those of a child."""
 
 
-def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) -> None:
+def work(plan: StartPlan, target: Conninfo, session: Session, connect: wait.Connect) -> None:
     """Wait for the lock, look again, do what is still to be done, and record it.
 
     What was done before a failure is recorded too. Closes the session, whatever happens. Raises
@@ -59,7 +59,7 @@ def work(plan: Plan, target: Conninfo, session: Session, connect: wait.Connect) 
             raise lost from None
 
 
-def _work(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
+def _work(plan: StartPlan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
     found = ledger.look(held.session)
     if found.ledger.problem:
         log.event("warning", "ledger.ignored", reason=found.ledger.problem)
@@ -97,7 +97,7 @@ def _quoted(name: str) -> str:
     return sql.Identifier(name).as_string()
 
 
-def _tell_exposed(plan: Plan, held: lock.Held) -> None:
+def _tell_exposed(plan: StartPlan, held: lock.Held) -> None:
     """Say what others may do in a database that is meant to be closed to them."""
     if plan.config.isolate and (found := ownership.exposed(held.session)):
         log.event(
@@ -112,7 +112,7 @@ def _tell_exposed(plan: Plan, held: lock.Held) -> None:
 class _Record:
     """The ledger as it will be written at the end of the lock, and the schema that it is about."""
 
-    def __init__(self, plan: Plan, held: lock.Held, found: ledger.Found) -> None:
+    def __init__(self, plan: StartPlan, held: lock.Held, found: ledger.Found) -> None:
         self.plan = plan
         self.held = held
         self.before = found.ledger
@@ -188,7 +188,7 @@ class _Record:
             )
             return
         self.book = self.book.pushed(
-            ledger.Push(
+            ledger.PushRecord(
                 fingerprint=who.fingerprint or "",
                 catalog=(self.found.catalog or "") if self.plan.config.push.command else "",
                 releases=release,
@@ -226,7 +226,7 @@ class _Record:
         log.event("warning", "ledger.not_written", reason=reason, remedy=remedy)
 
 
-def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
+def _extensions(plan: StartPlan, target: Conninfo, held: lock.Held, connect: wait.Connect) -> None:
     config = plan.config
     missing = extensions.missing(held.session, config.extensions)
     if not missing:
@@ -245,11 +245,11 @@ def _extensions(plan: Plan, target: Conninfo, held: lock.Held, connect: wait.Con
 
 
 def _push(
-    plan: Plan, target: Conninfo, record: _Record, found: ledger.Found, connect: wait.Connect
+    plan: StartPlan, target: Conninfo, record: _Record, found: ledger.Found, connect: wait.Connect
 ) -> None:
     config, held = plan.config, record.held
     decision = plan.push(found)
-    if decision.verdict is Verdict.SKIP:
+    if decision.action is Action.SKIP:
         tell_skipped("push", decision, found.ledger, config.service)
         record.damaged(push.look_again(config.push, held.session, record.book.damages))
         record.current()
@@ -292,7 +292,7 @@ def _push(
     record.pushed(pushed, decision)
 
 
-def _guard_sessions(plan: Plan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:
+def _guard_sessions(plan: StartPlan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:
     """The admin's, where there is one that may connect; then the service's own."""
     admin = plan.config.admin
     if admin and admin.user != target.user:
@@ -307,7 +307,7 @@ def _enduring(session: Session) -> Session:
     return session
 
 
-def _seed(plan: Plan, record: _Record, connect: wait.Connect) -> None:
+def _seed(plan: StartPlan, record: _Record, connect: wait.Connect) -> None:
     decision = plan.seed(record.found, record.held.session)
     if not decision.runs:
         tell_skipped("seed", decision, record.book, plan.config.service)
@@ -331,7 +331,7 @@ def _seed(plan: Plan, record: _Record, connect: wait.Connect) -> None:
         record.seeded(tenant)
 
 
-def _told(plan: Plan, tenant: str | None) -> dict[str, str]:
+def _told(plan: StartPlan, tenant: str | None) -> dict[str, str]:
     """The variables in which the seed finds its tenant, wherever we have it from.
 
     Raises `SeedError` where the container has another one there than the lookup found.
@@ -349,7 +349,7 @@ def _told(plan: Plan, tenant: str | None) -> dict[str, str]:
     return {"SEED_TENANT_ID": tenant, name: tenant}
 
 
-def _tenant(plan: Plan, held: lock.Held, connect: wait.Connect) -> str | None:
+def _tenant(plan: StartPlan, held: lock.Held, connect: wait.Connect) -> str | None:
     """Whom the lookup finds; None without one."""
     config = plan.config
     server = config.lookup_server or config.direct or config.database

@@ -182,13 +182,13 @@ def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]
         )
 
 
-class _Failure(NamedTuple):
+class _Refused(NamedTuple):
     error: str
     remedy: str
     allowable: bool = False
 
 
-def _fails(session: Session, relation: Relation, expression: str) -> _Failure | None:
+def _fails(session: Session, relation: Relation, expression: str) -> _Refused | None:
     table = sql.Identifier(relation.schema, relation.name).as_string(session.connection)
     query = f"select {expression} from only {table} limit 1"  # noqa: S608  the server's own words
     if relation.kind == "p":
@@ -207,14 +207,14 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Failure | 
     except errors.LockNotAvailable:
         return None  # told as `locked`
     except (errors.QueryCanceled, NoAnswerError):
-        return _Failure(
+        return _Refused(
             f"more than {child.SILENT_S:.0f} s for one row",
             "Change the function that it calls, or agree: it is evaluated for each row while "
             "writers wait.",
             allowable=True,
         )
     except (errors.ProgrammingError, errors.InternalError_, errors.DataError) as error:
-        return _Failure(
+        return _Refused(
             error.diag.message_primary or type(error).__name__,
             "Run ALTER FUNCTION ... SET search_path for the function that it calls, or qualify "
             "the names in its body.",

@@ -30,7 +30,7 @@ from entrypoint import web
 try:
     answer = web.ask(sys.argv[1], 2)
     said = f"{answer.status} {answer.reason} {len(answer.body)}"
-except web.Unanswered as failure:
+except web.RequestError as failure:
     said = failure.text
 peak_kb = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
 print(json.dumps([said, int(peak_kb) // 1024]))

@@ -289,11 +289,11 @@ def test_an_index_that_is_being_built(operator: Operator) -> None:
     assert answer.findings == []
 
 
-def push(fingerprint: str, catalog: str, *, older: bool = False) -> ledger.Push:
+def push(fingerprint: str, catalog: str, *, older: bool = False) -> ledger.PushRecord:
     """A push as the ledger has it."""
     releases = (f"release {fingerprint}",)
     at = "2026-01-02T03:04:05Z"
-    return ledger.Push(fingerprint, catalog, releases, "h", at, 1.5, older=older)
+    return ledger.PushRecord(fingerprint, catalog, releases, "h", at, 1.5, older=older)
 
 
 def write(operator: Operator, book: ledger.Ledger | str) -> None:

@@ -24,7 +24,7 @@ from entrypoint.postgres.ledger import (
     Damage,
     Ledger,
     Losses,
-    Push,
+    PushRecord,
     parse,
     render,
     split,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tests.conftest import RoleFactory
     from tests.support.server import Endpoint, Server
 
-PUSH = Push("f" * 64, "c" * 64, ("1.2.3",), "pod-1", "2026-01-02T03:04:05Z", 1.25)
+PUSH = PushRecord("f" * 64, "c" * 64, ("1.2.3",), "pod-1", "2026-01-02T03:04:05Z", 1.25)
 DAMAGE = Damage("rpg_items", 3, "f" * 64, "1.2.3", "2026-01-02T03:04:08Z")
 LOSSES = Losses(("3 rows of a", "table a", "column b.c"), "1.2.3", "pod-1", "2026-01-02T03:04:07Z")
 FULL = Ledger(
@@ -272,8 +272,8 @@ def test_the_first_format_is_read() -> None:
     found = parse(old)
     assert found.problem is None
     assert found.pushes == (
-        Push("g", "c", (), "h", "at", 1),
-        Push("f", "d", ("a", "b"), "h", "at", 1),
+        PushRecord("g", "c", (), "h", "at", 1),
+        PushRecord("f", "d", ("a", "b"), "h", "at", 1),
     )
     assert found.seeds == {"-": ("s", "at")}
     assert parse(render(old, found)) == found
@@ -307,7 +307,7 @@ def test_seeds_are_by_tenant() -> None:
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 anything = st.text()
 pushes = st.builds(
-    Push,
+    PushRecord,
     fingerprint=anything,
     catalog=anything,
     releases=st.lists(anything).map(tuple),

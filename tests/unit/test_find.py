@@ -9,7 +9,7 @@ import pytest
 
 from entrypoint.config.environment import Environment
 from entrypoint.errors import ExecError
-from entrypoint.start.handoff import Service, find
+from entrypoint.start.handoff import Executable, find
 
 SCRIPT = b"#!/bin/sh\n"
 BINARY = Path("/bin/true").read_bytes()
@@ -64,7 +64,7 @@ def test_found_by_path(folder: Path, name: str) -> None:
     """A name with a slash is the file itself, whatever PATH says, and argv stays as it is."""
     for path in (f"./{name}", f"{folder}/{name}"):
         argv = (path, "--flag", "", "é")
-        assert find(argv, environment("/nowhere")) == Service(path, argv)
+        assert find(argv, environment("/nowhere")) == Executable(path, argv)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_found_by_path(folder: Path, name: str) -> None:
 )
 def test_found_on_path(name: str, path: str, found: str) -> None:
     """A name without a slash is the first on PATH that can be executed."""
-    assert find((name,), environment(path)) == Service(found, (name,))
+    assert find((name,), environment(path)) == Executable(found, (name,))
 
 
 @pytest.mark.parametrize("path", [None, ""])

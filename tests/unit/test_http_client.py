@@ -33,7 +33,7 @@ def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Refusal(NamedTuple):
-    """What is left of a `http_client.Unanswered`."""
+    """What is left of a `http_client.RequestError`."""
 
     text: str
     permanent: bool
@@ -41,7 +41,7 @@ class Refusal(NamedTuple):
 
 def refusal(url: str, timeout_s: float = 5) -> Refusal:
     """Why `ask` has no answer."""
-    with pytest.raises(http_client.Unanswered) as caught:
+    with pytest.raises(http_client.RequestError) as caught:
         http_client.ask(url, timeout_s)
     return Refusal(caught.value.text, caught.value.permanent)
 
@@ -254,6 +254,6 @@ def test_a_connection_is_all_that_tcp_wants(site: Site) -> None:
     """`reach` says nothing, and tells why where nobody listens."""
     http_client.reach("127.0.0.1", site.port, 5)
     http_client.reach("localhost", site.port, 5)
-    with pytest.raises(http_client.Unanswered, match="connection refused"):
+    with pytest.raises(http_client.RequestError, match="connection refused"):
         http_client.reach("127.0.0.1", closed_port(), 5)
     assert b"".join(site.requests) == b""

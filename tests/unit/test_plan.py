@@ -8,19 +8,19 @@ import pytest
 
 from entrypoint import log
 from entrypoint.errors import PushError
-from entrypoint.postgres.ledger import Ledger, Push, Who, parse, render
+from entrypoint.postgres.ledger import Ledger, PushRecord, Who, parse, render
 from entrypoint.start import plan
-from entrypoint.start.plan import OLDER, UNCHANGED, UNPROVABLE, Decision, Verdict
+from entrypoint.start.plan import OLDER, UNCHANGED, UNPROVABLE, Action, Decision
 
-RUN, SKIP, FAIL = Verdict.RUN, Verdict.SKIP, Verdict.FAIL
+RUN, SKIP, FAIL = Action.RUN, Action.SKIP, Action.FAIL
 ON_OLDER = {"skip": SKIP, "push": RUN, "fail": FAIL}
 
 
-def made(text: str) -> Push:
+def made(text: str) -> PushRecord:
     """A push written "fingerprint/catalog/release,release/service"; what is missing is none."""
     fingerprint, catalog, releases, service = (*text.split("/"), "", "", "")[:4]
     named = tuple(filter(None, releases.split(",")))
-    return Push(fingerprint, catalog, named, "pod", "now", 1.0, service or None)
+    return PushRecord(fingerprint, catalog, named, "pod", "now", 1.0, service or None)
 
 
 def ledger(*pushes: str, **seeds: str) -> Ledger:
@@ -103,7 +103,7 @@ def test_push(
 ) -> None:
     """A push is skipped where it left the schema as it is now, and runs for another reason."""
     assert push(found, catalog, start, on_older=on_older) == decision
-    assert decision.runs == (decision.verdict is RUN)
+    assert decision.runs == (decision.action is RUN)
 
 
 @pytest.mark.parametrize("on_older", ON_OLDER)

@@ -36,3 +36,13 @@ def test_no_claim_is_made_twice(path: Path) -> None:
     """A docstring that stands above two tests says too little about one of them."""
     found = list(claims(path).values())
     assert [claim for claim in found if found.count(claim) > 1] == []
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """No two classes of the package have one name, so a name in a traceback is one place."""
+    found: dict[str, list[str]] = {}
+    for path in (ROOT / "entrypoint").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name(path))
+    assert {each: where for each, where in found.items() if len(where) > 1} == {}
