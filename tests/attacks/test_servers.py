@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 ASK = """
 import json, re, sys
-from entrypoint import web
+from entrypoint import http_client
 try:
-    answer = web.ask(sys.argv[1], 2)
+    answer = http_client.ask(sys.argv[1], 2)
     said = f"{answer.status} {answer.reason} {len(answer.body)}"
-except web.RequestError as failure:
+except http_client.RequestError as failure:
     said = failure.text
 peak_kb = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
 print(json.dumps([said, int(peak_kb) // 1024]))
