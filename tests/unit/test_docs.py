@@ -33,9 +33,12 @@ COMMANDS = ("sh", "bash", "shell", "console", "sql", "toml", "dockerfile")
 RUN = re.compile(r"<!-- run by (tests/[\w/]+\.py)::(test_\w+) -->")
 NOT_RUN = re.compile(r"<!-- not run: \w.* -->")
 
+EXAMPLES = sorted(
+    f"examples/{path.parent.name}/README" for path in ROOT.glob("examples/*/README.md")
+)
 BLOCKS = [
     pytest.param(each, id=f"{name}-{number}")
-    for name in PAGES
+    for name in [*PAGES, *EXAMPLES]
     for number, each in enumerate(blocks(page(name)), 1)
 ]
 
@@ -70,11 +73,6 @@ def wrong(name: str) -> Iterator[str]:
 def test_the_readme_is_short() -> None:
     """A page that is read whole."""
     assert len(page("README").splitlines()) <= MAX_README_LINES
-
-
-EXAMPLES = sorted(
-    f"examples/{path.parent.name}/README" for path in ROOT.glob("examples/*/README.md")
-)
 
 
 @pytest.mark.parametrize("name", [*PAGES, *EXAMPLES])
@@ -117,14 +115,16 @@ def test_no_sentence_is_written_twice() -> None:
 def test_every_command_is_run_or_says_why_not(found: Block) -> None:
     """A block names its language; what a reader runs has a test, or a reason, right above it."""
     assert found.language, found.text
+    named = re.findall(r"tests/\w[\w./]*", found.above)
+    assert [path for path in named if not (ROOT / path).exists()] == []
     if found.language not in COMMANDS or NOT_RUN.fullmatch(found.above):
         return
     if found.language == "toml":
         return  # the next test loads it
-    named = RUN.fullmatch(found.above)
-    assert named, f"neither `run by` nor `not run` above:\n{found.text}"
-    tree = ast.parse((ROOT / named[1]).read_text())
-    assert named[2] in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
+    run = RUN.fullmatch(found.above)
+    assert run, f"neither `run by` nor `not run` above:\n{found.text}"
+    tree = ast.parse((ROOT / run[1]).read_text())
+    assert run[2] in {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize(
