@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
-from threading import Timer
+from contextlib import contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,25 +23,30 @@ class InterruptedLoginError(BaseException):
     """What a signal raises, as `Terminated` is: no Exception."""
 
 
-@pytest.fixture
-def interrupted() -> Iterator[None]:
-    """A signal comes while the test waits."""
+@contextmanager
+def interrupted(listener: socket.socket) -> Iterator[None]:
+    """A signal comes once somebody has connected, and waits for the listener's answer."""
 
     def come(_signum: int, _frame: object) -> None:
         raise InterruptedLoginError
 
+    def interrupt() -> None:
+        if select.select([listener], [], [], 20)[0]:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
     before = signal.signal(signal.SIGUSR1, come)
-    timer = Timer(0.3, os.kill, [os.getpid(), signal.SIGUSR1])
-    timer.start()
-    yield
-    timer.join()
-    signal.signal(signal.SIGUSR1, before)
+    thread = Thread(target=interrupt)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
-@pytest.mark.usefixtures("interrupted")
 def test_an_interrupted_login_is_hung_up() -> None:
     """At once, though the exception lives on: a server drops no database while somebody logs in."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener, interrupted(listener):
         listener.settimeout(20)
         host, port = listener.getsockname()
         params = {"host": host, "port": str(port), "user": "u", "dbname": "d", "sslmode": "disable"}
