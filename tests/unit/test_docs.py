@@ -12,7 +12,7 @@ import pytest
 from entrypoint.config import registry as services
 from entrypoint.config.keys import IN_FILE
 from entrypoint.errors import EntrypointError
-from tests.support.docs import PAGES, Block, block, blocks, page, prose
+from tests.support.docs import PAGES, Block, block, blocks, page, prose, section
 from tests.support.engine import two_lines
 from tests.support.manifests import ROOT
 from tests.unit.test_changelog import NEWEST
@@ -204,6 +204,16 @@ def test_quoted_errors_are_the_program_s(name: str) -> None:
     texts = "\n".join(re.sub("…+", "…", text) for text in said())
     assert quoted
     assert [each for each in quoted if each.removesuffix(": …") not in texts] == []
+
+
+def test_the_lines_of_a_probe_are_the_program_s() -> None:
+    """Each line in the table of the health check is one of its texts, filled in."""
+    lines = re.findall(
+        r"\| `(.+)` \| [01] \|", section("docs/how-to/health-checks", "The health check")
+    )
+    texts = [re.escape(text).replace("…", ".+") for text in said() if re.match(r"[a-z ]+: ", text)]
+    assert lines
+    assert [line for line in lines if not any(re.fullmatch(text, line) for text in texts)] == []
 
 
 def test_every_failure_has_a_remedy() -> None:
