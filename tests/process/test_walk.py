@@ -100,6 +100,7 @@ def test_a_change_needs_three_files(heading: str) -> None:
     assert any(name.startswith("tests/") for name in files)
 
 
+@pytest.mark.long
 def test_a_start_knows_the_new_tool(copy: Copy, own_server: Server) -> None:
     """The start believes goose's last line."""
     copy.apply(TOOL)
@@ -109,6 +110,7 @@ def test_a_start_knows_the_new_tool(copy: Copy, own_server: Server) -> None:
     assert '"output": "goose: succeeded"' in log
 
 
+@pytest.mark.long
 def test_verify_reports_the_new_finding(copy: Copy) -> None:
     """Its test has a real database; the page of findings has its row."""
     copy.apply(FINDING)
@@ -116,6 +118,7 @@ def test_verify_reports_the_new_finding(copy: Copy) -> None:
     assert "| `template` | notice |" in copy.documented("findings")
 
 
+@pytest.mark.long
 def test_a_start_obeys_the_new_setting(copy: Copy, own_server: Server) -> None:
     """The push lacks the variable; the page of settings has the key."""
     copy.apply(SETTING)
