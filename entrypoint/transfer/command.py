@@ -25,7 +25,7 @@ from ..postgres.session import CANCELLED, Session, translated
 from . import command_lines, commit, locks, outcome, removal, transfer, undo
 from .commit import Commits
 from .progress import Progress, shown
-from .request import Ends, Options
+from .request import Request
 
 if TYPE_CHECKING:
     from ..operator.report import Transferred
@@ -59,17 +59,17 @@ def run(
     answer.
     """
     try:
-        ends = _ends(arguments, server)
+        request = _request(arguments, server)
         report = _report_file(arguments.report)
         agree = None if arguments.yes else partial(_agree_to, arguments, ask, width)
-        places = (ends.source, ends.options.database), (ends.target, ends.service.database)
+        places = (request.source, request.database), (request.target, request.service.database)
         with locks.explained(places):
             if arguments.drop_aside:
-                done = _remove(arguments, ends, agree)
+                done = _remove(arguments, request, agree)
             elif arguments.undo or arguments.drop_quarantine:
-                done = _settle(arguments, ends, agree)
+                done = _settle(arguments, request, agree)
             else:
-                done = _move(arguments, ends, ask, width)
+                done = _move(arguments, request, ask, width)
     except Terminated as error:
         error.step = arguments.command
         error.outcome = error.outcome or _nothing(arguments)
@@ -102,7 +102,7 @@ def _say(error: EntrypointError | Terminated, outcome: str, remedy: str) -> None
         error.message = f"{error.message}; {outcome}"
 
 
-def _ends(arguments: argparse.Namespace, server: Server) -> Ends:
+def _request(arguments: argparse.Namespace, server: Server) -> Request:
     [service] = server.selected
     environ = Environment.of_container()
     target = server = replace(server, lock_timeout_s=locks.TIMEOUT_S)
@@ -110,12 +110,15 @@ def _ends(arguments: argparse.Namespace, server: Server) -> Ends:
         target = servers.find(environ, arguments.to, [service.name], [])
         target = replace(target, lock_timeout_s=locks.TIMEOUT_S)
     extra, allowed = tuple(arguments.extra), frozenset(arguments.allow)
-    options = Options(arguments.database, extra, allowed, arguments.jobs)
     lines = command_lines.of(arguments, environ, server.conninfo, target.conninfo)
-    return Ends(server, target, service, options, lines)
+    return Request(
+        server, target, service, arguments.database, extra, allowed, arguments.jobs, lines
+    )
 
 
-def _move(arguments: argparse.Namespace, ends: Ends, ask: Ask | None, width: int | None) -> Done:
+def _move(
+    arguments: argparse.Namespace, request: Request, ask: Ask | None, width: int | None
+) -> Done:
     progress = Progress()
 
     def agree(plan: "Transferred") -> None:
@@ -125,7 +128,7 @@ def _move(arguments: argparse.Namespace, ends: Ends, ask: Ask | None, width: int
     try:
         with shown() as progress:
             answer = transfer.transfer(
-                ends,
+                request,
                 dry_run=arguments.dry_run,
                 agree=None if arguments.yes else agree,
                 progress=progress,
@@ -138,13 +141,13 @@ def _move(arguments: argparse.Namespace, ends: Ends, ask: Ask | None, width: int
             answer = progress.answer(progress.moved, progress.durations)
             ended(answer, error)
             return Done(answer, error)
-        _say_how_far(error, ends, progress.commits)
+        _say_how_far(error, request, progress.commits)
         raise
 
 
-def _say_how_far(error: EntrypointError | Terminated, ends: Ends, commits: Commits) -> None:
+def _say_how_far(error: EntrypointError | Terminated, request: Request, commits: Commits) -> None:
     """What is to be said before the moment of the move."""
-    lines = ends.again
+    lines = request.commands
     if None in (commits.target.done, commits.source.done):
         _say(
             error,
@@ -152,8 +155,8 @@ def _say_how_far(error: EntrypointError | Terminated, ends: Ends, commits: Commi
             f"Run {lines.look()} when the server answers: there is nothing to move if it was.",
         )
     elif commits.target.done:
-        name = f"{ends.target.conninfo.where()}/{ends.service.database}"
-        line = lines.move((*sorted(ends.options.allowed), "target"))
+        name = f"{request.target.conninfo.where()}/{request.service.database}"
+        line = lines.move((*sorted(request.allowed), "target"))
         _say(
             error,
             f"the target {name} is whole and in its place, but the source is as it was, and the "
@@ -164,14 +167,14 @@ def _say_how_far(error: EntrypointError | Terminated, ends: Ends, commits: Commi
         _say(error, "nothing was moved", f"Run the transfer again. {error.remedy}".rstrip())
 
 
-def _settle(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | None) -> Done:
+def _settle(arguments: argparse.Namespace, request: Request, agree: removal.Agree | None) -> Done:
     """Put back, or remove the quarantine."""
-    service, database, dry = ends.service.name, ends.options.database, arguments.dry_run
-    with closing(locks.open_source(ends.source, database, alone=not dry)) as session:
+    service, database, dry = request.service.name, request.database, arguments.dry_run
+    with closing(locks.open_source(request.source, database, alone=not dry)) as session:
         with translated("looking at the quarantine", remedy="Start again."):
             mine = commit.of(session)
         before = _schemas(session, service)
-        doing = undo.EarlierMove(session, ends)
+        doing = undo.EarlierMove(session, request)
         try:
             if arguments.undo:
                 return Done(doing.undo(agree, dry_run=dry))
@@ -186,12 +189,12 @@ def _settle(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | No
                 left[:] = _schemas(other, service)
                 return len(left) < len(before)
 
-            found_out = commit.find_out(ends.source, database, mine, happened)
+            found_out = commit.find_out(request.source, database, mine, happened)
             if arguments.undo:
-                _require_undone(error, ends, found_out)
+                _require_undone(error, request, found_out)
             else:
-                _require_dropped(error, ends, found_out, left)
-            answer = doing.answer or ends.answer("undone" if arguments.undo else "dropped")
+                _require_dropped(error, request, found_out, left)
+            answer = doing.answer or request.answer("undone" if arguments.undo else "dropped")
             answer = answer.model_copy(update={"quarantine": left})
             ended(answer, error)
             return Done(answer, error)
@@ -204,31 +207,31 @@ def _answered(error: EntrypointError | Terminated) -> bool:
 
 def _require_undone(
     error: EntrypointError | Terminated,
-    ends: Ends,
+    request: Request,
     done: bool | None,  # noqa: FBT001  what was found out
 ) -> None:
     if not done:
         nobody = "nobody knows whether it was put back" if done is None else "nothing was put back"
-        _say(error, nobody, f"Run {ends.again.undo()}")
+        _say(error, nobody, f"Run {request.commands.undo()}")
         raise error
 
 
 def _require_dropped(
     error: EntrypointError | Terminated,
-    ends: Ends,
+    request: Request,
     done: bool | None,  # noqa: FBT001  what was found out
     left: list[str],
 ) -> None:
     if not done or left:
         nobody = "nobody knows what was removed"
         what = nobody if done is None else "it is not removed, or not all of it"
-        _say(error, what, f"Run {ends.again.drop()}: it goes on where this ended.")
+        _say(error, what, f"Run {request.commands.drop()}: it goes on where this ended.")
         raise error
 
 
-def _remove(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | None) -> Done:
+def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agree | None) -> Done:
     """Remove what was put aside; whatever ends that, it is said what is gone."""
-    doing = removal.Removal(ends)
+    doing = removal.Removal(request)
     dry = arguments.dry_run
     with closing(doing.open(dry_run=dry)) as admin:
         with translated("looking at what was put aside", remedy="Start again."):
@@ -248,11 +251,11 @@ def _remove(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | No
                     there[:] = doing.left(other)
                     return not there
 
-                found_out = commit.find_out(ends.target, admin.database, mine, happened)
+                found_out = commit.find_out(request.target, admin.database, mine, happened)
                 left = [each for each in names if each in there]
                 if found_out is None:
-                    lines = f"Run {ends.again.drop_aside()} when the server answers."
-                    _say(error, "nobody knows what was removed", lines)
+                    line = f"Run {request.commands.drop_aside()} when the server answers."
+                    _say(error, "nobody knows what was removed", line)
                     raise
                 if names and not left:
                     doing.removed = names
@@ -261,7 +264,9 @@ def _remove(arguments: argparse.Namespace, ends: Ends, agree: removal.Agree | No
                     return Done(answer, error)
             gone = [repr(each) for each in names if each not in left]
             what = f"{', '.join(gone)} was removed before this" if gone else "nothing was removed"
-            remedy = f"{error.remedy} Run {ends.again.drop_aside()}: it goes on where this ended."
+            remedy = (
+                f"{error.remedy} Run {request.commands.drop_aside()}: it goes on where this ended."
+            )
             _say(error, what, remedy.lstrip())
             raise
 

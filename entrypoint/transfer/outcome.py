@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ..errors import TransferError
 from .obstacle import Problem, agreed
 from .plan import Plan
-from .request import Ends
+from .request import Request
 from .rows import Counted
 from .run import Moved
 from .target import Target
@@ -46,10 +46,10 @@ class Prepared(NamedTuple):
 
 
 def done(
-    ends: Ends, prepared: Prepared, moved: Moved, durations: Mapping[str, float]
+    request: Request, prepared: Prepared, moved: Moved, durations: Mapping[str, float]
 ) -> "Transferred":
     """The plan as it was done, with what was counted and what is next."""
-    answer = describe(ends, prepared)
+    answer = describe(request, prepared)
     counted = {each.relation.label(): each for each in moved.counted}
     name = prepared.target.name
     return answer.model_copy(
@@ -62,7 +62,7 @@ def done(
             "quarantine": moved.quarantine,
             "kept_database": moved.kept,
             "url": prepared.target.server.conninfo.with_database(name).safe(),
-            "next": ends.again.moved(aside=moved.kept is not None),
+            "next": request.commands.moved(aside=moved.kept is not None),
         }
     )
 
@@ -99,12 +99,12 @@ def _counted(each: "MovedObject", counted: Counted | None) -> "MovedObject":
     return each.model_copy(update={"rows": counted.rows, "checksum": counted.checksum})
 
 
-def describe(ends: Ends, prepared: Prepared) -> "Transferred":
+def describe(request: Request, prepared: Prepared) -> "Transferred":
     """The plan as an answer."""
     from ..operator.report import MovedObject, Obstacle
 
     plan = prepared.plan
-    return ends.answer(
+    return request.answer(
         "planned",
         objects=[
             MovedObject(
@@ -127,11 +127,11 @@ def describe(ends: Ends, prepared: Prepared) -> "Transferred":
                 message=each.message,
                 remedy=each.remedy,
                 allowable=each.allowable,
-                allowed=agreed(each, ends.options.allowed),
+                allowed=agreed(each, request.allowed),
             )
             for each in sorted(prepared.problems, key=lambda each: each.allowable)
         ],
         size_bytes=plan.size_bytes,
         estimate_s=plan.estimate_s,
-        next=[ends.again.move(each.name for each in prepared.problems if each.allowable)],
+        next=[request.commands.move(each.name for each in prepared.problems if each.allowable)],
     )

@@ -29,7 +29,7 @@ from .obstacle import Problem
 from .outcome import Prepared
 from .plan import Plan
 from .progress import Progress
-from .request import Ends
+from .request import Request
 from .target import Target
 from .tools import Complaint
 
@@ -76,7 +76,7 @@ def remove_old(server: Server) -> None:
 
 @contextmanager
 def rehearsed(
-    session: Session, ends: Ends, prepared: Prepared, progress: Progress
+    session: Session, request: Request, prepared: Prepared, progress: Progress
 ) -> Iterator[list[Problem]]:
     """Rehearse a plan as it would be done if all was agreed to; what failed is in the way.
 
@@ -96,7 +96,7 @@ def rehearsed(
     made = ExitStack()
     try:
         with progress.of("rehearse"):
-            found = _rehearse(made, session, ends, prepared, progress)
+            found = _rehearse(made, session, request, prepared, progress)
     except BaseException:
         made.close()
         raise
@@ -121,18 +121,18 @@ def _pointless(problems: Iterable[Problem]) -> list[str]:
 
 
 def _rehearse(
-    made: ExitStack, session: Session, ends: Ends, prepared: Prepared, progress: Progress
+    made: ExitStack, session: Session, request: Request, prepared: Prepared, progress: Progress
 ) -> list[Problem]:
     """``made`` gets what is to be removed, in its order."""
     plan, apart = prepared.plan, prepared.apart
-    source = replace(ends.source, lock_timeout_s=locks.PLAN_S, passing=True)
+    source = replace(request.source, lock_timeout_s=locks.PLAN_S, passing=True)
     server = source
-    if ends.target is not ends.source:
-        server = replace(ends.target, lock_timeout_s=locks.PLAN_S, passing=True)
+    if request.target is not request.source:
+        server = replace(request.target, lock_timeout_s=locks.PLAN_S, passing=True)
     there = made.enter_context(closing(server.open()))
     name = _name(there, prepared.target.name)
     target = prepared.target._replace(server=server, scratch=name)
-    made.callback(_remove, ends.target, name)
+    made.callback(_remove, request.target, name)
     folder = made.enter_context(archive.temporary())
     with ThreadPoolExecutor(2) as workers:
         # It takes the longest and needs nothing of the rest.

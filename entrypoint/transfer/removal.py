@@ -14,7 +14,7 @@ from ..postgres import quarantine as quarantines
 from ..postgres.databases import Database
 from ..postgres.session import Session, quoted, translated
 from . import locks, row_counts, sessions
-from .request import Ends
+from .request import Request
 
 if TYPE_CHECKING:
     from ..operator.report import PutAside, Transferred
@@ -27,10 +27,10 @@ Agree = Callable[["Transferred", str], None]
 """Shows a person what would be done, asks, and raises `TransferError` where nobody agreed."""
 
 
-def names(ends: Ends) -> list[str]:
+def names(request: Request) -> list[str]:
     """What `drop` would remove; nothing where nobody can look."""
-    with suppress(EntrypointError), closing(ends.target.open()) as admin:
-        return [each.name for each in _look(admin, ends).ours]
+    with suppress(EntrypointError), closing(request.target.open()) as admin:
+        return [each.name for each in _look(admin, request).ours]
     return []
 
 
@@ -40,8 +40,8 @@ class _Found(NamedTuple):
     """Why each of the others that are called so stays, and what removes it."""
 
 
-def _look(admin: Session, ends: Ends) -> _Found:
-    own, registry = ends.service.database, ends.source.registry
+def _look(admin: Session, request: Request) -> _Found:
+    own, registry = request.service.database, request.source.registry
     claimed = {each.database: each.name for each in registry.values()}
     ours, others = [], []
     for each in databases.find(admin):
@@ -60,8 +60,8 @@ def _look(admin: Session, ends: Ends) -> _Found:
 class Removal:
     """One run of ``--drop-aside``; what it has done is known when it ends by an error, too."""
 
-    def __init__(self, ends: Ends) -> None:
-        self.ends = ends
+    def __init__(self, request: Request) -> None:
+        self.request = request
         self.found: list[PutAside] = []
         self.notes: list[str] = []
         self.removed: list[str] = []
@@ -72,9 +72,9 @@ class Removal:
         Raises `RefusedError`, `UnreachableError`, and `TransferError` behind a pooler or where
         somebody moves.
         """
-        server = self.ends.target
+        server = self.request.target
         if not dry_run:
-            return locks.open_target(server, self.ends.service.database)
+            return locks.open_target(server, self.request.service.database)
         session = server.open()
         locks.require_direct(session)
         return session
@@ -86,16 +86,16 @@ class Removal:
         seconds. Raises `TransferError` for what is refused, `RefusedError` and `UnreachableError`;
         then ``removed`` are gone, and the others are there as they were.
         """
-        ends = self.ends
-        found, others = _look(admin, ends)
+        request = self.request
+        found, others = _look(admin, request)
         self.notes = list(others)
         if not found:
             return self._nothing(others)
         self._check(admin, found)
         self.found = [self._counted(each) for each in found]
         self.notes += self._undos(admin)
-        plan = ends.answer(
-            "planned", put_aside=self.found, notes=self.notes, next=[ends.again.drop_aside()]
+        plan = request.answer(
+            "planned", put_aside=self.found, notes=self.notes, next=[request.commands.drop_aside()]
         )
         if dry_run:
             return plan
@@ -110,25 +110,27 @@ class Removal:
 
     def answer(self) -> "Transferred":
         """What is said when none of them is there any more."""
-        ends = self.ends
+        request = self.request
         ours = [each for each in self.found if each.database in self.removed]
-        return ends.answer("dropped", put_aside=ours, notes=self.notes, next=ends.again.dropped())
+        return request.answer(
+            "dropped", put_aside=ours, notes=self.notes, next=request.commands.dropped()
+        )
 
     def left(self, session: Session) -> list[str]:
         """Those that are still there."""
-        return [each.name for each in _look(session, self.ends).ours]
+        return [each.name for each in _look(session, self.request).ours]
 
     def _nothing(self, others: Sequence[str]) -> "Transferred":
-        name, where = self.ends.service.name, self.ends.target.conninfo.where()
+        name, where = self.request.service.name, self.request.target.conninfo.where()
         if others:
             raise TransferError(
                 f"nothing that a transfer has marked is put aside of {name}: {'; '.join(others)}",
                 remedy="Look at what is in it before you drop it.",
             )
-        return self.ends.answer(
+        return self.request.answer(
             "nothing to drop",
             notes=[f"nothing is put aside of {name} on {where}"],
-            next=self.ends.again.dropped(),
+            next=self.request.commands.dropped(),
         )
 
     def _check(self, admin: Session, found: Sequence[Database]) -> None:
@@ -204,7 +206,7 @@ class Removal:
 
         tables: list[row_counts.TableCount] | None = None
         with suppress(EntrypointError):
-            tables = row_counts.count(self.ends.target, database.name)
+            tables = row_counts.count(self.request.target, database.name)
         rows = [each.rows for each in tables] if tables is not None else [None]
         found = transfers.aside(database.comment)
         return PutAside(
@@ -218,15 +220,15 @@ class Removal:
 
     def _undos(self, admin: Session) -> list[str]:
         """Those that an undo would have given their names back."""
-        ends = self.ends
-        if ends.target is not ends.source:
+        request = self.request
+        if request.target is not request.source:
             return []
         with suppress(EntrypointError):
-            database = ends.options.database
+            database = request.database
             here = admin.database == database
-            session = admin if here else ends.source.session(database)
+            session = admin if here else request.source.session(database)
             try:
-                kept = quarantines.find(session, ends.service.name)
+                kept = quarantines.find(session, request.service.name)
             finally:
                 if not here:
                     session.close()

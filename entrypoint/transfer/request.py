@@ -14,29 +14,26 @@ if TYPE_CHECKING:
     from ..operator.report import Result, Transferred
 
 
-class Options(NamedTuple):
-    """What was asked for."""
-
-    database: str
-    """The source."""
-
-    extra: tuple[str, ...]
-    """Relations that move though their names do not say so."""
-
-    allowed: frozenset[str]
-    jobs: int
-
-
-class Ends(NamedTuple):
+class Request(NamedTuple):
     """From where, to where, and what."""
 
     source: Server
     target: Server
     service: Service
-    options: Options
-    again: CommandLines
+    database: str
+    """The one on the source's server from which the objects move."""
 
-    def met(self, session: Session) -> tuple["Ends", bool]:
+    extra: tuple[str, ...]
+    """Relations that move though their names do not say so."""
+
+    allowed: frozenset[str]
+    """Obstacles that the operator agreed to."""
+
+    jobs: int
+    commands: CommandLines
+    """What comes after this command."""
+
+    def met(self, session: Session) -> tuple["Request", bool]:
         """The same, and whether both are on one server, as a session in the source finds it.
 
         By another address and as the same role, that is as if the target's had not been named.
@@ -53,7 +50,7 @@ class Ends(NamedTuple):
 
         return Transferred(
             service=self.service.name,
-            source=f"{self.source.conninfo.where()}/{self.options.database}",
+            source=f"{self.source.conninfo.where()}/{self.database}",
             target=f"{self.target.conninfo.where()}/{self.service.database}",
             result=result,
             **more,
@@ -68,5 +65,5 @@ class Ends(NamedTuple):
         if before is not None and seen == before.source.digest:
             return before
         found = read(session)._replace(digest=seen)
-        plan = make(found, self.service, self.source.registry, self.options.extra)
+        plan = make(found, self.service, self.source.registry, self.extra)
         return plan.sized(sizes(session, plan.moving))

@@ -33,7 +33,7 @@ from .dump import Dump
 from .outcome import NotAgreedError, Prepared, describe, done
 from .plan import Plan
 from .progress import Progress
-from .request import Ends
+from .request import Request
 from .throwaway import Hands
 
 if TYPE_CHECKING:
@@ -41,26 +41,28 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def preparing(session: Session, ends: Ends, plan: Plan, progress: Progress) -> Iterator[Prepared]:
+def preparing(
+    session: Session, request: Request, plan: Plan, progress: Progress
+) -> Iterator[Prepared]:
     """Look for what stands in the plan's way, in the session's open transaction; end that.
 
     Then rehearse it, while others are watched. What the rehearsal made is removed beside the body.
     Raises `RefusedError`, `UnreachableError` and `Terminated`.
     """
     superuser, bypass = preflight.rights(session, plan)
-    with closing(sessions.begin(ends.source, session, plan)) as watch:
-        prepared = _prepare(session, ends, plan, superuser=superuser, bypass=bypass)
+    with closing(sessions.begin(request.source, session, plan)) as watch:
+        prepared = _prepare(session, request, plan, superuser=superuser, bypass=bypass)
         end(session)
-        with rehearsal.rehearsed(session, ends, prepared, progress) as failed:
+        with rehearsal.rehearsed(session, request, prepared, progress) as failed:
             problems = [*prepared.problems, *failed, *watch.problems()]
             watch.close()
             yield prepared._replace(problems=obstacle.unique(problems))
 
 
 def _prepare(
-    session: Session, ends: Ends, plan: Plan, *, superuser: bool, bypass: bool
+    session: Session, request: Request, plan: Plan, *, superuser: bool, bypass: bool
 ) -> Prepared:
-    quick = replace(ends.source, lock_timeout_s=locks.PLAN_S)
+    quick = replace(request.source, lock_timeout_s=locks.PLAN_S)
 
     def reading() -> AbstractContextManager[Server]:
         if superuser:
@@ -70,9 +72,11 @@ def _prepare(
     problems = preflight.problems(session, plan, reading, superuser=superuser, bypass_rls=bypass)
     apart = superuser, superuser
     problems += lock_table.problems(session, plan)
-    place, others = target_module.look((ends.source, ends.target), session, plan, _owner(plan))
-    with closing(ends.target.open()) as there:
-        other = ends.target is not ends.source
+    place, others = target_module.look(
+        (request.source, request.target), session, plan, _owner(plan)
+    )
+    with closing(request.target.open()) as there:
+        other = request.target is not request.source
         if other:
             apart = superuser, throwaway.superuser(there)
         place, lacking = compatibility.look(session, there, plan, place, other=other)
@@ -113,12 +117,12 @@ def _owner(plan: Plan) -> str:
 
 
 def move(
-    session: Session, ends: Ends, prepared: Prepared, hands: Hands, progress: Progress
+    session: Session, request: Request, prepared: Prepared, hands: Hands, progress: Progress
 ) -> "Transferred":
     """Move everything that the plan says; raises what `run.Transfer` does."""
     with progress.of("lock"):
         locks.take(session, prepared.plan)
-        plan = ends.plan(session, before := prepared.plan)
+        plan = request.plan(session, before := prepared.plan)
     if (set(plan.moving), plan.crossing) != (set(before.moving), before.crossing):
         raise TransferError(
             "somebody made or dropped tables of the service, or what needs them, meanwhile",
@@ -126,12 +130,12 @@ def move(
         )
     progress.total_bytes = plan.size_bytes
     dump = Dump(
-        ends.source,
+        request.source,
         plan,
         prepared.target,
         prepared.tools,
         Environment.of_container(),
-        ends.options.jobs,
+        request.jobs,
         all(prepared.apart),
         prepared.without,
         hands,
@@ -139,7 +143,7 @@ def move(
         progress.advance,
         at=progress.at,
     )
-    progress.answer = partial(done, ends, prepared._replace(plan=plan))
+    progress.answer = partial(done, request, prepared._replace(plan=plan))
     return progress.answer(run.Transfer(dump, progress).go(session), progress.durations)
 
 
@@ -160,15 +164,15 @@ def end(session: Session) -> None:
         session.close()
 
 
-def _nothing(session: Session, ends: Ends, plan: Plan, *, dry_run: bool) -> "Transferred":
+def _nothing(session: Session, request: Request, plan: Plan, *, dry_run: bool) -> "Transferred":
     """The answer where nothing moves, because it did before or was never there."""
-    before = [each.schema for each in quarantines.find(session, ends.service.name)]
+    before = [each.schema for each in quarantines.find(session, request.service.name)]
     if not before:
-        _known(plan, ends.options.extra)
+        _known(plan, request.extra)
     if not dry_run:
-        target_module.tidy(ends.target, ends.service.database)
-    lines = ends.again.moved() if before else []
-    return ends.answer("nothing to move", quarantine=before, next=lines)
+        target_module.tidy(request.target, request.service.database)
+    lines = request.commands.moved() if before else []
+    return request.answer("nothing to move", quarantine=before, next=lines)
 
 
 def _in_its_place(database: str) -> TransferError:
@@ -179,48 +183,48 @@ def _in_its_place(database: str) -> TransferError:
 
 
 def transfer(
-    ends: Ends,
+    request: Request,
     *,
     dry_run: bool,
     agree: "Callable[[Transferred], None] | None",
     progress: Progress,
 ) -> "Transferred":
     """Plan, ask unless ``agree`` is None, and move. Raises `TransferError` for what was refused."""
-    service, database = ends.service, ends.options.database
+    service, database = request.service, request.database
     own = database == service.database
-    if own and ends.target is ends.source:
+    if own and request.target is request.source:
         raise _in_its_place(database)
-    with closing(locks.open_source(ends.source, database, alone=not dry_run)) as session:
-        ends, same = ends.met(session)
+    with closing(locks.open_source(request.source, database, alone=not dry_run)) as session:
+        request, same = request.met(session)
         if own and same:
             raise _in_its_place(database)
-        source, target = ends.source, ends.target
+        source, target = request.source, request.target
         # What is dead is removed by a dry run, too: it makes such things itself.
         archive.remove_old()
         for server in {id(each): each for each in (source, target)}.values():
             rehearsal.remove_old(server)
             throwaway.remove_old(server)
         begin(session)
-        plan = ends.plan(session)
+        plan = request.plan(session)
         if not plan.moving and not plan.own:
-            return _nothing(session, ends, plan, dry_run=dry_run)
-        _known(plan, ends.options.extra)
-        with preparing(session, ends, plan, progress) as prepared:
-            obstacle.refuse_unknown(prepared.problems, ends.options.allowed)
+            return _nothing(session, request, plan, dry_run=dry_run)
+        _known(plan, request.extra)
+        with preparing(session, request, plan, progress) as prepared:
+            obstacle.refuse_unknown(prepared.problems, request.allowed)
             if dry_run:
-                return describe(ends, prepared)
-            if prepared.refused(ends.options.allowed):
-                answer = describe(ends, prepared)
+                return describe(request, prepared)
+            if prepared.refused(request.allowed):
+                answer = describe(request, prepared)
                 raise NotAgreedError(answer.model_copy(update={"result": "refused"}))
             if agree is not None:
-                agree(describe(ends, prepared))
+                agree(describe(request, prepared))
             # What the answer needs (pydantic, rich) is loaded while tools and server work.
             Thread(target=import_module, args=("entrypoint.operator.render",)).start()
-            jobs = ends.options.jobs
+            jobs = request.jobs
             with (
                 closing(locks.open_target(target, service.database)) as there,
                 throwaway.hired(
                     (session, there), (source, target), plan, jobs, apart=prepared.apart
                 ) as hands,
             ):
-                return move(session, ends, prepared, hands, progress)
+                return move(session, request, prepared, hands, progress)

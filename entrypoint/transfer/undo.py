@@ -18,7 +18,7 @@ from ..postgres.transfers import REPLACED, suffixed
 from . import lock_table, locks, preflight, quarantine, removal, row_counts, sessions
 from .locks import TIMEOUT_S
 from .removal import Agree
-from .request import Ends
+from .request import Request
 from .target import free
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class _Place(NamedTuple):
 class EarlierMove:
     """One run of ``--undo`` or ``--drop-quarantine``."""
 
-    def __init__(self, session: Session, ends: Ends) -> None:
+    def __init__(self, session: Session, request: Request) -> None:
         self.session = session
-        self.ends = ends
+        self.request = request
         self.answer: Transferred | None = None
         """What is to be said when it is done, from the moment on at which it could be."""
 
@@ -62,69 +62,72 @@ class EarlierMove:
         put aside first. Blocks for about `TIMEOUT_S` seconds for locks. Whatever is raised,
         everything is as it was, but for that.
         """
-        session, ends = self.session, self.ends
-        there = _quarantines(session, ends.service)
+        session, request = self.session, self.request
+        there = _quarantines(session, request.service)
         found = quarantines.newest(there)
-        quarantine.require_ours(session, found, ends.service.database)
+        quarantine.require_ours(session, found, request.service.database)
         if not found[0].where:
-            ends, _ = ends.met(session)
-        place = _place(ends, found[0])
+            request, _ = request.met(session)
+        place = _place(request, found[0])
         _check(session, found, place)
         lock_table.require(session, quarantine.locks_to_empty(session, found))
-        rows = _rows(ends, found, place) if dry_run or agree is not None else []
-        plan = ends.answer(
-            "planned", rows=rows, notes=_plans(ends, found, place), next=[ends.again.undo()]
+        rows = _rows(request, found, place) if dry_run or agree is not None else []
+        plan = request.answer(
+            "planned",
+            rows=rows,
+            notes=_plans(request, found, place),
+            next=[request.commands.undo()],
         )
         if dry_run:
             return plan
         if agree is not None:
-            agree(plan, f"Put it back into {ends.options.database!r}?")
-        here = _count(ends.source, ends.options.database, found)
-        self.answer = ends.answer(
+            agree(plan, f"Put it back into {request.database!r}?")
+        here = _count(request.source, request.database, found)
+        self.answer = request.answer(
             "undone",
             quarantine=[each.schema for each in there if each not in found],
             kept_database=place.aside or None,
             rows=rows,
-            notes=_said(ends, found, there, place),
-            next=ends.again.undone(aside=bool(place.aside)),
+            notes=_said(request, found, there, place),
+            next=request.commands.undone(aside=bool(place.aside)),
         )
-        _put_back(session, ends, found, place)
+        _put_back(session, request, found, place)
         rows = _beside(here, found, place._replace(name=place.aside))
         return self.answer.model_copy(update={"rows": rows})
 
     def drop(self, agree: Agree | None, *, dry_run: bool) -> "Transferred":
         """Remove the quarantined objects of all moves for ever; what ends in between, run again."""
-        session, ends = self.session, self.ends
-        found = _quarantines(session, ends.service)
+        session, request = self.session, self.request
+        found = _quarantines(session, request.service)
         if not found[-1].where:
-            ends, _ = ends.met(session)
-        elsewhere = ends.target is ends.source and bool(found[-1].where)
-        place = _Place(ends.target, "" if elsewhere else found[-1].database, "", "")
-        rows = _rows(ends, found, place)
+            request, _ = request.met(session)
+        elsewhere = request.target is request.source and bool(found[-1].where)
+        place = _Place(request.target, "" if elsewhere else found[-1].database, "", "")
+        rows = _rows(request, found, place)
         pointing = [
             f"removed with it: the foreign key {name}"
             for name in quarantine.pointing(session, found)
         ]
-        plan = ends.answer(
+        plan = request.answer(
             "planned",
             quarantine=[each.schema for each in found],
             rows=rows,
             notes=pointing,
-            next=[ends.again.drop()],
+            next=[request.commands.drop()],
         )
         if dry_run:
             return plan
         if agree is not None:
-            database = ends.options.database
-            agree(plan, f"Remove what {ends.service.name} left in {database!r} for ever?")
-        aside = removal.names(ends)
+            database = request.database
+            agree(plan, f"Remove what {request.service.name} left in {database!r} for ever?")
+        aside = removal.names(request)
         gone = [f"removed: {each.schema}, of the move at {each.at}" for each in found]
         kept = [f"the database {name!r} is still put aside" for name in aside]
-        self.answer = ends.answer(
+        self.answer = request.answer(
             "dropped",
             rows=rows,
             notes=[*gone, *pointing, *kept],
-            next=ends.again.dropped(aside=bool(aside)),
+            next=request.commands.dropped(aside=bool(aside)),
         )
         with translated("removing the quarantine", remedy="Run it again."):
             quarantine.drop(session, found)
@@ -143,9 +146,9 @@ def _quarantines(session: Session, service: Service) -> list[Quarantine]:
     return found
 
 
-def _place(ends: Ends, moved: Quarantine) -> _Place:
-    name, server = moved.database, ends.target
-    if server is ends.source and moved.where:
+def _place(request: Request, moved: Quarantine) -> _Place:
+    name, server = moved.database, request.target
+    if server is request.source and moved.where:
         # One of that name here is another one.
         return _Place(
             server,
@@ -155,7 +158,7 @@ def _place(ends: Ends, moved: Quarantine) -> _Place:
             f"the database {name!r} on {moved.where} stays as it is: stop what writes to it, or "
             "undo with --to and that server's URL",
         )
-    if server is not ends.source and not moved.where and moved.replaced:
+    if server is not request.source and not moved.where and moved.replaced:
         raise TransferError(
             f"it was moved to {name!r} on the source's server, not to {server.conninfo.where()}",
             remedy="Run the same without --to.",
@@ -164,7 +167,7 @@ def _place(ends: Ends, moved: Quarantine) -> _Place:
         if admin.connection.execute(_DATABASE, [name]).fetchone() is None:
             return _Place(server, "", "", "", f"there was no database {name!r} to put aside")
         aside, back = free(admin, name, "__undone"), ""
-        if server is ends.source and moved.replaced:
+        if server is request.source and moved.replaced:
             row = admin.connection.execute(_NAMED, [moved.replaced]).fetchone()
             # The OID alone may be another's, in a copy of the server.
             if row and row[0].startswith(suffixed(name, REPLACED)):
@@ -208,7 +211,9 @@ def _refuse_sessions(who: Sequence[str], place: _Place) -> None:
         )
 
 
-def _put_back(session: Session, ends: Ends, found: Sequence[Quarantine], place: _Place) -> None:
+def _put_back(
+    session: Session, request: Request, found: Sequence[Quarantine], place: _Place
+) -> None:
     connection = session.connection
 
     def failed() -> TransferError:
@@ -222,7 +227,7 @@ def _put_back(session: Session, ends: Ends, found: Sequence[Quarantine], place: 
         connection.execute("begin")
         connection.execute(load_sql("transfer/quiet"))
         locks.insist(session, TIMEOUT_S, work, failed)
-        if place.aside and place.server is ends.source:
+        if place.aside and place.server is request.source:
             _rename(session, place)
         elif place.aside:
             with closing(place.server.open()) as admin:
@@ -258,8 +263,8 @@ def _count(
     return []
 
 
-def _rows(ends: Ends, found: Sequence[Quarantine], place: _Place) -> "list[TableRows]":
-    return _beside(_count(ends.source, ends.options.database, found), found, place)
+def _rows(request: Request, found: Sequence[Quarantine], place: _Place) -> "list[TableRows]":
+    return _beside(_count(request.source, request.database, found), found, place)
 
 
 def _beside(
@@ -269,9 +274,9 @@ def _beside(
     return row_counts.both(here, there, {each.schema: each.origin for each in found})
 
 
-def _plans(ends: Ends, found: Sequence[Quarantine], place: _Place) -> list[str]:
+def _plans(request: Request, found: Sequence[Quarantine], place: _Place) -> list[str]:
     return [
-        f"what {ends.service.name} had at {found[0].at} is put back into {ends.options.database!r}",
+        f"what {request.service.name} had at {found[0].at} is put back into {request.database!r}",
         *_aside(place, found),
     ]
 
@@ -292,9 +297,9 @@ def _aside(place: _Place, found: Sequence[Quarantine]) -> list[str]:
 
 
 def _said(
-    ends: Ends, found: Sequence[Quarantine], there: Sequence[Quarantine], place: _Place
+    request: Request, found: Sequence[Quarantine], there: Sequence[Quarantine], place: _Place
 ) -> list[str]:
-    said = [f"put back into {ends.options.database!r} what was moved at {found[0].at}"]
+    said = [f"put back into {request.database!r} what was moved at {found[0].at}"]
     said += _aside(place, found)
     if older := [each for each in there if each not in found]:
         said.append(f"of an earlier move, at {older[-1].at}, the quarantine is still there")
