@@ -22,7 +22,7 @@ from ..operator import server as servers
 from ..operator.server import Server
 from ..postgres import quarantine as quarantines
 from ..postgres.session import CANCELLED, Session, translated
-from . import command_lines, commit, locks, outcome, removal, transfer, undo
+from . import command_lines, commit, locks, removal, report, transfer, undo
 from .commit import Commits
 from .progress import Progress, shown
 from .request import Request
@@ -60,7 +60,7 @@ def run(
     """
     try:
         request = _request(arguments, server)
-        report = _report_file(arguments.report)
+        path = _report_file(arguments.report)
         agree = None if arguments.yes else partial(_agree_to, arguments, ask, width)
         places = (request.source, request.database), (request.target, request.service.database)
         with locks.explained(places):
@@ -75,8 +75,8 @@ def run(
         error.outcome = error.outcome or _nothing(arguments)
         raise
     try:
-        if report:
-            _write(report, done.answer)
+        if path:
+            _write(path, done.answer)
     except Terminated as error:
         ended(done.answer, error)
         raise
@@ -134,7 +134,7 @@ def _move(
                 progress=progress,
             )
         return Done(answer)
-    except outcome.NotAgreedError as refusal:
+    except report.NotAgreedError as refusal:
         return Done(refusal.answer, refusal)
     except (EntrypointError, Terminated) as error:
         if progress.commits.source.done and progress.moved and progress.answer:

@@ -5,9 +5,9 @@ rehearsed is what is done.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,11 +26,12 @@ from . import target as target_module
 from .archive import PG_NAMESPACE, Apart, Selection, select
 from .graph import PG_CLASS, Key
 from .owners import hand_over
-from .plan import Plan
+from .preflight import Prepared
+from .progress import Progress
 from .source import Subject
-from .target import Target, configure
+from .target import configure
 from .throwaway import Hands
-from .tools import Complaint, Runner, Tools
+from .tools import Complaint, Runner
 
 SMALL_BYTES: Final = 1 << 30
 """Below it, workers for each index cost more to start than they bring beside the other jobs."""
@@ -62,30 +63,15 @@ class Dump:
     """One dump and its restore; `go` does it, and `finish` what comes last."""
 
     server: Server
-    plan: Plan
-    target: Target
-    tools: Tools
-    environ: Environment
     jobs: int
-    superuser: bool
-    without: Sequence[str]
-    """Schemas that are no application's, such as quarantines."""
-
+    prepared: Prepared
     hands: Hands
-    phase: Callable[[str], AbstractContextManager[None]]
-    """Around each step that takes its time."""
-
-    advance: Callable[[int], None]
-    """Gets the bytes of each table when it is dumped or restored."""
-
+    progress: Progress
     rehearsing: bool = False
     """Whether the schema alone is carried, and everything is tried though something failed."""
 
     making: Future[None] | None = None
     """The creation of the incoming database, if it is under way already."""
-
-    at: Callable[[str], None] = lambda _: None
-    """Gets what the tools are at."""
 
     step: str = "dump"
     """What is under way, for who asks when it fails."""
@@ -103,6 +89,10 @@ class Dump:
     _begun: int = 0
     _sizes: dict[str, list[int]] = field(default_factory=dict)
     """Of tables by their bare names, as the tools tell what they have done."""
+
+    def __post_init__(self) -> None:
+        self.plan, self.target, self.tools = self.prepared[:3]
+        self.environ = Environment.of_container()
 
     def go(self, source: Session, snapshot: str, folder: Path) -> Selection:
         """Fill the incoming database; return what of the dump was restored.
@@ -128,21 +118,24 @@ class Dump:
         with ThreadPoolExecutor(1) as beside:
             with signals.late():
                 made = beside.submit(self._make, statement, needs)
-            with self.phase("dump"):
+            with self._phase("dump"):
                 self._dump(watches, source, snapshot, folder)
                 chosen = self._select(watches, folder, needs)
                 self.step = "database"
                 public = made.result()
-            with self.phase("restore"):
+            with self._phase("restore"):
                 self.step = "restore"
                 self._restore(watches, folder)
-            with self.phase("analyze"):
+            with self._phase("analyze"):
                 if not self.rehearsing:
                     target_module.analyze(writer.server, self.target.incoming)
                 if needs is not None:
                     self.step = "owners"
                     self._hand_over(source, folder, chosen, public)
         return chosen
+
+    def _phase(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext() if self.rehearsing else self.progress.of(name)
 
     def _make(self, statement: sql.Composed | None, needs: target_module.Needs | None) -> str:
         """Make the incoming database, fit for its writer; returns the owner of schema public."""
@@ -162,7 +155,7 @@ class Dump:
         """
         locks.begin(session, snapshot)
         scope = compare.scope_of(
-            session, self.plan, self.hands.readers, powerful=self.superuser, source=source
+            session, self.plan, self.hands.readers, powerful=all(self.prepared.apart), source=source
         )
         blobs = scope.blobs and not self.rehearsing
         return compare.facts(session, scope._replace(blobs=blobs))
@@ -240,7 +233,7 @@ class Dump:
             argv += ["--schema-only", "--no-blobs", "--lock-wait-timeout=1s"]
         else:
             argv.append(f"--lock-wait-timeout={WAIT_S}s")
-            argv += [] if self.superuser else ["--no-blobs"]
+            argv += [] if all(self.prepared.apart) else ["--no-blobs"]
             # What is about a view that is not restored could not be told from the rest.
             known = self.tools.statistics and not self.plan.broken
             argv += ["--statistics"] if known else []
@@ -249,7 +242,7 @@ class Dump:
         argv.append("--no-subscriptions")  # a second one would take the first one's slot
         unneeded = sorted({*self.plan.source.extensions.values()} - {*self.plan.extensions})
         argv += self.tools.without_extensions(unneeded)
-        argv += [f"--exclude-schema={quoted(schema)}" for schema in self.without]
+        argv += [f"--exclude-schema={quoted(schema)}" for schema in self.prepared.without]
         runner.run("dump", argv, source.database)
 
     def _select(
@@ -302,7 +295,7 @@ class Dump:
             self.under_way[:] = [match[1]]
         else:
             return
-        self.at(", ".join(self.under_way))
+        self.progress.at(", ".join(self.under_way))
 
     def _silent(self, seconds: float) -> None:
         """End a rehearsal where the server is at one object for ever, as its owner may want.
@@ -339,7 +332,7 @@ class Dump:
         """
         if match := _DONE.match(line):
             if sizes := self._sizes.get(match[1]):
-                self.advance(sizes.pop())
+                self.progress.advance(sizes.pop())
         elif self._serial and (match := _TABLE.search(line)):
-            self.advance(self._begun)
+            self.progress.advance(self._begun)
             self._begun = max(self._sizes.get(match[1], [0]))

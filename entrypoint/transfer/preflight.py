@@ -1,6 +1,6 @@
 """What stands in the way of a transfer; each is agreed to by its name, or mended. Reads only."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing
 from typing import Final, NamedTuple
 
@@ -12,9 +12,29 @@ from ..errors import RefusedError
 from ..operator.server import Server
 from ..postgres.session import WORD_S, NoAnswerError, Session, quoted, translated
 from ..process import child
-from .obstacle import Problem
+from .obstacle import Problem, agreed
 from .plan import Plan
 from .source import Relation
+from .target import Target
+from .tools import Tools
+
+
+class Prepared(NamedTuple):
+    """A plan, what stands in its way, and what it runs with."""
+
+    plan: Plan
+    target: Target
+    tools: Tools
+    problems: list[Problem]
+    apart: tuple[bool, bool]
+    """Whether source and target are evaluated by roles of the transfer's own."""
+
+    without: list[str]
+
+    def refused(self, allowed: Collection[str]) -> list[Problem]:
+        """What was not agreed to."""
+        return [each for each in self.problems if not agreed(each, allowed)]
+
 
 MULTIRANGE_FOLLOWS_SINCE: Final = 170000
 """Since this version a multirange goes to a new owner with its range."""

@@ -15,7 +15,7 @@ from .commit import Commits
 
 if TYPE_CHECKING:
     from ..operator.report import Transferred
-    from .run import Moved
+    from .move import Result
 
 BYTES: Final = ("dump", "restore", "compare")
 """Phases in which tables are done one by one."""
@@ -38,10 +38,10 @@ class Progress:
     done: int = 0
     done_bytes: int = 0
     commits: Commits = field(default_factory=Commits)
-    moved: "Moved | None" = None
+    moved: "Result | None" = None
     """What is moved by the last of them."""
 
-    answer: "Callable[[Moved, dict[str, float]], Transferred] | None" = None
+    answer: "Callable[[Result, dict[str, float]], Transferred] | None" = None
     """Makes the answer of it, and of the durations."""
 
     doing: str = ""

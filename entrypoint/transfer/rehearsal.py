@@ -7,7 +7,7 @@ database that is dropped again. It is filled by the code, the arguments and role
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from threading import Thread
 from typing import Final, NamedTuple
@@ -16,7 +16,6 @@ import psycopg
 from psycopg import sql
 
 from .. import log
-from ..config.environment import Environment
 from ..errors import EntrypointError, RefusedError, TransferError
 from ..operator.server import Server
 from ..postgres.session import Session, translated
@@ -26,8 +25,8 @@ from . import archive, compare, locks, otherwise, throwaway
 from . import target as target_module
 from .dump import Dump, StuckError
 from .obstacle import Problem
-from .outcome import Prepared
 from .plan import Plan
+from .preflight import Prepared
 from .progress import Progress
 from .request import Request
 from .target import Target
@@ -144,19 +143,12 @@ def _rehearse(
         )
         dump = Dump(
             source,
-            plan,
-            target,
-            prepared.tools,
-            Environment.of_container(),
             1,
-            all(apart),
-            prepared.without,
+            prepared._replace(target=target),
             hands,
-            phase=lambda _: nullcontext(),
-            advance=lambda _: None,
+            progress,
             rehearsing=True,
             making=making,
-            at=progress.at,
         )
         stopped: list[Problem] = []
         try:

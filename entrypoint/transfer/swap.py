@@ -3,20 +3,18 @@
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
-from typing import Final, NamedTuple
+from typing import Final
 
 import psycopg
 from psycopg import sql
 
-from ..operator.server import Server
 from ..postgres.session import Session, translated
 from . import commit, locks, quarantine
 from . import target as target_module
+from .dump import Dump
 from .lock_table import batches
 from .locks import TIMEOUT_S
-from .plan import Plan
 from .source import Relation
-from .target import Target
 
 ATTEMPT_S: Final = 2.0
 """Seconds that one attempt waits for its locks, while others wait behind it; longer than the
@@ -26,27 +24,18 @@ Position = tuple[int, bool]
 """A sequence's last_value and is_called."""
 
 
-class Sides(NamedTuple):
-    """What is put into place."""
-
-    server: Server
-    plan: Plan
-    target: Target
-    commits: commit.Commits
-
-
-def swap(source: Session, sides: Sides, positions: Mapping[str, Position]) -> list[str]:
+def swap(source: Session, dump: Dump, positions: Mapping[str, Position]) -> list[str]:
     """Move the source's objects into quarantine and the target into its place, in one commit.
 
     ``positions`` are those of the target's sequences, by label. Returns the quarantine's schemas.
     On two servers the target's commit comes first. Raises `RefusedError`, `UnreachableError`,
-    `TransferError`, and `Terminated` unless the signal came while it committed; ``sides.commits``
-    says how far it came.
+    `TransferError`, and `Terminated` unless the signal came while it committed;
+    ``dump.progress`` says how far it came.
     """
-    server, plan, target, commits = sides
+    server, plan, target, commits = dump.server, dump.plan, dump.target, dump.progress.commits
     sequences = [each for each in plan.relations if each.kind == "S"]
     with translated("moving the source's objects", remedy="Run the transfer again."):
-        schemas = _into_quarantine(source, sides)
+        schemas = _into_quarantine(source, dump)
         names = list(schemas.values())
         moved = [each._replace(schema=schemas[each.schema]) for each in sequences]
         now = zip(sequences, read(source, moved), strict=True)
@@ -70,9 +59,9 @@ def swap(source: Session, sides: Sides, positions: Mapping[str, Position]) -> li
     return names
 
 
-def _note(source: Session, sides: Sides) -> dict[str, str]:
+def _note(source: Session, dump: Dump) -> dict[str, str]:
     """What an undo must know: where the target is, and which database was there before."""
-    server, target = sides.server, sides.target
+    server, target = dump.server, dump.target
     if target.server is not server:
         return {"where": target.server.conninfo.where()}
     row = source.connection.execute(
@@ -81,10 +70,10 @@ def _note(source: Session, sides: Sides) -> dict[str, str]:
     return {"replaced": row[0] if row else "0"}
 
 
-def _into_quarantine(source: Session, sides: Sides) -> dict[str, str]:
+def _into_quarantine(source: Session, dump: Dump) -> dict[str, str]:
     """Try until it succeeds or `TIMEOUT_S` seconds are over."""
-    connection, plan = source.connection, sides.plan
-    note = _note(source, sides)
+    connection, plan = source.connection, dump.plan
+    note = _note(source, dump)
     deadline = time.monotonic() + TIMEOUT_S
     oids = [each.oid for each in plan.relations]
     connection.execute(f"set local lock_timeout = {int(ATTEMPT_S * 1000)}")

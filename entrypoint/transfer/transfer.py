@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -23,18 +22,17 @@ from . import (
     obstacle,
     preflight,
     rehearsal,
-    run,
     sessions,
     throwaway,
 )
 from . import target as target_module
 from . import tools as tools_module
-from .dump import Dump
-from .outcome import NotAgreedError, Prepared, describe, done
+from .move import move
 from .plan import Plan
+from .preflight import Prepared
 from .progress import Progress
+from .report import NotAgreedError, describe
 from .request import Request
-from .throwaway import Hands
 
 if TYPE_CHECKING:
     from ..operator.report import Transferred
@@ -114,37 +112,6 @@ def _known(plan: Plan, extra: Collection[str]) -> None:
 def _owner(plan: Plan) -> str:
     owners = [each.owner for each in plan.relations]
     return max(set(owners), key=owners.count) if owners else plan.source.owner
-
-
-def move(
-    session: Session, request: Request, prepared: Prepared, hands: Hands, progress: Progress
-) -> "Transferred":
-    """Move everything that the plan says; raises what `run.Transfer` does."""
-    with progress.of("lock"):
-        locks.take(session, prepared.plan)
-        plan = request.plan(session, before := prepared.plan)
-    if (set(plan.moving), plan.crossing) != (set(before.moving), before.crossing):
-        raise TransferError(
-            "somebody made or dropped tables of the service, or what needs them, meanwhile",
-            remedy="Run the transfer again.",
-        )
-    progress.total_bytes = plan.size_bytes
-    dump = Dump(
-        request.source,
-        plan,
-        prepared.target,
-        prepared.tools,
-        Environment.of_container(),
-        request.jobs,
-        all(prepared.apart),
-        prepared.without,
-        hands,
-        progress.of,
-        progress.advance,
-        at=progress.at,
-    )
-    progress.answer = partial(done, request, prepared._replace(plan=plan))
-    return progress.answer(run.Transfer(dump, progress).go(session), progress.durations)
 
 
 def begin(session: Session) -> None:

@@ -87,7 +87,7 @@ def python(image: str, code: str, *options: str) -> str:
 
 def test_every_module_of_ours_imports(image: str) -> None:
     """What was left out of the standard library is not missed."""
-    assert "entrypoint.transfer.run" in json.loads(python(image, EVERY_MODULE))
+    assert "entrypoint.transfer.move" in json.loads(python(image, EVERY_MODULE))
 
 
 def test_every_dependency_works(image: str) -> None:

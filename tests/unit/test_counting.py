@@ -35,7 +35,8 @@ def test_a_table_counts_when_it_is_done(jobs: int, lines: list[str], counted: li
     sizes: list[int] = []
     dump: Any = Dump.__new__(Dump)
     relations = [SimpleNamespace(name=name, size_bytes=size) for name, size in SIZES.items()]
-    dump.plan, dump.advance = SimpleNamespace(relations=relations), sizes.append
+    dump.plan = SimpleNamespace(relations=relations)
+    dump.progress = SimpleNamespace(advance=sizes.append)
     dump._begin_counting(jobs)  # noqa: SLF001  a tool's whole run is the other way in
     found = []
     for line in lines:

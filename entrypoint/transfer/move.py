@@ -5,24 +5,32 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from ..errors import EntrypointError, Terminated, TransferError, plural
 from ..operator.server import Server
 from ..postgres.session import Session
 from ..process import signals
-from . import archive, compare, locks, rows, throwaway
+from . import archive, compare, locks, report, rows, throwaway
 from . import target as target_module
 from .dump import Dump
+from .preflight import Prepared
 from .progress import Progress
+from .request import Request
 from .rows import Counted, Side
 from .source import Relation
-from .swap import Position, Sides, read, swap
+from .swap import Position, read, swap
+from .throwaway import Hands
+
+if TYPE_CHECKING:
+    from ..operator.report import Transferred
 
 
 @dataclass
-class Moved:
+class Result:
     """What a transfer did."""
 
     counted: list[Counted] = field(default_factory=list)
@@ -38,32 +46,50 @@ class Moved:
     """The database that was there before, where it could not be removed."""
 
 
+def move(
+    session: Session, request: Request, prepared: Prepared, hands: Hands, progress: Progress
+) -> "Transferred":
+    """Move everything that the plan says; raises what `Transfer.go` does."""
+    with progress.of("lock"):
+        locks.take(session, prepared.plan)
+        plan = request.plan(session, before := prepared.plan)
+    if (set(plan.moving), plan.crossing) != (set(before.moving), before.crossing):
+        raise TransferError(
+            "somebody made or dropped tables of the service, or what needs them, meanwhile",
+            remedy="Run the transfer again.",
+        )
+    progress.total_bytes = plan.size_bytes
+    prepared = prepared._replace(plan=plan)
+    progress.answer = partial(report.done, request, prepared)
+    transfer = Transfer(Dump(request.source, request.jobs, prepared, hands, progress))
+    return progress.answer(transfer.go(session), progress.durations)
+
+
 @dataclass
 class Transfer:
     """One run; `go` does it."""
 
     dump: Dump
-    progress: Progress
 
     def __post_init__(self) -> None:
         self.server, self.plan = self.dump.server, self.dump.plan
         self.target, self.hands = self.dump.target, self.dump.hands
+        self.progress = self.dump.progress
 
-    def go(self, source: Session) -> Moved:
+    def go(self, source: Session) -> Result:
         """Move everything, or nothing.
 
         ``source`` is in a transaction that has locked the tables; its commit is the moment of the
         move. Before it, every failure leaves the source as it was and removes what was made. Raises
         `TransferError`, `RefusedError`, `UnreachableError` and `Terminated`.
         """
-        moved = Moved()
+        moved = Result()
         try:
             with archive.temporary() as folder:
                 self._fill(source, folder, moved)
             with self.progress.of("swap"):
-                sides = Sides(self.server, self.plan, self.target, self.progress.commits)
                 self.progress.moved = moved
-                moved.quarantine = swap(source, sides, moved.positions)
+                moved.quarantine = swap(source, self.dump, moved.positions)
         except BaseException as error:
             source.close()
             if self.progress.commits.nothing:
@@ -74,7 +100,7 @@ class Transfer:
             moved.kept = target_module.settle(self.target.server, self.target)
         return moved
 
-    def _fill(self, source: Session, folder: Path, moved: Moved) -> None:
+    def _fill(self, source: Session, folder: Path, moved: Result) -> None:
         snapshot = locks.export(source)
         moved.left = self.dump.go(source, snapshot, folder).left
         # Beside the comparison, for which the dump is not needed: the tables are locked meanwhile.
@@ -91,7 +117,7 @@ class Transfer:
                 remover.join()
         self.dump.finish()
 
-    def _compare(self, source: Session, snapshot: str, moved: Moved) -> None:
+    def _compare(self, source: Session, snapshot: str, moved: Result) -> None:
         relations, hands, target = self.plan.restored, self.hands, self.target
         sequences = [each for each in relations if each.kind == "S"]
         with ExitStack() as opened, ThreadPoolExecutor() as workers:

@@ -1,19 +1,17 @@
 """What a transfer answers: the plan, and what was done of it."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from ..errors import TransferError
-from .obstacle import Problem, agreed
-from .plan import Plan
+from .obstacle import agreed
+from .preflight import Prepared
 from .request import Request
 from .rows import Counted
-from .run import Moved
-from .target import Target
-from .tools import Tools
 
 if TYPE_CHECKING:
     from ..operator.report import MovedObject, Transferred
+    from .move import Result
 
 SHOWN: Final = 5
 """Obstacles that an error's sentence names; the others are beside it."""
@@ -28,25 +26,8 @@ _KINDS: Final = {
 }
 
 
-class Prepared(NamedTuple):
-    """A plan, what stands in its way, and what it runs with."""
-
-    plan: Plan
-    target: Target
-    tools: Tools
-    problems: list[Problem]
-    apart: tuple[bool, bool]
-    """Whether source and target are evaluated by roles of the transfer's own."""
-
-    without: list[str]
-
-    def refused(self, allowed: Collection[str]) -> list[Problem]:
-        """What was not agreed to."""
-        return [each for each in self.problems if not agreed(each, allowed)]
-
-
 def done(
-    request: Request, prepared: Prepared, moved: Moved, durations: Mapping[str, float]
+    request: Request, prepared: Prepared, moved: "Result", durations: Mapping[str, float]
 ) -> "Transferred":
     """The plan as it was done, with what was counted and what is next."""
     answer = describe(request, prepared)
