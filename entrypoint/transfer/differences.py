@@ -1,11 +1,15 @@
-"""What a restore makes otherwise than it is in the source, without failing: as obstacles. Pure."""
+"""What differs between the facts of two databases, and what an operator can do about it. Pure.
+
+Two servers of one version write a fact in the same words. Those of different versions do not: what
+they tell in other words is brought into a form that they share (`_shared`), and only that.
+"""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from ..postgres.session import quoted
-from .compare import Difference, records
 from .obstacle import Problem
 
 OBJECTS: Final = 10
@@ -19,11 +23,11 @@ LENGTH: Final = 300
 
 _BARE = re.compile(r"[a-z_][a-z0-9_$]*")
 
-_NAME: Final = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
+_IDENTIFIER: Final = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
 
-_QUALIFIED = re.compile(rf"{_NAME}\.{_NAME}")
+_QUALIFIED = re.compile(rf"{_IDENTIFIER}\.{_IDENTIFIER}")
 
-_INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_NAME}) ON ")
+_INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_IDENTIFIER}) ON ")
 
 _OF_RELATIONS: Final = ("relation", "columns", "inherits", "index", "sequence", "policy", "type")
 """Facts whose second and third field are a schema and a name in it."""
@@ -35,6 +39,139 @@ _ANEW: Final = (
     "Make it anew in the source by the statements that pg_dump --schema-only has for it, or drop "
     "it."
 )
+
+NOT_NULL_ROWS_SINCE: Final = 18
+"""Since this version a NOT NULL is a constraint with a name, of a domain since 17; before that, a
+mark on the column or the domain, which is compared too."""
+
+MAINTAIN_SINCE: Final = 17
+"""Since this version ALL of a table's privileges are one more."""
+
+_TEXTS: Final[Mapping[str, frozenset[int]]] = {
+    "relation": frozenset({12, 13}),
+    "constraint": frozenset({7}),
+    "index": frozenset({8}),
+    "type": frozenset({7}),
+    "function": frozenset({1}),
+    "trigger": frozenset({2}),
+    "policy": frozenset({7, 8}),
+    "rule": frozenset({2}),
+    "statistics": frozenset({2}),
+}
+"""Which fields of a fact hold SQL that the server wrote from what it has parsed."""
+
+_DEFAULT: Final = 11
+"""Which field of a column does."""
+
+_RECORD = re.compile(r'[(]((?:"(?:[^"]|"")*"|[^"()])*)[)]')
+
+_FIELD = re.compile(r'(?:^|,)((?:"(?:[^"]|"")*"|[^",])*)')
+
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+
+# Names, constants and operators, but not which relation a column is of: a name behind FROM says it.
+_WORD = re.compile(
+    r"""(?:(?!(?:new|old)\.)(?:"(?:[^"]|"")*"|[^\W\d]\w*)\.)*"""
+    r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+(?:\.\d+)?|[-+*/<>=~!@#%^&|`?]+)"""
+)
+
+_NAME = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+""")
+
+_EVERY: Final = ("arwdDxt", "a*r*w*d*D*x*t*")
+"""What ALL of a table's privileges were before MAINTAIN, as the server writes them."""
+
+_ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",{}]+)')
+
+_ITEM = re.compile(r'((?:"(?:[^"]|"")*"|[^"=])*)=([^/]*)(.*)', re.DOTALL)
+
+
+class Difference(NamedTuple):
+    """A fact that only one side has."""
+
+    side: str
+    """``source`` or ``target``"""
+
+    fact: str
+
+
+def differences(
+    source: set[str], target: set[str], majors: tuple[int, int] = (0, 0)
+) -> list[Difference]:
+    """What only one of them has, but for objects that stay in the source.
+
+    Between servers of two major versions, facts that both tell in words of their own are the same
+    where their shared forms are.
+    """
+    here, there = sorted(source - target), sorted(target - source)
+    if majors[0] != majors[1]:
+        forms = [Counter(_shared(each, majors) for each in facts) for facts in (here, there)]
+        same = forms[0] & forms[1]
+        here, there = (_without(facts, same, majors) for facts in (here, there))
+    return [
+        *(Difference("source", fact) for fact in here if not fact.startswith("(object,")),
+        *(Difference("target", fact) for fact in there),
+    ]
+
+
+def _without(facts: Sequence[str], same: Counter[str], majors: tuple[int, int]) -> list[str]:
+    left, found = Counter(same), []
+    for fact in facts:
+        form = _shared(fact, majors)
+        if left[form] > 0:
+            left[form] -= 1
+        elif form:
+            found.append(fact)
+    return found
+
+
+def _shared(fact: str, majors: tuple[int, int]) -> str:
+    """A fact in words that both versions have; none for what one of them cannot tell."""
+    first, *columns = records(fact)
+    name = first[0]
+    older, newer = sorted(majors)
+    if name == "columns":
+        words = [[*each[:_DEFAULT], _words(each[_DEFAULT])] for each in columns]
+        return repr((first, words))
+    if name == "constraint" and older < NOT_NULL_ROWS_SINCE:
+        if first[7].startswith("NOT NULL"):
+            return ""  # the column, or the domain, says it too
+    elif name == "rights" and older < MAINTAIN_SINCE <= newer:
+        return repr((first[:3], list(_without_maintain(first[3], first[2]))))
+    texts = _TEXTS.get(name, ())
+    return repr([_words(each) if at in texts else each for at, each in enumerate(first)])
+
+
+def _without_maintain(items: str, owner: str) -> Iterator[str]:
+    """Privileges but for MAINTAIN, where it is a part of ALL, or its owner's by default."""
+    for inside, bare in _ELEMENT.findall(items):
+        item = re.sub(r"\\(.)", r"\1", inside, flags=re.DOTALL) or bare
+        if match := _ITEM.fullmatch(item):
+            role, letters, grantor = match.groups()
+            others = letters.replace("m*", "").replace("m", "")
+            if others in _EVERY or _QUOTED.sub(_bare, role) == owner:
+                letters = others
+            if letters:
+                yield f"{role}={letters}{grantor}"
+
+
+def _words(text: str) -> tuple[list[str], list[str]]:
+    """The words of an SQL text in their order, and the names that are in it.
+
+    Before 16, and nowhere else, a column is written with its relation where there is no other.
+    """
+    return _WORD.findall(text), sorted({*_NAME.findall(text)})
+
+
+def records(fact: str) -> list[list[str]]:
+    """The fields of each record in a row of them, as PostgreSQL writes records."""
+    return [
+        [_QUOTED.sub(_bare, field).replace("\\\\", "\\") for field in _FIELD.findall(record)]
+        for record in _RECORD.findall(fact)
+    ]
+
+
+def _bare(match: re.Match[str]) -> str:
+    return match[1].replace('""', '"')
 
 
 def problems(differences: Sequence[Difference]) -> Iterator[Problem]:
