@@ -77,8 +77,7 @@ def _looked(arguments: argparse.Namespace, look: Callable[[], _Seen]) -> _Seen:
 
 def _printed(arguments: argparse.Namespace, where: server.Server) -> str:
     """Of one service, without a look at the server."""
-    from ..operator.env import env
-    from ..operator.url import url
+    from ..operator.env import env, url
 
     service, shown = where.selected[0], arguments.show_password
     if arguments.command == "env":

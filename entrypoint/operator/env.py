@@ -1,4 +1,4 @@
-"""What a deployment of a service needs, ready to paste into its platform."""
+"""What a deployment of a service needs: its DATABASE_URL, and all of it ready to paste."""
 
 import json
 import re
@@ -10,7 +10,6 @@ from typing import Final
 from ..config.registry import Service
 from .server import Server
 from .tables import printable
-from .url import url
 
 TENANT: Final = "SEED_TENANT_ID"
 
@@ -91,6 +90,17 @@ volumes:
     secret:
       secretName: $name
 """
+
+
+def url(server: Server, service: Service, *, show_password: bool, env: bool) -> str:
+    """The server's URL with the service's database, the password masked unless it is asked for.
+
+    With ``env`` as a line for an env file: everything that such files treat specially is
+    percent-encoded in a URL anyway.
+    """
+    conninfo = server.conninfo.with_database(service.database)
+    text = conninfo.reveal() if show_password else conninfo.safe()
+    return f"DATABASE_URL={text}" if env else text
 
 
 def env(server: Server, service: Service, *, platform: str | None, show_password: bool) -> str:

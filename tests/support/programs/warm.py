@@ -13,7 +13,7 @@ from entrypoint.cli import (
     main,  # noqa: F401  signals are handled from here on
 )
 from entrypoint.cli.parser import parser
-from entrypoint.operator import create, render, report, status, url, verify  # noqa: F401
+from entrypoint.operator import create, env, render, report, status, verify  # noqa: F401
 from entrypoint.transfer import command as transfer  # noqa: F401
 
 parser()
