@@ -14,12 +14,13 @@ from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
 from tests.conftest import Role
 from tests.support import versions
-from tests.support.server import Endpoint, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from psycopg.rows import TupleRow
+
+    from tests.support.server import Endpoint, Server
 
     Connection = psycopg.Connection[TupleRow]
 
@@ -117,9 +118,7 @@ def as_program(world: World, role: Role | None = None) -> Session:
 @pytest.fixture(scope="session", params=versions.MAJORS)
 def old_and_new(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each version in which what an attacker may do differs."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
-    with Server.start(prefix=versions.prefix(request.param)) as server:
+    with versions.started(request.param) as server:
         yield server
 
 

@@ -83,10 +83,8 @@ class Backups:
 @pytest.fixture(scope="module", params=versions.MAJORS)
 def versioned(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each version, which a test may crash."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
     settings = {"synchronous_commit": "on"}  # what was armed must outlive the crash
-    with Server.start(prefix=versions.prefix(request.param), settings=settings) as started:
+    with versions.started(request.param, settings=settings) as started:
         yield started
 
 

@@ -11,12 +11,13 @@ from entrypoint.config import dialects
 from entrypoint.postgres import ownership
 from entrypoint.postgres.session import open_session
 from tests.support import versions
-from tests.support.server import Server
 from tests.support.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.server import Server
 
 ROLE = 'the "own" role'
 
@@ -24,9 +25,7 @@ ROLE = 'the "own" role'
 @pytest.fixture(scope="module", params=[14, 18])
 def old_and_new(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server whose schema public is the first superuser's, and one where it is the owner's."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
-    with Server.start(prefix=versions.prefix(request.param)) as server:
+    with versions.started(request.param) as server:
         yield server
 
 

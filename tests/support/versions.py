@@ -12,8 +12,16 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from .server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAJORS: Final = (14, 15, 18)
 """The oldest that is supported by its makers, Debian 12's, and the newest."""
@@ -45,6 +53,15 @@ def prefix(major: int) -> Path | None:
 def available(major: int) -> bool:
     """Whether a server of this version can be had here."""
     return HAS_NPM or prefix(major) is None
+
+
+@contextmanager
+def started(major: int, **options: Any) -> Iterator[Server]:  # noqa: ANN401  those of Server.start
+    """A server of this version, for the body; the test is skipped where there is none."""
+    if not available(major):
+        pytest.skip(NO_NPM)
+    with Server.start(prefix=prefix(major), **options) as server:
+        yield server
 
 
 def _from_npm(major: int) -> Path:

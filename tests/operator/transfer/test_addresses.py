@@ -27,9 +27,7 @@ select obj_description(oid)::text from pg_namespace where starts_with(nspname, '
 @pytest.fixture(scope="module", params=[14, 18])
 def host(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each of two versions."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
-    with Server.start(prefix=versions.prefix(request.param)) as server:
+    with versions.started(request.param) as server:
         yield server
 
 

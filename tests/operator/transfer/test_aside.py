@@ -16,11 +16,12 @@ from tests.operator.transfer.test_next import shell
 from tests.operator.transfer.test_undo import asked
 from tests.support import versions
 from tests.support.program import until
-from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.server import Server
 
 UNDONE, REPLACED = f"{RPG_DB}__undone", f"{RPG_DB}__replaced"
 
@@ -31,9 +32,7 @@ LEDGER = "ours, by hand\nentrypoint:{}"
 @pytest.fixture(scope="module", params=versions.MAJORS)
 def host(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server for the tests of this file."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
-    with Server.start(prefix=versions.prefix(request.param)) as server:
+    with versions.started(request.param) as server:
         yield server
 
 

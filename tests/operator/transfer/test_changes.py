@@ -16,7 +16,6 @@ from entrypoint.transfer import digest, graph, source
 from tests.operator.conftest import answer
 from tests.operator.transfer.conftest import RPG_DB, World
 from tests.support import versions
-from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from tests.support.program import Program
+    from tests.support.server import Server
 
 OBJECTS = """
 create schema game; create extension pg_trgm;
@@ -113,9 +113,7 @@ CATALOG = re.compile(r"\b(?:from|join) (pg_(?!identify|describe|get_)\w+)\b(?!\(
 @pytest.fixture(scope="module", params=versions.MAJORS, ids=str)
 def host(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each version, for the whole module."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
-    with Server.start(prefix=versions.prefix(request.param)) as server:
+    with versions.started(request.param) as server:
         yield server
 
 

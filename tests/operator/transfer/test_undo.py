@@ -44,9 +44,7 @@ AGAIN = "create table rpg_items (id bigserial primary key, name text)"
 @pytest.fixture(scope="module", params=(15, 18))
 def host(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server for the tests of this file."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
-    with Server.start(prefix=versions.prefix(request.param)) as server:
+    with versions.started(request.param) as server:
         yield server
 
 
