@@ -151,6 +151,23 @@ class Session(NamedTuple):
         return self.connection.execute(load_sql(query), params).fetchone()
 
     @contextmanager
+    def savepoint(self, settings: str = "", *, undone: bool = False) -> Iterator[None]:
+        """A savepoint of the open transaction, which begins with statements for its ``settings``.
+
+        The server takes back what the body did where one of its statements fails, or where it is to
+        be ``undone``. Raises what the body raises.
+        """
+        execute = self.connection.execute
+        execute(f"savepoint ours; {settings}".encode())
+        try:
+            yield
+        except psycopg.Error:
+            if self.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+                execute("rollback to ours; release ours")
+            raise
+        execute("rollback to ours; release ours" if undone else "release ours")
+
+    @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
         """Let the statements of the body wait so long together, and not count for what follows.
 

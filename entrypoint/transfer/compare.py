@@ -66,16 +66,16 @@ def facts(session: Session, scope: Scope) -> set[str]:
     lines = lines.replace("%", "%%").replace("%%(", "%(")  # else they would be parameters
     queries = [f"{lines} select text from line"]  # noqa: S608  texts of our own
     queries += [load_sql(each) for each in _FACTS if scope.rights or each != _RIGHTS]
-    connection = session.connection
-    with translated("comparing facts", remedy="Run the transfer again."):
-        settings = load_sql("postgres/fingerprint_settings")
-        connection.execute(f"savepoint facts; {settings}")
+    settings = load_sql("postgres/fingerprint_settings")
+    with (
+        translated("comparing facts", remedy="Run the transfer again."),
+        session.savepoint(settings, undone=True),
+    ):
         rows = [
             text
             for query in queries
-            for (text,) in connection.execute(query.encode(), params).fetchall()
+            for (text,) in session.connection.execute(query.encode(), params).fetchall()
         ]
-        connection.execute("rollback to facts; release facts")
     # PostgreSQL 18 names what is in schema public's own rights; the schema itself comes with it.
     return {row for row in rows if not row.startswith(("(schema,", "(extension,"))}
 

@@ -193,19 +193,16 @@ def insist(
     ``work`` raises besides.
     """
     connection, deadline = session.connection, time.monotonic() + seconds
-    begin = f"savepoint attempt; set local lock_timeout = {int(ATTEMPT_S * 1000)}"
     while True:
-        connection.execute(begin.encode())
         try:
-            done = work()
+            with session.savepoint(f"set local lock_timeout = {int(ATTEMPT_S * 1000)}"):
+                done = work()
         except (errors.LockNotAvailable, errors.DeadlockDetected):
-            connection.execute("rollback to attempt; release attempt")
             if time.monotonic() > deadline:
                 raise failed() from None
             time.sleep(PAUSE_S)
         else:
-            later = f"release attempt; set local lock_timeout = {int(seconds * 1000)}"
-            connection.execute(later.encode())
+            connection.execute(f"set local lock_timeout = {int(seconds * 1000)}".encode())
             return done
 
 

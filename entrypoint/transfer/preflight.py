@@ -213,15 +213,14 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Refused | 
     query = f"select {expression} from only {table} limit 1"  # noqa: S608  the server's own words
     if relation.kind == "p":
         query = query.replace(" from only ", " from ", 1)
-    connection = session.connection
-    limit = int(child.SILENT_S * 1000)
-    connection.execute(
-        "savepoint body; set local search_path = ''; set local lock_timeout = '1s';"
-        f" set local statement_timeout = {limit}".encode()
+    settings = (
+        "set local search_path = ''; set local lock_timeout = '1s';"
+        f" set local statement_timeout = {int(child.SILENT_S * 1000)}"
     )
+    patience = session.patience(child.SILENT_S + WORD_S)  # what is evaluated may go on
     try:
-        with session.patience(child.SILENT_S + WORD_S):  # what is evaluated may go on
-            connection.execute(query.encode())
+        with session.savepoint(settings, undone=True), patience:
+            session.connection.execute(query.encode())
     except errors.InsufficientPrivilege:
         return None  # the restore's role owns what it calls; this one may not call it
     except errors.LockNotAvailable:
@@ -239,9 +238,6 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Refused | 
             "Run ALTER FUNCTION ... SET search_path for the function that it calls, or qualify "
             "the names in its body.",
         )
-    finally:
-        if connection.info.transaction_status in (_Status.INTRANS, _Status.INERROR):
-            connection.execute("rollback to body; release body")
     return None
 
 

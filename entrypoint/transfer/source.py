@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from ..postgres.session import Session, first_rows, quoted, translated
+from ..postgres.session import Session, quoted, translated
 from . import graph
 from .graph import PG_CLASS, PG_EXTENSION, Graph, Key, Named
 
@@ -217,10 +217,11 @@ def read(session: Session) -> Source:
 
     Waits for no lock on a table. Raises `RefusedError` and `UnreachableError`.
     """
-    with translated("looking at the source", remedy="Let the role read its catalogs."):
-        connection = session.connection
-        path = "set local search_path = pg_catalog, pg_temp; set local lock_timeout = '1s'"
-        connection.execute(f"savepoint source; {path}")
+    path = "set local search_path = pg_catalog, pg_temp; set local lock_timeout = '1s'"
+    with (
+        translated("looking at the source", remedy="Let the role read its catalogs."),
+        session.savepoint(path, undone=True),
+    ):
         relations, others, rarer, parts, published, subscribed, granted = (
             [row for (part,) in session.rows(query) for row in part or []] for query in _QUERIES
         )
@@ -244,7 +245,6 @@ def read(session: Session) -> Source:
         extensions = {(PG_EXTENSION, oid): name for oid, name in rest[0] or ()}
         bodies = {key: each.body for key, each in by_key.items()}
         edges = graph.read(session, named, bodies, extensions)
-        first_rows(connection, "rollback to source; release source")
     _, blobs, settings, encoding, collate, ctype, owner, role, superuser = rest
     return Source(
         by_oid,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 import psycopg
@@ -72,18 +72,17 @@ def _note(source: Session, dump: Dump) -> dict[str, str]:
 
 def _into_quarantine(source: Session, dump: Dump) -> dict[str, str]:
     """Try until it succeeds or `TIMEOUT_S` seconds are over."""
-    connection, plan = source.connection, dump.plan
+    plan = dump.plan
     note = _note(source, dump)
     deadline = time.monotonic() + TIMEOUT_S
     oids = [each.oid for each in plan.relations]
-    connection.execute(f"set local lock_timeout = {int(ATTEMPT_S * 1000)}")
+    source.connection.execute(f"set local lock_timeout = {int(ATTEMPT_S * 1000)}")
     while True:
         _cancel(source, oids, waiting=False)
-        connection.execute("savepoint quarantine")
         try:
-            return quarantine.fill(source, plan, note)
+            with source.savepoint():
+                return quarantine.fill(source, plan, note)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            connection.execute("rollback to quarantine")
             if time.monotonic() > deadline:
                 what = f"somebody has used the tables for more than {TIMEOUT_S:.0f} s"
                 raise locks.error(source, oids, "AccessExclusiveLock", what) from None
@@ -91,12 +90,8 @@ def _into_quarantine(source: Session, dump: Dump) -> dict[str, str]:
 
 def _cancel(source: Session, oids: Collection[int], *, waiting: bool) -> None:
     """Cancel those who wait for us, and hold or wait for one of these relations."""
-    connection = source.connection
-    connection.execute("savepoint cancel")
-    try:
+    with suppress(psycopg.errors.InsufficientPrivilege), source.savepoint():
         source.rows("transfer/cancel_deadlock", {"oids": list(oids), "waiting": waiting})
-    except psycopg.errors.InsufficientPrivilege:
-        connection.execute("rollback to cancel")
 
 
 def read(session: Session, sequences: Iterable[Relation]) -> list[Position]:

@@ -486,16 +486,15 @@ def refused(admin: Session, target: Target, plan: Plan, user: str) -> Mapping[Se
         connection.execute("begin; set local lock_timeout = '1s'")
         for (role, name), to in settings:
             who = quoted(role) if role and role in there else quoted(user)
-            connection.execute("savepoint setting")
             try:
-                connection.execute(f"alter role {who} {to}".encode())
+                with admin.savepoint(undone=True):
+                    connection.execute(f"alter role {who} {to}".encode())
             except psycopg.errors.LockNotAvailable:
                 pass  # whoever sets something now
             except psycopg.Error as error:
                 if connection.broken:
                     raise
                 found[role, name] = error.diag.message_primary or type(error).__name__
-            connection.execute("rollback to setting")
         connection.execute("rollback")
     return found
 
