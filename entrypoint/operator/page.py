@@ -200,11 +200,9 @@ def _of_verification(answer: Verification) -> dict[str, Any]:
 
 def _by_database(answer: Verification) -> dict[str, list[Finding]]:
     """As the answer is arranged, but what is misplaced comes first where a list may be cut."""
-    places: dict[str, list[Finding]] = {}
-    for found in answer.findings:
-        places.setdefault(found.database, []).append(found)
     return {
-        name: sorted(those, key=lambda f: f.level != "misplaced") for name, those in places.items()
+        name: sorted(those, key=lambda found: found.level != "misplaced")
+        for name, those in render.grouped(answer.findings, lambda found: found.database).items()
     }
 
 
@@ -226,28 +224,17 @@ def _verified(answer: Verification) -> list[Fact]:
 
 
 def _services(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    found: dict[str | None, list[Finding]] = {}
-    for each in findings:
-        found.setdefault(each.service, []).append(each)
-    ordered = sorted(found, key=lambda name: name is None)
-    theirs = [found[name] for name in ordered]
-    strays = [[f for f in those if f.level == "misplaced" and f.object] for those in theirs]
-    sizes = [_sum(f.size_bytes for f in those) for those in strays]
+    found = [*render.tallies(findings)]
     return [
         {
-            "name": name or "nobody's",
-            "misplaced": counted(sum(f.level == "misplaced" for f in those)),
-            "notices": counted(sum(f.level == "notice" for f in those)),
-            "rows": counted(_sum(f.rows for f in stray)),
+            "name": each.service,
+            "misplaced": counted(each.misplaced),
+            "notices": counted(each.notices),
+            "rows": counted(each.rows),
             "size": size,
         }
-        for name, those, stray, size in zip(ordered, theirs, strays, _bars(sizes), strict=True)
+        for each, size in zip(found, _bars(each.size_bytes for each in found), strict=True)
     ]
-
-
-def _sum(numbers: Iterable[int | None]) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known else None
 
 
 def _groups(places: dict[str, list[Finding]]) -> Iterator[Group]:
@@ -258,8 +245,7 @@ def _groups(places: dict[str, list[Finding]]) -> Iterator[Group]:
     for name, those in shown.items():
         levels = Counter(found.level for found in places[name])
         more = len(places[name]) - len(those)
-        services = dict.fromkeys(found.service for found in those)
-        by_service = {service: [f for f in those if f.service == service] for service in services}
+        by_service = render.grouped(those, lambda found: found.service)
         yield Group(
             name,
             f"{levels['misplaced']:,} misplaced, {plural(levels['notice'], 'notice')}",

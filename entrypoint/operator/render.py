@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
@@ -25,6 +25,8 @@ from .report import (
     Work,
 )
 from .tables import Column, Section, draw, printable
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 _AGES: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -59,10 +61,10 @@ def verification(answer: Verification, width: int | None) -> str:
     if width is None:  # so that a line says it all to grep
         sections = [_found(findings, place=True)]
     else:
-        places: dict[str, list[Finding]] = {}
-        for found in findings:
-            places.setdefault(found.database, []).append(found)
-        sections = [_found(those, f"{name}: {_levels(those)}") for name, those in places.items()]
+        sections = [
+            _found(those, f"{name}: {_levels(those)}")
+            for name, those in grouped(findings, lambda found: found.database).items()
+        ]
     last = (
         f"{plural(len(answer.databases), 'database')} looked at on {answer.server}: "
         f"{_levels(findings)}"
@@ -96,9 +98,43 @@ def _found(findings: Iterable[Finding], title: str = "", *, place: bool = False)
     return Section(columns, rows, title, leading=3)
 
 
-def _levels(findings: Sequence[Finding]) -> str:
+def _levels(findings: Iterable[Finding]) -> str:
     levels = Counter(found.level for found in findings)
     return f"{levels['misplaced']} misplaced, {plural(levels['notice'], 'notice')}"
+
+
+def grouped(
+    findings: Iterable[Finding], key: Callable[[Finding], _Key]
+) -> dict[_Key, list[Finding]]:
+    """The findings by what ``key`` says of each, in their order."""
+    found: dict[_Key, list[Finding]] = {}
+    for each in findings:
+        found.setdefault(key(each), []).append(each)
+    return found
+
+
+class Tally(NamedTuple):
+    """What was found of one service's, in numbers."""
+
+    service: str
+    misplaced: int
+    notices: int
+    rows: int | None
+    size_bytes: int | None
+
+
+def tallies(findings: Iterable[Finding]) -> Iterator[Tally]:
+    """One of each service, and at the end one of what is nobody's."""
+    services = grouped(findings, lambda found: found.service)
+    for name in sorted(services, key=lambda name: name is None):
+        found = Counter(each.level for each in services[name])
+        # A quarantine's is not in the way, and a database's own size is no stray's.
+        strays = [each for each in services[name] if each.level == "misplaced" and each.object]
+        rows, sizes = (
+            sum(known) if (known := [number for number in numbers if number is not None]) else None
+            for numbers in ([each.rows for each in strays], [each.size_bytes for each in strays])
+        )
+        yield Tally(name or "nobody's", found["misplaced"], found["notice"], rows, sizes)
 
 
 def _by_service(findings: Sequence[Finding]) -> Section:
@@ -109,24 +145,10 @@ def _by_service(findings: Sequence[Finding]) -> Section:
         Column("rows", number=True),
         Column("size", number=True),
     )
-    rows = []
-    services: dict[str | None, list[Finding]] = {}
-    for found in findings:
-        services.setdefault(found.service, []).append(found)
-    for name in sorted(services, key=lambda name: name is None):
-        those = services[name]
-        levels = Counter(found.level for found in those)
-        # A quarantine's is not in the way, and a database's own size is no stray's.
-        strays = [found for found in those if found.level == "misplaced" and found.object]
-        rows.append(
-            (
-                name or "nobody's",
-                counted(levels["misplaced"]),
-                counted(levels["notice"]),
-                counted(_sum(found.rows for found in strays)),
-                sized(_sum(found.size_bytes for found in strays)),
-            )
-        )
+    rows = [
+        (name, counted(misplaced), counted(notices), counted(rows), sized(size))
+        for name, misplaced, notices, rows, size in tallies(findings)
+    ]
     return Section(columns, rows)
 
 
@@ -316,11 +338,6 @@ def _failed(failures: Iterable[Failure]) -> Section:
 def counted(number: int | None) -> str:
     """A number with its thousands apart; nothing where there is none."""
     return "" if number is None else f"{number:,}"
-
-
-def _sum(numbers: Iterable[int | None]) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known else None
 
 
 def sized(size: int | None) -> str:
