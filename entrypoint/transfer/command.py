@@ -61,7 +61,7 @@ def run(
     try:
         request = _request(arguments, server)
         path = _report_file(arguments.report)
-        agree = None if arguments.yes else partial(_agree_to, arguments, ask, width)
+        agree = None if arguments.yes else partial(_agree_to, ask, width)
         places = (request.source, request.database), (request.target, request.service.database)
         with locks.explained(places):
             if arguments.drop_aside:
@@ -122,8 +122,13 @@ def _move(
     progress = Progress()
 
     def agree(plan: "Transferred") -> None:
+        size = plural(len(plan.objects), "object")
+        question = (
+            f"Move {size}, which takes about {plan.estimate_s:.0f} s during which nobody can "
+            "write there?"
+        )
         with progress.paused():
-            _agree_to(arguments, ask, width, plan, _question(plan))
+            _agree_to(ask, width, plan, question)
 
     try:
         with shown() as progress:
@@ -313,32 +318,12 @@ def _write(path: Path, answer: "Transferred") -> None:
         )
 
 
-def _agree_to(
-    arguments: argparse.Namespace,
-    ask: Ask | None,
-    width: int | None,
-    plan: "Transferred",
-    question: str,
-) -> None:
+def _agree_to(ask: Ask | None, width: int | None, plan: "Transferred", question: str) -> None:
     """Show what would be done, and ask."""
     from ..operator import render
 
     shown = render.transferred(plan.model_copy(update={"next": []}), width)
-    _agree(arguments, ask, f"{shown}\n{question}")
-
-
-def _question(plan: "Transferred") -> str:
-    size = plural(len(plan.objects), "object")
-    return (
-        f"Move {size}, which takes about {plan.estimate_s:.0f} s during which nobody can "
-        "write there?"
-    )
-
-
-def _agree(arguments: argparse.Namespace, ask: Ask | None, question: str) -> None:
-    if arguments.yes:
-        return
-    if ask is None or not ask(question):
+    if ask is None or not ask(f"{shown}\n{question}"):
         raise TransferError(
             "nobody agreed; nothing was changed", remedy="Answer yes, or add --yes to agree."
         )

@@ -105,19 +105,13 @@ def find_out(server: Server, database: str, backend: Backend, happened: Look) ->
 
 def schemas(names: list[str]) -> Look:
     """Whether any of these schemas is there."""
-
-    def look(session: Session) -> bool:
-        query = "select from pg_catalog.pg_namespace where nspname = any (%s::name[])"
-        return bool(session.connection.execute(query, [names]).fetchall())
-
-    return look
+    return _there("select from pg_catalog.pg_namespace where nspname = any (%s::name[])", names)
 
 
 def database(name: str) -> Look:
     """Whether there is a database of this name."""
+    return _there("select from pg_catalog.pg_database where datname = %s", name)
 
-    def look(session: Session) -> bool:
-        query = "select from pg_catalog.pg_database where datname = %s"
-        return bool(session.connection.execute(query, [name]).fetchall())
 
-    return look
+def _there(query: str, value: object) -> Look:
+    return lambda session: session.connection.execute(query.encode(), [value]).rowcount > 0

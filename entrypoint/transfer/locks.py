@@ -5,7 +5,7 @@ Whoever is in the way of a lock is named.
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -104,13 +104,11 @@ def open_source(server: Server, database: str, *, alone: bool = True) -> Session
     When it need not be ``alone``, it keeps nobody from transferring. Raises `TransferError` when
     somebody does, or behind a pooler.
     """
-    session = server.session(database)
-    try:
+    with ExitStack() as failing:
+        session = failing.enter_context(closing(server.session(database)))
         require_direct(session)
         _lock(session, KEY, f"from {database!r}", take=alone)
-    except BaseException:
-        session.close()
-        raise
+        failing.pop_all()
     return session
 
 
@@ -119,12 +117,10 @@ def open_target(server: Server, name: str) -> Session:
 
     It is in the server's first maintenance database. Raises `TransferError` when somebody does.
     """
-    session = server.open()
-    try:
+    with ExitStack() as failing:
+        session = failing.enter_context(closing(server.open()))
         _lock(session, target_key(name), f"to {name!r}")
-    except BaseException:
-        session.close()
-        raise
+        failing.pop_all()
     return session
 
 

@@ -230,12 +230,6 @@ def row(session: Session, name: str) -> Any:  # noqa: ANN401  a row of ``databas
         return session.row("transfer/database_row", [name])
 
 
-def _tables(session: Session) -> list[tuple[str, str]]:
-    with translated("looking at the target's tables", remedy="Start again."):
-        rows = session.rows("transfer/filled_tables")
-    return [(schema, table) for schema, table in rows]
-
-
 class _FoundError(Exception):
     """There is a row: leaving a COPY by an error cancels the rest of it."""
 
@@ -260,7 +254,9 @@ def _has_rows(session: Session, schema: str, table: str) -> bool:
 def filled(server: Server, name: str) -> list[str]:
     """Tables with rows."""
     with closing(server.session(name)) as session:
-        return [table for schema, table in _tables(session) if _has_rows(session, schema, table)]
+        with translated("looking at the target's tables", remedy="Start again."):
+            tables = session.rows("transfer/filled_tables")
+        return [table for schema, table in tables if _has_rows(session, schema, table)]
 
 
 PUBLIC_CLOSED_SINCE: Final = 15
