@@ -1,4 +1,4 @@
-"""Carries what the plan says into a database of its own: dump, restore, owners, settings.
+"""Dumps what a plan moves and restores it into a database of its own, with owners and settings.
 
 A move does it with the rows, a rehearsal without, by the same arguments and roles: so what was
 rehearsed is what is done.

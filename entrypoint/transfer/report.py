@@ -1,4 +1,4 @@
-"""What a transfer answers: the plan, and what was done of it."""
+"""What a transfer answers: its plan, its result, and what nobody agreed to."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final

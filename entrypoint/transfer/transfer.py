@@ -1,4 +1,4 @@
-"""The commands: plan, move, put back, remove."""
+"""Plans a transfer, looks for what stands in its way, and moves."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext

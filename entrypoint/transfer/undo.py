@@ -1,4 +1,4 @@
-"""After a transfer: put everything back, or remove what stayed behind."""
+"""Undoes the last move of a service, or removes the quarantines of all its moves."""
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
