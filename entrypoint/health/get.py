@@ -1,6 +1,8 @@
 """One GET, for ``entrypoint health``: whether the service in the probe's own container is well.
 
-Imported by every probe, so it imports little of the standard library and nothing of ours.
+Imported by every probe, so it imports little of the standard library and nothing of ours:
+`http_client` needs httpx, whose import takes longer than a whole probe, and refuses a certificate
+that is not for localhost.
 """
 
 import socket

@@ -10,7 +10,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
 from .. import log
-from .session import PATIENCE_S, WORD_S, Session, translated
+from .session import PATIENCE_S, WORD_S, Session, quoted, translated
 from .sql import load_sql
 
 RETRY_S: Final = 0.5
@@ -106,7 +106,7 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
     if isolate:
         # A newer database inherits CONNECT for everybody, and six services share the server.
         revoke = closing(name)
-        remedy = f"Run {revoke.as_string()} as {_quoted(owner)}: it is there, and complete."
+        remedy = f"Run {revoke.as_string()} as {quoted(owner)}: it is there, and complete."
         with translated(f"closing the new database {name!r} to PUBLIC", remedy=remedy):
             connection.execute(revoke)
     return True
@@ -169,10 +169,6 @@ _SET_SINCE: Final = 160000
 """The first server version in which being a member need not mean that one may act as the role."""
 
 
-def _quoted(name: str) -> str:
-    return sql.Identifier(name).as_string()
-
-
 def _mend(admin: Session, name: str, owner: str, code: str | None) -> tuple[str, str]:
     """Who could not create it, and what mends that."""
     user = admin.connection.info.user
@@ -180,7 +176,7 @@ def _mend(admin: Session, name: str, owner: str, code: str | None) -> tuple[str,
         return _allow(admin, owner)
     by_hand = sql.SQL(_BY_HAND).format(sql.Identifier(name), sql.Identifier(owner)).as_string()
     remedy = _MENDS.get(code or "", _OTHERWISE)
-    return user, remedy.format(owner=_quoted(owner), by_hand=by_hand)
+    return user, remedy.format(owner=quoted(owner), by_hand=by_hand)
 
 
 def _allow(admin: Session, owner: str) -> tuple[str, str]:
@@ -190,9 +186,9 @@ def _allow(admin: Session, owner: str) -> tuple[str, str]:
         query = sql.SQL(load_sql("postgres/rights_to_create")).format(sql.SQL(means))
         row = admin.connection.execute(query, [owner]).fetchone()
     user, creates, acts, template = row or (admin.connection.info.user, False, False, True)
-    steps = [] if creates else [f"ALTER ROLE {_quoted(user)} CREATEDB"]
+    steps = [] if creates else [f"ALTER ROLE {quoted(user)} CREATEDB"]
     if acts is False:
-        steps.append(f"GRANT {_quoted(owner)} TO {_quoted(user)}")
+        steps.append(f"GRANT {quoted(owner)} TO {quoted(user)}")
     if template is False:
         steps.append("ALTER DATABASE template0 IS_TEMPLATE true")
     if not steps:

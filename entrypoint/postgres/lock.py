@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import psycopg
-from psycopg import sql
 
 from .. import log
 from ..errors import LockError
 from ..retry import Backoff, Wait
-from .session import LOCK_WAIT_S, PATIENCE_S, Session
+from .session import LOCK_WAIT_S, PATIENCE_S, Session, quoted
 from .sql import load_sql
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
@@ -179,14 +178,10 @@ def _who(holder: dict[str, Any]) -> str:
     return name.removeprefix("entrypoint/")
 
 
-def _quoted(name: str) -> str:
-    return sql.Identifier(name).as_string()
-
-
 def _busy(holder: dict[str, Any], database: str, timeout_s: float) -> LockError:
     if stranger := holder.get("holder_role"):
         end = f"SELECT pg_terminate_backend({holder['holder_pid']})"
-        close = f"REVOKE CONNECT ON DATABASE {_quoted(database)} FROM {_quoted(stranger)}, PUBLIC"
+        close = f"REVOKE CONNECT ON DATABASE {quoted(database)} FROM {quoted(stranger)}, PUBLIC"
         return LockError(
             f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}; its role "
             f"{stranger!r} has nothing in this database, so it is no start of a service",

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from psycopg import sql
-
-from .session import Session, first_rows, translated
+from .session import Session, first_rows, quoted, translated
 from .sql import load_sql
 
 
@@ -23,7 +21,7 @@ def no_place(session: Session) -> tuple[str, bool] | None:
     role, owner, keeper, may, may_make, elsewhere = row
     if may or schema not in (None, "public"):
         return None
-    user, base = sql.Identifier(role).as_string(), sql.Identifier(session.database).as_string()
+    user, base = quoted(role), quoted(session.database)
     ways = [f"GRANT USAGE, CREATE ON SCHEMA public TO {user}"]
     who = keeper
     if keeper is None:
@@ -54,7 +52,7 @@ def exposed(session: Session) -> dict[str, str]:
         )
     found = {}
     if connects:
-        name = sql.Identifier(session.database).as_string()
+        name = quoted(session.database)
         found["connect"] = f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"
     if creates:
         found["create"] = _closing(owner)
@@ -63,7 +61,7 @@ def exposed(session: Session) -> dict[str, str]:
 
 def _closing(owner: str) -> str:
     # Up to PostgreSQL 14 the schema is the first superuser's, and the owner has no right there.
-    name = sql.Identifier(owner).as_string()
+    name = quoted(owner)
     return f"GRANT CREATE ON SCHEMA public TO {name}; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
 
 

@@ -27,7 +27,7 @@ _MEMORY: Final = (
     "or the program less to do at once. Node takes less with NODE_OPTIONS=--max-old-space-size=MB."
 )
 
-_KILLED: Final = {
+_KILLED: Final[dict[int, tuple[str, str]]] = {
     signal.SIGILL: (
         "the CPU does not know an instruction of it",
         (
@@ -130,9 +130,15 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
     """What the container's limits, or Node's own, did to it."""
     if finished.oom_kills:
         limit = cgroups.memory_limit()
-        most = f"which may have {_size(limit)}" if limit else "which has no limit in sight"
+        kills = finished.oom_kills
+        what = "a process" if kills == 1 else f"{kills} processes"
+        most = (
+            f"which may have {limit / (1 << 20):,.0f} MiB"
+            if limit
+            else "which has no limit in sight"
+        )
         return Ending(
-            f"{how}: the kernel killed {_count(finished.oom_kills)} of this container, {most}, "
+            f"{how}: the kernel killed {what} of this container, {most}, "
             "because there was no memory left",
             _MEMORY if limit else f"Give the host more memory. {_MEMORY}",
             certain=True,
@@ -164,7 +170,7 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
 def _by_code(how: str, code: int, *, oom_known: bool) -> Ending:
     # A shell, npm and others report a signal that ended their child as 128 and its number.
     number = -code if code < 0 else code - 128
-    known = _known(number, code)
+    known = _CODES.get(code) or _KILLED.get(number)
     if number == signal.SIGKILL and not oom_known:
         known = _KILLED_UNSEEN
     if known:
@@ -172,20 +178,6 @@ def _by_code(how: str, code: int, *, oom_known: bool) -> Ending:
         name = "" if code in _CODES else f"{signal.Signals(number).name}, "
         return Ending(f"{how} ({name}{what})", remedy, remedy != _SEE_LINES)
     return Ending(how, _SEE_LINES)
-
-
-def _known(number: int, code: int) -> tuple[str, str] | None:
-    if code in _CODES:
-        return _CODES[code]
-    return next((told for signum, told in _KILLED.items() if signum == number), None)
-
-
-def _count(kills: int) -> str:
-    return "a process" if kills == 1 else f"{kills} processes"
-
-
-def _size(size: int) -> str:
-    return f"{size / (1 << 20):,.0f} MiB"
 
 
 def _late(step: str, message: str, finished: Finished) -> Ending:

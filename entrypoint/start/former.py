@@ -9,7 +9,6 @@ from contextlib import closing
 from typing import Final
 
 import psycopg
-from psycopg import sql
 
 from ..config import registry as services
 from ..config.conninfo import Conninfo
@@ -18,7 +17,7 @@ from ..config.settings import Lying
 from ..errors import RefusedError, UnreachableError
 from ..postgres import objects, placement, sessions
 from ..postgres.cause import ConnectError, Kind
-from ..postgres.session import Session, open_session
+from ..postgres.session import Session, open_session, quoted
 
 LOOK_S: Final = 2.0
 """Seconds to connect, and again for what is asked: the start has failed already."""
@@ -82,7 +81,7 @@ def _told(
     what = f"it has {len(found)} {'table' if len(found) == 1 else 'tables'}{whose}"
     ways = [_transfer(name, own, rest)]
     if not there and name not in _EVERYBODYS:
-        old, new = (sql.Identifier(each).as_string() for each in (name, own.database))
+        old, new = (quoted(each) for each in (name, own.database))
         who = "as a superuser or as its owner with CREATEDB, while nobody is connected to it"
         ways.insert(0, f"ALTER DATABASE {old} RENAME TO {new} ({who})")
     return Lying(f"{what}, such as {found[0].label()!r}", f"Run {', or '.join(ways)}")

@@ -12,14 +12,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from psycopg import sql
-
 from .. import log
 from ..config.conninfo import Conninfo
 from ..config.keys import bare
 from ..errors import LockError, RefusedError, SeedError, UnreachableError
 from ..postgres import ledger, lock, ownership, placement, sessions
-from ..postgres.session import Session
+from ..postgres.session import Session, quoted
 from ..process import child as process
 from . import extensions, misplaced, program, push, seed, wait
 from .plan import FORCED, Action, Decision, StartPlan, older, refuse_older, tell_skipped
@@ -85,16 +83,12 @@ def _owned_by_stranger(session: Session, owner: str | None) -> RefusedError:
     error = RefusedError(
         f"the database {name!r} was there already and belongs to {owner!r}, not to {user!r} or a "
         "role that it is a member of, and nothing in it is theirs",
-        remedy=f"Find out who made it. If it is the service's, run ALTER DATABASE {_quoted(name)} "
-        f"OWNER TO {_quoted(user)}, or agree to its owner by ENTRYPOINT_DATABASE_OWNER={owner}; "
+        remedy=f"Find out who made it. If it is the service's, run ALTER DATABASE {quoted(name)} "
+        f"OWNER TO {quoted(user)}, or agree to its owner by ENTRYPOINT_DATABASE_OWNER={owner}; "
         "if it is not, have it dropped and start again.",
     )
     error.step = "database"
     return error
-
-
-def _quoted(name: str) -> str:
-    return sql.Identifier(name).as_string()
 
 
 def _tell_exposed(plan: StartPlan, held: lock.Held) -> None:
