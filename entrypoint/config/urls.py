@@ -1,6 +1,6 @@
 """Addresses of HTTP and TCP servers in settings: variables filled in, and what is wrong with them.
 
-Pure. PostgreSQL's connection strings are read by ``postgres.dialects``.
+Pure. PostgreSQL's connection strings are read by ``config.dialects``.
 """
 
 import re
