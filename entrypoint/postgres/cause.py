@@ -36,7 +36,7 @@ class Cause(NamedTuple):
     silent: bool = False
     """Whether nothing answered, so that another attempt takes its whole timeout."""
 
-    unheard: bool = False
+    unreached: bool = False
     """Whether nobody was reached at all: another address of the same host may know more."""
 
 

@@ -156,7 +156,7 @@ def _reach(params: Mapping[str, str]) -> Cause | None:
     try:
         _dial(params).close()
     except TimeoutError:
-        return no_answer(_PROBE_S)._replace(unheard=True)
+        return no_answer(_PROBE_S)._replace(unreached=True)
     except OSError as error:
         return _unreachable(params, error)
     return None
@@ -185,14 +185,14 @@ def _unreachable(params: Mapping[str, str], error: OSError) -> Cause:
             return Cause(Kind.TRANSIENT, text, "Let it in there, or correct the host in {url}.")
         return Cause(Kind.TRANSIENT, f"no server listens on a socket in {host}", CHECK_SERVER)
     if error.errno in (errno.ECONNREFUSED, errno.ECONNRESET):
-        return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER, unheard=True)
+        return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER, unreached=True)
     address = params.get("hostaddr") or host
     code = errno.errorcode.get(error.errno or 0, "no connection")
     said = f"{(error.strerror or code).lower()} ({code}, {address})"
     if error.errno not in _ROUTELESS:
-        return Cause(Kind.TRANSIENT, said, CHECK_SERVER, unheard=True)
+        return Cause(Kind.TRANSIENT, said, CHECK_SERVER, unreached=True)
     remedy = (_CHECK_IPV6 if ":" in address else _CHECK_ROUTE).format(address=address)
-    return Cause(Kind.TRANSIENT, f"no route to the server: {said}", remedy, unheard=True)
+    return Cause(Kind.TRANSIENT, f"no route to the server: {said}", remedy, unreached=True)
 
 
 class _Recording:

@@ -335,13 +335,13 @@ def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:
         cause = diagnose({**params, **{k: v for k, v in chosen.items() if v}}, remaining)
         server = chosen.get("host") or chosen.get("hostaddr", ""), chosen.get("port", "")
         causes.setdefault(server, []).append(cause)
-    heard = [
+    deciding = [
         cause
         for each in causes.values()
-        for cause in ([one for one in each if not one.unheard] or each)
+        for cause in ([one for one in each if not one.unreached] or each)
     ]
     order = (Kind.PASSED, Kind.MISSING, Kind.UNCLEAR, Kind.TRANSIENT, Kind.REFUSED)
-    return min(heard, key=lambda cause: order.index(cause.kind))
+    return min(deciding, key=lambda cause: order.index(cause.kind))
 
 
 @contextmanager

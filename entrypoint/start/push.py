@@ -33,7 +33,7 @@ class Expected(NamedTuple):
     """Whether it is certain that no pooler stands between the push and the server."""
 
     left: Callable[[Sequence[ledger.Damage]], None]
-    """Hears what failed pushes left, this one or earlier ones, even where `run` raises."""
+    """Called with what failed pushes left, this one or earlier ones, even where `run` raises."""
 
 
 class Pushed(NamedTuple):

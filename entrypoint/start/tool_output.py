@@ -116,7 +116,7 @@ def _ready(tool: Tool) -> _ToolPatterns:
 
 @cache
 def known() -> _Known:
-    """The table; read when the first program is heard, not at a start without one."""
+    """The table; read at the first line of a program, and not at a start without one."""
     spoken = [tool for tool in tools.load() if tool.words()]
     return _Known(
         tuple(map(_ready, spoken)), Patterns(word for tool in spoken for word in tool.words())

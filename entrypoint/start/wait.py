@@ -99,9 +99,9 @@ def _attempt(
     if cause.kind is Kind.PASSED and again:
         return _attempt(conninfo, connect, deadline, how, again=False)
     if how.ask and cause.silent and deadline - time.monotonic() > 2 * ATTEMPT_TIMEOUT_S:
-        heard = how.ask(ATTEMPT_TIMEOUT_S)
-        if isinstance(heard, Cause):
-            return heard, how
-        if heard:
+        answer = how.ask(ATTEMPT_TIMEOUT_S)
+        if isinstance(answer, Cause):
+            return answer, how
+        if answer:
             how = how._replace(attempt_s=POOLER_S)
     return cause, how

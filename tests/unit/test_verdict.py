@@ -1,4 +1,4 @@
-"""A push is believed when no witness speaks against it, and each of them is enough."""
+"""A push is believed when no evidence speaks against it, and each kind of evidence is enough."""
 
 from __future__ import annotations
 
@@ -321,7 +321,7 @@ def test_the_worst_is_told_first() -> None:
 
 
 def test_what_is_allowed_excuses_nothing_else() -> None:
-    """A loss that is only told and a name that may go leave the other witnesses as they are."""
+    """A loss that is only told and a name that may go leave the other evidence as it is."""
     for evidence in (FINE._replace(ended=CODE), FINE._replace(refused=True)):
         assert verdict(evidence, on_loss="warn", allowed=("rpg_items",)) is not None
     two = LOSS._replace(of_rows={**LOSS.of_rows, "others": frozenset({"others"})})

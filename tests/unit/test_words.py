@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from entrypoint.config.tools import Tool
 
 
-def heard(*lines: str, success: str = "", failure: str = "") -> ToolResult:
+def result(*lines: str, success: str = "", failure: str = "") -> ToolResult:
     """What a child's lines come to."""
     parser = OutputParser(
         re.compile(success) if success else None, re.compile(failure) if failure else None
@@ -34,7 +34,7 @@ def heard(*lines: str, success: str = "", failure: str = "") -> ToolResult:
 
 def run(text: str) -> ToolResult:
     """The same of a whole recording, whose blank lines are not told."""
-    return heard(*filter(None, text.split("\n")))
+    return result(*filter(None, text.split("\n")))
 
 
 BEGIN = """No config path provided, using default 'drizzle.config.js'
@@ -632,7 +632,7 @@ NOBODY = {
 
 @pytest.mark.parametrize("name", NOBODY)
 def test_nobody_that_we_know(name: str) -> None:
-    """A program without a known tool's sign is judged by other witnesses, whatever it says."""
+    """A program without a known tool's sign is judged by other evidence, whatever it says."""
     assert run(NOBODY[name]) == ToolResult("not recognised")
 
 
@@ -784,19 +784,19 @@ def test_every_tool_must_be_done() -> None:
 )
 def test_what_terminals_are_told(line: str) -> None:
     """Colours, and a spinner that writes over its line, hide no word."""
-    assert heard("Reading config file", line).succeeded is True
+    assert result("Reading config file", line).succeeded is True
 
 
 @pytest.mark.parametrize("end", ["\r", "\x1b[2K\x1b[1G", "\x1b[1G"])
 def test_a_word_that_was_overwritten(end: str) -> None:
     """It was said all the same, and a later one counts."""
-    assert heard(f"Reading config file{end}error: no{end}[⣷] ...").succeeded is False
-    assert heard(f"Reading config file{end}error: no{end}[✓] Changes applied").succeeded is True
+    assert result(f"Reading config file{end}error: no{end}[⣷] ...").succeeded is False
+    assert result(f"Reading config file{end}error: no{end}[✓] Changes applied").succeeded is True
 
 
 def test_a_long_error_is_quoted_in_part() -> None:
     """A field of the log is no page."""
-    said = heard("Reading config file", "error: " + "x" * 5000)
+    said = result("Reading config file", "error: " + "x" * 5000)
     assert said.text == f"drizzle-kit {ERROR}: error: {'x' * (MAX_QUOTE - 7)}"
 
 
@@ -823,18 +823,18 @@ def test_a_refusal_is_heard(labels: str, refused: tuple[str, ...], line: str) ->
     names = labels.replace(" ", "")
     text = f"entrypoint refuses to lose the rows of {labels}; allow it once with X={names}"
 
-    assert heard(line.format(text)).refused == refused
-    assert heard(line.format(text), line.format(text), success="x").refused == refused
+    assert result(line.format(text)).refused == refused
+    assert result(line.format(text), line.format(text), success="x").refused == refused
 
 
 def test_refusals_are_collected_in_order() -> None:
     """Each name once, and beside whatever else was said."""
     text = "ERROR:  entrypoint refuses to lose the rows of {}; allow it"
-    said = heard(*(text.format(names) for names in ("b", "a, b", "c")))
+    said = result(*(text.format(names) for names in ("b", "a, b", "c")))
 
     assert said.refused == ("b", "a", "c")
     assert said.succeeded is False
-    assert heard("[✓] Changes applied").refused == ()
+    assert result("[✓] Changes applied").refused == ()
 
 
 @pytest.mark.parametrize(
@@ -857,7 +857,7 @@ def test_words_of_ones_own(
     lines: list[str], patterns: dict[str, str], text: str, *, succeeded: bool | None
 ) -> None:
     """`push.success` stands in for the known tools, `push.failure` wins over everything."""
-    said = heard(*lines, **patterns)
+    said = result(*lines, **patterns)
     assert (said.text, said.succeeded) == (text, succeeded)
 
 
@@ -895,7 +895,7 @@ LINES = st.lists(
 @given(LINES)
 def test_no_success_without_its_word(lines: list[str]) -> None:
     """Whatever a child says, nothing is raised, and only a tool's own success is one."""
-    said = heard(*lines)
+    said = result(*lines)
     tool_output = "\n".join(ESCAPES.sub(by, line) for line in lines for by in ("", "\n"))
 
     assert said.succeeded is not True or SUCCESS.search(tool_output)
@@ -905,7 +905,7 @@ def test_no_success_without_its_word(lines: list[str]) -> None:
 @given(LINES, st.sampled_from(["applied", "Error", "x", "^x"]))
 def test_a_failure_of_ones_own_cannot_be_talked_away(lines: list[str], failure: str) -> None:
     """A line that `push.failure` matches ends it, whatever comes before and after."""
-    said = heard(*lines, "x applied Error", "", *lines, failure=failure)
+    said = result(*lines, "x applied Error", "", *lines, failure=failure)
     assert said.succeeded is False
 
 
@@ -922,7 +922,7 @@ def test_every_word_is_looked_for() -> None:
 def test_a_long_line_takes_no_longer_than_its_length(line: str, piece: str) -> None:
     """A line of a hundred pages that is nearly a tool's is judged at once."""
     began = time.monotonic()
-    heard(*[line.format(piece * (MAX_LINE // len(piece)))] * 10)
+    result(*[line.format(piece * (MAX_LINE // len(piece)))] * 10)
     assert time.monotonic() - began < 5
 
 
@@ -942,7 +942,7 @@ SPOKEN = [each.tool for each in known().tools]
 
 
 def lines_of(tool: Tool) -> list[str]:
-    """Every recorded line of a tool, as it is heard."""
+    """Every recorded line of a tool, as the parser gets it."""
     texts = [text for name, text in RECORDED.items() if name.split(maxsplit=1)[0] == tool.name]
     parts = [
         part for text in texts for line in text.split("\n") for part in tool_output.parts(line)
@@ -954,8 +954,8 @@ def lines_of(tool: Tool) -> list[str]:
 def test_every_word_was_recorded(tool: Tool) -> None:
     """No word is guessed, and none outlives the version that said it."""
     recorded = lines_of(tool)
-    unheard = [w for w in tool.words() if not any(re.search(w, line) for line in recorded)]
-    assert unheard == READ.get(tool.name, [])
+    unrecorded = [w for w in tool.words() if not any(re.search(w, line) for line in recorded)]
+    assert unrecorded == READ.get(tool.name, [])
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -969,7 +969,7 @@ def test_a_recording_is_of_one_tool(name: str) -> None:
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_others_lines_name_no_tool(name: str) -> None:
-    """What a push writes besides is judged by other witnesses, even if it looks like an error."""
+    """What a push writes besides is judged by other evidence, even if it looks like an error."""
     assert run(FOREIGN[name]) == ToolResult("not recognised")
 
 
@@ -1006,7 +1006,7 @@ def test_what_is_kept_of_a_line_is_masked() -> None:
 
 
 def test_a_late_failure_names_ones_own_words() -> None:
-    """What is heard after a success may be another program's, and the remedy says how to tell."""
+    """What a program prints after a success may be another's, and the remedy says how to tell."""
     late = run(f"{PULLED}[✓] Changes applied\nError: no cache\n")
     early = run(f"{PULLED}Error: no cache\n[✓] Changes applied\n{CAST}")
 
@@ -1054,7 +1054,7 @@ def heard_by_pipe(data: bytes, size: int = 65_536) -> ToolResult:
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("size", [7, 65_536])
 def test_odd_output(name: str, size: int) -> None:
-    """A word is heard however a pipe brings it."""
+    """The parser finds a word however a pipe brings it."""
     for word, succeeded in (("[✓] Changes applied", True), ("error: no", False)):
         data = b"Reading config file" + ODD[name].replace(b"WORD", word.encode())
         assert heard_by_pipe(data, size).succeeded is succeeded
@@ -1062,7 +1062,7 @@ def test_odd_output(name: str, size: int) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
 def test_an_encoding_that_nobody_reads(encoding: str) -> None:
-    """It is not recognised, and nothing is raised: the other witnesses judge."""
+    """It is not recognised, and nothing is raised: the other evidence decides."""
     data = "Reading config file\nerror: no\n".encode(encoding)
     assert heard_by_pipe(data) == ToolResult("not recognised")
 
