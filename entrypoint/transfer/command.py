@@ -23,6 +23,7 @@ from ..operator.server import Server
 from ..postgres import quarantine as quarantines
 from ..postgres.session import CANCELLED, Session, translated
 from . import command_lines, commit, locks, removal, report, transfer, undo
+from .command_lines import CommandLines
 from .commit import Commits
 from .progress import Progress, shown
 from .request import Request
@@ -195,10 +196,10 @@ def _settle(arguments: argparse.Namespace, request: Request, agree: removal.Agre
                 return len(left) < len(before)
 
             found_out = commit.find_out(request.source, database, mine, happened)
-            if arguments.undo:
-                _require_undone(error, request, found_out)
-            else:
-                _require_dropped(error, request, found_out, left)
+            if not found_out or (left and not arguments.undo):
+                known = found_out is not None
+                _say(error, *_unsettled(request.commands, undo=arguments.undo, known=known))
+                raise
             answer = doing.answer or request.answer("undone" if arguments.undo else "dropped")
             answer = answer.model_copy(update={"quarantine": left})
             ended(answer, error)
@@ -210,28 +211,13 @@ def _answered(error: EntrypointError | Terminated) -> bool:
     return isinstance(error, UnreachableError) and error.fields.get("sqlstate") in CANCELLED
 
 
-def _require_undone(
-    error: EntrypointError | Terminated,
-    request: Request,
-    done: bool | None,  # noqa: FBT001  what was found out
-) -> None:
-    if not done:
-        nobody = "nobody knows whether it was put back" if done is None else "nothing was put back"
-        _say(error, nobody, f"Run {request.commands.undo()}")
-        raise error
-
-
-def _require_dropped(
-    error: EntrypointError | Terminated,
-    request: Request,
-    done: bool | None,  # noqa: FBT001  what was found out
-    left: list[str],
-) -> None:
-    if not done or left:
-        nobody = "nobody knows what was removed"
-        what = nobody if done is None else "it is not removed, or not all of it"
-        _say(error, what, f"Run {request.commands.drop()}: it goes on where this ended.")
-        raise error
+def _unsettled(commands: CommandLines, *, undo: bool, known: bool) -> tuple[str, str]:
+    """What to say of an undo or a removal that did not end, and how to go on."""
+    if undo:
+        what = "nothing was put back" if known else "nobody knows whether it was put back"
+        return what, f"Run {commands.undo()}"
+    what = "it is not removed, or not all of it" if known else "nobody knows what was removed"
+    return what, f"Run {commands.drop()}: it goes on where this ended."
 
 
 def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agree | None) -> Done:
