@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Sequence
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 90.0
+"""How long a test waits for what comes within a second on a quiet machine."""
 
 PROGRAMS = Path(__file__).parent / "programs"
 """Services, pushes and seeds for tests, each a Python script that is a program of its own."""
