@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MAJORS: Final = (14, 15, 18)
 """The oldest that is supported by its makers, Debian 12's, and the newest."""
 
+ENDS: Final = (MAJORS[0], MAJORS[-1])
+"""The two that take both ways of each branch that the program has by a server's version."""
+
 _NPM: Final = {
     14: "14.23.0-beta.17",
     15: "15.18.0-beta.17",

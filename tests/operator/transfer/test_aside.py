@@ -29,7 +29,7 @@ LEDGER = "ours, by hand\nentrypoint:{}"
 """A comment as people and a start leave it."""
 
 
-@pytest.fixture(scope="module", params=versions.MAJORS)
+@pytest.fixture(scope="module", params=versions.ENDS)
 def host(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server for the tests of this file."""
     with versions.started(request.param) as server:
