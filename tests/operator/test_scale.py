@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.support.program import Program
 
+pytestmark = pytest.mark.long
+
 SERVICES, TABLES = 40, 10
 
 MAX_CONNECTIONS = 5

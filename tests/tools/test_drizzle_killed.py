@@ -12,6 +12,8 @@ from tests.support.npm import PG
 from tests.tools.tool import Tool, npm
 from tests.tools.trial import MORE, USERS
 
+pytestmark = pytest.mark.long
+
 if TYPE_CHECKING:
     from tests.tools.trial import Begin
 

@@ -21,6 +21,8 @@ from tests.support import schemas
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.long
+
 # Read before the tests' environment is cleaned of them.
 ROUNDS: Final = int(os.environ.get("ENTRYPOINT_ROUNDS", "16"))
 SEED: Final = int(os.environ.get("ENTRYPOINT_SEED", "0"))

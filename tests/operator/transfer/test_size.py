@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.support.program import Program
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 PATIENCE_S = 300.0
 """Seconds for one command, on a machine under load."""
