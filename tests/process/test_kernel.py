@@ -135,7 +135,7 @@ def test_what_is_a_bug(error: Exception) -> None:
 def test_a_pod_s_limit_of_processes(stage: Stage) -> None:
     """A thread that it refuses is no fault of a seccomp profile's, and may heal."""
     groups = counted(stage, "pids.events", "max 1\n")
-    script = "from entrypoint import kernel\n"
+    script = "from entrypoint.process import kernel\n"
     script += "kernel.last_word(OSError(11, 'Resource temporarily unavailable'))"
     done = subprocess.run(
         [*groups, sys.executable, "-c", script],
@@ -179,7 +179,7 @@ def test_a_program_that_is_not_there_is_the_push_s_fault(stage: Stage) -> None:
 @pytest.mark.parametrize("text", ["plain", 'quotes " and \\', "two\nlines"])
 def test_the_last_word_is_json(text: str) -> None:
     """What is told before there is a log can be read like all other events."""
-    script = f"from entrypoint import kernel\nkernel.last_word(MemoryError({text!r}))"
+    script = f"from entrypoint.process import kernel\nkernel.last_word(MemoryError({text!r}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     event = json.loads(done.stderr)
     assert (event["event"], event["exit_code"]) == ("entrypoint.failed", 4)

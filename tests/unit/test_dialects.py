@@ -634,7 +634,7 @@ def test_large(begin: str, scrap: str, size: int) -> None:
 def test_a_plain_url_pays_for_nothing(text: str, *, pays: bool) -> None:
     """What finds quotes and remarks is not imported where there can be none."""
     code = (
-        "import sys\nfrom entrypoint.postgres import dialects\n"
+        "import sys\nfrom entrypoint.config import dialects\n"
         "try:\n    dialects.parse(sys.argv[1])\nexcept ValueError:\n    pass\n"
         "print('entrypoint.config.pasted' in sys.modules)"
     )

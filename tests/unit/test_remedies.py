@@ -259,6 +259,9 @@ VARIABLES = {*IN_ENVIRONMENT, *OUR_SECRETS, *(f"{name}_FILE" for name in OUR_SEC
 FOREIGN = {"ENTRYPOINT_SERVICE_HOST", "ENTRYPOINT_ROUNDS", "ENTRYPOINT_SEED"}
 """What Kubernetes sets for a Service called `entrypoint`, and what the tests' campaign reads."""
 
+FOREIGN |= {"ENTRYPOINT_PUSH_UNSET_ENV"}
+"""The setting that a newcomer adds in CONTRIBUTING.md."""
+
 
 def unknown_variables(text: str) -> set[str]:
     """Variables of ours that nobody reads."""

@@ -495,7 +495,7 @@ def test_a_folder_that_is_too_small_is_named_before(world: World) -> None:
 
 HASTY: Final = (
     "-c",
-    "from entrypoint import __main__, process as p; p.SILENT_S = 3; __main__.main()",
+    "from entrypoint.process import child as c; c.SILENT_S = 3; import entrypoint.__main__ as m; m.main()",
 )
 """The program itself, for which 3 s without a word are what 60 s are for everybody."""
 
