@@ -493,10 +493,14 @@ def test_a_folder_that_is_too_small_is_named_before(world: World) -> None:
     world.moved()
 
 
-HASTY: Final = (
-    "-c",
-    "from entrypoint.process import child as c; c.SILENT_S = 3; import entrypoint.__main__ as m; m.main()",
-)
+_HASTY: Final = """
+from entrypoint import __main__
+from entrypoint.process import child
+child.SILENT_S = 3
+__main__.main()
+"""
+
+HASTY: Final = ("-c", _HASTY)
 """The program itself, for which 3 s without a word are what 60 s are for everybody."""
 
 SPIN: Final = """
