@@ -12,7 +12,7 @@ from tests.support.program import namespaces
 
 SCRIPT = """
 import signal
-from entrypoint import signals
+from entrypoint.process import signals
 ignored = [int(word) for word in {before!r}.split()]
 for number in ignored:
     signal.signal(number, signal.SIG_IGN)
@@ -48,7 +48,8 @@ def test_only_what_came_ignored_stays_so(before: str, after: list[int], ignored:
 
 AT_THE_END = """
 import os, signal, sys
-from entrypoint import errors, signals
+from entrypoint import errors
+from entrypoint.process import signals
 signals.install()
 try:
     signals.restore()
@@ -76,7 +77,7 @@ def test_a_signal_between_restore_and_exec(name: str, *, first: bool) -> None:
 
 LATE = """
 import signal
-from entrypoint import signals
+from entrypoint.process import signals
 from entrypoint.errors import Terminated
 signals.install()
 said = []
