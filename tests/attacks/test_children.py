@@ -36,8 +36,8 @@ PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executab
 """One that every user may run; that of the tests may be in root's home."""
 
 TAKEN_AWAY = """
-from entrypoint import process
-process._shield = lambda: None
+from entrypoint.process import child
+child._shield = lambda: None
 from entrypoint.__main__ import main
 main()
 """
