@@ -11,7 +11,7 @@ _NO_ROOM = (
 )
 
 _PROBE = sys.argv[1:2] == ["health"]
-"""Every few seconds, in every container: it pays for nothing that it does not need."""
+"""Platforms run the probe every few seconds, so the probe imports only what it needs."""
 
 if not _PROBE:
     from .process import signals
@@ -19,8 +19,8 @@ if not _PROBE:
     # Before anything heavy is imported: PID 1 without a handler ignores SIGTERM.
     signals.install()
 
-# Most starts end in exec within a quarter of a second: collecting what the imports made costs 7 %
-# of it. Whoever stays longer turns it on again.
+# Most starts end in exec within 0.25 s, and a collection of what the imports made takes 7 % of
+# that. Commands and steps that run longer switch the collector on again.
 gc.disable()
 
 
@@ -38,19 +38,19 @@ def main() -> None:
     try:
         with suppress(Terminated), late():
             from .cli import main as cli
-        from .cli import main as cli  # it looks whether a signal came, and tells
+        from .cli import main as cli  # main() reports a signal that came during the import
 
         code = cli.main(sys.argv[1:])
-    except Terminated as error:  # on the way out
+    except Terminated as error:  # the signal came while main() was on its way out
         code = error.exit_code
     except (ImportError, MemoryError, OSError, SystemError) as error:  # while still importing
         code = _refused(error)
-    gc.freeze()  # or the exit would look for garbage in all modules once more: 0.1 s
+    gc.freeze()  # without it the exit collects the modules once more: 0.1 s
     sys.exit(code)
 
 
 def _refused(error: ImportError | MemoryError | OSError | SystemError) -> int:
-    """Tell, before there is a log, what the kernel refused; the exit code."""
+    """Report what the kernel refused before the log was set up; return the exit code."""
     try:
         from .process import kernel
 

@@ -7,22 +7,21 @@ from typing import Final
 
 
 def plural(number: int, noun: str) -> str:
-    """A number of things, in words: ``1 table``, ``2 tables``."""
+    """A count with its noun: ``1 table``, ``2 tables``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 class EntrypointError(Exception):
     """An expected failure.
 
-    ``message`` says what happened with which value, ``remedy`` is one imperative sentence that
-    names the variable or the command that mends it, and ``fields`` are logged beside them. None
-    of the three ever holds a secret.
+    ``message`` says what happened and with which value. ``remedy`` is one imperative sentence that
+    names the variable or command to change. The log adds ``fields``. None of them holds a secret.
     """
 
     exit_code: int = 1
 
     step: str = "entrypoint"
-    """The step that failed, the first word of the event that says so."""
+    """The step that failed: the first word of the event that reports the failure."""
 
     elapsed_s: float | None = None
     """Seconds that the step took until it failed."""
@@ -165,7 +164,7 @@ class Terminated(BaseException):
     step: str = "entrypoint"
     elapsed_s: float | None = None
     outcome: str = ""
-    """What was done before it, or was not, where somebody knows."""
+    """What the start or command had done before the signal, if it knows."""
 
     remedy: str = ""
 

@@ -1,6 +1,6 @@
-"""What programs make of a text when they quote or encode it, undone: so that `log` finds secrets.
+"""Undo the quoting and encoding that programs apply to a text, so that `log` finds secrets in it.
 
-Pure. Imported with the first line that has an escape in it, so that no warm start pays for it.
+Pure. `log` imports this module at the first line that contains an escape; a warm start has none.
 """
 
 import re
@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 _DEPTH: Final = 2
-"""How often a text may have been quoted: JSON in JSON, a URL in a URL, JSON in a shell's word."""
+"""How many layers of quoting are undone: JSON in JSON, a URL in a URL, JSON in a shell word."""
 
 
 class Quoting(NamedTuple):
-    """One way to quote."""
+    """One way in which programs quote a text."""
 
     pattern: re.Pattern[str]
     plain: Callable[[re.Match[str]], str]
-    """What stood there before it was quoted."""
+    """The text that a match stands for."""
 
 
 class Reading(NamedTuple):
-    """A text with escapes undone, and which, in their order."""
+    """A text after some escapes were undone, and which ones, in order."""
 
     text: str
     kinds: tuple[Quoting, ...]
@@ -45,7 +45,7 @@ def _character(code: int) -> str:
 
 
 def _codes(digits: str) -> list[int]:
-    """The numbers of a run of escapes of two hexadecimal or three octal digits."""
+    """The numbers of a run of two-digit hexadecimal or three-digit octal escapes."""
     return [
         int(each[1:], 16) if each[0] == "x" else int(each, 8) & 0xFF
         for each in digits.split("\\")[1:]
@@ -92,9 +92,9 @@ _KINDS: Final = (
 
 
 def readings(text: str) -> Iterator[Reading]:
-    """What a text may have been before somebody quoted it, once or twice.
+    """Yield what the text may have been before a program quoted it, once or twice.
 
-    Takes time in proportion to its length, a tenth of a millisecond for a usual line.
+    Takes time in proportion to the text's length: 0.1 ms for a usual line.
     """
     yield from _readings(Reading(text, ()), _DEPTH)
 
@@ -110,7 +110,7 @@ def _readings(reading: Reading, depth: int) -> Iterator[Reading]:
 
 
 def sources(text: str, kinds: tuple[Quoting, ...]) -> tuple[list[int], list[int]]:
-    """Where in ``text`` each character of a reading of it begins, and where it ends."""
+    """Return where in ``text`` each character of its reading begins, and where it ends."""
     starts, ends = list(range(len(text))), list(range(1, len(text) + 1))
     for kind in kinds:
         words: list[str] = []

@@ -1,7 +1,7 @@
-"""Reads files that somebody else names: regular ones only, in bounded memory, never blocking.
+"""Read files that the settings name: regular files only, in bounded memory, without blocking.
 
-A name in the settings may be a FIFO that nobody writes to, a device without an end, a file of /proc
-that waits, or a sparse one of a terabyte. Each of them would hold up a start for ever.
+Such a name may lead to a FIFO without a writer, an endless device, a file of /proc that waits, or
+a sparse file of a terabyte. Each of these would hold up a start for ever.
 """
 
 import errno
@@ -14,20 +14,20 @@ from typing import Any, Final
 _CHUNK: Final = 1 << 18
 
 _SAMPLE: Final = 200
-"""Bytes by which an encoding is told."""
+"""Bytes from which `encoding` guesses."""
 
 
 def read(path: str | os.PathLike[str], most: int) -> bytes:
-    """The content of a regular file of ``most`` bytes at most. Blocks on no more than a disk.
+    """Return the content of a regular file of at most ``most`` bytes; blocks on the disk only.
 
-    Raises OSError, with a text for people: for what is larger, for what is no regular file, for
-    what cannot be opened or read. ValueError for a path that has a NUL in it.
+    Raises OSError with a readable text if the file is larger, is no regular file, or cannot be
+    opened or read; ValueError if the path contains a NUL.
     """
     return b"".join(chunks(path, most))
 
 
 def chunks(path: str | os.PathLike[str], most: int) -> Iterator[bytes]:
-    """The same, piece by piece. A file that grows meanwhile is larger than it said, no more."""
+    """Yield in chunks what `read` returns; ``most`` holds for a file that grows meanwhile, too."""
     file, size = _opened(path)
     try:
         if size > most:
@@ -42,21 +42,21 @@ def chunks(path: str | os.PathLike[str], most: int) -> Iterator[bytes]:
 
 
 def toml(data: bytes) -> dict[str, Any]:
-    """A TOML file's table. A BOM is left out, and the line ends may be those of any system.
+    """Parse a TOML file; it may begin with a BOM and use the line ends of any system.
 
-    Raises ValueError, with a text that goes on behind the file's name: for what is no TOML, for
-    another encoding, for characters that nobody sees and for quotes of a word processor's.
+    Raises ValueError, whose text continues a sentence that begins with the file's name. The text
+    names another encoding, an invisible character or a word processor's quotes.
     """
     import tomllib
 
     if (written := encoding(data)) != "UTF-8":
         raise ValueError(f"is {written}, not UTF-8; save it as UTF-8")
     try:
-        text = data.removeprefix(b"\xef\xbb\xbf").decode()  # a codec of its own costs an import
+        text = data.removeprefix(b"\xef\xbb\xbf").decode()  # "utf-8-sig" would import a codec
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"is not UTF-8 (at line {line}, byte {error.start})") from None
-    if "\n" not in text:  # an old Mac's lines
+    if "\n" not in text:  # classic Mac OS ended lines with \r
         text = text.replace("\r", "\n")
     try:
         return tomllib.loads(text)
@@ -67,34 +67,34 @@ def toml(data: bytes) -> dict[str, Any]:
 
 
 def _strange(text: str, error: str) -> str:
-    """What nobody sees, or takes for something else, in the line that an error is about."""
+    """Name the invisible or easily mistaken character in the line that the error points at."""
     found = re.search(r"at line (\d+)", error)
     lines = re.split(r"\r?\n", text)
     number = int(found[1]) if found else len(lines)
     line = "".join(lines[number - 1 : number])
-    strange = re.search(r"[^\t -~\w]", line)  # letters of any language are as they look
+    strange = re.search(r"[^\t -~\w]", line)  # letters of every language look like themselves
     if not strange:
         return ""
     return f"; line {number} has the character U+{ord(strange[0]):04X} in it"
 
 
 def encoding(data: bytes) -> str:
-    """What a text is written in, as far as its first bytes tell: UTF-8, UTF-16 or UTF-32."""
+    """Guess a text's encoding from its first bytes: UTF-8, UTF-16 or UTF-32."""
     if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "UTF-32"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16"
     halves = data[0:_SAMPLE:2], data[1:_SAMPLE:2]
-    zeros = [half.count(0) == len(half) > 1 for half in halves]  # what ASCII's other byte is
+    zeros = [half.count(0) == len(half) > 1 for half in halves]  # ASCII's second byte in UTF-16
     return "UTF-16" if zeros[0] != zeros[1] else "UTF-8"
 
 
 def _opened(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """A descriptor of a regular file, and its size."""
+    """Open a regular file; return its descriptor and its size in bytes."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # a socket; or a device that is not there
+        if error.errno == errno.ENXIO:  # a socket, or a device that is absent
             raise _not_regular(path) from None
         raise
     about = os.fstat(file)

@@ -1,8 +1,7 @@
-"""What a command works on, as one fingerprint: its words and the contents of its input files.
+"""The fingerprint of a command: its argv and the contents of its input files.
 
-Equal fingerprints mean that running the command again would do the same. Nothing in it depends on
-times, owners, where the tree or a link's target lies, or the order in which a file system lists a
-folder.
+Equal fingerprints mean that another run of the command would do the same. Timestamps, owners, the
+location of the tree, the targets of links and the order of directory listings do not count.
 """
 
 import errno
@@ -26,28 +25,28 @@ _NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _BELOW: Final = "**"
 
 _ENDS: Final[tuple[list[str], ...]] = ([], [_BELOW])
-"""What is left of a pattern where it matches a file."""
+"""The names that may be left of a pattern at a file that it matches."""
 
-# What programs, version control and the kubelet (its `..data` and `..2026_11_29_08_15_00.123`)
-# write beside the files of a schema: it differs between two copies of one release.
+# Programs, version control and the kubelet (`..data` and `..2026_11_29_08_15_00.123`) write these
+# beside the files of a schema, and they differ between two copies of one release.
 _NEVER: Final = re.compile(
     r"__pycache__|.*\.pyc|\.git|\.hg|\.svn|\.\.data(_tmp)?|\.\.\d{4}(_\d\d){5}\.\d+", re.DOTALL
 )
 
 NEVER: Final = "__pycache__, *.pyc, .git, .hg, .svn, node_modules/.cache"
-"""Names that never count, whatever a pattern says; and those of the kubelet's own."""
+"""Names that never count, whatever a pattern says; the kubelet's own names are left out too."""
 
 _DEEPEST: Final = 100_000
 
 MAX_BYTES: Final = 1 << 30
-"""Bytes of all inputs together: they are read at every start."""
+"""Bytes of all inputs together: every start reads them."""
 
 MAX_FILES: Final = 100_000
 """Files that the patterns may match."""
 
 
 class InputsError(ValueError):
-    """Inputs without which a fingerprint would prove nothing; ``problems`` lists every one."""
+    """The inputs cannot give a fingerprint that proves anything; ``problems`` lists why."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -57,18 +56,18 @@ class InputsError(ValueError):
 def fingerprint(
     command: Sequence[str], patterns: Sequence[str], root: str, reach: str | None = None
 ) -> str:
-    """The SHA-256, in hexadecimal, of an argv and of all files that the patterns match.
+    """Return the SHA-256, in hexadecimal, of an argv and of all files that the patterns match.
 
-    Patterns are relative to ``root``: ``*``, ``?`` and ``[...]`` within a name, ``**`` for any
-    number of folders or, at the end, for everything below; so does the plain name of a folder.
-    Names that begin with a dot match too, those of `NEVER` do not. What is no regular file, such as
-    a socket, is left out. A symbolic link counts as what it leads to, under its own name; it may
-    lead to anywhere below ``root``, or below ``reach``, a folder named from there. Waits for
-    no more than disks.
+    Patterns are relative to ``root``: ``*``, ``?`` and ``[...]`` match within a name; ``**``
+    matches any number of folders, or everything below if it comes last; a folder's plain name
+    matches everything below it too. Names that begin with a dot match, names in `NEVER` do not.
+    Files that are not regular, such as sockets, are left out. A symbolic link counts as its target
+    under the link's name; the target must lie below ``root`` or below ``reach``, a folder relative
+    to ``root``. Blocks on disks only.
 
-    Raises `InputsError` for every pattern that matches nothing or leaves ``root``, and for every
-    link that leads elsewhere or nowhere; OSError for what cannot be read, for more than
-    `MAX_FILES` files and for more than `MAX_BYTES` in them.
+    Raises `InputsError` for each pattern that matches nothing or leaves ``root``, and for each link
+    whose target is missing or lies elsewhere; OSError if a file cannot be read, or if the inputs
+    are more than `MAX_FILES` files or `MAX_BYTES` bytes.
     """
     tree = os.path.realpath(root)
     reading = _Reading([tree, *([_folder(tree, reach)] if reach else [])])
@@ -87,7 +86,7 @@ def fingerprint(
 
 @contextmanager
 def _deep() -> Iterator[None]:
-    """Let calls nest as deep as packages that link to each other: thousands of them, in a store."""
+    """Raise the recursion limit: packages in a store link to each other thousands deep."""
     usual = sys.getrecursionlimit()
     sys.setrecursionlimit(max(usual, _DEEPEST))
     try:
@@ -97,7 +96,7 @@ def _deep() -> Iterator[None]:
 
 
 def _folder(tree: str, reach: str) -> str:
-    """The folder into which links may lead. Raises `InputsError`."""
+    """Return the folder in which links may have their targets. Raises `InputsError`."""
     folder = os.path.realpath(os.path.join(tree, reach))
     if not os.path.isdir(folder):
         raise InputsError([f"the inputs' root {reach!r} is no folder"])
@@ -105,36 +104,36 @@ def _folder(tree: str, reach: str) -> str:
 
 
 def _parts(pattern: str) -> list[str]:
-    """A pattern's names. Raises ValueError with what is wrong with it."""
+    """Split a pattern into names. Raises ValueError with a text that continues the pattern."""
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     if pattern.startswith("/") or ".." in parts:
         raise ValueError("is not a path below the working directory")
     if not pattern or "\0" in pattern:
         raise ValueError("matches no file")
     if not parts or not _MAGIC.search(parts[-1]):
-        parts.append(_BELOW)  # which of a file is the file itself
+        parts.append(_BELOW)  # it matches a file itself, too
     return parts
 
 
 @dataclass
 class _Reading:
-    """What is read for one fingerprint; every file once, however many links lead to it."""
+    """The files read for one fingerprint: each once, however many links lead to it."""
 
     bounds: Sequence[str]
-    """The folders out of which no link may lead."""
+    """The folders in which links may have their targets; the first is the tree."""
 
     problems: dict[str, None] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     folders: dict[tuple[str, tuple[str, ...]], bytes] = field(default_factory=dict)
-    """Digests of folders that links lead to, each with what of a pattern was left there."""
+    """Digests of linked folders, by path and by the rest of the pattern there."""
 
     within: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
-    """Those of which the digest is being made: links to folders could make endless trees."""
+    """The linked folders whose digest is under way: links between folders make endless trees."""
 
     left: int = field(default_factory=lambda: MAX_BYTES)
 
     def matches(self, tree: str, pattern: str) -> Mapping[str, str | bytes]:
-        """What a pattern matches, by name: a file's path, or a linked folder's digest."""
+        """What a pattern matches, by name: a file's path, or the digest of a linked folder."""
         before = len(self.problems)
         search = _Search(self)
         try:
@@ -149,10 +148,9 @@ class _Reading:
         return search.found
 
     def folder(self, path: str, parts: list[str]) -> bytes | None:
-        """The digest of what a pattern's rest matches in a folder that a link leads to.
+        """Digest what the rest of a pattern matches in a linked folder; None if it matches nothing.
 
-        Of a folder that is being read already, only how far above it is: it is in its own digest.
-        None where nothing matches.
+        A folder whose digest is already under way counts as its distance above this one.
         """
         key = path, tuple(parts)
         if key in self.within:
@@ -168,21 +166,21 @@ class _Reading:
         return self.folders[key] or None
 
     def add(self, digest: "hashlib._Hash", found: Mapping[str, str | bytes]) -> None:
-        """Count what was found. Raises OSError."""
+        """Add the files found to a digest, in the order of their names. Raises OSError."""
         for name in sorted(found, key=os.fsencode):
             what = found[name]
             _add(digest, os.fsencode(name))
             _add(digest, what if isinstance(what, bytes) else self.content(what))
 
     def content(self, path: str) -> bytes:
-        """A file's digest. Raises OSError."""
+        """The digest of a file. Raises OSError."""
         if path not in self.contents:
             self.contents[path], size = _content(path, self.left)
             self.left -= size
         return self.contents[path]
 
     def follow(self, path: str, parts: list[str]) -> tuple[int, str]:
-        """The mode and the path of what a link leads to; 0 where it is not to be followed."""
+        """Return mode and path of a link's target; mode 0 means that the link does not count."""
         real, bounds = os.path.realpath(path), self.bounds
         name = os.path.relpath(path, bounds[0])
         link = f"the link {name!r} leads to {os.readlink(path)!r}"
@@ -212,16 +210,16 @@ class _Search:
     reading: _Reading
     found: dict[str, str | bytes] = field(default_factory=dict)
     seen: set[tuple[str, int]] = field(default_factory=set)
-    """Folders that were searched at every depth, and for how much of the pattern."""
+    """The folders already searched with ``**``, and how many names of the pattern were left."""
 
     passed: bool = False
-    """Whether something was left out for its name."""
+    """Whether a name in `NEVER` was skipped."""
 
     def match(self, name: str, path: str, parts: list[str]) -> None:
         """Find what the rest of the pattern matches at and below a path.
 
-        With ``**`` to come a link to a folder counts as one digest: through many that lead to each
-        other there are more ways than could be walked.
+        While ``**`` is left in the pattern, a linked folder counts as one digest: folders that link
+        to each other have more paths than a walk could visit.
         """
         try:
             mode = os.lstat(path).st_mode
@@ -240,14 +238,14 @@ class _Search:
             self.count(name, path)
 
     def count(self, name: str, what: str | bytes) -> None:
-        """Note what was found."""
+        """Record a match. Raises OSError when there are too many."""
         self.found[name] = what
         if len(self.found) > MAX_FILES:
             text = f"the inputs are more than {MAX_FILES} files; name fewer"
             raise OSError(errno.EFBIG, text, name)
 
     def descend(self, name: str, path: str, parts: list[str]) -> None:
-        """Go on in a folder."""
+        """Match the rest of the pattern inside a folder."""
         head, rest = parts[0], parts[1:]
         if head == _BELOW:
             if (path, len(parts)) not in self.seen:
@@ -262,7 +260,7 @@ class _Search:
             self.each(name, path, [head], rest)
 
     def each(self, name: str, path: str, entries: Iterable[str], parts: list[str]) -> None:
-        """Match the rest of the pattern at several entries of a folder."""
+        """Match the rest of the pattern at entries of a folder."""
         for entry in entries:
             inner = os.path.join(path, entry)
             if _NEVER.fullmatch(entry) or (
@@ -274,7 +272,7 @@ class _Search:
 
 
 def _content(path: str, most: int) -> tuple[bytes, int]:
-    """A file's digest, and how many bytes it has. Raises OSError."""
+    """Return a file's digest and its size in bytes. Raises OSError."""
     digest, size = hashlib.sha256(), 0
     try:
         for chunk in files.chunks(path, most):
@@ -288,6 +286,6 @@ def _content(path: str, most: int) -> tuple[bytes, int]:
 
 
 def _add(digest: "hashlib._Hash", data: bytes) -> None:
-    # With its length before it, or "ab" + "c" would be "a" + "bc".
+    # The length comes first, because "ab" + "c" and "a" + "bc" must differ.
     digest.update(b"%d:" % len(data))
     digest.update(data)

@@ -1,8 +1,8 @@
-"""Other servers, asked or told once and in bounded time. The only user of httpx.
+"""One HTTP request, or one TCP connection, in bounded time. The only user of httpx.
 
-httpx is imported where it is used: a start that asks nobody over HTTP does not pay its 0.1 s.
-A name server that is gone takes longer than any timeout given here: the system's resolver knows
-none, so who cannot wait asks in a thread of his own.
+The import of httpx takes 0.1 s, so only functions that send a request import it.
+getaddrinfo knows no timeout: while the name server is down, a call takes longer than its
+``timeout_s``. Callers that cannot wait so long use a thread (`timelimit.run`).
 """
 
 import json
@@ -21,37 +21,37 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_BODY: Final = 1 << 20
-"""Bytes of an answer that are read; what follows is cut off."""
+"""Bytes of a body that are read; the rest is cut off."""
 
 _MAX_QUOTE: Final = 200
-"""Characters of somebody else's words in a cause."""
+"""Characters of a library's message that a cause quotes."""
 
 _OTHER_NAME: Final = (62, 64)
-"""OpenSSL's codes for a certificate of a trusted issuer for another name, another address."""
+"""OpenSSL's codes for a certificate of a trusted issuer that names another host or address."""
 
 
 _UNSENT: Final = "no request can be sent to such a URL"
 
 
 class Answer(NamedTuple):
-    """What a server answered; nothing of it is to be trusted."""
+    """A server's answer. Do not trust any of it."""
 
     status: int
     reason: str
     location: str
-    """Where a redirect leads, else empty."""
+    """The target of a redirect, else empty."""
 
     body: bytes
 
 
 class RequestError(Exception):
-    """There is no answer.
+    """The server gave no answer.
 
-    ``text`` says why, for people, without the URL's query, user or password. ``permanent`` is for
-    what no waiting heals: a URL that no request can be sent to, and a certificate of a trusted
-    issuer for another name. One of an unknown issuer, or past its time, may be what a reverse
-    proxy shows until it has its own. ``absent`` is for a server that does not listen, or not to
-    us: its name does not resolve, connections are refused, or nothing comes back in time.
+    ``text`` is the cause, readable and without the URL's query, user and password. ``permanent``
+    means that waiting does not help: the URL is unusable, or a trusted issuer's certificate names
+    another host. (A certificate that is expired or of an unknown issuer may be the one that a
+    reverse proxy shows until it has its own.) ``absent`` means that no server listens, or that this
+    container cannot reach it: the name does not resolve, connections are refused or time out.
     """
 
     def __init__(self, text: str, *, permanent: bool = False, absent: bool = False) -> None:
@@ -64,9 +64,9 @@ class RequestError(Exception):
 def ask(url: str, timeout_s: float) -> Answer:
     """GET a URL (http, https, http+unix) and return the answer, whatever its status.
 
-    ``timeout_s`` is for all of it, to the body's end or its first MiB. Redirects are not followed
-    and no proxy is asked. TLS is verified against the CAs of certifi, of the system, and of
-    SSL_CERT_FILE and SSL_CERT_DIR. Blocks until then; raises `RequestError`.
+    ``timeout_s`` covers everything up to the end of the body or its first MiB. Blocks until then.
+    Follows no redirects and uses no proxy. Trusts the CAs of certifi, of the system, of
+    SSL_CERT_FILE and of SSL_CERT_DIR. Raises `RequestError`.
     """
     with _exchange("GET", url, timeout_s) as response:
         body = bytearray()
@@ -80,16 +80,13 @@ def ask(url: str, timeout_s: float) -> Answer:
 
 
 def tell(url: str, data: Mapping[str, object], timeout_s: float) -> int:
-    """POST ``data`` as JSON and return the status; the rest of the answer is not read.
-
-    The same bounds as for `ask`; raises `RequestError`.
-    """
+    """POST ``data`` as JSON and return the status; leaves the body unread. Bounded as `ask` is."""
     with _exchange("POST", url, timeout_s, json.dumps(data).encode()) as response:
         return response.status_code
 
 
 def reach(host: str, port: int, timeout_s: float) -> None:
-    """Connect to any of a host's addresses, and hang up. Raises `RequestError`."""
+    """Connect to any address of a host and close the connection. Raises `RequestError`."""
     deadline = time.monotonic() + timeout_s
     count = _addresses(host, port)
     share_s = (deadline - time.monotonic()) / count
@@ -103,7 +100,7 @@ def reach(host: str, port: int, timeout_s: float) -> None:
 def _exchange(
     method: str, url: str, timeout_s: float, content: bytes | None = None
 ) -> Iterator["httpx.Response"]:
-    """Send a request; the response's body is yet to be read when this yields."""
+    """Send a request and yield its response, whose body is still unread."""
     import httpx
 
     limit = _Limit(time.monotonic() + timeout_s)
@@ -138,7 +135,7 @@ def _exchange(
 
 
 def _target(url: str) -> tuple["httpx.URL", str | None]:
-    """The URL to ask for, and the socket to ask at."""
+    """Return the URL to request, and the path of the Unix socket, if any, to request it from."""
     import httpx
 
     parts = urlsplit(url)
@@ -157,16 +154,16 @@ def _tls(scheme: str) -> "ssl.SSLContext":
     import httpx
 
     if scheme != "https":
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused; knows no CA, costs nothing
-    context = httpx.create_ssl_context(trust_env=False)  # certifi's: slim images have no others
-    context.load_default_certs()  # and heeds SSL_CERT_FILE and SSL_CERT_DIR
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused: an empty context costs nothing
+    context = httpx.create_ssl_context(trust_env=False)  # certifi: slim images have no CAs
+    context.load_default_certs()  # the system's, SSL_CERT_FILE's and SSL_CERT_DIR's
     return context
 
 
 class _Limit:
-    """Ends a connection at an instant of the monotonic clock.
+    """Ends an exchange at an instant of the monotonic clock.
 
-    httpx bounds each read, so a server that sends a byte a second would keep it for ever.
+    httpx limits each read, so a server that sends one byte a second would hold it for ever.
     """
 
     def __init__(self, deadline: float) -> None:
@@ -174,7 +171,7 @@ class _Limit:
         self._connection: timelimit.Limit | None = None
 
     def left_s(self) -> float:
-        """Seconds that are left; raises TimeoutError when none are."""
+        """Seconds left. Raises TimeoutError when none are."""
         left_s = self._deadline - time.monotonic()
         if left_s <= 0:
             raise TimeoutError
@@ -184,24 +181,24 @@ class _Limit:
         return time.monotonic() >= self._deadline
 
     def check(self) -> None:
-        """An answer that ends with its connection looks whole when we ended it."""
+        """Raise TimeoutError if the limit cut the answer, which looks complete without a length."""
         self.left_s()
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """What httpx calls at each stage of a request (its ``trace`` extension)."""
+        """Limit the connection once it stands; httpx calls this at each stage (``trace``)."""
         if event in ("connection.connect_tcp.complete", "connection.connect_unix_socket.complete"):
             connection = info["return_value"].get_extra_info("socket")
             left_s = self._deadline - time.monotonic()
             self._connection = timelimit.Limit(connection.fileno(), left_s)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         if self._connection:
             self._connection.close()
 
 
 def _addresses(host: str, port: int) -> int:
-    """How many addresses a host has: they are tried in turn, each for its share of the time."""
+    """Count a host's addresses: each is tried for its share of the time. Raises `RequestError`."""
     try:
         return len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except socket.gaierror as error:
@@ -212,7 +209,7 @@ def _addresses(host: str, port: int) -> int:
 
 
 def _failed(error: Exception, timeout_s: float) -> RequestError:
-    """What an exception of httpx means, without the words of a URL."""
+    """Turn an exception of httpx into a cause that does not quote the URL."""
     import httpx
 
     unsent = httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError
@@ -224,12 +221,12 @@ def _failed(error: Exception, timeout_s: float) -> RequestError:
     while cause is not None:
         if isinstance(cause, OSError):
             return _unreached(cause, timeout_s)
-        cause = cause.__cause__ or cause.__context__  # httpcore hides the system's error
+        cause = cause.__cause__ or cause.__context__  # httpcore wraps the system's error
     return RequestError(f"no valid HTTP answer ({error})"[:_MAX_QUOTE])
 
 
 def _unreached(error: OSError, timeout_s: float) -> RequestError:
-    """What an exception of the system or of TLS means."""
+    """Turn an exception of the system or of TLS into a cause."""
     if isinstance(error, TimeoutError):
         return RequestError(f"no answer within {timeout_s:.2g} s", absent=True)
     code = getattr(error, "verify_code", None)

@@ -1,7 +1,7 @@
-"""Events on stderr: JSON, or for people on a terminal. Secrets are masked here, whoever logs.
+"""Events on stderr, as JSON or for a person at a terminal. Every event is masked here.
 
-stdout belongs to the service. A log that cannot be written (closed or broken stderr) never
-stops a start.
+stdout belongs to the service. A log that cannot be written (a closed or broken stderr) never stops
+a start.
 """
 
 import binascii
@@ -18,41 +18,41 @@ MASK: Final = "****"
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-# A password worth masking wherever it appears. Shorter ones, and ones that equal a name which is
-# shown anyway, would shred every line; in a URL they are masked all the same.
+# Shorter secrets, and secrets that equal a name the log shows anyway, would mask half of every
+# line. A password in a URL is masked at any length.
 _SHORTEST_SECRET: Final = 4
 
-# What may hold a URL with a password, whoever printed it; and where the password begins in it.
+# A word that may contain a URL with a password, and where the password begins in it.
 _WORD = re.compile(r"[^\s\"'`<>]+")
 _PASSWORD = re.compile(r"://[^:/@]*:")
 
-# password=... in key=value conninfo, query strings and environments. What opens with a quote may
-# have lost its other one.
+# password=... in conninfo strings, query strings and environments. A value with an opening quote
+# may have lost its closing one.
 _KEYWORD = re.compile(
     r"(?i)(password\s*=\s*)"
     r"('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|(?:[^\s&\"'`\\]|\\.)+)"
 )
 
-# What HTTP clients print of a request; of `Basic` alone, what decodes to a user and a password.
+# The headers that HTTP clients print; a bare `Basic` counts if it decodes to user:password.
 _AUTHORIZATION = re.compile(
     r"(?i)(authorization[\"']{0,2}\s*[:=,]\s*[\"']?(?:(?:basic|bearer|token|digest)\s+)?)[^\s\"',;]+"
 )
 _BASIC = re.compile(r"(?i)(\bbasic\s+)([A-Za-z0-9+/_-]{4,})={0,2}")
 
 _ESCAPE = re.compile(r"[%\\&]|''|\"\"|'\"")
-"""What every quoted or escaped text has in it."""
+"""What every quoted or escaped text contains."""
 
 _ALPHABET: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _URL_SAFE: Final = {ord("+"): "-", ord("/"): "_"}
 _USUAL: Final = {ord("-"): "+", ord("_"): "/"}
 
 _SHORTEST_CODE: Final = 6
-"""Characters of base64 that are taken for a secret's; fewer would be found in any word."""
+"""Characters of base64 that identify a secret; fewer would match within ordinary words."""
 
 _LONGEST_ESCAPE: Final = 24
-"""Characters that one may become when it is quoted twice, such as ``%25F0%259F%2598%2580``."""
+"""Characters that one character grows to when quoted twice, such as ``%25F0%259F%2598%2580``."""
 
-# What steers a terminal, or turns the direction of its text.
+# Control characters move a terminal's cursor; the others reverse the direction of its text.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -63,19 +63,19 @@ _LEVEL_STYLES: Final = {
     "warning": "\x1b[1;35m",
     "error": "\x1b[1;31m",
 }
-"""Colours that can be read on a light and on a dark terminal, which yellow and green cannot."""
+"""Colours that are readable on light and on dark terminals; yellow and green are not."""
 
 _KEYS: Final = "\x1b[36m"
-"""The colour of fields' names: cyan, which a light terminal swallows."""
+"""structlog's colour of field names: cyan, which is unreadable on a light terminal."""
 
 _WIDTH: Final = 80
-"""Columns of a terminal that does not say."""
+"""Columns of a terminal that reports no size."""
 
 MAX_BYTES: Final = 16_384
-"""Docker splits a longer line, with its end, into pieces that are no JSON (moby#34855)."""
+"""Docker splits a longer line, its end included, into pieces that are not JSON (moby#34855)."""
 
 MAX_WORDS_BYTES: Final = 6_000
-"""Of a line, what `error` may take of it, and what `remedy`: nobody writes so much by hand."""
+"""Bytes of a line that `error` may take, and `remedy`: more than anybody writes by hand."""
 
 _HEAD: Final = ("timestamp", "level", "event")
 _WORDS: Final = ("error", "remedy", "exit_code")
@@ -83,42 +83,43 @@ _WORDS: Final = ("error", "remedy", "exit_code")
 _CUT: Final = "... (cut)"
 
 _LEAST_BYTES: Final = 100
-"""What is left of a field that is cut, at least."""
+"""The least that a cut leaves of a field."""
 
 _AT_THE_END: Final = frozenset({"tail", "traceback"})
-"""Fields of which the end tells most."""
+"""Fields whose end says more than their beginning."""
 
 _last: deque[str] = deque(maxlen=20)
-"""The last lines as they were written."""
+"""The last lines as written."""
 
 _secrets: set[str] = set()
 _codes: set[str] = set()
-"""What the secrets are within a word of base64 or hexadecimal."""
+"""The forms that the secrets have within base64 and hexadecimal words."""
 
 _pattern: re.Pattern[str] | None = None
 
 
 def hide(secrets: Iterable[str], *, shown: Iterable[str] = ()) -> None:
-    """Mask these strings in every later event and in everything given to `mask`.
+    """Mask these secrets in every later event and in everything that `mask` gets.
 
-    Each is hidden as it is and in the forms that programs print: quoted or escaped up to twice
-    (URLs, JSON, repr, shells, SQL, conninfo, HTML), and in base64 and hexadecimal, where the whole
-    word goes. ``shown`` are names that are printed anyway, such as the user's and the database's.
+    Each is masked as it is and in every form that programs print: quoted or escaped up to twice
+    (URLs, JSON, repr, shells, SQL, conninfo, HTML), and as base64 or hexadecimal, where the whole
+    word is masked. ``shown`` are names that the log prints anyway, such as the user's and the
+    database's.
     """
-    global _pattern  # noqa: PLW0603  the whole point is that no later line can forget it
+    global _pattern  # noqa: PLW0603  one set of secrets for the whole process
     _pattern = None
     names = set(shown)
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET and secret not in names:
-            _secrets.update((secret, secret.replace(" ", "+")))  # a form's blank
+            _secrets.update((secret, secret.replace(" ", "+")))  # as a form encodes a space
             _codes.update(_encoded(secret))
 
 
 def _encoded(secret: str) -> set[str]:
-    """What base64 and hexadecimal make of a secret, wherever it stands in what was encoded.
+    """The forms of a secret within base64 and hexadecimal, wherever the encoded text has it.
 
-    Base64 has four characters for three bytes, so one text has three forms, one for each place of
-    its first byte; the characters at both ends, which depend on the neighbours, are left out.
+    Base64 writes three bytes as four characters, so a secret has three forms, one for each offset.
+    The outer characters depend on the neighbours and are left out.
     """
     data = secret.encode("utf-8", "surrogateescape" if _is_bytes(secret) else "surrogatepass")
     found = {data.hex(), data.hex().upper(), data.hex(" ")}
@@ -133,17 +134,17 @@ def _encoded(secret: str) -> set[str]:
 
 
 def _is_bytes(text: str) -> bool:
-    """Whether its surrogates stand for bytes that are no UTF-8, or are lone ones."""
+    """Whether the surrogates stand for undecodable bytes (surrogateescape), not for themselves."""
     return not any("\ud800" <= each < "\udc80" or "\udd00" <= each <= "\udfff" for each in text)
 
 
 def longest_secret() -> int:
-    """Characters in the longest hidden form: how far a cut through a line must look ahead."""
+    """Characters of the longest masked form: how far a cut through a line must look ahead."""
     return _LONGEST_ESCAPE * max(map(len, _secrets), default=0)
 
 
 def mask(text: str) -> str:
-    """``text`` without any hidden secret, any URL's password, any ``password=``."""
+    """Mask secrets, passwords in URLs and the values of ``password=`` in a text."""
     if _secrets:
         text = _without_secrets(text)
     if "://" in text and "@" in text:
@@ -159,7 +160,6 @@ def mask(text: str) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    """``text`` without what was hidden, in any form."""
     text = _secrets_pattern().sub(MASK, text)
     if _ESCAPE.search(text):
         text = _without_quoted(text)
@@ -170,7 +170,6 @@ def _without_secrets(text: str) -> str:
 
 
 def _without_quoted(text: str) -> str:
-    """``text`` without the secrets that stand in it with escapes."""
     from . import escapes
 
     hidden: list[tuple[int, int]] = []
@@ -185,7 +184,7 @@ def _without_quoted(text: str) -> str:
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same spans, those that overlap as one."""
+    """Join spans that overlap."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if merged and start < merged[-1][1]:
@@ -196,9 +195,9 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _without_code(text: str, code: str) -> str:
-    """``text`` without the words of base64 or hexadecimal that have this in them.
+    """Mask the base64 or hexadecimal words that contain ``code``.
 
-    Whole, for what stands beside it was encoded with it, and its ends hold bits of the secret.
+    Whole words, because the characters next to ``code`` hold bits of the secret.
     """
     words: list[str] = []
     at = 0
@@ -214,7 +213,7 @@ def _without_code(text: str, code: str) -> str:
 
 
 def _without_credentials(match: re.Match[str]) -> str:
-    """Somebody's ``Basic`` credentials, masked; other words may follow that one, too."""
+    """Mask ``Basic`` credentials; ordinary words may follow "basic" as well."""
     word = match[2].translate(_USUAL)
     try:
         plain = binascii.a2b_base64(word + "=" * (-len(word) % 4))
@@ -224,7 +223,7 @@ def _without_credentials(match: re.Match[str]) -> str:
 
 
 def _secrets_pattern() -> re.Pattern[str]:
-    global _pattern  # noqa: PLW0603  compiled once for all that was hidden until now
+    global _pattern  # noqa: PLW0603  compiled once for all secrets known so far
     if _pattern is None:
         longest_first = sorted(_secrets, key=len, reverse=True)
         _pattern = re.compile("|".join(map(re.escape, longest_first)))
@@ -232,14 +231,14 @@ def _secrets_pattern() -> re.Pattern[str]:
 
 
 def _without_password(match: re.Match[str]) -> str:
-    # Up to the last @, because a password that somebody forgot to escape may hold one.
+    # Up to the last @, because an unescaped password may contain one.
     url, at, location = match[0].rpartition("@")
     begin = _PASSWORD.search(url) if at else None
     return f"{url[: begin.end()]}{MASK}@{location}" if begin else match[0]
 
 
 def masked(value: object) -> object:
-    """The same value, every text in it masked."""
+    """A JSON-like copy of a value with every text in it masked."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
@@ -260,14 +259,14 @@ def _mask_event(
 
 
 def printable(text: str) -> str:
-    """``text`` for a terminal: what would steer it is written as JSON escapes it."""
+    """Escape, as JSON does, the characters of ``text`` that control a terminal."""
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _print_event(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Keep servers and children from writing on a person's terminal, or a line of their own."""
+    """Keep servers and children from controlling a terminal or faking a line of the log."""
     for key, value in event.items():
         if isinstance(value, str) and key != "traceback":
             event[key] = printable(value)
@@ -279,7 +278,7 @@ def _print_event(
 def _order_event(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """When, how bad, what, and what to do: first, for who reads a line with bare eyes."""
+    """Put time, level, event, error and remedy first, for people who read the raw line."""
     first = {key: event.pop(key) for key in (*_HEAD, *_WORDS) if key in event}
     return {**first, **event}
 
@@ -287,12 +286,12 @@ def _order_event(
 def _render(
     render: Callable[..., str], logger: object, method: str, event: Mapping[str, Any]
 ) -> str:
-    """A line of fewer than `MAX_BYTES` with its end; ``cut`` names the fields that it cost.
+    """Render a line of fewer than `MAX_BYTES` bytes with its end; ``cut`` names shortened fields.
 
-    The largest fields are cut, to one size, and `_WORDS` only where they are monstrous.
+    Cuts the largest fields to one size, and `_WORDS` only if they exceed their own limit.
     """
     text = render(logger, method, dict(event))
-    if len(text) < MAX_BYTES // 6 or _excess(text) <= 0:  # what is no character takes 6 bytes
+    if len(text) < MAX_BYTES // 6 or _excess(text) <= 0:  # a lone surrogate takes 6 bytes
         return text
     sizes = {key: _size(value) for key, value in event.items() if key not in _HEAD}
     cut: dict[str, Any] = {key: event[key] for key in _HEAD if key in event}
@@ -301,7 +300,7 @@ def _render(
         if sizes.get(key, 0) > MAX_WORDS_BYTES:
             _cut(cut, key, MAX_WORDS_BYTES, sizes)
     while (over := _excess(render(logger, method, dict(cut)))) > 0:
-        # Last of all the words, which a console may write longer than they are in JSON.
+        # The words come last: the console may render them longer than JSON does.
         rest = [key for key in sizes if key not in _WORDS and sizes[key] > _LEAST_BYTES]
         rest = rest or [key for key in sizes if sizes[key] > _LEAST_BYTES]
         if not rest:  # hundreds of fields
@@ -318,7 +317,7 @@ def _render(
 
 
 def _level(sizes: list[int], over: int) -> int:
-    """The size to which all that is larger must be cut, so that together they lose so much."""
+    """The size to which larger fields must shrink to save ``over`` bytes together."""
     room = sum(sizes) - over
     for index, size in enumerate(sorted(sizes)):
         share = room // (len(sizes) - index)
@@ -329,7 +328,7 @@ def _level(sizes: list[int], over: int) -> int:
 
 
 def _cut(event: dict[str, Any], key: str, room: int, sizes: dict[str, int]) -> None:
-    """Make a field as small as that, or smaller, and say so."""
+    """Shorten a field to at most ``room`` bytes, and name it in ``cut``."""
     event[key] = _shortened(event[key], room, end=key in _AT_THE_END)
     sizes[key] = min(_size(event[key]), sizes[key] - 1, room)
     if key not in event["cut"]:
@@ -337,7 +336,7 @@ def _cut(event: dict[str, Any], key: str, room: int, sizes: dict[str, int]) -> N
 
 
 def _shortened(value: Any, room: int, *, end: bool = False) -> Any:  # noqa: ANN401  JSON's
-    """As much of a value as fits into so many bytes of JSON: its beginning, or its end."""
+    """The beginning, or the end, of a value in at most ``room`` bytes of JSON."""
     if isinstance(value, str):
         room -= len(_CUT)
         length = min(len(value), max(room, 0))
@@ -350,7 +349,7 @@ def _shortened(value: Any, room: int, *, end: bool = False) -> Any:  # noqa: ANN
         return value
     pairs = list(value.items()) if isinstance(value, dict) else [("", item) for item in value]
     kept: list[tuple[str, Any]] = []
-    half = room // 2  # what there is no room for is left out, unless it had most of the room
+    half = room // 2  # an item without room is dropped, unless most of the room is still free
     for key, item in reversed(pairs) if end else pairs:
         size = _size(key) + _size(item)
         if size > room:
@@ -371,7 +370,7 @@ def _excess(text: str) -> int:
 
 
 def _size(value: object) -> int:
-    """Bytes of a value in a line of JSON, with what stands around it."""
+    """Bytes that a value takes in a line of JSON, separator included."""
     return len(_encoded_line(_json(value))) + len(", ")
 
 
@@ -384,7 +383,7 @@ _screen: list[Callable[[str], None]] = []
 
 @contextmanager
 def through(write: Callable[[str], None]) -> Iterator[None]:
-    """Give every line to who knows what moves on the terminal, and writes above it."""
+    """Send every line to ``write``, which knows what moves on the terminal and writes above it."""
     _screen.append(write)
     try:
         yield
@@ -393,7 +392,7 @@ def through(write: Callable[[str], None]) -> Iterator[None]:
 
 
 class _Stderr:
-    """Writes whole lines to descriptor 2, and gives up silently: a start outlives its log."""
+    """Writes whole lines to descriptor 2 and ignores failures: a start outlives its log."""
 
     def write(self, text: str) -> None:
         _last.append(text)
@@ -408,11 +407,11 @@ class _Stderr:
             pass
 
     def flush(self) -> None:
-        """Nothing is buffered."""
+        """Do nothing: nothing is buffered."""
 
 
 def settings(environ: Mapping[str, str]) -> tuple[str | None, str, bool]:
-    """Form, level and colours, good enough to report that they themselves are wrong."""
+    """Form, level and colours; wrong values get defaults, so that they can be reported."""
     form = environ.get("ENTRYPOINT_LOG_FORMAT")
     level = environ.get("ENTRYPOINT_LOG_LEVEL") or "info"
     coloured = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
@@ -421,16 +420,17 @@ def settings(environ: Mapping[str, str]) -> tuple[str | None, str, bool]:
 
 
 def _json(event: object, **options: Any) -> str:  # noqa: ANN401  json's own
-    """One line, in UTF-8 but for what a terminal would obey: JSON may leave more as it is."""
+    """One line of UTF-8; `printable` escapes what JSON leaves and a terminal would obey."""
     import json
 
     return printable(json.dumps(event, ensure_ascii=False, **options))
 
 
 def configure(*, form: str | None, level: str, coloured: bool = True) -> None:
-    """Set up structlog; ``form`` is ``json``, ``console`` or None for console on a terminal.
+    """Set up structlog.
 
-    Only there it is ``coloured``.
+    ``form`` is ``json``, ``console``, or None: the console on a terminal, in colours if
+    ``coloured``, and JSON elsewhere.
     """
     structlog = _structlog()
     console = form == "console" or (form is None and os.isatty(2))
@@ -440,7 +440,7 @@ def configure(*, form: str | None, level: str, coloured: bool = True) -> None:
         clean.append(_print_event)
         coloured = coloured and form is None
         styles = _LEVEL_STYLES if coloured else None
-        # 24 is the event's width: by position, because its name changed between versions.
+        # By position, because structlog renamed the parameter of the event's width.
         render = structlog.dev.ConsoleRenderer(24, colors=coloured, level_styles=styles)
         if os.isatty(2):
             render = partial(_on_a_terminal, render)
@@ -463,9 +463,10 @@ def configure(*, form: str | None, level: str, coloured: bool = True) -> None:
 def _on_a_terminal(
     render: Callable[..., str], logger: object, method: str, event: MutableMapping[str, Any]
 ) -> str:
-    """An event whose sentences stand below it, broken between words.
+    """Render an event with its sentences below it, wrapped between words.
 
-    A command at a sentence's end is one line, to be pasted, and objects are for machines.
+    A command at the end of a sentence keeps its own line, ready to paste. Objects are left out:
+    only machines read them.
     """
     words: dict[str, list[str]] = {}
     for key, value in list(event.items()):
@@ -476,7 +477,7 @@ def _on_a_terminal(
             words[key] = lines
         if key in words or any(isinstance(line, Mapping) for line in lines):
             del event[key]
-    remedy = words.pop("remedy", [])  # what to do comes last
+    remedy = words.pop("remedy", [])  # the remedy comes last
     text = render(logger, method, event).replace(_KEYS, "")
     for key, lines in (words | {"remedy": remedy}).items():
         head = f"  {key}".ljust(12)
@@ -487,7 +488,7 @@ def _on_a_terminal(
 
 
 def _folded(head: str, text: str) -> list[str]:
-    """A sentence behind a head, in lines of the terminal's width; a longer word is not broken."""
+    """Wrap a sentence behind its head at the terminal's width, without breaking words."""
     import textwrap
 
     try:
@@ -508,7 +509,7 @@ def _folded(head: str, text: str) -> list[str]:
 
 
 def last_lines() -> list[str]:
-    """The last 20 lines of the log, masked as they were written, without a terminal's colours."""
+    """The last 20 lines of the log, masked as written, without colours."""
     return [_COLOURS.sub("", line.rstrip("\n")) for line in _last]
 
 
@@ -518,12 +519,12 @@ def bind(**context: object) -> None:
 
 
 def event(level: str, name: str, **fields: object) -> None:
-    """Log one event; ``name`` is ``noun.verb_past``, fields are snake_case with their unit."""
+    """Log one event; ``name`` is ``noun.verb_past``, fields are snake_case with their units."""
     getattr(_structlog().get_logger(), level)(name, **fields)
 
 
 def crash(error: BaseException) -> None:
-    """Log an unexpected exception with its traceback, masked like everything else."""
+    """Log an unexpected exception with its traceback, masked."""
     import traceback
 
     text = "".join(traceback.format_exception(error))
@@ -531,10 +532,10 @@ def crash(error: BaseException) -> None:
 
 
 def _structlog() -> Any:  # noqa: ANN401  a module has no better type
-    # structlog.dev imports rich where it is installed, about 0.04 s of every start for a
-    # traceback style that is not used here. None in sys.modules is Python's own way to say
-    # "not installed" (https://docs.python.org/3/reference/import.html#the-module-cache), and
-    # structlog works without rich by its own word.
+    # structlog.dev imports rich if it is installed: 0.04 s of every start for tracebacks that
+    # nobody sees here. None in sys.modules means "not installed"
+    # (https://docs.python.org/3/reference/import.html#the-module-cache), and structlog works
+    # without rich.
     if "structlog" not in sys.modules and "rich" not in sys.modules:
         sys.modules["rich"] = None  # type: ignore[assignment]
         try:

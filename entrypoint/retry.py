@@ -1,6 +1,6 @@
-"""The waiting loop: when to try again, and what people hear meanwhile.
+"""The waiting loop: the next attempt's time, and reports to the log and to `entrypoint health`.
 
-`Backoff` and `Reminder` are pure: the clock is an argument. `Wait` reads the monotonic clock.
+`Backoff` and `Reminder` are pure: the caller passes the time. `Wait` reads the monotonic clock.
 """
 
 import random
@@ -11,20 +11,20 @@ from . import log
 from .health import progress
 
 INITIAL_S = 0.1
-"""The first delay, in seconds: a server that restarts is often back at once."""
+"""Seconds of the first delay: a server that restarts is often back at once."""
 
 CAP_S = 2.0
-"""The longest delay, in seconds: what a server that came back is kept waiting at most."""
+"""Seconds of the longest delay: a server that is back waits no longer for the next attempt."""
 
 REMIND_S = 10.0
 """Seconds between two log lines about the same wait."""
 
 
 class Backoff:
-    """Exponential delays with full jitter in their upper half, never past the deadline.
+    """Exponential delays with jitter in their upper half, never past the deadline.
 
-    ``deadline`` and ``now`` are instants of the same monotonic clock, in seconds. Jitter keeps
-    replicas that were started together from knocking together
+    ``deadline`` and ``now`` are instants of one monotonic clock, in seconds. Jitter keeps replicas
+    that start together from retrying together
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
 
@@ -44,14 +44,11 @@ class Backoff:
         self.attempts = attempts
 
     def next_delay(self, now: float, least_s: float = 0.0) -> float | None:
-        """Seconds to sleep before the next attempt, or None when the deadline has passed.
-
-        None, too, when fewer than ``least_s`` seconds would be left for the attempt.
-        """
+        """Seconds to sleep, or None if fewer than ``least_s`` would be left for the attempt."""
         remaining = self.deadline - now
         if remaining <= 0:
             return None
-        # 2.0**64 is far past any cap, and past 2.0**1023 Python raises OverflowError.
+        # 2.0**64 is far past any cap; 2.0**1024 raises OverflowError.
         ceiling = min(self.cap_s, self.initial_s * 2.0 ** min(self.attempts, 64))
         self.attempts += 1
         delay = min(remaining, ceiling * (0.5 + 0.5 * self.jitter()))
@@ -59,14 +56,14 @@ class Backoff:
 
 
 class Reminder:
-    """Says yes to the first question at once, then at most every ``every_s`` seconds."""
+    """Answers yes to the first question, then at most every ``every_s`` seconds."""
 
     def __init__(self, every_s: float = REMIND_S) -> None:
         self.every_s = every_s
         self.last: float | None = None
 
     def due(self, now: float, *, news: bool = False) -> bool:
-        """Whether to speak now, news at once; a yes counts as spoken."""
+        """Whether to report now; always with ``news``. A yes starts the interval again."""
         if not news and self.last is not None and now - self.last < self.every_s:
             return False
         self.last = now
@@ -74,10 +71,10 @@ class Reminder:
 
 
 class Wait:
-    """One wait: when to try again, and what `entrypoint health` and the log hear meanwhile.
+    """One wait: sleeps between attempts, and tells the log and `entrypoint health` why.
 
-    ``event`` is logged at once and then every `REMIND_S` seconds, with ``fields``; ``about`` stands
-    before the cause in the answer of `entrypoint health`.
+    Logs ``event`` with ``fields`` at once and then every `REMIND_S` seconds; `entrypoint health`
+    shows ``about`` before the cause.
     """
 
     def __init__(
@@ -100,9 +97,9 @@ class Wait:
         return round(time.monotonic() - self.started, 2)
 
     def pause(self, cause: str, *, least_s: float = 0.0) -> bool:
-        """Tell why the attempt failed and sleep until the next one.
+        """Report why the attempt failed and sleep until the next one.
 
-        False, at once, when the deadline comes before an attempt of ``least_s`` seconds could end.
+        Returns False at once if the deadline leaves less than ``least_s`` seconds for an attempt.
         """
         delay = self.backoff.next_delay(time.monotonic(), least_s)
         if delay is None:
@@ -115,9 +112,9 @@ class Wait:
     def tell(
         self, detail: str, *, since_s: float | None = None, news: bool = False, **fields: object
     ) -> bool:
-        """Tell what the wait is for, and whether it was logged: ``news`` is logged at once.
+        """Report what the wait is for; return whether it was logged, as ``news`` always is.
 
-        ``since_s`` says for how many seconds that has been so.
+        ``since_s`` is for how many seconds ``detail`` has been true.
         """
         progress.detail(f"{self._about}{detail}", since_s)
         due = self._reminder.due(time.monotonic(), news=news)

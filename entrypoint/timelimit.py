@@ -1,4 +1,4 @@
-"""Deadlines for what heeds none: the system's resolver, and who waits at a socket."""
+"""Deadlines for calls that know none: the system's resolver, and reads from a socket."""
 
 import os
 import socket
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def run(call: Callable[[], T], timeout_s: float) -> T:
-    """What ``call`` returns or raises, in a thread of its own that a signal does not wait for.
+    """Return or raise what ``call`` does, in a thread, so that a signal need not wait for it.
 
-    Raises TimeoutError when it takes longer; it is left behind then, and ends with the process.
+    Raises TimeoutError after ``timeout_s`` seconds; the thread then runs on until the process ends.
     """
     answers: list[T] = []
     errors: list[Exception] = []
@@ -21,7 +21,7 @@ def run(call: Callable[[], T], timeout_s: float) -> T:
     def answer() -> None:
         try:
             answers.append(call())
-        except Exception as error:  # noqa: BLE001  it is raised where it was asked for
+        except Exception as error:  # noqa: BLE001  raised in the caller's thread
             errors.append(error)
 
     thread = Thread(target=answer, daemon=True)
@@ -35,21 +35,21 @@ def run(call: Callable[[], T], timeout_s: float) -> T:
 
 
 def hang_up(fileno: int) -> None:
-    """Shut a socket down under whoever waits for it, in whichever thread; it stays open."""
+    """Shut down a socket's connection under any thread that waits on it; keep ``fileno`` open."""
     with suppress(OSError), socket.socket(fileno=os.dup(fileno)) as copy:
         copy.shutdown(socket.SHUT_RDWR)
 
 
 class Limit:
-    """Shuts a socket down after ``timeout_s`` seconds, unless `close` came first.
+    """Shuts a connection down after ``timeout_s`` seconds, unless `close` comes first.
 
-    Who waits there is told that the other side has gone, by whatever library. ``fileno`` is the
-    socket's descriptor, of which a copy is made: TLS, and a library that gives up, take it away.
+    A library that waits on the socket then sees that the peer has gone. Keeps a copy of ``fileno``,
+    because TLS and libraries that give up take or close the original.
     """
 
     def __init__(self, fileno: int, timeout_s: float) -> None:
         self.passed = False
-        """Whether it was shut down."""
+        """Whether the limit shut the connection down."""
 
         self._socket = socket.socket(fileno=os.dup(fileno))
         self._timer = Timer(max(0.0, timeout_s), self._shut)
@@ -62,7 +62,7 @@ class Limit:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Let go of the socket, as it is."""
+        """Cancel the limit and leave the connection as it is."""
         self._timer.cancel()
         self._timer.join()
         self._socket.close()
