@@ -1,1 +1,1 @@
-"""Children, signals and what the kernel allows; nothing here knows PostgreSQL."""
+"""Child processes, signals and the kernel's limits. Nothing here knows PostgreSQL."""

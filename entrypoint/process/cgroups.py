@@ -1,8 +1,8 @@
-"""What the container's control groups allow, and what they have counted. Only reads.
+"""Limits and counters of the container's control groups. Reads only.
 
-Both versions of the kernel's interface, as far as a container sees its own: where it has no
-namespace for them, the path that /proc tells is the host's, and the container's is mounted above.
-What cannot be read is not known, which is no error.
+Supports cgroup v1 and v2 as a container sees them. Without a cgroup namespace, /proc shows the
+host's path, and the container's group is mounted at one of its parents. A value that cannot be
+read is unknown, which is no error.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from typing import Final
 ROOT: Final = "/sys/fs/cgroup"
 
 _NO_LIMIT: Final = 1 << 60
-"""From here on, what version 1 reports is none."""
+"""cgroup v1 reports a number from here on when there is no limit."""
 
 
 def oom_kills() -> int | None:
-    """How many processes of the container the kernel has killed for memory; None if unknown."""
+    """How many processes of the container the OOM killer has killed; None if unknown."""
     for folder in _folders("memory"):
         for name in ("memory.events", "memory.oom_control"):
             for line in _read(f"{folder}/{name}").splitlines():
@@ -27,23 +27,23 @@ def oom_kills() -> int | None:
 
 
 def memory_limit() -> int | None:
-    """The least number of bytes that the container may have; None if there is no limit in sight."""
+    """The container's smallest memory limit in bytes; None if no limit is visible."""
     return _least("memory", "memory.max", "memory.limit_in_bytes")
 
 
 def pids_limit() -> int | None:
-    """How many processes and threads the container may have; None if no limit is in sight."""
+    """The container's smallest limit of processes and threads; None if no limit is visible."""
     return _least("pids", "pids.max")
 
 
 def pids() -> int:
-    """How many it has; 0 if unknown."""
+    """The number of the container's processes and threads; 0 if unknown."""
     counts = (_number(f"{folder}/pids.current") for folder in _folders("pids"))
     return next((count for count in counts if count is not None), 0)
 
 
 def pids_refused() -> int:
-    """How often a limit has refused one, a pod's too, which nobody in it sees; 0 if unknown."""
+    """How often a limit, or the pod's invisible one, has refused a fork; 0 if unknown."""
     return sum(
         int(line.removeprefix("max "))
         for folder in _folders("pids")
@@ -58,7 +58,7 @@ def _least(controller: str, *names: str) -> int | None:
 
 
 def _folders(controller: str) -> Iterator[str]:
-    """Where a controller's files may be: of our own group first, then of those above it."""
+    """Folders that may hold a controller's files: the own group's first, then its parents'."""
     for line in _read("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):

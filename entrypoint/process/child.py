@@ -1,9 +1,8 @@
-"""Children: started in a group of their own, read line by line, ended with all they started.
+"""Run child processes: each in its own group, read line by line, ended with all its descendants.
 
-Also when this process is killed: a watchdog, forked before the child, ends it then.
-
-The only user of subprocess. A child runs somebody's dependencies as our user, so it finds nothing
-of ours in /proc: neither the environment nor the memory nor the descriptors of this process.
+A watchdog, forked before the child, ends them if this process is killed. A child runs third-party
+code as our user, so `run` hides this process's environment, memory and descriptors from it. The
+only user of subprocess.
 """
 
 import ctypes
@@ -29,53 +28,52 @@ from . import cgroups, procfs, signals
 from .output import Lines, shown
 
 GRACE_S: Final = 10.0
-"""Seconds between SIGTERM and SIGKILL: what `docker stop` grants too."""
+"""Seconds between SIGTERM and SIGKILL, as `docker stop` has them."""
 
 DRAIN_S: Final = 0.5
-"""Seconds in which the pipes of a child that exited may still be emptied by those it started."""
+"""Seconds to empty the pipes of a child that has exited: its descendants may still write."""
 
 TICK_S: Final = 0.1
-"""Seconds until a child that closed its pipes is looked at again."""
+"""Seconds between two looks at a child without a pidfd."""
 
 TAIL_LINES: Final = 50
 
-_PR_SET_DUMPABLE: Final = 4
-"""The number of prctl(2)'s option."""
+_PR_SET_DUMPABLE: Final = 4  # prctl(2)
 
-_PTRACE_TRACEME: Final = 0
+_PTRACE_TRACEME: Final = 0  # ptrace(2)
 
 SILENT_S: Final = 60.0
-"""Seconds without a line after which `run` tells that the child says nothing."""
+"""Seconds without a line before the first `Callbacks.silence`."""
 
 PORTS_S: Final = (0.05, 0.25)
-"""Seconds between two looks at the child's connections, in its first seconds and then."""
+"""Seconds between two looks at the child's connections: at first, and later."""
 
 PORTS_OFTEN_S: Final = 3.0
-"""How many those are."""
+"""Seconds that "at first" lasts."""
 
 LATE_S: Final = 7.0
-"""Seconds before its time is up at which it is looked at once more, or a quarter of that time."""
+"""Seconds before the timeout at which `Callbacks.late` runs; at most a quarter of the timeout."""
 
 SILENT_AGAIN_S: Final = 30.0
-"""Seconds until it tells so again."""
+"""Seconds between two calls of `Callbacks.silence`."""
 
 
 _OURS: Final = frozenset(name.encode() for name in OUR_SECRETS)
 
 
 class Watch(Protocol):
-    """Something whose loss ends the child, such as a lock."""
+    """A resource, such as a lock, whose loss ends the child."""
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when `check` should be asked."""
+        """A descriptor that becomes readable when `run` should call `check`."""
 
     def check(self) -> None:
-        """Raise if it is lost."""
+        """Raise if the resource is lost."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a child ended; ``returncode`` is negative for a signal, as subprocess has it."""
+    """How a child ended; ``returncode`` is negative for a signal, as in subprocess."""
 
     returncode: int
     elapsed_s: float
@@ -84,62 +82,64 @@ class Finished:
     """The last 50 lines, masked."""
 
     ports: frozenset[int] = frozenset()
-    """The local ports of its connections, but for those that were short."""
+    """The local ports of its TCP connections; short-lived ones may be missing."""
 
     oom_kills: int | None = None
-    """How many processes of our container the kernel killed for memory meanwhile, if known."""
+    """How many processes of the container the OOM killer killed meanwhile; None if unknown."""
 
     pids_refused: int = 0
-    """How often our container was refused a process or thread meanwhile, by its limit."""
+    """How often the container's limit refused a process or thread meanwhile."""
 
     clue: tuple[str, str] | None = None
-    """What `Callbacks.late` found out."""
+    """What `Callbacks.late` returned."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run."""
+    """The program to run."""
 
     argv: Sequence[str]
     environ: Mapping[bytes, bytes]
     mark: bytes
-    """An assignment in ``environ`` that nobody else got: by it those are found who left the
-    program's process group."""
+    """An assignment in ``environ`` that no other program has: it identifies processes that left
+    the program's group."""
 
     timeout_s: float
 
     ports: bool = True
-    """Whether somebody asks for the ports of its connections. Each look goes through every process
-    of the machine, which a tool that keeps all cores busy would feel."""
+    """Whether to record the ports of its connections. Each look reads every process of the machine,
+    which slows down a tool that keeps all cores busy."""
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What `run` calls while the child runs."""
+    """The functions that `run` calls while the child runs."""
 
     line: Callable[[str, str], None]
-    """A stream's name and a line of it, with whatever secrets are in it; see `output.shown`."""
+    """Gets a stream's name and one line of it, unmasked; see `output.shown`."""
 
     silence: Callable[[float, set[int]], None]
-    """Seconds since the last line, and the local ports of the child's connections."""
+    """Gets the seconds since the last line and the local ports of the child's connections."""
 
     end: Callable[[set[int]], None]
-    """When its group is dead, whatever happened: the ports that it had when we ended it."""
+    """Always runs, once the group is dead; gets the local ports that it had when `run` ended it."""
 
     late: Callable[[set[int]], tuple[str, str] | None] = lambda _: None
-    """When its time is nearly up: what it still does, by its connections' ports, and a remedy."""
+    """Gets the local ports shortly before the timeout; returns what the child is doing and a
+    remedy."""
 
 
 def run(program: Program, callbacks: Callbacks, watches: Sequence[Watch]) -> Finished:
-    """Run a program to its end.
+    """Run a program to its end and return how it ended.
 
-    Its stdin is /dev/null. SIGTERM to us, the timeout (seconds) and a lost watch end its whole
-    process group; SIGTERM first and SIGKILL after `GRACE_S` seconds or at our second signal, but
-    SIGKILL at once when a watch is lost, because somebody else may be at work by then. With the
-    group go those who left it. SIGKILL to us ends them too, within a second. Raises what
-    ``watch.check`` raises, `Terminated`, and OSError when the program cannot be started. From the
-    first call on, until exec, no process of our user can read this one, and the kernel writes no
-    core of it.
+    stdin is /dev/null. A signal to this process, the timeout (seconds) and a lost watch end the
+    child's group and the descendants that left it: with SIGTERM, then with SIGKILL after `GRACE_S`
+    seconds or at a second signal. A lost watch means SIGKILL at once, because another start may be
+    at work. If this process is killed, the watchdog sends SIGKILL within a second.
+
+    Raises `Terminated`, the exceptions of `Watch.check`, and OSError if the program cannot be
+    started. From the first call until exec, other processes of our user cannot read this process,
+    and the kernel writes no core dump of it.
     """
     _shield()
     ports: set[int] = set()
@@ -228,7 +228,7 @@ class _Child:
             selector.register(watch, selectors.EVENT_READ, watch)
         selector.register(self.signalled, selectors.EVENT_READ, self.signalled)
         if hasattr(os, "pidfd_open"):
-            # A kernel without it (or a seccomp profile against it) leaves the tick.
+            # Older kernels and some seccomp profiles refuse it; `TICK_S` remains.
             with suppress(OSError):
                 self.pidfd = os.pidfd_open(self.process.pid)
                 selector.register(self.pidfd, selectors.EVENT_READ)
@@ -240,7 +240,7 @@ class _Child:
         self.callbacks.line(stream, line)
 
     def _next_wakeup(self) -> float:
-        """Seconds until something must be decided."""
+        """Seconds until the next decision."""
         if self.pidfd is None:
             return TICK_S
         until = self.kill_at if self.kill_at is not None else self.ends_at
@@ -267,7 +267,7 @@ class _Child:
             selector.unregister(key.fileobj)
 
     def _decide(self) -> None:
-        """Begin or finish ending the child when a signal came or its time is up."""
+        """Look, report and end the child when its time has come or a signal came."""
         now = time.monotonic()
         if now >= self.ports_at:
             group, left = self._pids()
@@ -292,12 +292,12 @@ class _Child:
             self._signal_group(signal.SIGTERM)
 
     def _exited(self) -> bool:
-        """Whether the child ended. It is not reaped yet: its group's number stays its own."""
+        """Whether the child ended; it stays a zombie, so its group keeps its number."""
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.process.pid, flags) is not None
 
     def _drain(self, selector: selectors.BaseSelector) -> None:
-        """Read what is left; those that the child left behind may hold its pipes open."""
+        """Read the rest; descendants that the child left behind may hold its pipes open."""
         for key in list(selector.get_map().values()):
             if not isinstance(key.data, Lines):
                 selector.unregister(key.fileobj)
@@ -308,7 +308,7 @@ class _Child:
             key.data.close()
 
     def _signal_group(self, signum: int) -> None:
-        """Signal the group, and those that left it."""
+        """Signal the group, and the descendants that left it."""
         group, left = self._pids()
         self.ports |= procfs.local_ports(group | left)
         with suppress(ProcessLookupError, PermissionError):
@@ -322,12 +322,12 @@ class _Child:
         return group, procfs.marked(self.mark) - group
 
     def _end(self) -> None:
-        """Leave nothing of the group; the last thing, whatever happened."""
+        """Kill what is left of the child; runs last, whatever happened."""
         self._signal_group(signal.SIGKILL)
         self.process.wait()
         deadline = time.monotonic() + DRAIN_S
         while procfs.marked(self.mark) and time.monotonic() < deadline:
-            self._signal_group(signal.SIGKILL)  # what it was just starting, too
+            self._signal_group(signal.SIGKILL)  # also what was being forked just now
             time.sleep(0.01)
         self.watchdog.dismiss()
         for pipe in (self.process.stdout, self.process.stderr):
@@ -338,12 +338,12 @@ class _Child:
 
 
 class _Watchdog:
-    """A process that outlives this one for a moment, if this one is killed, and ends its child.
+    """A process that kills the child when this process dies.
 
-    Nothing else can: SIGKILL leaves no last word, and the kernel's parent-death signal reaches one
-    process, neither what that started nor what left its group. It holds the end of a pipe that
-    closes with us. All else that it got by the fork it closes, or the server would take the lock
-    for held. Where there is no /proc, there is no watchdog. Raises OSError.
+    SIGKILL runs no handler, and PR_SET_PDEATHSIG reaches neither grandchildren nor processes that
+    left the group. The watchdog waits at a pipe that closes with this process, and closes all other
+    inherited descriptors, or the server would consider the lock held. Does nothing without /proc.
+    Raises OSError.
     """
 
     def __init__(self, mark: bytes) -> None:
@@ -361,16 +361,16 @@ class _Watchdog:
             try:
                 _watch(reader, mark)
             finally:
-                os._exit(0)  # no handler, no buffer and no connection of this process is its own
+                os._exit(0)  # without running this process's handlers or flushing its buffers
         os.close(reader)
 
     def watch(self, group: int) -> None:
-        """Tell which process group is the child's."""
+        """Tell the watchdog the child's process group."""
         if self._pid:
             os.write(self._writer, b"%d" % group)
 
     def dismiss(self) -> None:
-        """End it; there is nothing left to watch. It leaves no zombie."""
+        """Kill and reap the watchdog."""
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
@@ -379,9 +379,9 @@ class _Watchdog:
 
 
 def _watch(reader: int, mark: bytes) -> None:
-    """What the watchdog does: wait until our pipe closes, then kill what is left of the child."""
-    gc.disable()  # what it would collect talks to the server as it goes
-    os.setsid()  # whoever signals our group means us
+    """The watchdog's work: wait until the pipe closes, then kill what is left of the child."""
+    gc.disable()  # a collected connection would send Terminate to the server
+    os.setsid()  # a signal to our group is not for the watchdog
     for signum in signals.ENDING:
         signal.signal(signum, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
@@ -397,20 +397,20 @@ def _watch(reader: int, mark: bytes) -> None:
         for pid in procfs.marked(mark):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:  # what it was just starting, too
+        if time.monotonic() > deadline:  # until then it also kills what was being forked
             return
         time.sleep(0.01)
 
 
 @cache
 def _shield() -> None:
-    """Close this process to others of its user; exec opens it again, so the service is as usual.
+    """Make this process unreadable for others of its user; exec restores the default.
 
-    Afterwards /proc/self/environ is root's, and what else we read of /proc is everybody's. The
-    kernel still lets in who has CAP_SYS_PTRACE, and seccomp may refuse to close anything, so the
-    secrets that no child gets are first taken out of the block that /proc shows.
+    Root then owns /proc/self/environ; the other files that we read in /proc stay readable. A
+    process with CAP_SYS_PTRACE still gets in, and seccomp may refuse the call, so our secrets are
+    first wiped from the block that /proc shows.
     """
-    with suppress(OSError):  # where there is no /proc, nobody can look there either
+    with suppress(OSError):  # without /proc there is no block to read
         _wipe(*_environ_block())
     try:
         closed = not ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -427,13 +427,13 @@ def _shield() -> None:
 
 
 def _environ_block() -> tuple[int, int]:
-    """Where the kernel finds what /proc/self/environ shows. Raises OSError."""
+    """The addresses of the block that /proc/self/environ shows. Raises OSError."""
     fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
     return int(fields[47]), int(fields[48])  # proc_pid_stat(5) counts these as 50 and 51
 
 
 def _wipe(start: int, end: int) -> None:
-    """Overwrite the values of our secrets between two addresses, the names stay."""
+    """Overwrite the values of our secrets between two addresses; keep the names."""
     block = (ctypes.c_char * (end - start)).from_address(start)
     at = 0
     for entry in block.raw.split(b"\0"):
@@ -444,9 +444,9 @@ def _wipe(start: int, end: int) -> None:
 
 
 def refused_by_kernel(path: str) -> OSError | None:
-    """Why the kernel does not execute a program; None where it does, or where that cannot be told.
+    """Return why the kernel refuses to execute a program; None if it does not, or if unknown.
 
-    A child of ours becomes it, and is stopped and killed before the program's first instruction.
+    A traced child executes it; the kernel stops it before its first instruction, and we kill it.
     """
     with suppress(OSError):
         pid = os.fork()
@@ -463,11 +463,11 @@ def refused_by_kernel(path: str) -> OSError | None:
 
 
 def _become(path: str) -> NoReturn:
-    """What that child does: it is traced, so exec stops it."""
+    """The child's side: ptrace stops it at exec."""
     refusal = 0
     try:
         if not ctypes.CDLL(None).ptrace(_PTRACE_TRACEME, 0, 0, 0):
-            os.execve(path, [path], {})  # noqa: S606  it does nothing
+            os.execve(path, [path], {})  # noqa: S606  killed before it runs
     except OSError as error:
         refusal = error.errno or 0
     finally:
@@ -475,7 +475,7 @@ def _become(path: str) -> NoReturn:
 
 
 def reap() -> None:
-    """Collect orphans that became ours (PID 1), so that the service inherits no zombie."""
+    """Reap orphans that PID 1 inherited, so that the service has no zombies."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass

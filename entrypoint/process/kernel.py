@@ -1,7 +1,7 @@
-"""What the kernel refuses to this program or its children, in words. Imported by failures alone.
+"""Explains what the kernel refuses to this program or its children. Only failures import it.
 
-Limits and profiles of the container are nobody's bug: each is told with its cause, and whether
-another start may find it healed (`UnreachableError`, exit code 4) or not (`RefusedError`, 5).
+A limit or profile of the container is no bug: each has its cause and an exit code that says whether
+another start may succeed (`UnreachableError`, 4) or not (`RefusedError`, 5).
 """
 
 import errno
@@ -16,19 +16,19 @@ from ..errors import EntrypointError, RefusedError, UnreachableError
 from . import cgroups
 
 _CLONE3: Final = 435
-"""The number of the system call, by which newer C libraries start threads, on all machines."""
+"""The system call with which newer C libraries start threads; one number on all machines."""
 
 _NO_THREAD: Final = "can't start new thread"
-"""Python's words, whatever the kernel said."""
+"""Python's message, whatever errno was."""
 
 _SHORTAGE: Final = re.compile(
     r"(?im)too many open files|cannot allocate memory|failed to map|implementation: *$"
 )
-"""What the dynamic loader says in an ImportError, and psycopg of a MemoryError."""
+"""What the dynamic loader writes into an ImportError, and psycopg into one for a MemoryError."""
 
 
 class _Why(NamedTuple):
-    """Why the kernel refuses something."""
+    """Cause, remedy and error class of a refusal."""
 
     error: type[EntrypointError]
     cause: str
@@ -36,7 +36,7 @@ class _Why(NamedTuple):
 
 
 def refusal(error: BaseException) -> EntrypointError | None:
-    """The error to end with for what the kernel refused; None where it was not the kernel."""
+    """Return the error that ends the start; None if the kernel refused nothing."""
     why = _why(error)
     if why is None:
         return None
@@ -46,13 +46,16 @@ def refusal(error: BaseException) -> EntrypointError | None:
 
 
 def last_word(error: ImportError | MemoryError | OSError | SystemError) -> int:
-    """Tell of a refusal before there is a log; the exit code. Raises the error if it is none."""
+    """Write a refusal to stderr before the log is set up; return the exit code.
+
+    Raises ``error`` if the kernel refused nothing.
+    """
     refused = refusal(error)
     if refused is None:
         raise error
     words = {"level": "error", "event": "entrypoint.failed"}
     words |= {"error": refused.message, "remedy": refused.remedy}
-    # As `log` has it, but json itself may be what cannot be imported.
+    # In the form of `log`, but without json, whose import may be what failed.
     text = "".join(f'"{key}": "{value.translate(_JSON)}", ' for key, value in words.items())
     text = f'{{{text}"exit_code": {refused.exit_code}}}\n'
     with suppress(OSError):
@@ -61,26 +64,26 @@ def last_word(error: ImportError | MemoryError | OSError | SystemError) -> int:
 
 
 _JSON: Final = {ord('"'): "'", ord("\\"): "/", **dict.fromkeys(range(32), " ")}
-"""What JSON would escape, and what stands for it."""
+"""Characters that JSON would escape, and their replacements."""
 
 
 def _why(error: BaseException) -> _Why | None:
     if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
         return _processes()
-    # CPython loses a MemoryError here and there.
+    # CPython sometimes loses a MemoryError and raises a SystemError.
     if isinstance(error, MemoryError | SystemError):
         return _memory()
     if isinstance(error, ImportError):
         if match := _SHORTAGE.search(str(error)):
             return _files() if match[0].lower().startswith("too") else _memory()
-        # A module that does without another one, in vain: hashlib, where OpenSSL does not fit.
+        # A module that falls back from a failed import, in vain: hashlib without OpenSSL.
         return _why(error.__context__) if error.__context__ else None
     known = _KNOWN.get(error.errno or 0) if isinstance(error, OSError) else None
     return known() if known else None
 
 
 def _processes() -> _Why:
-    """Threads count as processes."""
+    # Threads count as processes.
     if counted := _processes_of_container():
         return counted
     if _clone3() == errno.EPERM:
@@ -123,7 +126,7 @@ def _processes_of_container() -> _Why | None:
             "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
             "kubelet), or end what else runs in it.",
         )
-    if refused:  # counted here, by a limit that only the host sees
+    if refused:  # the container counts what a limit that only the host sees has refused
         return _Why(
             UnreachableError,
             "the pod that this container is in may have no more processes and threads",
@@ -202,7 +205,7 @@ _KNOWN: Final[dict[int, Callable[[], _Why]]] = {
 
 
 def _limit(name: str) -> int | None:
-    """A limit of this process; None where it is none."""
+    """The soft limit of this process; None if it is unlimited."""
     import resource
 
     most = resource.getrlimit(getattr(resource, name))[0]
@@ -210,7 +213,7 @@ def _limit(name: str) -> int | None:
 
 
 def _clone3() -> int:
-    """What the kernel says of a call that can do nothing: EPERM only where a profile answers."""
+    """The errno of an invalid clone3: EPERM only if a seccomp profile answers."""
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -219,7 +222,7 @@ def _clone3() -> int:
 
 
 def _seccomp() -> bool:
-    """Whether a filter looks at this process's system calls."""
+    """Whether a seccomp filter applies to this process."""
     try:
         return "\nSeccomp:\t2" in Path("/proc/self/status").read_text("utf-8", "replace")
     except OSError:

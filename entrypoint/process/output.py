@@ -1,4 +1,4 @@
-"""What a child writes, as lines; and as much of one as may be told, with secrets masked."""
+"""Splits a child's output into lines, and masks and cuts a line that is shown."""
 
 import re
 from collections.abc import Callable
@@ -8,27 +8,27 @@ from typing import Final
 from .. import log
 
 MAX_LINE: Final = 16 * 1024
-"""Characters of a line that are told; the rest of it is dropped."""
+"""Characters of a line that are kept."""
 
-# Nobody's terminal reads colours. What a spinner overwrites its line with is told as it is when it
-# is no escape: what is behind it begins a line for whoever looks for words.
+# Colours are dropped. A \r or an escape with which a spinner overwrites its line becomes \r, so
+# that a parser finds the words behind it at the beginning of a line.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CURSOR = re.compile(r"(?:\x1b\[[0-9;?]*[ -/]*[@-~]|\r)+")
 _OVERWRITES = re.compile(rb"\r|\x1b\[[0-9;]*[A-HJK]")
 
 
 def shown(line: str) -> str:
-    """A line of a child's for an error or an event: masked, and cut to `MAX_LINE` characters."""
+    """Return a child's line for an error or an event: masked, then cut to `MAX_LINE` characters."""
     text = log.mask(line)
-    # Masked first: a secret that the cut goes through was seen whole.
+    # A cut before the mask could leave half of a secret.
     return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}... (cut)"
 
 
 @dataclass
 class Lines:
-    """Turns the bytes of one pipe into lines, as they came but for colours.
+    """Turns the bytes of one pipe into lines, unmasked and without colours.
 
-    To mask costs more than all the rest, and of a flood of lines hardly one is told: see `shown`.
+    Masking costs more than everything else, and few lines of a flood are shown: see `shown`.
     """
 
     stream: str
@@ -37,7 +37,7 @@ class Lines:
     cutting: bool = False
 
     def feed(self, data: bytes) -> None:
-        """Take bytes; tell every line that is complete, and the beginning of an endless one."""
+        """Take bytes; pass on every complete line, and the beginning of an endless one."""
         first, *more = data.split(b"\n")
         self.rest += first
         for piece in more:
@@ -47,20 +47,20 @@ class Lines:
             self._break()
 
     def close(self) -> None:
-        """Tell the last line if it had no end."""
+        """Pass on the last line if it had no end."""
         if self.rest:
             self._line(self.rest)
             self.rest = bytearray()
 
     def _break(self) -> None:
-        """Tell what is there of a line that is too long; of a spinner's all but its last frame."""
+        """Pass on what there is of an overlong line; of a spinner, all but the last frame."""
         last = max((found.start() for found in _OVERWRITES.finditer(self.rest)), default=0)
         rest = self.rest[last:] if last else bytearray()
         self._line(self.rest[: last or None], ends=bool(last))
         self.rest = rest
 
     def _line(self, data: bytearray, *, ends: bool = True) -> None:
-        if not self.cutting:  # else this is the end of a line whose beginning was told
+        if not self.cutting:  # else ``data`` ends a line whose beginning was passed on
             text = data.decode("utf-8", "replace")
             if "\x1b" in text:
                 text = _CURSOR.sub("\r", _COLOURS.sub("", text))

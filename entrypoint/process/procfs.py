@@ -1,8 +1,8 @@
-"""The processes and connections of a child, as /proc lists them.
+"""Finds a child's processes and connections in /proc.
 
-A daemon that a push leaves behind would go on changing the schema. It left the process group, but
-it still has the environment that it was started with. A client may name itself as it likes, so
-its application_name alone does not find its sessions: the ports of its connections do.
+A daemon that a push leaves behind would go on changing the schema. It has left the process group
+but keeps its initial environment. A client chooses its application_name freely, so the ports of
+its connections identify its sessions.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 KNOWN: Final = Path("/proc/self/fd").exists()
-"""Whether the kernel lists processes and their descriptors."""
+"""Whether there is a /proc with processes and descriptors."""
 
 _ESTABLISHED: Final = "01"
 
@@ -21,7 +21,7 @@ _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 
 def of_group(group: int) -> set[int]:
-    """The pids of a process group. What cannot be looked at is left out, here and below."""
+    """The pids of a process group. Here and below, unreadable processes are left out."""
     found = set()
     for pid in _pids():
         with suppress(OSError):
@@ -31,7 +31,7 @@ def of_group(group: int) -> set[int]:
 
 
 def marked(mark: bytes) -> set[int]:
-    """The pids of the processes that were started with this ``NAME=value`` in their environment."""
+    """The pids of the processes whose initial environment has this ``NAME=value``."""
     found = set()
     for pid in _pids():
         with suppress(OSError):
@@ -41,10 +41,7 @@ def marked(mark: bytes) -> set[int]:
 
 
 def local_ports(pids: Iterable[int]) -> set[int]:
-    """The local ports of all established TCP connections of these processes.
-
-    Empty where there is no /proc, or where it may not be read. What ends meanwhile is left out.
-    """
+    """The local ports of these processes' established TCP connections; none without /proc."""
     ports: set[int] = set()
     for pid in pids:
         with suppress(OSError):
@@ -69,10 +66,10 @@ def _ports(pid: int) -> set[int]:
 
 
 def close_all_but(kept: int) -> None:
-    """Close every descriptor of this process but one. Raises OSError where there is no /proc."""
+    """Close every descriptor of this process but ``kept``. Raises OSError without /proc."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) != kept:
-            with suppress(OSError):  # the one by which they were listed
+            with suppress(OSError):  # listdir's own descriptor is closed already
                 os.close(int(name))
 
 

@@ -1,7 +1,7 @@
-"""Signals that end a start: one becomes an exception, or a flag while a child must be cared for.
+"""Ending signals: one raises `Terminated`, or is only noted while a child runs.
 
-Imported and installed before anything heavy, because a process that is PID 1 and has no handler
-ignores SIGTERM altogether. Signals that came to us ignored (``nohup``) stay ignored.
+`install` runs before any slow import, because the kernel drops SIGTERM for a PID 1 without a
+handler. Signals that our parent ignored (``nohup``) stay ignored.
 """
 
 import os
@@ -19,15 +19,15 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 class _State:
     first: int | None = None
-    """The signal that ends this start, once there is one."""
+    """The first ending signal."""
 
     deferred: bool = False
-    """Whether a signal is only noted, because somebody looks after a child."""
+    """Whether the handler only notes signals."""
 
     count: int = 0
 
     ignored: int = 0
-    """The signals that were ignored when we came, as the kernel's bits."""
+    """The signals that our parent ignored, as the kernel's bits."""
 
 
 _state = _State()
@@ -48,19 +48,19 @@ def _handle(signum: int, _frame: object) -> None:
         if not _state.deferred:
             raise Terminated(signum)
     elif not _state.deferred:
-        # The second one while we are already on our way out: something there hangs. The kernel
-        # closes what is open, and the server frees the lock with its session.
+        # The second signal on the way out: something hangs there. The kernel closes the
+        # connections, and the server releases the lock with its session.
         os._exit(128 + signum)
 
 
 def check() -> None:
-    """Raise `Terminated` if a signal came, even if somebody swallowed its exception."""
+    """Raise `Terminated` if a signal came, even if a caller swallowed the first exception."""
     if _state.first is not None:
         raise Terminated(_state.first)
 
 
 class Deferred:
-    """What `deferred` yields: which signal came, how often, and a descriptor to wait on."""
+    """What `deferred` yields: the signal, the count and a descriptor to wait on."""
 
     def __init__(self, wakeup: int) -> None:
         self._wakeup = wakeup
@@ -71,7 +71,7 @@ class Deferred:
         return self._wakeup
 
     def drain(self) -> None:
-        """Empty the descriptor, so that it can report the next signal."""
+        """Empty the descriptor, so that it reports the next signal."""
         try:
             while os.read(self._wakeup, 512):
                 pass
@@ -80,22 +80,21 @@ class Deferred:
 
     @property
     def signum(self) -> int | None:
-        """The first ending signal, if one came."""
+        """The first ending signal, if any."""
         return _state.first
 
     @property
     def count(self) -> int:
-        """How many ending signals came since `deferred` was entered."""
+        """How many ending signals came since `deferred` began."""
         return _state.count - self._count_before
 
 
 @contextmanager
 def deferred() -> Iterator[Deferred]:
-    """Note ending signals instead of raising, and raise `Terminated` at the end if one came.
+    """Note ending signals; raise `Terminated` at the end if one came.
 
-    For the time in which a child runs: its group must be ended and its server sessions too
-    before we go. Does not nest and blocks nothing; an exception of the body wins over the signal,
-    which `check` still reports.
+    `child.run` uses it to end the child's group and its server sessions first. Does not nest. An
+    exception of the body takes precedence; `check` still raises afterwards.
     """
     check()
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -113,9 +112,9 @@ def deferred() -> Iterator[Deferred]:
 
 @contextmanager
 def late() -> Iterator[None]:
-    """Raise `Terminated` for a signal that comes in the body behind it, in the main thread.
+    """Raise `Terminated` in the main thread after the body, for a signal that came in the body.
 
-    For what begins something and waits for nobody: who began it knows then what to end.
+    For a body that creates something and does not block: afterwards its caller can clean it up.
     """
     before, count = _state.deferred, _state.count
     _state.deferred = True
@@ -128,12 +127,11 @@ def late() -> Iterator[None]:
 
 
 def restore() -> None:
-    """Put back the dispositions that exec hands on; the last thing before it.
+    """Restore the signal dispositions that exec hands on; the last step before exec.
 
-    Handlers reset themselves on exec, so only what Python set to "ignore" needs undoing. No signal
-    is lost: one that came until now raises `Terminated` here, one that comes later meets the
-    default disposition, as it would without us. As PID 1 that would be dropped by the kernel, so
-    there our handlers stay until exec, and raise `Terminated` to the last.
+    exec resets handlers itself, so only what Python ignores is undone. No signal is lost: one that
+    came before raises `Terminated` here; a later one meets the default disposition, as without us.
+    The kernel would drop it for PID 1, so there our handlers stay until exec.
     """
     _reset(_ignored() & ~_state.ignored)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -142,7 +140,7 @@ def restore() -> None:
             signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         check()
     except Terminated:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a second one must not wait
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a second signal must get through
         raise
     for signum in _IGNORED_BY_PYTHON:
         signal.signal(signum, signal.SIG_DFL)
@@ -153,7 +151,7 @@ def restore() -> None:
 
 
 def _ignored() -> int:
-    """The kernel's bits of ignored signals; none where there is no /proc."""
+    """The ignored signals as the kernel's bits; 0 without /proc."""
     try:
         with open("/proc/self/status", "rb") as status:
             lines = [line for line in status if line.startswith(b"SigIgn:")]
@@ -163,17 +161,17 @@ def _ignored() -> int:
 
 
 def _reset(bits: int) -> None:
-    """Give signals their default disposition past the C library, which forbids it for its own.
+    """Reset signals with a system call, because the C library refuses to touch its own.
 
-    musl ignores signal 34 once threads and libraries were loaded (its ``__synccall``), and the
-    service would inherit that. Does nothing on machines whose system call's number is not known.
+    musl ignores signal 34 once threads and libraries are loaded (``__synccall``), and the service
+    would inherit that. Does nothing on machines whose system call number is unknown.
     """
     number = {"x86_64": 13, "aarch64": 134}.get(os.uname().machine)
     if not bits or number is None:
         return
     import ctypes
 
-    default = bytes(64)  # the kernel's struct sigaction, all zero: SIG_DFL, no flags, no mask
+    default = bytes(64)  # struct sigaction, all zero: SIG_DFL, no flags, no mask
     for signum in range(1, 65):
         if bits >> (signum - 1) & 1:
             ctypes.CDLL(None).syscall(number, signum, default, None, 8)
