@@ -1,1 +1,1 @@
-"""How far a start is: written by the start, and read by probes, which import little else."""
+"""The state of a start: the start writes it, probes read it and import little else."""

@@ -1,25 +1,25 @@
-"""One GET, for ``entrypoint health``: whether the service in the probe's own container is well.
+"""One GET for ``entrypoint health``: asks the service in the probe's own container.
 
-Imported by every probe, so it imports little of the standard library and nothing of ours:
-`http_client` needs httpx, whose import takes longer than a whole probe, and refuses a certificate
-that is not for localhost.
+Every probe imports this module, so it imports little of the standard library and nothing of ours:
+the import of httpx takes longer than a whole probe, and `http_client` would refuse a certificate
+that does not name localhost.
 """
 
 import socket
 import time
 
 _HEAD_BYTES = 1 << 16
-"""What is read of an answer until its header ends."""
+"""The longest header that is read, in bytes."""
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 class Unwell(Exception):  # noqa: N818  an answer, not an error
-    """Why it is not well."""
+    """Why the service is not well."""
 
 
 def shown(url: str) -> str:
-    """For people: without a user, a password, a query and a fragment, which may be private."""
+    """A URL without user, password, query and fragment, which may be private."""
     head, slashes, rest = url.partition("#")[0].partition("?")[0].partition("//")
     if slashes and (not head or head.endswith(":")):
         authority, slash, path = rest.partition("/")
@@ -28,10 +28,9 @@ def shown(url: str) -> str:
 
 
 def ask(url: str, timeout_s: float) -> str:
-    """GET a URL and return its status if that is 2xx; redirects are not followed, no proxy asked.
+    """GET a URL and return its status if that is 2xx. Raises `Unwell` with the reason if not.
 
-    A user and password in it are sent, as Basic authentication. Raises `Unwell` with what came
-    back.
+    Sends the URL's user and password as Basic authentication. Follows no redirects, uses no proxy.
     """
     scheme, _, rest = url.partition("#")[0].partition("://")
     scheme = scheme.lower()
@@ -58,7 +57,7 @@ def ask(url: str, timeout_s: float) -> str:
 
 
 def _basic(user: str) -> str:
-    """What stands before a URL's host, as an Authorization header wants it."""
+    """Encode a URL's userinfo for an Authorization header."""
     import binascii
 
     name, _, password = user.partition(":")
@@ -86,9 +85,9 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
 
 
 def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
-    """Connect to any address of a name: localhost is ::1 first, and many listen on IPv4 only.
+    """Connect to any address of a name: localhost is ::1 first, and many servers have IPv4 only.
 
-    Each has its share of the time, for the first may be one where nobody answers.
+    Each address has its share of the time, because the first may not respond.
     """
     began = time.monotonic()
     try:
@@ -101,7 +100,7 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         try:
             connection = socket.socket(family, kind, protocol)
-        except OSError as error:  # such as a kernel without IPv6
+        except OSError as error:  # for example a kernel without IPv6
             last = error
             continue
         try:
@@ -117,22 +116,22 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
 
 
 def _left_s(deadline: float) -> float:
-    """Seconds until then; a little, where none are left, for 0 would not wait at all."""
+    """Seconds until the deadline; at least 0.001, because a timeout of 0 means non-blocking."""
     return max(0.001, deadline - time.monotonic())
 
 
 def _encrypted(connection: socket.socket, host: str) -> socket.socket:
-    """TLS without verification, as Kubernetes' own HTTPS probes: it is the container itself."""
+    """Start TLS without verification, as Kubernetes' HTTPS probes do: the peer is local."""
     import ssl
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # create_default_context would read all CAs
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # create_default_context reads all CAs
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context.wrap_socket(connection, server_hostname=host)
 
 
 def _status(connection: socket.socket) -> str:
-    """The first status that is not 1xx. Raises `Unwell` unless it is 2xx."""
+    """Return the first status that is not 1xx. Raises `Unwell` unless it is 2xx."""
     head, rest = _head(connection, b"")
     while head.startswith(b"1", 9) and not head.startswith(b"101", 9):
         head, rest = _head(connection, rest)
@@ -148,7 +147,7 @@ def _status(connection: socket.socket) -> str:
 
 
 def _head(connection: socket.socket, data: bytes) -> tuple[bytes, bytes]:
-    """An answer's status line and headers, and what came after them."""
+    """Read a status line with its headers; return it and the bytes behind it."""
     while b"\r\n\r\n" not in data and len(data) <= _HEAD_BYTES:
         more = connection.recv(4096)
         data += more

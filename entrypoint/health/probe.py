@@ -1,8 +1,7 @@
-"""``entrypoint health``: one line that says how the start or the service is, and 0 only if well.
+"""``entrypoint health``: prints one line about the start or the service; exits 0 only if well.
 
-It runs every few seconds in every container, so it imports only the standard library, little of
-it, and of ours only where the start left its ``state`` and how a service is asked. stdout is its
-own: platforms show it.
+Platforms run it every few seconds in every container, so it imports little of the standard
+library, and of ours only `state` and `get`. It writes to stdout, which platforms show.
 """
 
 import os
@@ -34,9 +33,9 @@ def main(arguments: list[str]) -> int:
         text, code = str(reason), _UNWELL
     except ValueError as problem:
         text, code = f"{problem}\n\n{_HELP}".lstrip(), _USAGE if str(problem) else 0
-    # Others' words are in it, and a terminal may be where it is read.
+    # The text may quote a server, and stdout may be a terminal.
     text = "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
-    with suppress(OSError):  # nobody reads; the code says it too
+    with suppress(OSError):  # without a reader the exit code still answers
         os.write(1, f"{text}\n".encode("utf-8", "backslashreplace"))
     return code
 
@@ -68,7 +67,7 @@ def _halves(word: str) -> list[str]:
 
 
 def _within(timeout_s: float, url: str | None) -> str:
-    """Look, in a thread: neither a resolver nor a byte a second keeps us longer."""
+    """Probe in a thread, so that neither the resolver nor a slow server exceeds the timeout."""
     answers: list[str] = []
     reasons: list[Unwell] = []
     asked: list[str] = []
@@ -78,13 +77,13 @@ def _within(timeout_s: float, url: str | None) -> str:
             answers.append(_look(url, timeout_s, asked))
         except Unwell as reason:
             reasons.append(reason)
-        except Exception as bug:  # noqa: BLE001  a probe answers, whatever happens
+        except Exception as bug:  # noqa: BLE001  a probe always answers
             reasons.append(Unwell(f"unhealthy: the probe failed: {type(bug).__name__}: {bug}"))
 
     thread = threading.Thread(target=look, daemon=True)
     try:
         thread.start()
-    except RuntimeError:  # a limit of processes, which count threads too
+    except RuntimeError:  # the limit of processes counts threads
         _interrupted(look, timeout_s)
     else:
         thread.join(timeout_s)
@@ -97,7 +96,7 @@ def _within(timeout_s: float, url: str | None) -> str:
 
 
 def _interrupted(look: Callable[[], None], timeout_s: float) -> None:
-    """The same without a thread; a resolver is not interrupted, and bounds itself."""
+    """Probe under SIGALRM instead of a thread; a resolver only obeys its own timeout."""
     import signal
 
     def over(*_: object) -> None:
@@ -140,7 +139,7 @@ def _look(url: str | None, timeout_s: float, asked: list[str]) -> str:
 
 
 def _must_be_over(found: dict[str, str], now: float) -> None:
-    """Raise `Unwell` unless the start has done its work, and what it became is still there."""
+    """Raise `Unwell` unless the start has finished and the service, if any, still runs."""
     phase, alive = found.get("phase", ""), state.lives(found)
     if phase == state.FAILED:
         step, code = found.get("step"), found.get("code")

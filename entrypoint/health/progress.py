@@ -1,7 +1,7 @@
-"""How far the start is, told to ``entrypoint health``.
+"""Writes the start's progress for ``entrypoint health``.
 
-Nothing here stops a start: where no folder can be written to, one warning says so. Only a start
-writes; an operator's command in the same container leaves its state alone.
+If no folder can take the state, one warning says so and the start goes on. Only a start writes; an
+operator's command in the same container leaves the state alone.
 """
 
 import time
@@ -12,10 +12,10 @@ from .. import log
 from . import state
 
 _PHASES: Final = {"lock": "push", "extensions": "push"}
-"""Steps that are shown as a part of another one: what people wait for is the push."""
+"""Steps that appear as a part of another step: people wait for the push."""
 
 _MAX_DETAIL: Final = 500
-"""Characters of a reason that are kept; a probe's output is cut at 4096 bytes."""
+"""Characters of a reason that are kept; platforms cut a probe's output at 4096 bytes."""
 
 _SAME_S: Final = 2.0
 """Seconds by which two measurements of one instant may differ."""
@@ -23,7 +23,7 @@ _SAME_S: Final = 2.0
 
 class _Phase:
     folder: str | None = None
-    """Where the state is; None before `begin` and where there is nothing for us to write."""
+    """The folder of the state; None before `begin`, or if this process must not write."""
 
     values: dict[str, str]
     warned = False
@@ -33,14 +33,14 @@ _phase = _Phase()
 
 
 def begin() -> None:
-    """Write the first state, in the first folder that takes it; who wrote it is this process.
+    """Write the first state to the first folder that takes it.
 
-    Nothing is written, now or later, where the container's state is another start's: a `prepare`
-    exec'd in a container that serves says nothing of the service.
+    Does nothing, and lets later calls do nothing, if the container's state belongs to another
+    start: a `prepare` exec'd into a running container must not replace the service's state.
     """
     own = state.writer()
     found = None
-    with suppress(PermissionError):  # another user's, of whom nothing is known
+    with suppress(PermissionError):  # another user's state says nothing about us
         found = state.read()
     if found and state.is_of_another(found, own):
         return
@@ -52,12 +52,12 @@ def begin() -> None:
 
 
 def service(url: str | None, problem: str | None) -> None:
-    """Say where the service answers when it is well, or why nobody knows."""
+    """Record the URL of the service's health, or why nobody can know it."""
     _write(url=url or "", url_problem=problem or "")
 
 
 def entered(step: str) -> None:
-    """Say that a step began. Its clock goes on where another step of the same phase was before."""
+    """Record that a step began; its clock continues if it shares a phase with the step before."""
     if _phase.folder is None:
         return
     name = _PHASES.get(step, step)
@@ -66,7 +66,7 @@ def entered(step: str) -> None:
 
 
 def detail(text: str, since_s: float | None = None) -> None:
-    """Say what the step waits for, and for how many seconds that has been so; empty for nothing."""
+    """Record what the step waits for, and for how many seconds; an empty text clears it."""
     text = _shown(text)
     if _phase.folder is None:
         return
@@ -77,7 +77,7 @@ def detail(text: str, since_s: float | None = None) -> None:
 
 
 def _is_since(since: float | None) -> bool:
-    """Whether the state says that already: who asks again and again never measures it the same."""
+    """Whether the state already has this instant; repeated measurements differ a little."""
     written = _phase.values.get("detail_since")
     if since is None or not written:
         return since is None and not written
@@ -85,12 +85,12 @@ def _is_since(since: float | None) -> bool:
 
 
 def over(end: str) -> None:
-    """Say that the start is over: `state.STARTED`, just before the handoff, or `PREPARED`."""
+    """Record that the start is over: `state.STARTED`, just before the handoff, or `PREPARED`."""
     _write(phase=end, since=_now(), detail="", detail_since="")
 
 
 def failed(step: str, exit_code: int, message: str) -> None:
-    """Say why the start failed."""
+    """Record why the start failed."""
     _write(phase=state.FAILED, since=_now(), step=step, code=str(exit_code), detail=_shown(message))
 
 
@@ -103,7 +103,7 @@ def _now() -> str:
 
 
 def _write(**values: str) -> None:
-    """Change the state, wherever there still is room for it."""
+    """Update the state; move it to another folder if its own is full."""
     before = _phase.folder
     if before is None or all(_phase.values.get(k, "") == v for k, v in values.items()):
         return
@@ -112,13 +112,13 @@ def _write(**values: str) -> None:
     if _save([before]):
         return
     moved = _save(others)
-    state.remove(before)  # it would tell for ever what is over
-    if not moved and not _save([before]):  # in the room that it had
+    state.remove(before)  # a stale state would stay for ever
+    if not moved and not _save([before]):  # the removal may have made room
         _warn()
 
 
 def _save(folders: list[str]) -> bool:
-    """Write the state to the first folder that takes it, and go on there; whether one does."""
+    """Write the state to the first folder that takes it, and stay there; whether one did."""
     for folder in folders:
         with suppress(OSError):
             state.replace(folder, _phase.values)

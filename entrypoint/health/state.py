@@ -1,6 +1,6 @@
-"""The file in which a start leaves how far it is, for `entrypoint health`: its place and form.
+"""The state file that a start leaves for `entrypoint health`: its folder, name, format and trust.
 
-Read by every probe, so it imports little of the standard library and nothing of ours.
+Every probe imports this module, so it imports little of the standard library and nothing of ours.
 """
 
 import os
@@ -8,21 +8,21 @@ import stat
 from contextlib import suppress
 
 VERSION = "entrypoint 1"
-"""The first line of a state; the others are a key, a space and a value."""
+"""The first line of a state; every other line is a key, a space and a value."""
 
 STARTED, PREPARED, FAILED = "started", "prepared", "failed"
-"""The phases in which the start is over; all others are its steps."""
+"""The phases after a start; every other phase is a step."""
 
 _PREFIX = "entrypoint-"
 
 _WHO = {"pid": "began", "main": "main_began"}
-"""The processes that a state tells of, and when they began."""
+"""The keys of the processes in a state, and of the times when they began."""
 
 _MAX_BYTES = 1 << 14
 
 
 def folders() -> list[str]:
-    """Where a state may be; the first that can be written to has it."""
+    """Folders that may hold the state; the start uses the first writable one."""
     named = os.environ.get("ENTRYPOINT_STATE_DIR")
     if named:
         return [named]
@@ -30,11 +30,11 @@ def folders() -> list[str]:
 
 
 def name() -> str:
-    """The state's file name: one for each mount namespace.
+    """The state's file name, one for each mount namespace.
 
-    That is what a container's processes and its probes have in common, and two containers that
-    share a network, a PID namespace or a folder do not. When a container is gone, the next one may
-    get its number; `read` tells them apart by the main process.
+    A container's processes and probes share a mount namespace; containers that share a network, a
+    PID namespace or a folder do not. The kernel reuses the number of a namespace that is gone, so
+    `read` also compares the main process.
     """
     try:
         namespace = os.readlink("/proc/self/ns/mnt")
@@ -44,9 +44,9 @@ def name() -> str:
 
 
 def writer() -> dict[str, str]:
-    """The part of a state that says who writes it: this process, and the oldest of its ancestors.
+    """The keys that identify the writer: this process and its oldest visible ancestor.
 
-    That is the container's main process, or what was exec'd beside it.
+    That ancestor is the container's main process, or a process exec'd into the container.
     """
     pid = oldest = os.getpid()
     with suppress(OSError, IndexError):
@@ -61,18 +61,18 @@ def writer() -> dict[str, str]:
 
 
 def is_of_another(state: dict[str, str], own: dict[str, str]) -> bool:
-    """Whether a state tells of another start than that of the `writer`, and still counts.
+    """Whether a state belongs to a start other than the `writer`'s and is still valid.
 
-    It does while that start goes on or its service runs. If the writer was only exec'd in the
-    container, it does as long as that lives: what was exec'd is not what the container is for.
+    It is valid while that start or its service runs. If the writer was exec'd into the container,
+    it is valid while the container's main process runs.
     """
     return any(_lives(state, who) and state.get(who) != own[who] for who in _WHO)
 
 
 def read() -> dict[str, str] | None:
-    """The state of the start that lives, else the latest; None if there is none to be trusted.
+    """Return the state of a start that is alive, else the latest; None if none can be trusted.
 
-    Raises PermissionError if there is only one that another user keeps to himself.
+    Raises PermissionError if the only state is another user's and unreadable.
     """
     found: list[tuple[bool, int, dict[str, str]]] = []
     kept: PermissionError | None = None
@@ -81,7 +81,7 @@ def read() -> dict[str, str] | None:
         try:
             about, state = _load(path)
         except PermissionError as error:
-            if os.path.lexists(path):  # it is not the folder that nobody may look into
+            if os.path.lexists(path):  # the file is unreadable, not the folder
                 kept = error
             continue
         except OSError:
@@ -94,7 +94,7 @@ def read() -> dict[str, str] | None:
 
 
 def _load(path: str) -> tuple[os.stat_result, dict[str, str]]:
-    """What a file is, and the state in it; that is empty if it holds none. Raises OSError."""
+    """Return a file's status and the state in it, empty if it holds none. Raises OSError."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         about = os.fstat(file)
@@ -108,9 +108,9 @@ def _load(path: str) -> tuple[os.stat_result, dict[str, str]]:
 
 
 def _is_trusted(state: dict[str, str], owner: int) -> bool:
-    """Whether the file's owner speaks for the container; in a folder for all it may be anybody.
+    """Whether the file's owner may speak for the container; anybody may write to a shared folder.
 
-    Who speaks for root is root, or the user that the start, or what it became, runs as.
+    To root, only root and the user of the start or of its main process may.
     """
     ours = os.geteuid()
     if owner in (0, ours):
@@ -119,12 +119,12 @@ def _is_trusted(state: dict[str, str], owner: int) -> bool:
 
 
 def _is_of_this_container(state: dict[str, str]) -> bool:
-    """Whether its main process lives, if that is known; else it was written in another."""
+    """Whether a process of the state lives, if that is known; else another container wrote it."""
     return not state.get("main_began") or any(_lives(state, who) for who in _WHO)
 
 
 def lives(state: dict[str, str]) -> bool:
-    """Whether the process that wrote the state, or became the service, is there and no zombie."""
+    """Whether the process that wrote the state, or the service that it became, is running."""
     return _lives(state, "pid")
 
 
@@ -135,7 +135,7 @@ def _lives(state: dict[str, str], who: str) -> bool:
 
 
 def _user(state: dict[str, str], who: str) -> int:
-    """As which user a process runs; -1 if that is unknown."""
+    """The user id of a process; -1 if unknown."""
     try:
         return os.stat(f"/proc/{int(number(state, who))}").st_uid
     except OSError:
@@ -143,9 +143,9 @@ def _user(state: dict[str, str], who: str) -> int:
 
 
 def process(pid: int) -> tuple[bool, str]:
-    """Whether a process runs, and when it began in the kernel's ticks; empty if that is unknown.
+    """Whether a process runs, and when it began in the kernel's ticks; empty if unknown.
 
-    A PID is used again, but not with the same beginning (proc_pid_stat(5), field 22).
+    The kernel reuses a PID, but not with the same start time (proc_pid_stat(5), field 22).
     """
     if pid <= 0:
         return False, ""
@@ -156,7 +156,7 @@ def process(pid: int) -> tuple[bool, str]:
         if os.path.exists("/proc/self/stat"):
             return False, ""
     except (OSError, IndexError):
-        pass  # /proc hides others' processes
+        pass  # /proc hides other users' processes (hidepid)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -167,13 +167,13 @@ def process(pid: int) -> tuple[bool, str]:
 
 
 def _stat(pid: int) -> list[bytes]:
-    """What the kernel knows of a process, from its third field on. Raises OSError."""
+    """The fields of /proc/PID/stat from the third on. Raises OSError."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()
 
 
 def number(values: dict[str, str], key: str) -> float:
-    """A value as a number, 0 where it is none."""
+    """A value as a number, or 0."""
     try:
         return float(values.get(key, 0))
     except ValueError:
@@ -181,9 +181,9 @@ def number(values: dict[str, str], key: str) -> float:
 
 
 def replace(folder: str, values: dict[str, str]) -> None:
-    """Write a state as a whole; a reader finds the one before or this. Raises OSError.
+    """Write a state atomically. Raises OSError.
 
-    Only our user and root may read it where its URL may have a secret in it.
+    Only our user and root may read a state whose URL may contain a secret.
     """
     lines = [VERSION, *(f"{key} {' '.join(value.split())}" for key, value in values.items())]
     path = f"{folder}/{name()}"
@@ -204,16 +204,16 @@ def replace(folder: str, values: dict[str, str]) -> None:
 
 
 def remove(folder: str) -> None:
-    """Remove the state there, if there is one and that can be done."""
+    """Remove the state from a folder, if possible."""
     with suppress(OSError):
         os.unlink(f"{folder}/{name()}")
 
 
 def forget_former_lives(folder: str) -> None:
-    """Remove the states that this container left before it was restarted.
+    """Remove the states that this container left before a restart.
 
-    Only from its own root, for in a folder that others share they may be somebody's; and only what
-    is ours beyond doubt: our name, our user, our first line, and nobody of those it names lives.
+    Looks only in the container's own root file system, since a shared folder may hold other
+    containers' states, and removes only files of our user whose processes are all gone.
     """
     with suppress(OSError):
         if os.stat(folder).st_dev != os.stat("/").st_dev:
@@ -232,6 +232,6 @@ def _forget(path: str) -> None:
 
 
 def _is_name(text: str) -> bool:
-    """Whether `replace` may have called a file so."""
+    """Whether a file name may be one of `replace`'s."""
     numbers = text.removeprefix(_PREFIX).split(".")
     return text.startswith(_PREFIX) and len(numbers) <= 2 and all(map(str.isdecimal, numbers))  # noqa: PLR2004
