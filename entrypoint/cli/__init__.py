@@ -1,1 +1,1 @@
-"""The command line: what is asked, which command answers, and how the program ends."""
+"""The command line: parses arguments, runs the command, reports failures, exits."""

@@ -1,4 +1,4 @@
-"""Completion scripts for shells, from the parser itself."""
+"""Completion scripts for shells, generated from the parser."""
 
 import argparse
 import re
@@ -10,10 +10,9 @@ from ..config.reader import Sources
 
 
 def script(commands: Mapping[str, argparse.ArgumentParser], shell: str) -> str:
-    """The script that bash, zsh or fish reads, with the services of the registry that counts here.
+    """Return a script for bash, zsh or fish with the options and the registry's services.
 
-    A shell evaluates it, so a name that could be more than a word is left out; where the registry
-    cannot be read, all are.
+    Leaves out names that a shell could evaluate, and all names if the registry cannot be read.
     """
     registry = Sources(Environment.of_container(), Path()).registry()
     words = _words(commands, [name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
@@ -23,14 +22,14 @@ def script(commands: Mapping[str, argparse.ArgumentParser], shell: str) -> str:
 def _words(
     commands: Mapping[str, argparse.ArgumentParser], services: list[str]
 ) -> Mapping[str, list[str]]:
-    """By command, the words that may follow it; the commands themselves under an empty name."""
+    """The words that may follow each command; the key "" has the commands."""
     words = {"": sorted(commands)}
     for name, command in commands.items():
         options = [
             option
             for action in command._actions  # noqa: SLF001  argparse has no public way to list them
             for option in (*action.option_strings, *(action.choices or ()))
-            if len(option) > 2  # noqa: PLR2004  -h says less than --help
+            if len(option) > 2  # noqa: PLR2004  leaves out -h for --help
         ]
         names = services if {"--service", "--server"} & {*options} else []
         words[name] = [*options, *names]

@@ -1,4 +1,4 @@
-"""The command line: commands, the one error boundary, exit codes. The only writer of stdout."""
+"""Runs commands behind the one error boundary. The only writer of stdout."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -15,22 +15,22 @@ BUG: Final = 1
 USAGE: Final = UsageError.exit_code
 
 STARTS: Final = ("run", "prepare")
-"""The commands of containers; the others are people's, who see for themselves."""
+"""The commands that start containers; people run all others."""
 
 CLEAR: Final = "\x1b[H\x1b[2J"
-"""What empties a terminal."""
+"""The escape sequences that clear a terminal."""
 
 
 class _Stdout:
     written = False
-    """Whether an answer, or a part of one, is there."""
+    """Whether a part of an answer was written."""
 
 
 _stdout = _Stdout()
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command and return its exit code; does not return when a service was started."""
+    """Run a command and return its exit code; does not return once a service runs."""
     failure: EntrypointError | Terminated | Exception
     _stdout.written = False
     try:
@@ -42,17 +42,17 @@ def main(arguments: list[str]) -> int:
         _report(error)
         _unanswered(arguments, error)
         failure, code = error, error.exit_code
-    except Exception as error:  # noqa: BLE001  the boundary: a bug must be seen, and masked
+    except Exception as error:  # noqa: BLE001  the boundary: log every bug, masked
         failure, code = _unexpected(arguments, error)
     if "".join(arguments[:1]) in STARTS or isinstance(failure, UsageError):
-        from ..start import notify  # only a start that failed pays for it
+        from ..start import notify  # only failed starts pay for this import
 
         notify.tell(failure, code)
     return code
 
 
 def _unexpected(arguments: list[str], error: Exception) -> tuple[Exception, int]:
-    """Tell what no step expected: the kernel's refusal, or a bug."""
+    """Report an unexpected exception: the kernel's refusal, or a bug."""
     from ..process import kernel
 
     refused = kernel.refusal(error)
@@ -75,16 +75,16 @@ def _configure_log() -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    # Every container start passes here, so argparse is left to those who ask for it.
+    # Every container start passes here; only people's commands import argparse.
     argv = _of_start(arguments)
     if argv is None:
         from .parser import misused, parser
 
         try:
             parsed = parser().parse_args(arguments)
-        except SystemExit as stop:  # argparse's own, after its message
+        except SystemExit as stop:  # argparse printed its message and ended
             if not stop.code:
-                _write("")  # argparse leaves its help to be written at the end
+                _write("")  # flushes argparse's help
                 return 0
             _unanswered(arguments, misused(stop))
             return USAGE
@@ -103,9 +103,10 @@ _MISUSED: Final = ("",)
 
 
 def _of_start(arguments: list[str]) -> tuple[str, ...] | None:
-    """The service's words, where a container is to be started; `_MISUSED` where that fails.
+    """The service's argv if the command starts a container; `_MISUSED` if its use is wrong.
 
-    None is for people. Whoever wrote a Dockerfile reads no usage, and is told by an event.
+    None for commands of people, who read a usage message. A misused start logs an event, because
+    the author of a Dockerfile sees only the log.
     """
     command, rest = "".join(arguments[:1]), arguments[1:]
     if rest[:1] == ["--"] and command == "run":
@@ -125,7 +126,7 @@ def _is_for_people(command: str) -> bool:
 
 
 def _operate(arguments: "argparse.Namespace") -> int:
-    """An operator's command, which may take its time."""
+    """Run an operator's command."""
     import gc
     import sys
 
@@ -157,9 +158,9 @@ def _operate(arguments: "argparse.Namespace") -> int:
 
 
 def _watch(arguments: "argparse.Namespace", every_s: float) -> int:
-    """Show an answer again and again, until nobody reads it or somebody presses Ctrl-C.
+    """Show an answer repeatedly until its reader is gone or presses Ctrl-C.
 
-    With ``--fail`` the first answer with a code of its own is the last.
+    With ``--fail``, stop at the first answer with an exit code.
     """
     import signal
 
@@ -182,7 +183,7 @@ def _watch(arguments: "argparse.Namespace", every_s: float) -> int:
 
 
 def _unanswered(arguments: list[str], error: EntrypointError | Terminated) -> None:
-    """Let who reads stdout by a program know of a failure, unless it has an answer."""
+    """With ``--json``, write the failure as JSON unless an answer was written."""
     asked = any(len(word) > len("--") and "--json".startswith(word) for word in arguments)
     if asked and not _stdout.written and arguments[0] not in STARTS:
         from ..operator import render
@@ -191,27 +192,27 @@ def _unanswered(arguments: list[str], error: EntrypointError | Terminated) -> No
 
 
 def _fitting(text: str) -> str:
-    """As much of a text as a terminal shows at once, from its beginning, and its last line."""
+    """Cut a text to the terminal's height; keep its beginning and its last line."""
     import shutil
 
     lines = text.splitlines(keepends=True)
-    room = shutil.get_terminal_size().lines - 1  # the cursor stands below
+    room = shutil.get_terminal_size().lines - 1  # the last line is the cursor's
     more = len(lines) - room + 1
-    if more <= 1 or room < 3:  # noqa: PLR2004  so small that nothing would be left
+    if more <= 1 or room < 3:  # noqa: PLR2004  a smaller terminal would show nothing
         return text
     said = f"({more} more lines; --service NAME shows less)\n"
     return "".join([*lines[: room - 2], said, lines[-1]])
 
 
 def _paints() -> bool:
-    """Whether the terminal obeys more than newlines."""
+    """Whether the terminal understands escape sequences."""
     from ..config.environment import Environment
 
     return Environment.of_container().get("TERM") not in ("dumb", "unknown")
 
 
 def _width() -> int | None:
-    """Columns of the terminal on stdout; None where there is none."""
+    """Columns of the terminal on stdout; None if stdout is none."""
     import shutil
     import sys
 
@@ -219,22 +220,22 @@ def _width() -> int | None:
 
 
 def _is_terminal(stream: "TextIO | None") -> bool:
-    return stream is not None and stream.isatty()  # None where its descriptor is closed
+    return stream is not None and stream.isatty()  # None if its descriptor was closed
 
 
 def _ask(question: str) -> bool:
-    """Ask on the terminal; only a whole yes agrees."""
+    """Ask on the terminal; only "yes" agrees."""
     import os
     import sys
     from textwrap import wrap
 
     try:
         width = os.get_terminal_size(2).columns or 80
-    except OSError:  # the question goes elsewhere than the answer
+    except OSError:  # stderr is not a terminal
         width = 80
     lines: list[str] = []
     for line in f"{question} [yes/no]".split("\n"):
-        drawn = "\x1b" in line or len(line) <= width  # a table's line
+        drawn = "\x1b" in line or len(line) <= width  # keep a table's line
         parts = wrap(line, width, break_long_words=False, break_on_hyphens=False)
         lines += [line] if drawn else parts
     sys.stderr.write("\n".join(lines) + " ")
@@ -243,9 +244,9 @@ def _ask(question: str) -> bool:
 
 
 def _write(text: str, *, clear: bool = False) -> bool:
-    """Write to stdout; whether somebody reads it. A reader that has seen enough is no error.
+    """Write to stdout; return whether somebody reads it. A closed pipe is no error.
 
-    With ``clear`` at the top of a terminal that has been emptied, if it is one that can be.
+    ``clear`` clears the terminal first, if it can be cleared.
     """
     import io
     import os
@@ -256,7 +257,7 @@ def _write(text: str, *, clear: bool = False) -> bool:
     if clear and _width() and _paints():
         text = CLEAR + _fitting(text)
     try:
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack a name's characters
+        if isinstance(sys.stdout, io.TextIOWrapper):  # the locale may lack a name's characters
             sys.stdout.reconfigure(errors="backslashreplace")
             if not sys.stdout.encoding.lower().startswith("utf"):
                 text = text.replace("─", "-")
@@ -264,18 +265,18 @@ def _write(text: str, *, clear: bool = False) -> bool:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would complain again when it flushes at its end.
+        # The interpreter's last flush would report the broken pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return False
     except Terminated:
-        # Python would wait again, for a reader who reads no more.
+        # The interpreter's last flush would block again on a stuck reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise
     return True
 
 
 def _report(error: EntrypointError | Terminated) -> None:
-    """Log a failure once, under the name of its step."""
+    """Log a failure under the name of its step, and record it for probes."""
     fields: dict[str, object] = {"exit_code": error.exit_code}
     if error.elapsed_s is not None:
         fields["elapsed_s"] = error.elapsed_s

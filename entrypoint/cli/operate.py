@@ -1,4 +1,4 @@
-"""Runs an operator's command: its answer as text, and the exit code."""
+"""Runs an operator's command; returns its answer as text and its exit code."""
 
 import argparse
 import time
@@ -16,25 +16,26 @@ from ..operator.report import Status, Verification
 _Seen = TypeVar("_Seen", Status, Verification)
 
 Ask = Callable[[str], bool]
-"""Shows a text that ends in a question, and says whether it was agreed to."""
+"""Shows a text that ends in a question; returns whether the person agreed."""
 
 
 class Output(NamedTuple):
-    """What a command has to say."""
+    """The answer of a command."""
 
     text: str
     exit_code: int
     failure: EntrypointError | Terminated | None = None
-    """What is to be told besides: the command did not do all that it was asked for."""
+    """A failure to report besides: the command did only a part of its work."""
 
     ended: Callable[[Terminated], None] = lambda _: None
-    """Tells what was done where a signal comes while the answer is written."""
+    """Adds what was done to a signal that comes while the answer is written."""
 
 
 def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Output:
-    """Do it. ``width`` is that of the terminal, ``ask`` asks a person; None where there is none.
+    """Run a command and return its answer.
 
-    Raises `SettingsError`, `RefusedError`, `UnreachableError`, `TransferError` and `Terminated`.
+    ``width`` is the terminal's, and ``ask`` asks the person at it; None without a terminal. Raises
+    `SettingsError`, `RefusedError`, `UnreachableError`, `TransferError` and `Terminated`.
     """
     one = arguments.command in ("url", "env", "transfer")
     named = [arguments.service] if one else arguments.service
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Ou
 
 
 def _looked(arguments: argparse.Namespace, look: Callable[[], _Seen]) -> _Seen:
-    """Look, and leave a page of what was seen where one is asked for."""
+    """Look at the server, and write the ``--html`` page if the arguments name one."""
     if arguments.html is None:
         return look()
     from ..operator import artifact, page
@@ -76,7 +77,7 @@ def _looked(arguments: argparse.Namespace, look: Callable[[], _Seen]) -> _Seen:
 
 
 def _printed(arguments: argparse.Namespace, where: server.Server) -> str:
-    """Of one service, without a look at the server."""
+    """The answer of `env` and `url`, which do not connect to the server."""
     from ..operator.env import env, url
 
     service, shown = where.selected[0], arguments.show_password
@@ -88,10 +89,10 @@ def _printed(arguments: argparse.Namespace, where: server.Server) -> str:
 def watched(
     arguments: argparse.Namespace, every_s: float, width: Callable[[], int | None]
 ) -> Iterator[Output]:
-    """Do it again and again, ``every_s`` seconds after each answer. ``width`` is asked each time.
+    """Yield an answer, sleep ``every_s`` seconds, and repeat; ask ``width`` each time.
 
-    A server that cannot be looked at any more is told of once, and looked at again. Raises what
-    `run` does where the first look fails.
+    Logs once that the server is gone, and tries again. Raises as `run` does if the first look
+    fails.
     """
     answered = told = False
     while True:
@@ -126,7 +127,7 @@ def _transfer(
     answer, failure = transfer.run(arguments, where, ask, width=width)
     ended = partial(transfer.ended, answer)
     try:
-        from ..operator import render  # drawing tables is not what a transfer waits for
+        from ..operator import render  # imported after the transfer, which need not wait for it
 
         if arguments.json:
             failed = render.failed(failure) if failure else None

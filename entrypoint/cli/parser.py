@@ -1,4 +1,4 @@
-"""What the command line understands. Not on a container start's way."""
+"""The arguments of every command, for argparse. A container start does not import this module."""
 
 import argparse
 import textwrap
@@ -27,7 +27,7 @@ _CODES: Final = {
     126: "the service cannot be executed",
     127: "the service is not found",
 }
-"""What the commands end with besides 0, 1 for a bug of ours and 128+n for signal n."""
+"""Exit codes besides 0, 1 for a bug and 128+n for signal n."""
 
 _START: Final = """examples:
   entrypoint run -- node dist/main.js
@@ -98,11 +98,11 @@ _TRANSFER: Final = """examples:
 
 
 PLATFORMS: Final = ("coolify", "compose", "swarm", "kubernetes")
-"""For which `env` knows the form."""
+"""The platforms whose format `env` can print."""
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Wraps sentences between words, and leaves examples as they are: a line is to be pasted."""
+    """Wraps sentences, but not examples, which people paste as one line."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         lines: list[str] = []
@@ -118,11 +118,11 @@ class _Formatter(argparse.HelpFormatter):
 
 
 _CODES_INDENT: Final = " " * 7
-"""Where the words beside an exit code begin."""
+"""The column of the words beside an exit code."""
 
 
 class _Misused(SystemExit):
-    """argparse's own end, with what it has told."""
+    """argparse's exit, with the message that it printed."""
 
     def __init__(self, message: str, prog: str) -> None:
         super().__init__(UsageError.exit_code)
@@ -138,7 +138,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def misused(stop: SystemExit) -> UsageError:
-    """What a parser has told before it ended, as an error; it is on stderr already."""
+    """Return argparse's exit as an error; argparse has printed it already."""
     message, prog = "wrong usage", "entrypoint"
     if isinstance(stop, _Misused):
         message, prog = stop.message, stop.prog
@@ -153,7 +153,7 @@ STATUS_SORTS: Final = ("registry", "name", "size", "age")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every command with its options."""
+    """Return the parser of all commands."""
     top: argparse.ArgumentParser = _Parser(
         prog="entrypoint",
         description="Starts a service on PostgreSQL: waits for the server, creates its database, "
@@ -243,7 +243,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    """Every command by its name."""
+    """The parser of each command, by name."""
     [every] = [
         action.choices
         for action in parser()._actions  # noqa: SLF001  argparse has no public way to list them
@@ -370,7 +370,7 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0.1 <= seconds <= 3600:  # noqa: PLR2004  what a person would watch
+    if not 0.1 <= seconds <= 3600:  # noqa: PLR2004  the intervals that a person would watch
         raise argparse.ArgumentTypeError("must be a number of seconds from 0.1 to 3600")
     return seconds
 
@@ -380,6 +380,6 @@ def _jobs(text: str) -> int:
         jobs = int(text)
     except ValueError:
         jobs = 0
-    if not 1 <= jobs <= 64:  # noqa: PLR2004  more would only wait for each other
+    if not 1 <= jobs <= 64:  # noqa: PLR2004  more jobs would only wait for each other
         raise argparse.ArgumentTypeError("must be a number from 1 to 64")
     return jobs
