@@ -1,1 +1,1 @@
-"""What the container, its files and the registry say, read and checked before anything connects."""
+"""Reads and checks the environment, the settings file and the registry before any connection."""

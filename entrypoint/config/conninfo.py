@@ -1,4 +1,4 @@
-"""A connection string's meaning as a value: libpq's parameters, and how to show or send them."""
+"""A parsed connection string: libpq's parameters, and how to show them or pass them on."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,9 +18,9 @@ PASSED_ON: Final = frozenset(
         "gsslib gssdelegation target_session_attrs load_balance_hosts"
     ).split()
 )
-"""The libpq parameters that our own connection takes over. Everything else belongs to another
-driver (Prisma's ``schema``, ``pgbouncer``, ``connection_limit`` and so on) or is ours to set
-(``application_name``, ``connect_timeout``, ``client_encoding``), and is dropped."""
+"""The libpq parameters that our own connections use. All others are dropped: they belong to another
+driver (Prisma's ``schema``, ``pgbouncer``, ``connection_limit``), or we set them ourselves
+(``application_name``, ``connect_timeout``, ``client_encoding``)."""
 
 _SECRET: Final = frozenset({"password", "sslpassword"})
 
@@ -28,19 +28,19 @@ _SHOWN: Final = frozenset[str]().union(
     ("host", "hostaddr", "port", "sslmode", "ssl", "channel_binding", "target_session_attrs"),
     ("schema", "pgbouncer", "connection_limit", "pool_timeout", "connect_timeout"),
 )
-"""Parameters whose values are shown to people; any other could hold something private."""
+"""Parameters whose values people may see; any other may hold something private."""
 
 MAX_NAME_BYTES: Final = 63
-"""NAMEDATALEN - 1: PostgreSQL silently cuts longer names, and then two names mean one database."""
+"""NAMEDATALEN - 1. PostgreSQL silently cuts longer names, so two names may mean one database."""
 
 UNKNOWN: Final = "DATABASE"
-"""What stands in a corrected URL for a database that nobody can know."""
+"""The placeholder in a corrected URL for an unknown database."""
 
 INVISIBLE: Final = (
     r"\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
     r"\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
 )
-"""Blanks and other characters that show nothing, as the inside of a regular expression's []."""
+"""Blanks and characters without a glyph, for use inside a regular expression's []."""
 
 BAD_HOST: Final = "has a host that is no valid name or address"
 BAD_PORT: Final = "has a port that is not a number from 1 to 65535"
@@ -51,40 +51,40 @@ _IPV6 = re.compile(r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]*(%[A-Za-z0-9_.-]+)?")
 
 @dataclass(frozen=True, repr=False)
 class Conninfo:
-    """What a connection string means to libpq: its parameters by libpq's names, decoded."""
+    """A connection string as libpq understands it: decoded parameters under libpq's names."""
 
     params: Mapping[str, str]
 
     variable: str = field(default="DATABASE_URL", compare=False)
-    """Whose value it is."""
+    """The variable that held it."""
 
     in_file: bool = field(default=False, compare=False)
-    """Whether it stood in the file that the variable's ``_FILE`` twin names."""
+    """Whether it came from the file that the variable's ``_FILE`` twin names."""
 
     written_password: str = field(default="", compare=False)
-    """The password as it stood in the URL, percent-encoded; for masking."""
+    """The password as the URL had it, percent-encoded; for masking."""
 
     def __repr__(self) -> str:
         return f"Conninfo({self.safe()})"
 
     @property
     def source(self) -> str:
-        """Where people correct it, for remedies."""
+        """The place where people correct it, for remedies."""
         return f"the file of {self.variable}_FILE" if self.in_file else self.variable
 
     @property
     def database(self) -> str:
-        """The database's name, empty if none is named."""
+        """The database's name, or empty."""
         return self.params.get("dbname", "")
 
     @property
     def user(self) -> str:
-        """The role's name, empty if none is named."""
+        """The role's name, or empty."""
         return self.params.get("user", "")
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Host and port of each server, in order; a Unix socket's folder is a host with a ``/``."""
+        """Host and port of each server, in order; a host with a ``/`` is a Unix socket's folder."""
         hosts = (self.params.get("host") or self.params.get("hostaddr", "")).split(",")
         ports = self.params.get("port", "").split(",")
         if len(ports) < len(hosts):
@@ -93,40 +93,40 @@ class Conninfo:
 
     @property
     def secrets(self) -> list[str]:
-        """What must never be shown."""
+        """Texts that the log must mask."""
         values = [value for key, value in self.params.items() if key in _SECRET and value]
         return [*values, *filter(None, [self.written_password])]
 
     def with_database(self, name: str) -> "Conninfo":
-        """The same server and role, another database."""
+        """Return a copy for another database of the same server."""
         return replace(self, params={**self.params, "dbname": name})
 
     def reveal(self) -> str:
-        """As a URL with its password, for a program that connects; never for a log."""
+        """The URL with its password, for a program that connects; never log it."""
         return _url(self.params, lambda value: quote(value, safe=""), self.params)
 
     def safe(self) -> str:
-        """As a URL for people: the password masked, private parameters left out."""
+        """The URL for people: password masked, private parameters left out."""
         return _url(self.params, lambda _: MASK, _SHOWN)
 
     def where(self) -> str:
-        """Host and port for people, as ``db:5432``, or several with commas."""
+        """Hosts and ports for people, such as ``db:5432``, separated by commas."""
         each = ((f"[{host}]" if ":" in host else host, port) for host, port in self.addresses)
         return ",".join(f"{host}:{port}" for host, port in each)
 
 
 def is_host(text: str) -> bool:
-    """Whether this is a name, an address, or a Unix socket's folder."""
+    """Whether a text is a host name, an address, or a Unix socket's folder."""
     return bool(text.startswith("/") or _HOST.fullmatch(text) or _IPV6.fullmatch(text))
 
 
 def is_port(text: str) -> bool:
-    """Whether this is a port; empty stands for the default."""
+    """Whether a text is a port; empty means the default."""
     return not text or (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 65536)  # noqa: PLR2004  the range of ports
 
 
 def mend(params: dict[str, str], *, needs_database: bool) -> list[str]:
-    """Find problems in libpq's parameters, and remove from them what is wrong."""
+    """Return the problems of libpq's parameters, and remove the bad ones from ``params``."""
     return [*_mend_database(params, needs_database=needs_database), *_mend_server(params)]
 
 
@@ -138,7 +138,7 @@ def _mend_database(params: dict[str, str], *, needs_database: bool) -> Iterator[
         yield "names a database that is itself a URL"
         del params["dbname"]
     elif name != name.strip() or (not name.isascii() and re.search(f"[{INVISIBLE}]", name)):
-        # A stray database of nearly the right name is what this would make.
+        # libpq would create or use a stray database with nearly the right name.
         yield (
             f"names the database {name[:MAX_NAME_BYTES]!a}, with white space at an end of "
             "its name or an invisible character in it"
@@ -171,7 +171,7 @@ def _mend_server(params: dict[str, str]) -> Iterator[str]:
 
 
 def template(params: Mapping[str, str]) -> str:
-    """What a corrected value would look like, from the parts that are certain."""
+    """A corrected URL made of the parts that are certain, with placeholders for the others."""
     known = {key: value for key, value in params.items() if key in _SHOWN}
     return _url(
         {
@@ -187,7 +187,7 @@ def template(params: Mapping[str, str]) -> str:
 
 
 def has_more(params: Mapping[str, str]) -> bool:
-    """Whether there are parameters that `template` leaves out."""
+    """Whether `template` leaves out parameters."""
     return not params.keys() <= _SHOWN | {"user", "password", "dbname"}
 
 
@@ -197,7 +197,7 @@ def _authority(host: str, port: str) -> str:
 
 
 def _url(params: Mapping[str, str], password: Callable[[str], str], shown: Iterable[str]) -> str:
-    """Write a URL. ``password`` turns the password into its text, ``shown`` lists parameters."""
+    """Write a URL with the password as ``password`` returns it and the parameters in ``shown``."""
     parts = ["postgresql://"]
     if user := params.get("user"):
         parts.append(quote(user, safe=""))

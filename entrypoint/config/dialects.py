@@ -1,10 +1,10 @@
-"""Reads connection strings, whoever's dialect they are in. Pure: no network, no environment.
+"""Parses the connection strings of several drivers. Pure: no network, no environment.
 
-``DATABASE_URL`` is written for the service's driver, and the drivers disagree: libpq,
-node-postgres, postgres.js, Prisma and SQLAlchemy each accept what another refuses, or understand
-another database by it. `parse` reads what they mean for our own connection, and refuses what two
-of them would understand differently. No problem's text ever quotes a part that could belong to a
-password, and neither does the corrected URL.
+``DATABASE_URL`` is written for the service's driver, and drivers disagree: libpq, node-postgres,
+postgres.js, Prisma and SQLAlchemy each accept strings that another refuses, or find another
+database in them. `parse` derives the parameters of our own connection, and refuses a string that
+two drivers understand differently. Neither problems nor corrected URLs ever quote a part that may
+belong to a password.
 """
 
 import re
@@ -26,7 +26,7 @@ from .conninfo import (
 )
 
 MAX_CHARACTERS: Final = 8192
-"""More than any real connection string; past it a value is some other file or a mistake."""
+"""Longer than any real connection string: a longer value is another file, or a mistake."""
 
 _URL = re.compile(r"(?P<scheme>(jdbc:)?[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?", re.IGNORECASE)
@@ -44,39 +44,39 @@ _SSL_DIALECTS: Final = {
     **dict.fromkeys(("true", "1", "on", "yes", "no-verify"), "require"),
     **dict.fromkeys(("false", "0", "off", "no"), "disable"),
 }
-"""node-postgres' and postgres.js' ``ssl=`` and ``sslmode=no-verify`` in libpq's words."""
+"""``ssl=`` and ``sslmode=no-verify`` of node-postgres and postgres.js, as libpq's sslmode."""
 
 _KNOWN: Final = PASSED_ON.union(
     ("application_name", "fallback_application_name", "client_encoding", "connect_timeout"),
     ("schema", "pgbouncer", "connection_limit", "pool_timeout", "socket_timeout"),
     ("ssl", "sslaccept", "sslidentity", "statement_cache_size", "uselibpqcompat", "database"),
 )
-"""Parameters of any driver: an @ in the value of one of them is no password's."""
+"""Parameters of all drivers: an @ in one of their values is not a password's."""
 
 _DOLLAR: Final = "has a $ in the database's name: a variable was not expanded"
 
 
 class ConninfoError(ValueError):
-    """Why a connection string is refused, and what it should look like; never the password."""
+    """A refused connection string: ``problems``, and its ``corrected`` form without a password."""
 
     def __init__(self, problems: list[str], params: Mapping[str, str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
         self.corrected = template(params)
         self.more = has_more(params)
-        """Whether there are parameters that the corrected one does not show."""
+        """Whether the corrected form leaves out parameters."""
 
 
 def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = True) -> Conninfo:
-    """Understand a URL or key=value conninfo that came from ``variable``.
+    """Parse a URL or key=value conninfo that came from ``variable``.
 
-    Raises `ConninfoError` with every problem found.
+    Raises `ConninfoError` with all problems.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConninfoError([f"is longer than {MAX_CHARACTERS} characters"], {})
     problems: list[str] = []
     if not _is_plain(text):
-        from . import pasted  # no plain URL pays for what people leave around others
+        from . import pasted  # a plain URL needs no unwrapping
 
         text, problems = pasted.unwrapped(text)
     match = _URL.fullmatch(text)
@@ -124,14 +124,14 @@ def _parse_url(rest: str, problems: list[str]) -> dict[str, str]:
     user = _parse_userinfo(userinfo, problems) if at else {}
     server = _parse_authority(authority, problems, has_userinfo=bool(at))
     if server is None or "assword=" in userinfo:
-        return {}  # what looks like a host or a database may be the end of a password
+        return {}  # what looks like a host or database may be the end of a password
     named = _parse_path(path, problems)
     rest_of_it = _parse_query(query, problems, path=named.get("dbname", ""))
     return {**user, **server, **named, **rest_of_it}
 
 
 def _is_plain(text: str) -> bool:
-    """Whether nothing can stand around a URL, or where nobody sees it."""
+    """Whether the text begins and ends like a URL and has only printable ASCII."""
     return (
         text[: len(_BEGIN)].lower() == _BEGIN
         and text.isascii()
@@ -142,10 +142,10 @@ def _is_plain(text: str) -> bool:
 
 
 def _split(rest: str) -> tuple[str, str, str]:
-    """The userinfo, its @ if there is one, and the location.
+    """Return the userinfo, its @ if any, and the location.
 
-    Every @ but the last is taken as the password's, so that nothing left of the last one is ever
-    shown as a host; unless it clearly stands in a parameter.
+    The last @ ends the userinfo, so that no part of a password is ever shown as a host; unless that
+    @ clearly belongs to a parameter.
     """
     before, _, query = rest.partition("?")
     if _has_parameters(query) and _LOCATION.fullmatch(before):
@@ -155,13 +155,13 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 
 def _is_torn(rest: str) -> bool:
-    """Whether an @ may be a parameter's or the password's, so that nobody knows the server."""
+    """Whether an @ may belong to a parameter or to the password, so that the host is uncertain."""
     before, _, query = rest.partition("?")
     return "@" in before and _has_parameters(query) and not _LOCATION.fullmatch(before)
 
 
 def _has_parameters(query: str) -> bool:
-    """Whether there is an @ in what begins as parameters do."""
+    """Whether the query begins like parameters and contains an @."""
     return "@" in query and {pair.partition("=")[0] for pair in query.split("&")} <= _KNOWN
 
 
@@ -179,14 +179,14 @@ def _parse_userinfo(userinfo: str, problems: list[str]) -> dict[str, str]:
         if where := " and ".join(name for name, part in parts.items() if char in part):
             problems.append(f"has an unescaped {char!r} in the {where}; write {escape}")
     if odd or re.search(r"[@/?# ]", user) or _UNEXPANDED.search(user) or merged:
-        params["user"] = ""  # what this is cannot be told from a password; do not show it
+        params["user"] = ""  # it may be a part of the password; do not show it
     return {key: value for key, value in params.items() if value}
 
 
 def _parse_authority(
     authority: str, problems: list[str], *, has_userinfo: bool
 ) -> dict[str, str] | None:
-    """Hosts and ports; None if there is no @ before them and they may be a user and a password."""
+    """Hosts and ports; None if they may be a user and password whose @ is missing."""
     hosts, ports = [], []
     for part in authority.split(","):
         match = re.fullmatch(r"\[(?P<v6>[^\]]*:[^\]]*)\](:(?P<port>.*))?", part)
@@ -207,7 +207,7 @@ def _parse_authority(
 
 
 def _parse_path(path: str, problems: list[str]) -> dict[str, str]:
-    """The database; `UNKNOWN` where drivers, or people, would take it for two different ones."""
+    """The database; `UNKNOWN` if drivers, or people, would read two different names."""
     name, cut, rest = re.match(r"([^/#]*)([/#]*)(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
     if cut:
         problems.append(
@@ -251,7 +251,7 @@ def _parse_keywords(text: str, problems: list[str]) -> dict[str, str]:
     if _UNEXPANDED.search(text):
         problems.append("contains an unexpanded variable (${...}, $$ or $(...))")
     try:
-        # libpq's own parser; its message quotes the input, password and all.
+        # libpq's own parser, whose message quotes the input with its password.
         params = {key: str(value) for key, value in conninfo_to_dict(text).items() if value}
     except ProgrammingError:
         problems.append("is no valid key=value conninfo (libpq refuses it)")
@@ -282,7 +282,7 @@ def _decode(text: str, what: str, problems: list[str]) -> str:
         problems.append(f"has percent-encoded bytes in {what} that are not UTF-8")
         return text
     if _CONTROL.search(decoded):
-        if not _CONTROL.search(text):  # which would be known
+        if not _CONTROL.search(text):  # a raw one is reported elsewhere
             problems.append(f"has a control character in {what}")
         return _CONTROL.sub("", decoded)
     return decoded
@@ -296,13 +296,15 @@ def _check_tls(params: dict[str, str], problems: list[str]) -> None:
 
 
 def _translate(params: Mapping[str, str]) -> dict[str, str]:
-    """The parameters for libpq: other drivers' translated or dropped."""
+    """Translate other drivers' parameters for libpq, or drop them."""
     ours = {key: value for key, value in params.items() if key in PASSED_ON}
     if mode := params.get("sslmode") or params.get("ssl"):
         ours["sslmode"] = _SSL_DIALECTS[mode.lower()]
     if "sslkey" not in ours:
-        ours.pop("sslcert", None)  # Prisma's sslcert names the server's certificate, libpq's ours
+        ours.pop(
+            "sslcert", None
+        )  # Prisma's sslcert is the server's certificate, libpq's the client's
     if "," in ours.get("host", ours.get("hostaddr", "")):
-        # Of several servers the one that accepts writes, unless the URL says more.
+        # Among several servers, use the one that accepts writes, unless the URL decides.
         ours.setdefault("target_session_attrs", "read-write")
     return ours

@@ -1,4 +1,4 @@
-"""What the settings say of others than PostgreSQL: gates, health, the tenant, the webhook."""
+"""Reads the settings about other servers than PostgreSQL: gates, health, tenant, webhook."""
 
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,20 +14,20 @@ NOTIFY: Final = variable("notify.url")
 
 
 class Endpoints(NamedTuple):
-    """Whom a start asks and tells."""
+    """The servers that a start or a probe contacts."""
 
     gates: tuple[Gate, ...]
     health_url: str | None
     health_problem: str | None
-    """Why a probe cannot know where to ask, although a URL is named."""
+    """Why the URL in the settings cannot be used by a probe."""
 
     lookup: Lookup | None
     notifies: bool
-    """Whether a webhook hears of a start that fails."""
+    """Whether a start that fails calls a webhook."""
 
 
 class Webhook(NamedTuple):
-    """Who hears of a start that failed, and which start that was."""
+    """The webhook for failed starts, and the service and release to name there."""
 
     url: str
     service: str | None
@@ -35,7 +35,7 @@ class Webhook(NamedTuple):
 
 
 def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
-    """Read them, noting every problem; ``wait_timeout_s`` is for those that have no timeout."""
+    """Read all of them and note every problem; ``wait_timeout_s`` is the default timeout."""
     notifies = notify_url(sources) is not None
     url, problem = _health(sources)
     gates, lookup = _gates(sources, wait_timeout_s), _lookup(sources, wait_timeout_s)
@@ -43,9 +43,9 @@ def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
 
 
 def notify_url(sources: Sources) -> str | None:
-    """The webhook that hears of failures; hidden from the log, since who knows it may use it."""
+    """The webhook's URL, if any; masked in the log, because the URL alone permits its use."""
     if sources.from_environment.get(NOTIFY, "") is None:
-        return None  # the deployment takes back what the image says
+        return None  # the deployment overrides the image with "none"
     secret = sources.secret(NOTIFY)
     url = secret or sources.from_file.get("notify.url", "")
     log.hide([url] if url else [])
@@ -58,11 +58,11 @@ def notify_url(sources: Sources) -> str | None:
 
 
 def _is_wrapped(sources: Sources, where: str, url: str) -> bool:
-    """Whether something stands around a secret URL; then that is noted."""
+    """Note quotes and the like around a secret URL; return whether there are any."""
     words = url.isascii() and url.isprintable() and " " not in url
     if words and url.startswith(urls.HTTP) and url[-1].isalnum():
         return False
-    from . import pasted  # only a URL that is odd pays for it
+    from . import pasted  # only an odd URL pays for this import
 
     _, around = pasted.unwrapped(url)
     sources.problems += [f"{where} {problem}" for problem in around]
@@ -73,7 +73,7 @@ def _is_wrapped(sources: Sources, where: str, url: str) -> bool:
 
 
 def _health(sources: Sources) -> tuple[str | None, str | None]:
-    """The URL for probes. A job that only prepares has no PORT, and no probe that misses it."""
+    """The URL for probes. A job that only prepares has no PORT, and no probe that needs it."""
     where, url = _where(sources, "health.url"), sources.get("health.url")
     try:
         urls.filled_in(url or "", sources.environ)
@@ -83,7 +83,7 @@ def _health(sources: Sources) -> tuple[str | None, str | None]:
 
 
 def webhook(environ: Environment, directory: Path) -> Webhook | None:
-    """The webhook where one can be read, whatever is wrong with the other settings."""
+    """The webhook, if it can be read, whatever is wrong with the other settings."""
     sources = Sources(environ, directory)
     url = notify_url(sources)
     return Webhook(url, sources.service, sources.release) if url else None
@@ -98,7 +98,7 @@ def _where(sources: Sources, key: str) -> str:
 def _url(
     sources: Sources, where: str, url: object, schemes: tuple[str, ...] = urls.HTTP
 ) -> str | None:
-    """A URL with its variables filled in; None if there is none, or none that can be asked."""
+    """A URL with its variables filled in; None if there is none, or a problem with it."""
     if url is None:
         return None
     try:

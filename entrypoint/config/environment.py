@@ -1,7 +1,7 @@
-"""The environment that the container was given, byte for byte, and what others may see of it.
+"""The container's environment, byte for byte, and the parts of it that children get.
 
-The only user of ``os.environ``. Python changes its own copy at start (PEP 538 adds ``LC_CTYPE``),
-so the block that the kernel keeps is read instead.
+The only user of ``os.environ``. Python changes its copy at start (PEP 538 sets ``LC_CTYPE``), so
+`Environment.of_container` reads the kernel's block.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Environment(Mapping[str, str]):
-    """Variables as bytes, read as text (odd bytes as surrogates); its repr shows names only."""
+    """Variables as bytes, read as text with surrogateescape; its repr shows names only."""
 
     def __init__(self, block: Mapping[bytes, bytes]) -> None:
         self._block = dict(block)
@@ -19,15 +19,15 @@ class Environment(Mapping[str, str]):
     @classmethod
     @cache
     def of_container(cls) -> "Environment":
-        """What this process was started with; the first wins where a name stands twice.
+        """The environment that this process was started with; of duplicate names the first wins.
 
-        The kernel's block is read once, because `process` takes our secrets out of it and closes it
-        before the first child runs, and a start that fails later still needs its webhook's URL.
+        Reads the kernel's block once, because `process` wipes our secrets from it before the first
+        child runs, and a start that fails later still needs its webhook's URL.
         """
         try:
             entries = Path("/proc/self/environ").read_bytes().split(b"\0")
         except OSError:
-            return cls(os.environb)  # no /proc: not in a container, or not Linux
+            return cls(os.environb)  # no /proc: no container, or not Linux
         block: dict[bytes, bytes] = {}
         for entry in entries:
             name, equals, value = entry.partition(b"=")
@@ -50,7 +50,7 @@ class Environment(Mapping[str, str]):
     def changed(
         self, *, without: Iterable[str] = (), added: Mapping[str, str] | None = None
     ) -> "Environment":
-        """A copy in the same order; what is added and was there keeps its place."""
+        """Return a copy in the same order; an added variable replaces its old value in place."""
         gone = {os.fsencode(name) for name in without}
         block = {name: value for name, value in self._block.items() if name not in gone}
         for name, value in (added or {}).items():
@@ -58,12 +58,12 @@ class Environment(Mapping[str, str]):
         return Environment(block)
 
     def block(self) -> dict[bytes, bytes]:
-        """For exec and for child processes; holds secrets."""
+        """The block for exec and for child processes; contains secrets."""
         return dict(self._block)
 
 
 def forget_libpq_variables() -> None:
-    """Remove ``PG*`` from this process, so that the service's do not steer our own connections."""
+    """Remove ``PG*`` from this process, or libpq would apply the service's to our connections."""
     for name in list(os.environ):
         if name.startswith("PG"):
             del os.environ[name]

@@ -1,4 +1,4 @@
-"""Every setting in one table: its name, how its value is read, its default and its text. Pure."""
+"""Every setting in one table: its name, reader, default and description. Pure."""
 
 import re
 import shlex
@@ -11,24 +11,24 @@ from . import registry
 MAX_SECONDS: Final = 7 * 86400.0
 
 UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-"""What a tenant looks like."""
+"""The form of a tenant."""
 
 COMMIT: Final = re.compile(r"[0-9a-fA-F]{6,64}")
-"""What a commit looks like. Coolify's SOURCE_COMMIT is HEAD for images that it pulls and for
+"""The form of a commit. Coolify sets SOURCE_COMMIT to HEAD for images that it pulls and for
 previews (https://github.com/coollabsio/coolify/issues/2126)."""
 
 MOVING: Final = ("head", "latest", "main", "master", "develop", "dev", "stable", "unknown", "null")
-"""Names that one image has today and another tomorrow."""
+"""Tags that move from image to image."""
 
 MAX_RELEASE: Final = 200
-"""Characters of a release, which the ledger keeps."""
+"""Characters of a release, because the ledger stores it."""
 
 STEPS: Final = ("push", "seed")
-"""What ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
+"""The steps that ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
 
 
 class BadValueError(ValueError):
-    """A value that cannot be used; the text continues a sentence that begins with its name."""
+    """A value is unusable; the text continues a sentence that begins with the setting's name."""
 
 
 UNSEEN: Final = " \t\r\n\ufeff\u00a0\u200b"
@@ -36,12 +36,12 @@ UNSEEN: Final = " \t\r\n\ufeff\u00a0\u200b"
 
 
 def bare(value: str) -> str:
-    """A variable's value without what env files and editors leave at its ends and nobody sees."""
+    """Strip the invisible characters that env files and editors leave around a value."""
     return value.strip(UNSEEN) or value
 
 
 def quoted(value: str) -> bool:
-    """Whether a value is in quotes, which shells remove and ``--env-file`` does not."""
+    """Whether a value is in quotes, which a shell removes but ``--env-file`` keeps."""
     return len(value) > 1 and value[0] in _OPENING and value[-1] in _CLOSING
 
 
@@ -51,14 +51,14 @@ QUOTED: Final = "is in quotes, which nobody removes here (docker's --env-file ke
 
 
 def text(value: object) -> str:
-    """A text that is not empty. Raises `BadValueError`."""
+    """Read a non-empty text. Raises `BadValueError`."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise BadValueError("must be a text")
     return value
 
 
 def _release(value: object) -> str:
-    """An image's version, which somebody may have forgotten to fill in."""
+    """Read an image's version; reject a template that nobody filled in."""
     name = text(value)
     if re.search(r"\$[{(\w]|\{\{|^\s*$", name) or len(name) > MAX_RELEASE:
         raise BadValueError(f"must be a version, expanded, of at most {MAX_RELEASE} characters")
@@ -66,7 +66,7 @@ def _release(value: object) -> str:
 
 
 def seconds(value: object) -> float:
-    """A duration. Raises `BadValueError`."""
+    """Read a duration in seconds. Raises `BadValueError`."""
     try:
         number = float(value) if isinstance(value, str | int | float) else -1.0
     except (ValueError, OverflowError):
@@ -86,7 +86,7 @@ def _flag(value: object) -> bool:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """A list in the file; in a variable, words with commas or spaces between them."""
+    """Read a list; a variable separates its items by commas or spaces."""
     if isinstance(value, str):
         value = re.split(r"[,\s]+", value.strip(", \t\r\n"))
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
@@ -95,13 +95,13 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def label(name: str) -> str:
-    """A name for a list with commas between them: in quotes where it could be misread."""
+    """Write a name for a list with commas: in quotes if it could be misread."""
     plain = "," not in name and name == name.strip() and not name.startswith('"')
     return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 def _labels(value: object) -> tuple[str, ...]:
-    """Names with commas between them, as `label` writes them; a table's may have spaces in it."""
+    """Read names as `label` writes them, separated by commas; a name may contain spaces."""
     found = re.findall(r'\s*"((?:[^"]|"")+)"\s*(?=,|$)|([^,]+)', text(value))
     read = (quoted.replace('""', '"') or bare.strip() for quoted, bare in found)
     names = tuple(filter(None, read))
@@ -118,7 +118,7 @@ def _variables(value: object) -> tuple[str, ...]:
 
 
 def _tenant_variable(value: object) -> str:
-    """A name that only the seed's own code reads: none that steers us, libpq or a loader."""
+    """Read the name of a variable that steers neither us nor libpq nor the dynamic loader."""
     name = text(value)
     if not re.fullmatch(r"(?!ENTRYPOINT_|PG|LD_)[A-Za-z_][A-Za-z0-9_]*", name):
         raise BadValueError("must be a variable's name, such as TENANT_ID, that is the seed's own")
@@ -126,7 +126,7 @@ def _tenant_variable(value: object) -> str:
 
 
 def _command(value: object) -> tuple[str, ...]:
-    """An argv in the file; in a variable, words as a shell would split them."""
+    """Read an argv; a variable holds it as a shell would split it."""
     if isinstance(value, str):
         try:
             value = shlex.split(value)
@@ -140,12 +140,12 @@ def _command(value: object) -> tuple[str, ...]:
 
 
 def _push(value: object) -> tuple[str, ...]:
-    """A command, or the file's empty list: somebody says that there is none."""
+    """Read a command, or the file's empty list, which says that there is none."""
     return () if value == [] else _command(value)
 
 
 def _pattern(value: object) -> re.Pattern[str]:
-    """A regular expression that is looked for in every line."""
+    """Read a regular expression, which is searched for in every line."""
     try:
         return re.compile(text(value))
     except (re.error, RecursionError, OverflowError) as error:
@@ -169,7 +169,7 @@ def _steps(value: object) -> frozenset[str]:
 
 
 def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
-    """An inline table of the file's; a variable holds the same text."""
+    """Read an inline table; a variable holds the same text."""
 
     def read(value: object) -> dict[str, Any]:
         if isinstance(value, str):
@@ -191,17 +191,17 @@ def _table(*keys: str) -> Callable[[object], dict[str, Any]]:
 class Key:
     """A setting. `make docs` writes docs/reference/settings.md from these.
 
-    ``read`` turns what was written into a value, or raises `BadValueError`. ``default`` is the
-    value where nobody sets it, and ``unset`` says what holds then, if the default does not.
+    ``read`` turns the written value into a Python value, or raises `BadValueError`. ``default`` is
+    the value of an unset key; ``unset`` describes it in words where the default does not.
     """
 
-    # No named tuple: making its class would take more time than all rows.
+    # Creating a named tuple's class would take longer than creating all rows.
     __slots__ = ("default", "doc", "read", "unset")
 
     def __init__(
         self,
         read: Callable[[object], Any],
-        default: Any,  # noqa: ANN401  what the reader may return
+        default: Any,  # noqa: ANN401  a value of the reader's type
         doc: str,
         unset: str = "",
     ) -> None:
@@ -343,7 +343,7 @@ IN_FILE: Final[dict[str, Key]] = {
     ),
     "notify.url": Key(text, None, "A webhook that the start calls when it fails."),
 }
-"""Every key of the file but ``gates``; each in a section has its variable."""
+"""Every key of the file but ``gates``; a key in a section also has a variable."""
 
 
 def variable(key: str) -> str:
@@ -437,7 +437,7 @@ OUR_SECRETS: Final = {
     ),
     variable("notify.url"): Key(text, None, "`notify.url`, where it is a secret.", "`notify.url`"),
 }
-"""Each has its ``_FILE`` twin, and the service sees neither. A webhook's URL is its password."""
+"""Each has a ``_FILE`` twin; the service sees neither. The webhook's URL acts as a password."""
 
 ELSEWHERE: Final = {
     "gates": Key(
@@ -462,31 +462,31 @@ ELSEWHERE: Final = {
     ),
     "SOURCE_COMMIT": Key(text, None, "The release, as Coolify sets it, if it is a commit."),
 }
-"""What other modules read: the tables of gates, and the variables that are not ours alone."""
+"""Settings that other modules read: the gates' tables, and variables that are not only ours."""
 
 MAY_BE_QUOTED: Final = (
     *("ENTRYPOINT_ALLOW_LOSS", "ENTRYPOINT_NOTIFY_URL"),
     *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_SEED_COMMAND"),
     *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE"),
 )
-"""What has quotes of its own; a secret's are told with what else is wrong with it."""
+"""Variables that may contain quotes; a secret's quotes are reported with its other problems."""
 
 NONE: Final = "none"
-"""In a variable: nothing, where the image's file says something."""
+"""In a variable: unset, whatever the image's file says."""
 
 NOTHING: Final[dict[str, tuple[str, ...] | None]] = {
     variable(key): row.default for key, row in IN_FILE.items() if row.default in (None, ())
 }
-"""By variable, what that is. The others have a value for what is so without the file."""
+"""The unset value of each variable that `NONE` may unset; the others have a value for it."""
 
 GATE_KEYS: Final = frozenset({"url", "timeout", "status"})
 
 
 def shortened(value: object) -> str:
-    """A value for a message; of what may be a connection string, no more than its kind."""
+    """Show a value in a message; of a possible connection string, only its scheme."""
     try:
         shown = repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
+    except ValueError:  # Python does not print integers of more than 4300 digits
         return "a very large number"
     shown = re.sub(r"(://|assword).*", r"\1...", log.mask(shown), flags=re.DOTALL)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004  fits a line

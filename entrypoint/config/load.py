@@ -1,8 +1,7 @@
-"""Everything a start needs to know, from the image's file and the deployment's environment.
+"""Loads all settings of a start.
 
-The image knows what the service is (``entrypoint.toml``), the deployment knows where it runs (the
-environment); a variable wins over the file. All problems are found before any is reported, and
-no message quotes a secret.
+The image's ``entrypoint.toml`` says what the service is, the deployment's environment where it
+runs; a variable overrides the file. Reports all problems at once, and never quotes a secret.
 """
 
 from pathlib import Path
@@ -21,34 +20,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PUSH: Final = ("node", "push-db.js")
-"""The push where no file and no variable names one, if the second word is a file."""
+"""The default push command, if the working directory has its second word."""
 
 MAX_LISTED: Final = 10
-"""Services of a registry that a remedy names."""
+"""How many names a remedy lists at most."""
 
 
 def load(environ: Environment, directory: Path, look: Look | None = None) -> Settings:
-    """Read and check everything; no network but ``look``'s.
+    """Read and check all settings; connects to nothing unless it calls ``look``.
 
-    That is asked where the registry gives the service another database than the one named, and
-    that one is nobody else's. Hides every secret it meets from the log. Raises `SettingsError`
-    with all problems at once.
+    Calls ``look`` if the registry gives the service another database than the URL names, and no
+    other service has that one. Masks every secret in the log. Raises `SettingsError` with all
+    problems.
     """
     return _Loader(Sources(environ, directory), look).settings()
 
 
 class _Loader:
-    """One reading of the sources: what they mean, and what is wrong with it."""
+    """One reading of the sources, and its problems."""
 
     def __init__(self, sources: Sources, look: Look | None) -> None:
         self.sources = sources
         self.look = look
         self.first = ""
-        """What to do before anything is corrected."""
+        """What to do before correcting the settings."""
         self.environ = sources.environ
         self.problems = sources.problems
         self.misread = bool(self.problems)
-        """Whether something that is missing may be in what could not be read."""
+        """Whether an unreadable source may contain the settings that are missing."""
         self.corrected = sources.corrected
         self.registry: Mapping[str, services.Service] = {}
         self.incomplete: list[Incomplete] = []
@@ -111,7 +110,7 @@ class _Loader:
         if name or path:
             self.registry = self.sources.registry()
             if not self.registry:
-                return name, None  # that is a problem of its own
+                return name, None  # the registry's problem is noted already
         if name and (close := services.misspelt(name, self.registry)):
             self.problems.append(
                 f"the service {shortened(name)}{self._by()} is not in the registry; "
@@ -137,15 +136,15 @@ class _Loader:
         )
 
     def _by(self) -> str:
-        """Who gives the service its name."""
+        """The source of the service's name."""
         return f" (named by {self.sources.named()[1]})"
 
     def _is_foreign(self) -> bool:
-        """Whether the name may be a platform's."""
+        """Whether a platform may have set the name."""
         return self.sources.named()[1] == "SERVICE_NAME"
 
     def _rename(self, name: str) -> str:
-        """How a service gets its right name, the nearest way first."""
+        """How to correct the service's name, the nearest way first."""
         variable, file = f"set ENTRYPOINT_SERVICE={name}", self.sources.file
         line = f'write service = "{name}" in {file}'
         where = self.sources.named()[1]
@@ -178,7 +177,7 @@ class _Loader:
         return names[0], ""
 
     def _others(self) -> list[str]:
-        """Variables that may be the one that is missing; none of our own."""
+        """Other variables that hold a connection string, but none of our own."""
         begin = ("postgres://", "postgresql://")
         found = [
             name
@@ -191,7 +190,7 @@ class _Loader:
         if url and (misfit := services.misfit(url.database, name, self.registry)):
             lying = None
             if (row := self.registry.get(name or "")) and self.look and not misfit.owner:
-                # A new, empty database is no correction while the rows lie in this one.
+                # To switch to a new, empty database would abandon the rows in this one.
                 lying = self.look(url, row, self.registry)
                 self.first = lying.first if lying else ""
             also = f"; {lying.what}" if lying else ""
@@ -230,12 +229,12 @@ class _Loader:
         return Push(**read, allow_loss=self.sources.option("ENTRYPOINT_ALLOW_LOSS"))
 
     def _section(self, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
-        """What the keys of a section were set to, for the fields of the same names."""
+        """The settings of a section, by the fields of its named tuple."""
         keys = {field: f"{name}.{field.removesuffix('_s')}" for field in fields}
         return {field: self.sources.get(key) for field, key in keys.items() if key in IN_FILE}
 
     def _no_push(self, service: str | None) -> None:
-        """A file that the image lacks looks like a service that has no push."""
+        """Note a missing push: the image may lack its file."""
         file, absent = self.sources.file, self.sources.absent
         where = f"no {file} in {self.sources.directory.resolve()} and " if absent else ""
         copy = f"Add COPY {file} ./ and what the push needs to the image's last stage"
@@ -279,7 +278,7 @@ class _Loader:
     def _tenant_variable(
         self, tenant: str | None, lookup: Lookup | None, *, runs: bool
     ) -> str | None:
-        """Where the seed reads its tenant; what the container has there must not contradict us."""
+        """The variable for the seed's tenant; its value in the container must not contradict us."""
         name: str | None = self.sources.get("seed.tenant_variable")
         if name is None:
             return None
@@ -309,8 +308,8 @@ class _Loader:
         ours = [name + end for name in OUR_SECRETS for end in ("", "_FILE")]
         if self.environ.get(variable) or not url:
             return self.environ.changed(without=ours)
-        # docker-library's convention: the value of a _FILE twin is exported and the twin unset,
-        # because the service's own code reads the plain variable.
+        # As in docker-library's images: the value of a _FILE twin becomes the plain variable,
+        # because the service's own code reads only that.
         return self.environ.changed(without=[*ours, f"{variable}_FILE"], added={variable: url})
 
     def _error(self) -> SettingsError:

@@ -1,7 +1,7 @@
-"""What people leave around a connection string when they copy it, and the string in it. Pure.
+"""Finds the connection string in a text that somebody copied with its surroundings. Pure.
 
-Env files, shells, YAML, consoles of clouds and chat programs add quotes, names, remarks and
-characters that nobody sees. Imported only for a text that is no plain URL.
+Env files, shells, YAML, cloud consoles and chat programs add quotes, names, comments and invisible
+characters. Only a text that is no plain URL needs this module.
 """
 
 import re
@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 from .conninfo import INVISIBLE, PASSED_ON, UNKNOWN
 
 HIDDEN: Final = "\x01"
-"""What stands for each control character and each byte that is not UTF-8."""
+"""Replaces each control character and each byte that is not UTF-8."""
 
 QUOTES: Final = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2032\u2033<>"
 
 _LAYERS: Final = 6
-"""How many things may stand around each other."""
+"""How many layers may surround the string."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNDECODED = re.compile(r"[\ud800-\udfff]")
@@ -32,7 +32,7 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _KEY = re.compile(rf"(?:{'|'.join({*PASSED_ON, 'application_name'})})\s*=")
-"""How key=value begins: `password=abc=` has a password that ends with an equals sign."""
+"""The beginning of key=value: `password=abc=` has a password that ends with an equals sign."""
 
 _COMMAND = re.compile(r"(?:\S*/)?(?:psql|pg_dump|pg_restore|pg_isready)\s+(?:-[a-z-]+[=\s]\s*)*")
 _REMARK = re.compile(
@@ -45,7 +45,7 @@ _SWITCH: Final = r"(?:-c *|--)[\w.]+=[^\s&]*"
 _BLANKS_BELONG = re.compile(
     rf"[?&](?:options={_SWITCH}(?: +{_SWITCH})*|application_name=[\w .-]+)(?=&|$)"
 )
-"""Parameters that have blanks, which node-postgres takes as they are."""
+"""Parameters with blanks, which node-postgres accepts."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 
@@ -53,13 +53,14 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 class _Layer(NamedTuple):
     problem: str
     find: Callable[[str], str | None]
-    """What is in it; None where there is no such layer, "" where nobody knows what is in it."""
+    """Return the text inside the layer; None without such a layer, "" if its content is unclear."""
 
 
 def unwrapped(text: str) -> tuple[str, list[str]]:
-    """The connection string in ``text``, and what stood around it or does not belong into it.
+    """Return the connection string in ``text``, and the problems of its surroundings.
 
-    White space within it is left; of control characters and of bytes that are not UTF-8, `HIDDEN`.
+    Keeps white space within the string; replaces control characters and bytes that are not UTF-8 by
+    `HIDDEN`.
     """
     found = _AT_ENDS.fullmatch(text)
     bare = found[1] if found else ""
@@ -74,7 +75,7 @@ def unwrapped(text: str) -> tuple[str, list[str]]:
             return "", problems
     problems += _within(bare)
     if not _URL.match(bare):
-        bare = re.sub(r"\s", " ", bare)  # to libpq each is the same
+        bare = re.sub(r"\s", " ", bare)  # libpq treats them alike
     bare = re.sub(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]", HIDDEN, bare)
     if not bare.strip(HIDDEN):
         return "", [*problems, "is empty"]
@@ -107,14 +108,14 @@ def _within(text: str) -> Iterator[str]:
 
 
 def has_another(userinfo: str, location: str) -> bool:
-    """Whether a second connection string follows, so that nobody knows which one is meant."""
+    """Whether a second connection string follows, so that either may be the right one."""
     return any(map(_POSTGRES.search, (userinfo, location.partition("?")[0])))
 
 
 def whole(location: str, problems: list[str]) -> str:
-    """The location without a part that cannot be as it is, and without what follows it.
+    """Return the location without a part that is not valid as written, and without what follows it.
 
-    Where a name ends nobody knows then: `app more` may be one name, or a name and a remark.
+    Its last name is uncertain then: `app more` may be one name, or a name and a comment.
     """
     query = location.find("?") if "?" in location else len(location)
     there = {at for each in _BLANKS_BELONG.finditer(location, query) for at in range(*each.span())}
@@ -135,7 +136,7 @@ def whole(location: str, problems: list[str]) -> str:
 
 
 def code(char: str) -> str:
-    """A character's number, as editors show it."""
+    """A character's code point, as editors show it."""
     return f"U+{ord(char):04X}"
 
 
@@ -201,7 +202,7 @@ def _of_assignment(text: str) -> str | None:
 
 
 def _without_remark(text: str) -> str | None:
-    """What stands before a remark; one that has an @ in it may be the end of a password."""
+    """The text before a comment; a comment with an @ may be the end of a password."""
     match = _REMARK.search(text)
     if not match or "@" in match[0]:
         return None
@@ -219,12 +220,12 @@ def _without_end(text: str) -> str | None:
 
 
 def _is_password_s(text: str) -> bool:
-    """Whether a text is key=value, and its last character a password's."""
+    """Whether the text is key=value and ends with a password's last character."""
     return not _URL.match(text) and _PASSWORD_LAST.fullmatch(text) is not None
 
 
 def _of_quotes(text: str) -> str | None:
-    """What is between quotes, or has lost one of them; key=value has quotes of its own."""
+    """The text between quotes, one of which may be lost; key=value has quotes of its own."""
     ends = QUOTES if _URL.match(text) else QUOTES.replace("'", "")
     if _is_password_s(text):
         return None

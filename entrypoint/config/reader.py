@@ -1,4 +1,4 @@
-"""Reads both sources of settings, environment and ``entrypoint.toml``, noting every problem."""
+"""Reads the environment and ``entrypoint.toml`` into settings, and notes every problem."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -37,10 +37,10 @@ _LINK: Final = (
     r"ENTRYPOINT(_\w+)?_(SERVICE_HOST|SERVICE_PORT(_\w+)?|"
     r"PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
-"""What Kubernetes, and Docker's links, tell of a Service whose name begins with `entrypoint`."""
+"""Variables that Kubernetes and Docker links set for a Service whose name is `entrypoint...`."""
 
 _OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")
-"""The places in a corrected URL for what nobody can know."""
+"""The placeholders in a corrected URL."""
 
 MAX_FILE_BYTES: Final = 1 << 20
 
@@ -48,27 +48,27 @@ MAX_SECRET_BYTES: Final = 1 << 16
 
 
 class Sources:
-    """What was read; ``problems`` grows instead of stopping at the first."""
+    """The settings as read; ``problems`` collects what is wrong with them."""
 
     def __init__(self, environ: Environment, directory: Path) -> None:
         self.environ = environ
         self.directory = directory
         self.problems: list[str] = []
         self.corrected: dict[str, str] = {}
-        """By variable, what a refused connection string should look like."""
+        """By variable, the corrected form of a refused connection string."""
         self.files: dict[str, str] = {}
-        """By variable, the file that a secret came from, as it may be shown."""
+        """By variable, the file that its secret came from, fit to be shown."""
         self.remedies: list[str] = []
-        """What to do about problems that no connection string mends."""
+        """Remedies for other problems than connection strings."""
         self.more = False
-        """Whether one of those has parameters that are not shown."""
+        """Whether a corrected form leaves out parameters."""
         self.from_environment: dict[str, Any] = {}
         self.from_file: dict[str, Any] = {}
         self.file = DEFAULT_FILE
         self.absent = False
-        """Whether no file is named, and none is there."""
+        """Whether the default file is missing and no other is named."""
         self.gates: object = []
-        """What the file says of gates, as it stands there."""
+        """The file's ``gates``, unchecked."""
         self._read_environment()
         self._read_file()
 
@@ -81,7 +81,7 @@ class Sources:
                 if not re.fullmatch(_LINK, name):
                     self.unknown(name, known)
             elif value and (row := IN_ENVIRONMENT.get(name)):
-                value = bare(value)  # noqa: PLW2901  docker's --env-file keeps what nobody sees
+                value = bare(value)  # noqa: PLW2901  docker's --env-file keeps invisible characters
                 if value == NONE and name in NOTHING:
                     self.from_environment[name] = NOTHING[name]
                 elif quoted(value) and name not in MAY_BE_QUOTED:
@@ -97,7 +97,7 @@ class Sources:
         try:
             data = files.read(path, MAX_FILE_BYTES)
         except OSError as error:
-            # A link that leads nowhere was to lead somewhere.
+            # A dangling link counts as a file that should be there.
             absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
             self.absent = absent and not named
             if not self.absent:
@@ -135,30 +135,30 @@ class Sources:
             self.problems.append(f"{where} {error}, not {shortened(value)}")
 
     def unknown(self, name: str, known: AbstractSet[str], prefix: str = "") -> None:
-        """Note a name that nobody knows, with the nearest that somebody does."""
+        """Note an unknown name, with the nearest known one."""
         import difflib
 
         longer = [known_name for known_name in sorted(known) if known_name.startswith(name)]
         close = longer or difflib.get_close_matches(name[:200], known, n=1, cutoff=0.0)
         self.problems.append(f"{prefix}{shortened(name)} is unknown; the nearest is {close[0]}")
 
-    def get(self, key: str, unset: Any = ...) -> Any:  # noqa: ANN401  the table says what it is
-        """What a key of the file was set to; its variable wins. The table's default otherwise."""
+    def get(self, key: str, unset: Any = ...) -> Any:  # noqa: ANN401  each key has its own type
+        """A key's value, from its variable, the file, ``unset`` or the table's default."""
         default = IN_FILE[key].default if unset is ... else unset
         return self.from_environment.get(variable(key), self.from_file.get(key, default))
 
-    def option(self, name: str) -> Any:  # noqa: ANN401  the same
-        """What a variable was set to, or the table's default."""
+    def option(self, name: str) -> Any:  # noqa: ANN401  each variable has its own type
+        """The value of a variable, or the table's default."""
         return self.from_environment.get(name, IN_ENVIRONMENT[name].default)
 
     @property
     def services_file(self) -> str | None:
-        """The registry that is named; ``none`` takes back the file's."""
+        """The registry file that the settings name; ``none`` means the shipped one."""
         named: str | None = self.get("services")
         return named
 
     def registry(self) -> Mapping[str, services.Service]:
-        """The services that are named, or the shipped ones; none where there is a problem."""
+        """The services of the registry; none if it has a problem, which is noted."""
         path = self.services_file
         try:
             return services.load(self.directory / path) if path else services.load()
@@ -171,11 +171,11 @@ class Sources:
 
     @property
     def service(self) -> str | None:
-        """The service's name."""
+        """The service's name, if the settings have one."""
         return self.named()[0]
 
     def named(self) -> tuple[str | None, str]:
-        """The service's name, and who says so: a platform may set SERVICE_NAME for itself."""
+        """The service's name and its source; a platform may set SERVICE_NAME for itself."""
         if (own := "ENTRYPOINT_SERVICE") in self.from_environment:
             return self.from_environment[own], own
         if named := self.from_file.get("service"):
@@ -184,7 +184,7 @@ class Sources:
 
     @property
     def release(self) -> str | None:
-        """The image's version. A name that moves from image to image is none."""
+        """The image's version; None for a name that moves from image to image."""
         named: str | None = self.from_environment.get("ENTRYPOINT_RELEASE")
         if named:
             return named if named.lower() not in MOVING else None
@@ -193,12 +193,12 @@ class Sources:
 
     @property
     def release_ignored(self) -> str | None:
-        """What was named as the image's version, and tells no image from another."""
+        """The value set as the image's version that identifies no image."""
         named = self.from_environment.get("ENTRYPOINT_RELEASE")
         return None if self.release else named or self.environ.get("SOURCE_COMMIT") or None
 
     def secret(self, name: str) -> str:
-        """The value of a secret, or the content of the file that its ``_FILE`` twin names."""
+        """A secret's value, or the content of the file that its ``_FILE`` twin names."""
         value, path = self.environ.get(name, ""), bare(self.environ.get(f"{name}_FILE", ""))
         if value and path:
             self.problems.append(f"{name} and {name}_FILE are both set; set one of them")
@@ -216,7 +216,7 @@ class Sources:
         return content
 
     def _shown(self, path: str) -> str:
-        """A path as it may be told; what names no file may be the secret itself."""
+        """A path for people; a path that is no file may be the secret itself."""
         with suppress(OSError, ValueError):
             if (self.directory / path).exists():
                 return shortened(path)
@@ -225,10 +225,10 @@ class Sources:
         return "a file (not shown here, since it may be the secret itself)"
 
     def _content(self, path: str) -> tuple[str, str]:
-        """What is wrong with a secret's file, or what is in it.
+        """Return a problem of a secret's file, or its content.
 
-        A BOM and what stands at the ends and shows nothing, as editors, `echo` and Windows leave
-        it, is no part of a secret.
+        Strips a BOM and invisible characters at both ends, as editors, `echo` and Windows leave
+        them.
         """
         if "://" in path:
             log.hide([path])
@@ -249,12 +249,12 @@ class Sources:
         return ("", content) if content else ("names {file}, which is empty", "")
 
     def where(self, name: str) -> str:
-        """A secret, as problems begin: its variable, or the file that it came from."""
+        """A secret's name, as problems begin: its variable, or the file that it came from."""
         file = self.files.get(name)
         return f"{name}_FILE: the file {file}" if file else name
 
     def corrections(self) -> Iterator[str]:
-        """What to set, and what to write into which file."""
+        """The remedies for connection strings: which variables to set, which files to write."""
         files = self.files
         sets = [f"{name} to {url}" for name, url in self.corrected.items() if name not in files]
         writes = [
@@ -272,7 +272,7 @@ class Sources:
             yield f"Write {' and '.join(writes)} (the password is masked here{also})"
 
     def conninfo(self, name: str, url: str, *, needs_database: bool = True) -> Conninfo | None:
-        """Read a connection string that came from ``name``, and hide its secrets from the log."""
+        """Parse the connection string of a variable, and mask its secrets in the log."""
         if not url:
             return None
         log.hide([url])
@@ -289,7 +289,7 @@ class Sources:
 
 
 def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Keys with their section before a dot; only the sections that exist are opened."""
+    """Join the keys of the known sections with a dot."""
     sections = {key.split(".")[0] for key in IN_FILE if "." in key}
     pairs: list[tuple[str, object]] = []
     for key, value in table.items():

@@ -1,4 +1,4 @@
-"""The service registry: which database belongs to which service. Data is in services.toml."""
+"""The service registry: which database and which tables belong to which service."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -14,7 +14,7 @@ SEEDS: Final = ("tenant", "always", "never")
 MAX_BYTES: Final = 1 << 20
 
 MAX_SHOWN: Final = 100
-"""Characters of a stranger's name that are looked at and shown."""
+"""Characters of an unregistered name that are compared and shown."""
 
 KEYS: Final = {
     "database": ("The service's database, on the server that its URL names.", "required"),
@@ -32,43 +32,43 @@ KEYS: Final = {
     ),
     "owner": ("The role that must own the database.", "none: any role may"),
 }
-"""What a row may say, and what holds where it does not: docs/reference/settings.md."""
+"""The keys of a row, and what an omitted key means: docs/reference/settings.md."""
 
 DEFAULTS: Final = ("postgres", "template0", "template1")
-"""The server's own databases, which are no service's."""
+"""The server's own databases, which belong to no service."""
 
 MAX_NAME_BYTES: Final = 63
-"""PostgreSQL cuts a longer name."""
+"""PostgreSQL cuts longer names."""
 
 
 class Service(NamedTuple):
-    """One row: ``prefixes`` are literal beginnings of table names (``_`` is a letter)."""
+    """One row; ``prefixes`` are literal beginnings of table names (``_`` is no wildcard)."""
 
     name: str
     database: str
     prefixes: tuple[str, ...]
     seed: str
     owner: str | None = None
-    """The role that owns the database, where the registry says."""
+    """The role that must own the database, if the registry names one."""
 
     names: tuple[str, ...] = ()
-    """Objects without a prefix, with or without a schema: the service's in its own database only.
+    """The service's objects without a prefix, with or without a schema, in its own database.
 
-    Several services may have an ``outbox``, so elsewhere such a name does not say whose it is.
+    Several services may have an ``outbox``, so the name does not identify its service elsewhere.
     """
 
     def beginnings(self) -> tuple[str, ...]:
-        """What a table of the service's may begin with; nothing where any name will do."""
+        """What the names of its tables may begin with; empty if any name will do."""
         bare = (name.rpartition(".")[2] for name in self.names)
         return (*self.prefixes, *bare) if self.prefixes else ()
 
     def lists(self, *names: str) -> bool:
-        """Whether an object with one of these names, bare or qualified, is among ``names``."""
+        """Whether ``names`` of the row has an object's name, bare or qualified."""
         return not {*names}.isdisjoint(self.names)
 
 
 class RegistryError(Exception):
-    """The registry file cannot be used; ``problems`` lists why, without the file's name."""
+    """The registry file is unusable; ``problems`` lists why, without the file's name."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -76,7 +76,7 @@ class RegistryError(Exception):
 
 
 def load(path: Path = SHIPPED) -> Mapping[str, Service]:
-    """Read a registry file. Raises `RegistryError` with every problem, among them I/O errors."""
+    """Read a registry file. Raises `RegistryError` with all problems, I/O errors included."""
     try:
         rows = files.toml(files.read(path, MAX_BYTES))
     except OSError as error:
@@ -138,7 +138,7 @@ def _nearest(key: str) -> str:
 
 
 def _clashes(registry: Mapping[str, Service]) -> list[str]:
-    """What two rows claim; a prefix may begin with another's, because the longest wins."""
+    """Names that two rows claim. A prefix may begin with another prefix: the longest wins."""
     problems = []
     databases: dict[str, str] = {}
     prefixes: dict[str, str] = {}
@@ -160,7 +160,7 @@ def _clashes(registry: Mapping[str, Service]) -> list[str]:
 
 
 def claimant(name: str, registry: Mapping[str, Service]) -> Service | None:
-    """The service whose prefix an object's name begins with, literally; the longest prefix wins."""
+    """The service with the longest prefix that begins an object's name; None without any."""
     claims = [
         (len(prefix), service)
         for service in registry.values()
@@ -171,16 +171,16 @@ def claimant(name: str, registry: Mapping[str, Service]) -> Service | None:
 
 
 class Misfit(NamedTuple):
-    """Why a database is the wrong one; ``right`` is the registry's for this service, if it says."""
+    """Why a service must not use a database; ``right`` is its own, if the registry knows it."""
 
     why: str
     right: str | None
     owner: str | None = None
-    """The other service whose database it is."""
+    """The other service that the database belongs to."""
 
 
 def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> Misfit | None:
-    """Whether a service may use a database; the registry is asked only for a named service."""
+    """Why a service must not use a database; without a name it may use all but `DEFAULTS`."""
     row = registry.get(name or "")
     right = row.database if row else None
     if database in DEFAULTS:
@@ -198,17 +198,17 @@ def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> 
 
 
 def sharing(names: Collection[str], registry: Mapping[str, Service]) -> list[Service]:
-    """The services that list one of these names, by which nobody knows whose an object is."""
+    """The services that list one of these names, which identify no single service."""
     return [service for service in registry.values() if service.lists(*names)]
 
 
 def misspelt(name: str, registry: Mapping[str, Service]) -> str | None:
-    """The registered service that was probably meant, if ``name`` is not one but looks like one."""
+    """The registered service that an unregistered name resembles, if any."""
     if name in registry:
         return None
     import difflib
 
-    # Words that all names share tell nothing: gaqno-hr-service is no gaqno-rpg-service.
+    # Words that all names share do not count: gaqno-hr-service does not resemble gaqno-rpg-service.
     shared = set.intersection(*map(_words, registry)) if len(registry) > 1 else set()
     if not shared <= _words(name):
         shared = set()
@@ -219,9 +219,9 @@ def misspelt(name: str, registry: Mapping[str, Service]) -> str | None:
 
 
 def namesake(name: str, registry: Mapping[str, Service]) -> str | None:
-    """The only service that differs by words that most names have: finance, gaqno-finance-service.
+    """The only service whose name differs by common words: finance for gaqno-finance-service.
 
-    It may be another one all the same, so it is no more than a hint.
+    It may still be another service, so this is only a hint.
     """
     words = [word for known in registry for word in _words(known)]
     common = {word for word in words if 2 * words.count(word) > len(registry)}

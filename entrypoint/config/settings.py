@@ -1,6 +1,6 @@
-"""What a start was told, as values: the settings of each step, and all of them.
+"""The settings of a start, as values.
 
-Named tuples, because every container start pays for making their classes: pydantic's import costs
+Named tuples, because every container start pays for creating the classes: pydantic's import takes
 45 ms, a third of psycopg's, a frozen dataclass 0.5 ms and a named tuple 0.1 ms.
 """
 
@@ -14,33 +14,33 @@ from .environment import Environment
 from .keys import STEPS
 
 LEAST_GATE_S: Final = 1.0
-"""Seconds for a gate whose timeout is shorter, so that it is asked at all."""
+"""The shortest timeout of a gate in seconds, so that the start asks it at least once."""
 
 
 class Push(NamedTuple):
-    """How the service's schema is applied; no command means that there is none."""
+    """How the start applies the schema; without a command there is nothing to push."""
 
     command: tuple[str, ...]
     inputs: tuple[str, ...]
     inputs_env: tuple[str, ...]
-    """Variables whose values decide, too, what it does."""
+    """Variables whose values also decide what the push does."""
 
     inputs_root: str | None
-    """A folder into which links of the inputs may lead, besides the working directory."""
+    """A folder, besides the working directory, into which links of the inputs may lead."""
 
     timeout_s: float
     lock_timeout_s: float
     on_older: str
     on_loss: str
     allow_loss: tuple[str, ...]
-    """Tables and columns that may go with rows in them, for this start."""
+    """Tables and columns with rows that this start's push may drop or empty."""
 
     success: re.Pattern[str] | None
     failure: re.Pattern[str] | None
 
 
 class Lookup(NamedTuple):
-    """Where a tenant is looked up: at a URL, by a field of its JSON, or in a database."""
+    """Where the start finds the tenant: in a field of a URL's JSON, or in a database."""
 
     url: str | None
     field: str
@@ -50,7 +50,7 @@ class Lookup(NamedTuple):
 
 
 class Seed(NamedTuple):
-    """How the tenant's rows are made."""
+    """How the start seeds a tenant."""
 
     command: tuple[str, ...]
     inputs: tuple[str, ...]
@@ -61,83 +61,83 @@ class Seed(NamedTuple):
     check: str | None
     tenant: str | None
     lookup: Lookup | None = None
-    """Who knows the tenant where `tenant` is None."""
+    """Finds the tenant if `tenant` is None."""
 
     variable: str | None = None
-    """Where the seed reads its tenant, besides SEED_TENANT_ID."""
+    """The variable, besides SEED_TENANT_ID, that gives the seed its tenant."""
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The command with its ``{tenant_id}`` filled in."""
+        """The command with ``{tenant_id}`` filled in."""
         return tuple(word.replace("{tenant_id}", self.tenant or "") for word in self.command)
 
 
 class Gate(NamedTuple):
-    """Something that must answer before the start goes on."""
+    """An endpoint that must respond before the start continues."""
 
     url: str
     timeout_s: float
     status: frozenset[int]
-    """The HTTP statuses that open it; none named stands for 200-299."""
+    """The HTTP statuses that open it; empty means 200-299."""
 
     @property
     def longest_s(self) -> float:
-        """Seconds after which it counts as shut."""
+        """Seconds until the start gives up on the gate."""
         return max(self.timeout_s, LEAST_GATE_S)
 
 
 class Verify(NamedTuple):
-    """What a start looks for after a push, and what it does about what it finds."""
+    """What a start looks for after a push, and what it does about findings."""
 
     at_start: str
     bookkeeping: tuple[str, ...] | None
-    """Tables that are the tools' own; None for those of the known tools."""
+    """Tables in which tools keep records; None for those of the known tools."""
 
 
 class Incomplete(NamedTuple):
-    """Something that nobody said, so that less is done or checked than somebody may think."""
+    """A missing setting, without which the start does or checks less than people may expect."""
 
     reason: str
     remedy: str
 
 
 class Lying(NamedTuple):
-    """What lies in a database that is the wrong one, and what to do before leaving it behind."""
+    """The service's objects in a wrong database, and what to do before switching databases."""
 
     what: str
     first: str
 
 
 Look = Callable[[Conninfo, services.Service, Mapping[str, services.Service]], Lying | None]
-"""Looks for what a service has in a database; None where there is nothing."""
+"""Looks for a service's objects in a database; returns None if there are none."""
 
 
 class Settings(NamedTuple):
-    """What one start was told. Neither conninfos nor environments show a secret in their repr."""
+    """All settings of a start. Neither conninfos nor environments show a secret in their repr."""
 
     service: str | None
     registered: services.Service | None
     registry: Mapping[str, services.Service]
-    """All services, where one was named."""
+    """All services, if the settings name a service or a registry."""
 
     release: str | None
     release_ignored: str | None
-    """What was named as a release, and is none."""
+    """The value set as a release that identifies none."""
 
     database: Conninfo | None
-    """The service's database; None only where everything is skipped and no variable names one."""
+    """The service's database; None only if both steps are skipped and no variable names one."""
 
     direct: Conninfo | None
-    """The same past a pooler, for the lock and the push."""
+    """The same database without a pooler, for the lock and the push."""
 
     admin: Conninfo | None
     maintenance_databases: tuple[str, ...]
     lookup_server: Conninfo | None
-    """Who asks for the tenant, and where, if not the service's own role."""
+    """The role and server for the tenant's query, if not the service's own."""
 
     isolate: bool
     database_owner: str | None
-    """Whose a database may be that is there already, besides ours."""
+    """A role, besides the service's own, that may own an existing database."""
 
     extensions: tuple[str, ...]
     push: Push
@@ -146,30 +146,30 @@ class Settings(NamedTuple):
     gates: tuple[Gate, ...]
     health_url: str | None
     health_problem: str | None
-    """Why a probe cannot know where to ask, although a URL is named."""
+    """Why the URL in the settings cannot be used by a probe."""
 
     notifies: bool
-    """Whether a webhook hears of a start that fails."""
+    """Whether a start that fails calls a webhook."""
 
     wait_timeout_s: float
     lock_timeout_s: float
     skip: frozenset[str]
     force: frozenset[str]
     service_environment: Environment
-    """The container's, less our secrets; what came from a ``_FILE`` is in its variable."""
+    """The container's environment without our secrets; a ``_FILE`` twin's value is filled in."""
 
     push_environment: Environment
-    """The same, with the direct URL in the database's variable."""
+    """The same environment with the direct URL in the database's variable."""
 
     incomplete: tuple[Incomplete, ...] = ()
 
     @property
     def idle(self) -> bool:
-        """Whether there is no work at all, whatever the ledger says."""
+        """Whether no step has work, whatever the ledger says."""
         return all(self.no_work(step) for step in STEPS) and not self.extensions
 
     def no_work(self, step: str) -> str | None:
-        """Why push or seed has no work, whatever the ledger says."""
+        """Why push or seed has no work, whatever the ledger says; None if it has."""
         if step in self.skip:
             return "ENTRYPOINT_SKIP"
         seed, command = self.seed, self.push.command if step == "push" else self.seed.command

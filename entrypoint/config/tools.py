@@ -1,4 +1,4 @@
-"""The table of tools that people push with. Data is in tools.toml, which no warm start reads."""
+"""The tools that people push with. The data is in tools.toml, which no warm start reads."""
 
 import re
 import tomllib
@@ -11,39 +11,39 @@ SHIPPED: Final = Path(__file__).with_name("tools.toml")
 
 
 class ToolFailure(NamedTuple):
-    """Something that a tool says when it failed, what it means, and what to do."""
+    """A failure that a tool reports: its words, their meaning and the remedy."""
 
     says: tuple[str, ...]
     meaning: str = "reported an error"
     remedy: str = "Correct what its lines say and start again."
     until: tuple[str, ...] = ()
-    """What undoes it besides the tool's success."""
+    """Words that undo the failure, besides the tool's success."""
 
 
 class Tool(NamedTuple):
-    """A program, its words and its tables; see the head of tools.toml."""
+    """A tool with its words and its tables; see the head of tools.toml."""
 
     name: str
     versions: tuple[str, ...] = ()
     sign: tuple[str, ...] = ()
-    """Empty for a tool whose words are all its own."""
+    """Empty for a tool whose words no other program prints."""
 
     success: tuple[str, ...] = ()
-    """Empty for a tool that may succeed in silence."""
+    """Empty for a tool that may succeed silently."""
 
     failure: tuple[ToolFailure, ...] = ()
     tables: tuple[str, ...] = ()
     flags: str = ""
 
     def words(self) -> tuple[str, ...]:
-        """All of its patterns."""
+        """All patterns of the tool."""
         failures = [word for each in self.failure for word in (*each.says, *each.until)]
         return (*self.sign, *self.success, *failures)
 
 
 @cache
 def load() -> tuple[Tool, ...]:
-    """The shipped table, read once. Raises OSError where the installation is not whole."""
+    """Read the shipped table once. Raises OSError if the installation is incomplete."""
     rows = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))
     return tuple(_tool(name, **row) for name, row in rows.items())
 
@@ -68,7 +68,7 @@ def _failure(
 
 @cache
 def bookkeeping() -> dict[str, frozenset[str] | None]:
-    """The tables of all tools, with their columns where a name tells too little."""
+    """The tables of all tools; with their columns if the name alone does not identify one."""
     known: dict[str, frozenset[str] | None] = {}
     for tool in load():
         for table in tool.tables:
@@ -78,11 +78,11 @@ def bookkeeping() -> dict[str, frozenset[str] | None]:
 
 
 def doubtful() -> list[str]:
-    """The names of which the columns must be known."""
+    """The tables that only their columns identify."""
     return [name for name, columns in bookkeeping().items() if columns]
 
 
 def keeps_books(names: Collection[str], columns: Collection[str]) -> bool:
-    """Whether a table is a known tool's, by one of its names and its columns."""
+    """Whether a table with these names and columns is a known tool's."""
     known = bookkeeping()
     return any(known[name] in (None, {*columns}) for name in names if name in known)

@@ -1,6 +1,6 @@
-"""Addresses of HTTP and TCP servers in settings: variables filled in, and what is wrong with them.
+"""URLs of HTTP and TCP servers in settings: fills in variables and finds problems.
 
-Pure. PostgreSQL's connection strings are read by ``config.dialects``.
+Pure. `dialects` parses PostgreSQL's connection strings.
 """
 
 import re
@@ -17,7 +17,7 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class BadUrlError(ValueError):
-    """Nobody can ask there; the text continues a sentence that begins with the setting's name."""
+    """No request can reach the URL; the text continues a sentence that begins with the setting."""
 
 
 class UnsetError(BadUrlError):
@@ -25,9 +25,9 @@ class UnsetError(BadUrlError):
 
 
 def filled_in(text: str, environ: Mapping[str, str]) -> str:
-    """Put variables in the place of ``${NAME}`` and ``${NAME:-default}``; empty counts as unset.
+    """Replace ``${NAME}`` and ``${NAME:-default}``; an empty variable counts as unset.
 
-    Raises `UnsetError` for a variable that is not set and has no default.
+    Raises `UnsetError` for an unset variable without a default.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -40,7 +40,7 @@ def filled_in(text: str, environ: Mapping[str, str]) -> str:
 
 
 def variables(text: str) -> list[str]:
-    """The variables that `filled_in` looks for."""
+    """The variables that `filled_in` replaces."""
     return [match[1] for match in _VARIABLE.finditer(text)]
 
 
@@ -51,7 +51,7 @@ def check(url: str, schemes: tuple[str, ...]) -> None:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # a port that is no number, a bracket too few
+    except ValueError:  # a port that is no number, or a missing bracket
         raise BadUrlError("is no URL: its host or port cannot be read") from None
     if parts.scheme not in schemes:
         raise BadUrlError(f"must begin with {' or '.join(f'{each}://' for each in schemes)}")
@@ -68,7 +68,7 @@ def check(url: str, schemes: tuple[str, ...]) -> None:
 
 
 def safe(url: str) -> str:
-    """For people: without a user, a password, a query and a fragment, which may be private."""
+    """A URL for people: without user, password, query and fragment, which may be private."""
     parts = urlsplit(url)
     bare = SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
     return bare.geturl()
