@@ -1,67 +1,64 @@
-"""The longest that a start can take, for those who say how long a platform waits for one."""
+"""The longest time that a start can take: how long a platform must wait for one."""
 
 from typing import Final
 
 from ..config.keys import STEPS
 from ..config.settings import Settings
 
-# What the parts of a start take beyond the timeouts that people set, at most. A warm start does not
-# import the modules that take it: tests hold the numbers to theirs.
+# The most that each part takes beyond the configured timeouts. A warm start does not import the
+# modules that the numbers come from, so tests compare them.
 
 CONNECT_S: Final = 6.0
-"""Seconds of an attempt to connect that is begun at its deadline: 2 each to resolve the name, to
+"""Seconds of a connection attempt that begins at its deadline: 2 each to resolve the name, to
 connect, and to find out why that failed."""
 
 DATABASE_S: Final = 107.0
-"""Seconds past the wait for the server: four such attempts (at the database, at two to create it
-from, at it again), 20 for a new database to let us in, and CREATE DATABASE itself."""
+"""Seconds beyond the wait for the server: four such attempts (the database, two maintenance
+databases, the database again), 20 until a new database accepts us, and CREATE DATABASE itself."""
 
 LOCK_S: Final = 17.0
-"""Seconds past the wait for the lock: whose session breaks then opens another one, and the server's
-answer to the last try."""
+"""Seconds beyond the wait for the lock: a session after a broken one, and the last try's answer."""
 
 QUERIES_S: Final = 60.0
-"""Seconds of all that we ask in the session that has the lock: `session.PATIENCE_S`."""
+"""Seconds of all our statements in the lock's session: `session.PATIENCE_S`."""
 
 EXTENSIONS_S: Final = 122.0
-"""Seconds for the scripts of all extensions, for each role that may create some."""
+"""Seconds of all extensions' scripts, for each role that may create some."""
 
 VERIFY_S: Final = 12.0
-"""Seconds for the look at the default database, once a session is open."""
+"""Seconds to look at the default database in an open session."""
 
 CHECK_S: Final = 46.0
-"""Seconds for ``seed.check``: twice before a seed, once after it."""
+"""Seconds of ``seed.check``: two runs before a seed, one after it."""
 
 GUARD_S: Final = 24.0
-"""Seconds in which a session to guard a push from is opened, armed and disarmed."""
+"""Seconds to open, arm and disarm a guard's session."""
 
 END_S: Final = 32.0
-"""Seconds until nothing is left of a child whose time is up: 10 from SIGTERM to SIGKILL, its pipes,
-its sessions on the server, and a session to end those from."""
+"""Seconds until nothing is left of a child after its timeout: 10 from SIGTERM to SIGKILL, its
+pipes, its sessions on the server, and a session to end those."""
 
 LOOKUP_S: Final = 8.0
-"""Seconds of an attempt to find the tenant that is begun at its deadline: to connect, to ask."""
+"""Seconds of an attempt to find the tenant that begins at its deadline: connection and query."""
 
 DIRECT_S: Final = 65.0
-"""Seconds with a direct URL: five more attempts to connect, as the service will and past its
-pooler, the question where that is in each session, and 20 for a pooler to believe that a database
-was created."""
+"""Seconds with a direct URL: five more connection attempts, by the service's URL and past its
+pooler, a query for the place in each session, and 20 until a pooler notices a new database."""
 
 LAST_WORD_S: Final = 5.0
-"""Seconds for the webhook."""
+"""Seconds of the webhook."""
 
 
 def longest_s(config: Settings) -> float:
-    """Seconds after which a start is over at the latest.
+    """Seconds after which a start is over: the sum of `waits`, our own statements included.
 
-    All of `waits`, in turn; our own statements are among them. Of a server with several addresses
-    each that is silent adds up to 5 s whenever a session is opened.
+    Each silent address of a server with several adds up to 5 s for every session.
     """
     return sum(waits(config).values())
 
 
 def waits(config: Settings) -> dict[str, float]:
-    """Seconds that each part of a start takes at most; what cannot run is left out."""
+    """The most seconds of each part of a start; parts that cannot run are left out."""
     parts = {"last word": LAST_WORD_S} if config.notifies else {}
     if config.skip >= set(STEPS):
         return parts

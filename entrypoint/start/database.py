@@ -1,4 +1,4 @@
-"""A session in the service's database, created if it is missing; and one as the service's own."""
+"""Opens a session in the service's database, creates the database, and tests the service's URL."""
 
 import time
 from contextlib import closing, suppress
@@ -12,24 +12,23 @@ from ..postgres.session import WORD_S, Session, translated
 from . import wait
 
 _PUBLIC_CLOSED_SINCE: Final = 150000
-"""The first server version that lets PUBLIC create nothing in schema public."""
+"""The first server version that gives PUBLIC no right to create in schema public."""
 
 AFTER_CREATE_S: Final = 20.0
-"""Seconds in which a database that was just created must let us in: more than the 15 that PgBouncer
-takes by default until it tries again."""
+"""Seconds for a new database to accept us: PgBouncer retries a failed login after 15 by default."""
 
 
 class Place(NamedTuple):
-    """Which database of which server a session is in; every role may ask, through poolers too."""
+    """Identifies a database and its server; every role may ask for it, poolers included."""
 
     started_at: float
-    """When the server did, which tells it from its own copies, and from itself after a restart."""
+    """When the server started: differs between a server and its copies, and after a restart."""
 
     oid: int
 
 
 class CreateOptions(NamedTuple):
-    """How a missing database is created: from which others, by whom, and for whom."""
+    """How to create a missing database: as which role, from which databases, open to whom."""
 
     admin: Conninfo
     maintenance_databases: tuple[str, ...]
@@ -39,10 +38,10 @@ class CreateOptions(NamedTuple):
 def ask(
     target: Conninfo, options: CreateOptions, connect: wait.Connect, timeout_s: float
 ) -> Cause | bool:
-    """Whether the target is missing, as the databases know from which it would be created.
+    """Ask the maintenance databases whether the target is missing: `Cause` if it is.
 
-    Else whether somebody was there, who may only keep us waiting. Blocks up to ``timeout_s``
-    seconds and one short attempt.
+    Otherwise, whether a server or pooler responded, which may only be slow. Blocks up to
+    ``timeout_s`` seconds and one short attempt.
     """
     deadline = time.monotonic() + timeout_s
     for name in options.maintenance_databases:
@@ -50,7 +49,7 @@ def ask(
             session = connect(options.admin.with_database(name), deadline - time.monotonic())
         except ConnectError as error:
             if error.cause.sqlstate is not None:
-                return True  # that one is not for us, but whoever says so is there
+                return True  # it refuses us, but it responds
             if error.cause.silent:
                 return False
             continue
@@ -63,7 +62,7 @@ def ask(
 
 
 def _knows(session: Session, name: str) -> bool:
-    # Outside of a transaction, so perhaps a pooler's session with somebody's path.
+    # Outside a transaction, so this may be a pooler's session with a strange search_path.
     query = "select from pg_catalog.pg_database where datname operator(pg_catalog.=) %s"
     with translated("looking for the database", remedy="Start again."):
         return session.connection.execute(query, [name]).fetchone() is not None
@@ -76,10 +75,10 @@ def database(
     connect: wait.Connect,
     deadline: float,
 ) -> tuple[Session, bool]:
-    """A session in the target, and whether it had to be created.
+    """Return a session in the target, and whether this call created the database.
 
-    Raises `SettingsError` when the server says that this is another database than the URL names,
-    and what `wait` and `database.create` raise.
+    Raises `SettingsError` if the session is in another database than the URL names, and what
+    `wait` and `databases.create` raise.
     """
     created = False
     if isinstance(reached, Session):
@@ -102,7 +101,7 @@ def _check_name(target: Conninfo, session: Session) -> None:
 
 
 def place(session: Session) -> Place:
-    """Where a session is. Raises `RefusedError` and `UnreachableError`."""
+    """Return a session's place. Raises `RefusedError` and `UnreachableError`."""
     doing = "asking which server this is"
     with translated(doing, remedy="Start again."), session.patience(WORD_S):
         return Place(*session.rows("start/place")[0])
@@ -115,18 +114,18 @@ def as_service(
     connect: wait.Connect,
     deadline: float,
 ) -> None:
-    """Connect by the URL that the service gets, and see that it leads to where we were.
+    """Connect by the service's URL, and check that it leads to the database that was prepared.
 
-    That is where ``direct`` leads, which was ``known`` a while ago; None where there is only one
-    URL. Blocks until ``deadline``, an instant of ``time.monotonic``, and 24 s more. Raises
-    `SettingsError` where it leads elsewhere, `RefusedError` and `UnreachableError`.
+    ``known`` is the place that ``direct`` led to; both are None if there is only one URL. Blocks
+    until ``deadline``, an instant of ``time.monotonic``, and 24 s more. Raises `SettingsError` if
+    the URL leads elsewhere, `RefusedError` and `UnreachableError`.
     """
     try:
         if direct is None:
             _open(own, connect, deadline).close()
             return
         found = _place(own, connect, deadline)
-        # A server that was started again meanwhile is no other one.
+        # A restart between the two looks does not make it another server.
         if found == known or (_place(direct, connect, deadline) == _place(own, connect, deadline)):
             return
     except (RefusedError, UnreachableError) as error:
@@ -162,7 +161,7 @@ def _place(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Place:
 def _create(
     target: Conninfo, options: CreateOptions, connect: wait.Connect, deadline: float
 ) -> bool:
-    from ..postgres import databases  # only a missing database pays for it
+    from ..postgres import databases  # only a missing database needs it
 
     admin = _maintenance(options, connect, deadline)
     if admin is None:
@@ -186,7 +185,7 @@ def _create(
 
 
 def _close_public(admin: Conninfo, owner: str, connect: wait.Connect, deadline: float) -> None:
-    """Do what later servers do by themselves; where we may not, the step under the lock says so."""
+    """Do what newer servers do by default; `under_lock` reports it if our role may not."""
     from ..postgres import ownership
 
     with (
@@ -197,7 +196,7 @@ def _close_public(admin: Conninfo, owner: str, connect: wait.Connect, deadline: 
 
 
 def _maintenance(options: CreateOptions, connect: wait.Connect, deadline: float) -> Session | None:
-    """A session to create the database from; None when a pooler does not say what is wrong."""
+    """Open a session to create the database from; None if a pooler hides the cause."""
     refusal: EntrypointError | None = None
     unclear = False
     for name in options.maintenance_databases:

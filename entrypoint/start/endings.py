@@ -1,4 +1,4 @@
-"""How a push or seed ended, in words, and what to do about it."""
+"""Describes how a push or seed ended, and the remedy."""
 
 import re
 import signal
@@ -10,12 +10,12 @@ from ..process.child import Finished
 
 
 class Ending(NamedTuple):
-    """What is wrong with how a program ended, and the remedy."""
+    """What went wrong with a program, and the remedy."""
 
     message: str
     remedy: str
     certain: bool = False
-    """Whether the cause is known, whatever the program's own lines make of it."""
+    """Whether the cause is certain, whatever the program's lines say."""
 
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
@@ -62,13 +62,13 @@ _KILLED: Final[dict[int, tuple[str, str]]] = {
     signal.SIGXCPU: ("it took more CPU time than it may", "Raise ulimit -t."),
     signal.SIGXFSZ: ("it wrote a larger file than it may", "Raise ulimit -f."),
 }
-"""What it means when a signal of the kernel's or somebody else's ends it."""
+"""By signal, what it means if the kernel or another process ends the program with it."""
 
 _KILLED_UNSEEN: Final = (
     "somebody killed it, or the kernel did for want of memory, which this container cannot see",
     f"If nobody did, it was the memory, and the host's log (dmesg) says so. {_MEMORY}",
 )
-"""The same of SIGKILL where nothing tells how often the kernel killed."""
+"""SIGKILL's meaning where the kernel's OOM kills are not visible."""
 
 _CODES: Final = {
     126: (
@@ -109,7 +109,7 @@ _ELSEWHERE: Final = (
 
 
 def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
-    """What is wrong with how a step's program ended; None if it exited with code 0."""
+    """Return what went wrong with a step's program; None if it exited with code 0."""
     code = finished.returncode
     if finished.timed_out:
         how = f"the {step} command was not done within {timeout_s:.0f} s and was ended"
@@ -127,7 +127,7 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
 
 
 def _of_container(how: str, finished: Finished) -> Ending | None:
-    """What the container's limits, or Node's own, did to it."""
+    """The container's limits, or Node's own, as the cause."""
     if finished.oom_kills:
         limit = cgroups.memory_limit()
         kills = finished.oom_kills
@@ -168,7 +168,7 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
 
 
 def _by_code(how: str, code: int, *, oom_known: bool) -> Ending:
-    # A shell, npm and others report a signal that ended their child as 128 and its number.
+    # Shells, npm and others exit with 128 + n if signal n ended their child.
     number = -code if code < 0 else code - 128
     known = _CODES.get(code) or _KILLED.get(number)
     if number == signal.SIGKILL and not oom_known:
@@ -189,9 +189,9 @@ def _late(step: str, message: str, finished: Finished) -> Ending:
 
 
 def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] | None:
-    """What a program does by its sessions, as `blockers.find` has them, and the remedy.
+    """Return what a program does, by its sessions as `blockers.find` has them, and the remedy.
 
-    ``hidden`` says that a pooler may hide some. None if nothing is known.
+    ``hidden`` means that a pooler may hide sessions. None if nothing is known.
     """
     if "sessions" not in found:
         return None
@@ -201,7 +201,7 @@ def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] 
         return f"it waits for {waits}, which {_who(blocked)} has in the way", _UNBLOCK
     if not sessions:
         return None if hidden else ("it has no session in the database", _ELSEWHERE.format(step))
-    # Another role's are there, but not told of; with track_activities off nobody's are.
+    # The server hides the state of other roles' sessions, and of all without track_activities.
     hides = any(each["state"] is None or each["state_s"] is None for each in sessions)
     return None if hides else _of(sessions, step)
 

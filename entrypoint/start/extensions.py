@@ -1,4 +1,4 @@
-"""Step 3, where the database is there: the extensions that the service asks for."""
+"""Creates the extensions in the settings, under the lock and before the push."""
 
 import secrets
 import time
@@ -11,13 +11,13 @@ from ..errors import RefusedError
 from ..postgres.session import Session, translated
 
 CREATE_S: Final = 120.0
-"""Seconds that the scripts of all extensions may take, and half as many to wait for a lock."""
+"""Seconds for all extensions' scripts together; a script may wait half as long for a lock."""
 
 _NO_PRIVILEGE: Final = "42501"
 
 
 def missing(session: Session, names: Sequence[str]) -> list[str]:
-    """Those of ``names`` that the session's database does not have yet."""
+    """The extensions in ``names`` that the database lacks, in order."""
     if not names:
         return []
     with translated("looking for extensions", remedy="Start again."):
@@ -26,7 +26,7 @@ def missing(session: Session, names: Sequence[str]) -> list[str]:
 
 
 def schema(session: Session) -> str:
-    """Where the session's role creates what it names no schema for."""
+    """The schema in which the session's role creates objects by default."""
     looking = translated("looking at the search_path", remedy="Start again.")
     with looking, session.transaction(names="default"):
         row: Any = session.connection.execute("select pg_catalog.current_schema()").fetchone()
@@ -34,12 +34,11 @@ def schema(session: Session) -> str:
 
 
 def create(session: Session, names: Sequence[str], where: str, *, last: bool) -> list[str]:
-    """Create extensions, one statement each, under the lock: IF NOT EXISTS loses races too.
+    """Create extensions in the schema ``where``, one statement each; return those not permitted.
 
-    They go to the schema ``where``. Returns those for which the role lacks the right, unless it is
-    the ``last`` that may try. Idempotent. Raises `RefusedError` with what is lacking,
-    `UnreachableError` when the server goes away or all of them take longer than `CREATE_S`; those
-    created before stay.
+    Needs the lock, because IF NOT EXISTS loses races too. Idempotent. With ``last`` a missing right
+    raises instead. Raises `RefusedError`, and `UnreachableError` if the server goes away or all
+    together take longer than `CREATE_S`; extensions created before stay.
     """
     left = []
     deadline = time.monotonic() + CREATE_S
@@ -62,13 +61,13 @@ def create(session: Session, names: Sequence[str], where: str, *, last: bool) ->
 
 
 def _create(session: Session, name: str, where: str, timeout_s: float) -> None:
-    """As a superuser, whose rights the script has, so that it meets nothing of others.
+    """Create an extension so that a superuser's script runs no code of other roles.
 
-    It finds names in the schema that it is created in, before those that it expects. So it is
-    created in an empty one and moved; where its author forbids that, nothing of a role that is no
-    superuser may be there, nor in the schemas of the extensions that it requires, in which it finds
-    names too. The database's owner may have set a role for all sessions in it: what runs as that
-    one can go back to the superuser, so the session does so first.
+    A script runs with the superuser's rights and resolves names in its own schema first. So the
+    extension is created in an empty schema and then moved. If its author forbids the move, neither
+    its schema nor the schemas of the extensions that it requires may contain objects of a role that
+    is no superuser. ``set local role none`` undoes a role that the database's owner may have set
+    for all sessions.
     """
     create = sql.SQL("create extension if not exists {}").format(sql.Identifier(name))
     there = sql.SQL("{} schema {}").format(create, sql.Identifier(where))
@@ -79,12 +78,12 @@ def _create(session: Session, name: str, where: str, timeout_s: float) -> None:
         if not superuser:
             connection.execute(create if fixed else there)
             return
-        # Nobody's event triggers run.
+        # With replica, no event triggers run.
         connection.execute("set local role none; set local session_replication_role = replica")
         aside = movable and not fixed
         _refuse_lesser(session, name, spaces if aside else [fixed or where, *spaces])
         if aside:
-            # Nobody but this transaction ever sees it, and nobody can have taken its name.
+            # Only this transaction sees the schema, and no role can have taken its name.
             scratch = sql.Identifier(f"entrypoint_{secrets.token_hex(8)}")
             connection.execute(sql.SQL("create schema {}").format(scratch))
             connection.execute(sql.SQL("{} schema {}").format(create, scratch))

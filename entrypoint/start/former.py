@@ -1,6 +1,6 @@
-"""What lies in a database that the registry refuses: a look before anybody leaves it behind.
+"""Looks for the service's tables in a database that the registry refuses.
 
-Imported only where the start ends for it.
+Only a start that fails for it imports this module.
 """
 
 import shlex
@@ -20,24 +20,24 @@ from ..postgres.cause import ConnectError, Kind
 from ..postgres.session import Session, open_session, quoted
 
 LOOK_S: Final = 2.0
-"""Seconds to connect, and again for what is asked: the start has failed already."""
+"""Seconds to connect, and again for the queries: the start has failed already."""
 
 _EVERYBODYS: Final = (placement.DEFAULT, "template1")
 
 MAX_WITH: Final = 5
-"""Tables that a command names one by one."""
+"""How many tables a command names one by one at most."""
 
 
 def look(
     named: Conninfo, own: services.Service, registry: Mapping[str, services.Service]
 ) -> Lying | None:
-    """What of a service lies in the database that was named, and how it gets to its own.
+    """Return which objects of a service lie in the named database, and how to move them.
 
-    None where there is no such database, or no table in it that may be the service's. One attempt
-    of a few seconds for each address; reads catalogs only. Raises nothing but `Terminated`.
+    None if the database does not exist or has no table that may be the service's. Makes one attempt
+    of a few seconds for each address, and reads catalogs only. Raises nothing but `Terminated`.
     """
     if named.database == "template0":
-        return None  # nobody is let in there
+        return None  # it accepts no connections
     forget_libpq_variables()
     name = sessions.application_name(own.name)
     try:
@@ -73,7 +73,7 @@ def _told(
     claimed = [each for each in tables if services.claimant(each.name, registry) == own]
     rest = [each for each in tables if services.claimant(each.name, registry) is None]
     if name in _EVERYBODYS:
-        rest = []  # whose these are, nobody knows
+        rest = []  # nobody knows whose these are
     found = claimed + rest
     if not found:
         return None
@@ -88,7 +88,7 @@ def _told(
 
 
 def _transfer(name: str, own: services.Service, rest: list[objects.Object]) -> str:
-    """The command, with what it must be told of tables that have no prefix of the service."""
+    """The command, with the options for tables without a prefix of the service."""
     words = [own.name, "--from", name]
     if len(rest) <= MAX_WITH:
         words += [word for each in rest for word in ("--with", each.label())]

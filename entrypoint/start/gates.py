@@ -1,7 +1,7 @@
 """Step 1: wait for all gates at once.
 
-Each gate has a thread that asks, because the system's resolver knows neither a deadline nor a
-signal. The main thread keeps the deadlines and logs.
+Each gate has its own thread, because the system's resolver knows neither deadlines nor signals. The
+main thread keeps the deadlines and logs.
 """
 
 import gc
@@ -21,37 +21,37 @@ from ..retry import Backoff, Wait
 from .steps import since
 
 ATTEMPT_TIMEOUT_S: Final = 5.0
-"""Seconds for one answer: a service that is well answers sooner."""
+"""Seconds of one attempt: a healthy service responds sooner."""
 
 HASTE_S: Final = 0.25
-"""Seconds below which no attempt is begun at the end."""
+"""Seconds before the deadline in which no attempt begins."""
 
 LOOK_S: Final = 1.0
 """Seconds between two looks at gates whose threads report nothing."""
 
 CYCLE_S: Final = 60.0
-"""Seconds after which a service that does not begin to listen may be waiting for ours."""
+"""Seconds without a listener after which the gate's service may be waiting for ours."""
 
 
 class _Shut(NamedTuple):
-    """Why a gate is not open."""
+    """Why a gate is shut."""
 
     cause: str
     permanent: bool = False
     absent: bool = False
-    """Whether nobody listens there, as before a service begins: some have no name until then."""
+    """Whether no server listens; before its start, a service may not even have a name."""
 
 
 _Queue = SimpleQueue["tuple[_GateWait, _Shut | Exception | None]"]
-"""From the threads: a gate, and why it is shut; an exception is a bug of ours."""
+"""From the threads: a gate, and why it is shut or None; an exception is a bug."""
 
 
 def wait(gates: tuple[Gate, ...], service: str | None) -> None:
-    """Return when each gate has been open once.
+    """Block until each gate has been open once.
 
     Raises `UnreachableError` at the first deadline that passes, with that gate's last cause, and
-    `RefusedError` at once for what no waiting heals. Blocks until then; what still asks when a
-    gate or a signal ends the start is left to end with the process.
+    `RefusedError` at once if waiting cannot help. Threads that still wait then end with the
+    process.
     """
     outcomes: _Queue = SimpleQueue()
     waits = [_GateWait(gate, service) for gate in gates]
@@ -71,7 +71,7 @@ def wait(gates: tuple[Gate, ...], service: str | None) -> None:
 def _all(
     outcomes: _Queue, timeout_s: float
 ) -> Iterator[tuple["_GateWait", _Shut | Exception | None]]:
-    """All outcomes within that time: an open gate has no deadline any more."""
+    """Yield all outcomes within the time, so that an open gate cannot miss its deadline."""
     with suppress(Empty):
         yield outcomes.get(timeout=timeout_s)
         while True:
@@ -79,13 +79,13 @@ def _all(
 
 
 class _GateWait:
-    """The wait for one gate: what its thread reported last."""
+    """The wait for one gate, and its thread's last report."""
 
     def __init__(self, gate: Gate, service: str | None) -> None:
         self.gate = gate
         self.deadline = time.monotonic() + gate.longest_s
         self.asked: float | None = None
-        """When the thread began to ask; None while it rests."""
+        """When the thread's attempt began; None between attempts."""
 
         self._url = urls.safe(gate.url)
         parts = urlsplit(gate.url)
@@ -100,7 +100,7 @@ class _GateWait:
         self._shut = _Shut(f"no answer within {gate.timeout_s:g} s", absent=True)
 
     def take(self, outcome: _Shut | Exception | None) -> None:
-        """Take what came of one attempt; None is an open gate."""
+        """Handle the outcome of one attempt; None means that the gate is open."""
         if isinstance(outcome, Exception):
             raise outcome
         self._attempts += 1
@@ -116,11 +116,11 @@ class _GateWait:
                 attempts=self._attempts,
             )
         if self._attempts == 1:
-            gc.enable()  # every attempt leaves cycles, and this may take long
+            gc.enable()  # each attempt leaves reference cycles, and the wait may be long
         self._remind()
 
     def look(self) -> None:
-        """Raise at the deadline; notice that not even the asking comes to an end."""
+        """Raise at the deadline; report an attempt that the name server holds up."""
         now = time.monotonic()
         asked = self.asked
         if asked is not None and now > asked + ATTEMPT_TIMEOUT_S + LOOK_S:
@@ -151,7 +151,7 @@ class _GateWait:
         self._hinted = self._hinted or (told and bool(hint))
 
     def _hint(self) -> dict[str, Any]:
-        """A service that does not listen for so long is often no further than ours."""
+        """A hint at two services that wait for each other, after a long wait for a listener."""
         if not self._shut.absent or self._wait.waited_s < CYCLE_S:
             return {}
         return {
@@ -161,7 +161,7 @@ class _GateWait:
 
 
 def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:
-    """What a gate's thread does."""
+    """The gate's thread."""
     while True:
         wait.asked = time.monotonic()
         timeout_s = min(ATTEMPT_TIMEOUT_S, wait.deadline - wait.asked)
@@ -174,7 +174,7 @@ def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:
         outcomes.put((wait, outcome))
         if not isinstance(outcome, _Shut) or outcome.permanent:
             return
-        # What has no time to answer is not asked: the cause would be the haste.
+        # A shorter attempt would fail for lack of time, and hide the real cause.
         delay = wait.backoff.next_delay(time.monotonic(), HASTE_S)
         if delay is None:
             return
@@ -182,7 +182,7 @@ def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:
 
 
 def _ask(gate: Gate, timeout_s: float) -> _Shut | None:
-    """One attempt."""
+    """Make one attempt; return why the gate is shut, or None."""
     parts = urlsplit(gate.url)
     try:
         if parts.scheme == "tcp":
@@ -200,7 +200,7 @@ def _ask(gate: Gate, timeout_s: float) -> _Shut | None:
 
 
 def _place(url: str, location: str) -> str:
-    """Where a redirect leads, for people."""
+    """The target of a redirect, for people."""
     try:
         return urls.safe(urljoin(url, location))[:200]
     except ValueError:

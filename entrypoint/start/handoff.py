@@ -1,8 +1,7 @@
 """Step 6: become the service. The only user of os.exec*.
 
-The service must not be able to tell that we were there: it keeps the PID, the working directory
-and the umask, and gets the argv, the environment, the signal mask, the dispositions and the
-descriptors 0-2 that it would have had without us.
+The service gets the PID, working directory, umask, argv, environment, signal mask, dispositions and
+descriptors 0-2 that it would have without us.
 """
 
 import errno
@@ -23,16 +22,16 @@ _JOINERS: Final = frozenset({"&&", "||"})
 _SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 
 _CHANGES: Final = frozenset(";&|\n`(){}<>")
-"""What may put another program before the first one of a shell's text, or in its place."""
+"""Characters with which the first word of a shell's text may not name the program that runs."""
 
 _PLAIN: Final = frozenset(string.ascii_letters + string.digits + "_./@%+-")
-"""What a shell takes as it is."""
+"""Characters that a shell does not interpret."""
 
 _ELF_HEADER: Final = 20
-"""Bytes up to the end of the field that says for which machine a binary is."""
+"""Bytes of an ELF header up to the end of e_machine."""
 
 _MACHINES: Final = {"x86_64": b"\x3e\0", "aarch64": b"\xb7\0"}
-"""What that field says on the machines that services run on; on others every binary is tried."""
+"""e_machine on the machines that services run on; on other machines every binary is tried."""
 
 _PT_INTERP: Final = 3
 
@@ -46,28 +45,28 @@ _REMEDIES: Final = {
     "for each, and a quarter of the stack's limit (ulimit -s) for all together.",
     errno.ETXTBSY: "Let nobody write to the program while the service starts.",
 }
-"""By what the kernel says of a program that it does not execute."""
+"""Remedies by the errno of exec."""
 
 _DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
-"""What libc's execvp searches where there is no PATH, and where Node lives in its images."""
+"""execvp's default without PATH, with Node's folder in its images in front."""
 
 
 class Executable(NamedTuple):
-    """The service's program and its argv, word for word as the container was given them."""
+    """The service's program, and its argv exactly as the container has it."""
 
     path: str
     argv: tuple[str, ...]
 
 
 def find(argv: tuple[str, ...], environ: Environment) -> Executable:
-    """Find the service's executable before any work is done.
+    """Find the service's executable before the start does any work.
 
-    Raises `ExecError` with 127 when it is not there and 126 when it is and cannot be executed, as
-    shells and container runtimes have it, and `UsageError` when there is no command, or one that
-    only a shell would understand. What a shell is told to run is looked at as far as it is certain.
+    Raises `ExecError` with 127 if it is not found and 126 if it cannot be executed, as shells and
+    container runtimes do, and `UsageError` if the command is missing or needs a shell. Checks a
+    shell's text as well, if the program in it is certain.
     """
     if not argv:
-        from . import shapes  # here and below: no start pays for what is right
+        from . import shapes  # here and below: only a start that fails imports it
 
         raise shapes.none()
     script = _script(argv, environ)
@@ -87,7 +86,7 @@ def find(argv: tuple[str, ...], environ: Environment) -> Executable:
 
 
 def _executable(argv: Sequence[str], path: str) -> str:
-    """The file that the first word names, as execvp has it."""
+    """The file that execvp would execute. Raises `ExecError`."""
     name = argv[0]
     if "/" in name:
         candidates = [name]
@@ -104,22 +103,22 @@ def _executable(argv: Sequence[str], path: str) -> str:
         from . import shapes
 
         raise shapes.not_found(name, argv)
-    # As execvp has it: that one may not be executed tells more than that another lacks something.
+    # As execvp does, prefer 126: "not executable" says more than "not found".
     refusals.sort(key=lambda refusal: refusal.exit_code)
     raise refusals[0]
 
 
 def _script(argv: Sequence[str], environ: Environment) -> str | None:
-    """The text that a shell is told to run; None for any other command.
+    """The text after a shell's -c; None for any other command.
 
-    None too where the shell reads a file before, which may set PATH or change the folder.
+    None also if the shell first reads a file, which may set PATH or change the working directory.
     """
     if os.path.basename(argv[0]) not in _SHELLS or environ.get("BASH_ENV"):
         return None
     words, told = iter(argv[1:]), False
     for word in words:
         if word[:1] not in ("-", "+"):
-            return word if told else None  # else a script, and what follows is its own
+            return word if told else None  # a script's name; the rest is the script's argv
         if word[:2] == "--" or not {*"il"}.isdisjoint(word):
             return None
         told = told or (word[0] == "-" and "c" in word)
@@ -129,25 +128,25 @@ def _script(argv: Sequence[str], environ: Environment) -> str | None:
 
 
 def _certain_program(text: str) -> str | None:
-    """The program that a shell's text begins with, where it can be nothing else.
+    """The program that a shell's text begins with, or None if that is uncertain.
 
-    No builtin, function or alias has such a name, and nothing can come before it or in its place.
+    Its name cannot be a builtin's, a function's or an alias's, and no other program can come first.
     """
     words = text.split()[:2]
     first = words[-1] if words[:1] == ["exec"] else "".join(words[:1])
-    if first[:1] == "[":  # a list that Docker took for text, but for the tests of shells
+    if first[:1] == "[":  # a list that Docker took for text; [ and [[ are the shell's tests
         return first if first not in ("[", "[[") else None
     if not _CHANGES.isdisjoint(text.strip()) or not set(first) <= _PLAIN:
         return None
     ending = os.path.splitext(first)[1]
-    if first[:1] == "-" and words[0] == "exec":  # an option of its own
+    if first[:1] == "-" and words[0] == "exec":  # exec's own option
         return None
     certain = "/" in first or first[:1] == "-" or ending in (".js", ".mjs", ".cjs", ".ts", ".py")
     return first if certain else None
 
 
 def _doubt(argv: tuple[str, ...]) -> None:
-    """Warn of a variable that nobody will expand: it may be meant so."""
+    """Warn of a variable that will not be expanded; the service may want it literally."""
     from . import shapes
 
     if any(os.path.basename(word) in _SHELLS for word in argv):
@@ -163,7 +162,7 @@ def _doubt(argv: tuple[str, ...]) -> None:
 
 
 def _refusal(file: str, argv: Sequence[str], path: str) -> ExecError | None:
-    """Why a file that exists cannot be executed; None if nothing speaks against it."""
+    """Why an existing file cannot be executed; None if it probably can."""
     if not os.path.isfile(file) or not os.access(file, os.X_OK):
         from . import shapes
 
@@ -171,13 +170,13 @@ def _refusal(file: str, argv: Sequence[str], path: str) -> ExecError | None:
     try:
         with open(file, "rb") as opened:
             head = opened.read(4096)
-    except OSError:  # may be executed and not be read
+    except OSError:  # executable but unreadable
         return None
     if head.startswith(b"#!"):
         return _refusal_of_script(file, head[2:256].split(b"\n")[0], path)
     if head.startswith(b"\x7fELF"):
         return _refusal_of_binary(file, head)
-    if b"\0" in head[:256]:  # a binary of another kind, which only the kernel can judge
+    if b"\0" in head[:256]:  # another binary format, which the kernel may know
         return None
     from . import shapes
 
@@ -185,8 +184,8 @@ def _refusal(file: str, argv: Sequence[str], path: str) -> ExecError | None:
 
 
 def _refusal_of_script(file: str, line: bytes, path: str) -> ExecError | None:
-    """Why the kernel would refuse a script with this first line, or its interpreter would."""
-    # Linux cuts at blanks and tabs only: a carriage return at the end is part of the last word.
+    """Why the kernel, or the interpreter, would refuse a script with this first line."""
+    # Linux splits at blanks and tabs only, so a carriage return belongs to the last word.
     words = [word for word in line.replace(b"\t", b" ").split(b" ") if word]
     interpreter = words[0] if words else b""
     if not interpreter.strip():
@@ -207,7 +206,7 @@ def _refusal_of_script(file: str, line: bytes, path: str) -> ExecError | None:
 
 
 def _missing_of_env(words: list[bytes], path: str) -> bytes:
-    """The program that env will not find on PATH; nothing where that is not certain."""
+    """The program that env would not find on PATH; empty if that is uncertain."""
     name = words[1] if words[:1] == [b"-S"] and words[1:] else b"".join(words[:1])
     if not name or name[:1] == b"-" or b"=" in name or b"/" in name:
         return b""
@@ -216,9 +215,9 @@ def _missing_of_env(words: list[bytes], path: str) -> bytes:
 
 
 def _refusal_of_binary(file: str, head: bytes) -> ExecError | None:
-    """Why the kernel refuses a binary: for another machine, or without its loader.
+    """Why the kernel refuses a binary: it is for another machine, or its loader is missing.
 
-    Only what looks so is tried, because an emulator may be registered for it.
+    Tries to execute a suspicious one, because an emulator may be registered for it (binfmt_misc).
     """
     loader = _loader(head)
     foreign = len(head) < _ELF_HEADER or head[18:20] != _MACHINES.get(os.uname().machine)
@@ -237,7 +236,7 @@ def _refusal_of_binary(file: str, head: bytes) -> ExecError | None:
 
 
 def _loader(head: bytes) -> bytes:
-    """The dynamic loader that a binary of 64 bits names; empty where it is not in its beginning."""
+    """The dynamic loader of a 64-bit binary; empty if the first bytes do not name it."""
     if head[4:6] != b"\2\1":  # 64 bits, little endian
         return b""
     number = partial(int.from_bytes, byteorder="little")
@@ -251,15 +250,15 @@ def _loader(head: bytes) -> bytes:
 
 
 def become(service: Executable, environ: Environment) -> NoReturn:
-    """Replace this process by the service; every connection of ours must be closed before.
+    """Replace this process by the service; the caller has closed all connections.
 
-    Closes all descriptors but 0-2, restores signals. Raises `Terminated` for a
-    signal that came until the very last, and `ExecError` when the kernel refuses the program.
+    Closes all descriptors but 0-2 and restores the signals. Raises `Terminated` for a signal that
+    comes before exec, and `ExecError` if the kernel refuses the program.
     """
-    _close_descriptors()  # while a signal still ends us: there may be thousands
+    _close_descriptors()  # before restore(), because thousands take time and a signal may come
     signals.restore()
     try:
-        os.execve(service.path, service.argv, environ.block())  # noqa: S606  what we are here for
+        os.execve(service.path, service.argv, environ.block())  # noqa: S606  the purpose of `run`
     except OSError as error:
         found = error.errno != errno.ENOENT
         raise ExecError(
@@ -270,17 +269,17 @@ def become(service: Executable, environ: Environment) -> NoReturn:
 
 
 def _close_descriptors() -> None:
-    """Close all but 0-2: those that there are, for there is room for a billion of them.
+    """Close all open descriptors but 0-2, as /proc lists them.
 
-    Where a C library cannot close a range by one call (musl), Python tries every number up to the
-    limit, which takes seconds at a container's usual million.
+    Without close_range (musl), os.closerange tries every number up to the limit: seconds at a
+    container's usual million.
     """
     try:
         numbers = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:  # no /proc, or no descriptor left to look with
+    except OSError:  # no /proc, or no free descriptor
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         return
     for number in numbers:
         if number > 2:  # noqa: PLR2004  stderr
-            with suppress(OSError):  # the look itself is over
+            with suppress(OSError):  # listdir's own descriptor is closed already
                 os.close(number)

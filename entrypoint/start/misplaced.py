@@ -1,4 +1,4 @@
-"""After a push: whether every object is where it belongs."""
+"""Looks for misplaced objects after a push."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -12,10 +12,10 @@ from ..postgres import objects, placement
 from ..postgres.session import Session
 
 LOOK_S: Final = 10.0
-"""Seconds that the look at the default database may take."""
+"""Seconds for the look at the default database."""
 
 MAX_EVENTS: Final = 20
-"""Findings that are logged one by one."""
+"""How many findings have their own event."""
 
 
 def run(
@@ -25,11 +25,11 @@ def run(
     registry: Mapping[str, Service],
     default: Callable[[], Session],
 ) -> None:
-    """Look at the service's database and at the default one, and log what does not belong there.
+    """Look at the service's database and at the default one, and log misplaced objects.
 
-    ``default`` opens a session in the default database; where that fails nothing is known of it,
-    which is no finding. Raises `MisplacedError` where ``verify.at_start`` is "fail" and something
-    is misplaced; what was pushed stays, and the next start looks again.
+    ``default`` opens a session in the default database, which is skipped if that fails. Raises
+    `MisplacedError` if ``verify.at_start`` is "fail" and an object is misplaced; the pushed schema
+    stays, and the next start looks again.
     """
     found = objects.find(session, settings.bookkeeping)
     strays = placement.in_own(found, session.database, own, registry)

@@ -1,6 +1,6 @@
-"""The last word of a start that fails: one POST to a webhook.
+"""Calls the webhook of a start that fails: one POST.
 
-The container and its logs may be gone when people look. Imported by nobody whose start succeeds.
+The container and its logs may be gone when people look. Only a failed start imports this module.
 """
 
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from ..errors import EntrypointError, Terminated
 from ..postgres.sessions import host
 
 TIMEOUT_S: Final = 5.0
-"""The longest that it takes, in seconds, whatever the receiver and the name server do."""
+"""Seconds for everything, the name server included."""
 
 _OK: Final = range(200, 300)
 
@@ -24,10 +24,10 @@ Failure = EntrypointError | Terminated | Exception
 
 
 def tell(failure: Failure, code: int) -> None:
-    """Send the failure with which a start ends, where there is a webhook, and log whether it went.
+    """Send a start's failure to its webhook, if it has one, and log the outcome.
 
-    Blocks up to `TIMEOUT_S` seconds. Raises nothing: the exit code is the start's. A signal ends
-    it at once.
+    Blocks up to `TIMEOUT_S` seconds; a signal ends it at once. Raises nothing, so that the start
+    keeps its exit code.
     """
     try:
         _tell(failure, code)
@@ -37,7 +37,7 @@ def tell(failure: Failure, code: int) -> None:
         log.event("warning", "notify.failed", cause=problem.text)
     except TimeoutError:
         log.event("warning", "notify.failed", cause=f"no answer within {TIMEOUT_S:.0f} s")
-    except Exception as error:  # noqa: BLE001  a bug in here must not hide the failure
+    except Exception as error:  # noqa: BLE001  a bug here must not hide the start's failure
         log.event("warning", "notify.failed", cause=f"{type(error).__name__}: {error}")
 
 
@@ -66,7 +66,7 @@ def _tell(failure: Failure, code: int) -> None:
 
 
 def _words(failure: Failure) -> tuple[str, str, str | None]:
-    """The step that failed, what happened there, and what to do."""
+    """The failed step, the message and the remedy."""
     if isinstance(failure, EntrypointError):
         return failure.step, failure.message, failure.remedy
     if isinstance(failure, Terminated):

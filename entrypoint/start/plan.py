@@ -1,4 +1,4 @@
-"""What one start wants to have done, and whether the ledger proves that it was done before."""
+"""Decides which steps a start runs: compares its fingerprints with the ledger."""
 
 import shutil
 from enum import Enum
@@ -13,14 +13,14 @@ from ..postgres.ledger import NO_PUSH, Found, Ledger, Who
 from ..postgres.session import CANCELLED, Session, translated
 
 CHECK_SOON_S: Final = 5.0
-"""Seconds that ``seed.check`` may take before a seed, and half as many to wait for a lock."""
+"""Seconds for ``seed.check`` before a seed; it may wait half as long for a lock."""
 
 CHECK_LATE_S: Final = 30.0
-"""The same after a seed, which is not believed without it."""
+"""Seconds for ``seed.check`` after a seed, whose success it must prove."""
 
 
 class Action(Enum):
-    """What to do about a step."""
+    """What a start does with a step."""
 
     RUN = "run"
     SKIP = "skip"
@@ -28,16 +28,16 @@ class Action(Enum):
 
 
 class Decision(NamedTuple):
-    """An action, and the reason that is logged with it."""
+    """An action, and the reason for the log."""
 
     action: Action
     reason: str
     tenant: str | None = None
-    """Whom a seed is for, as far as it is known without a lookup."""
+    """The seed's tenant, if it is known without a lookup."""
 
     @property
     def runs(self) -> bool:
-        """Whether the step has work to do."""
+        """Whether the step runs."""
         return self.action is Action.RUN
 
 
@@ -51,7 +51,7 @@ OLDER = "an older release: a newer schema was pushed since"
 
 
 class StartPlan(NamedTuple):
-    """Settings, and a fingerprint for each step; None where nothing can be proved."""
+    """Settings with each step's fingerprint; None if there is nothing to compare."""
 
     config: Settings
     push_fingerprint: str | None
@@ -59,7 +59,7 @@ class StartPlan(NamedTuple):
 
     @classmethod
     def of(cls, config: Settings) -> "StartPlan":
-        """Fingerprint the inputs. Raises `SettingsError` for what cannot be found or read."""
+        """Fingerprint the inputs. Raises `SettingsError` if any is missing or unreadable."""
         problems: list[str] = []
         push = seed = None
         if config.push.command and "push" not in config.skip:
@@ -74,30 +74,30 @@ class StartPlan(NamedTuple):
 
     @property
     def provable(self) -> bool:
-        """Whether the ledger can say anything at all."""
+        """Whether the ledger can prove anything."""
         return self.push_fingerprint is not None or self.seed_fingerprint is not None
 
     def owned_by_stranger(self, found: Found) -> bool:
-        """Whether the database is one that nobody named as the service's."""
+        """Whether the database's owner is neither ours nor one that the settings name."""
         registered = self.config.registered
         agreed = (self.config.database_owner, registered.owner if registered else None)
         return found.stranger is not None and found.stranger not in agreed
 
     @property
     def who(self) -> Who:
-        """This start, as the ledger knows it."""
+        """This start's identity in the ledger."""
         config = self.config
-        # A service without a push has releases too: its seed may be an older one's.
+        # A service without a push has releases too, and its seed may be an older release's.
         fingerprint = self.push_fingerprint if config.push.command else NO_PUSH
         return Who(config.service, config.release, fingerprint)
 
     def older(self, found: Found) -> bool:
-        """Whether a newer release was here since, which this one must leave alone."""
+        """Whether a newer release ran since, and this one must not push or seed over it."""
         newer = older(found.ledger, found.catalog, self.who)
         return newer and self.config.push.on_older != "push"
 
     def push(self, found: Found) -> Decision:
-        """Whether to push."""
+        """Decide whether to push."""
         if reason := self.config.no_work("push"):
             return Decision(Action.SKIP, reason)
         return decide_push(
@@ -109,9 +109,9 @@ class StartPlan(NamedTuple):
         )
 
     def to_record(self, found: Found) -> bool:
-        """Whether the ledger must be written, though there is nothing else to do.
+        """Whether to write the ledger although no step runs.
 
-        What failed pushes left is looked at until it is gone.
+        A list of what failed pushes left calls for another look, until nothing is left.
         """
         idle = all(map(self.config.no_work, STEPS))
         if idle or not found.ledger.writable or not self.provable:
@@ -119,21 +119,21 @@ class StartPlan(NamedTuple):
         return bool(found.ledger.damages) or self.is_new(found)
 
     def is_new(self, found: Found) -> bool:
-        """Whether the ledger lacks this release: its late replicas could not be told from it."""
+        """Whether the ledger lacks this release; its late replicas would look new, too."""
         who = self.who
         if who.fingerprint is None or current(found.ledger, who):
             return False
         return not older(found.ledger, found.catalog, who)
 
     def seed(self, found: Found, session: Session) -> Decision:
-        """Whether to seed; asks the session for ``seed.check`` where the ledger has the tenant."""
+        """Decide whether to seed; runs ``seed.check`` if the ledger has the tenant."""
         if reason := self.config.no_work("seed"):
             return Decision(Action.SKIP, reason)
         seed, fingerprint = self.config.seed, self.seed_fingerprint
         forced = "seed" in self.config.force
         tenant = seed.tenant
         if seed.lookup and fingerprint and not forced:
-            # Whom a lookup found is as true as that it was seeded: nobody is asked again.
+            # The ledger's seed proves the tenant that the lookup found then: no new lookup.
             tenant = found.ledger.tenant(fingerprint)
         unknown = seed.lookup and tenant is None
         key = None if unknown else found.ledger.key(tenant, self.who.service)
@@ -150,26 +150,26 @@ class StartPlan(NamedTuple):
         return Decision(Action.RUN, f"seed.check {answer}", tenant)
 
     def seeds(self, tenant: str | None) -> Seed:
-        """The seed for the tenant that was found."""
+        """The seed for a tenant."""
         return self.config.seed._replace(tenant=tenant)
 
     def seeded(self, ledger: Ledger, tenant: str | None, at: str) -> Ledger:
-        """The ledger with this tenant's seed."""
+        """The ledger with this tenant's seed added."""
         key = ledger.key(tenant, self.who.service)
         return ledger.seeded(key, self.seed_fingerprint or "", at)
 
 
 def _of_push(config: Settings) -> list[str]:
-    # A new extension is created where the push is, so it must not be skipped.
+    # The push creates new extensions, so a new one must change the fingerprint.
     return [f"extension {name}" for name in config.extensions]
 
 
 def _of_seed(seed: Seed) -> list[str]:
     words: list[str] = []
-    if lookup := seed.lookup:  # another question may find another tenant
+    if lookup := seed.lookup:  # a changed lookup may find another tenant
         asked = (lookup.url, lookup.field) if lookup.url else (lookup.database, lookup.query)
         words += ["tenant_lookup", *map(str, asked)]
-    if seed.variable:  # without it, it may have found no tenant
+    if seed.variable:  # without the variable, the seed may have found no tenant
         words.append(f"tenant_variable {seed.variable}")
     return words
 
@@ -183,7 +183,7 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
         problems.append(f"{name}: {part.command[0]!r} is not found on PATH{one}")
     words = [*part.command, *(_of_push(config) if step == "push" else _of_seed(config.seed))]
     values = config.service_environment
-    words += [  # a command's words have no such form
+    words += [  # unlike any word of a command
         f"variable {name}" + (f"={values[name]}" if name in values else "")
         for name in sorted(set(part.inputs_env))
     ]
@@ -201,17 +201,17 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
 
 
 def _named(key: str, config: Settings) -> str:
-    """A key of the file, or the variable that overrides it, which is nowhere in the image."""
+    """A key, or its variable if that is set."""
     name = variable(key)
     return name if config.service_environment.get(name) else key
 
 
 def older(ledger: Ledger, catalog: str | None, who: Who) -> bool:
-    """Whether a newer release was here since: then this one is a rollback, or a late replica.
+    """Whether a newer release ran since: this one is a rollback or a late replica.
 
-    A release that was never here is new, whatever it brings: a revert brings old inputs. Where two
-    starts have the same release, or none, nothing tells a revert from a late replica. Then inputs
-    that were pushed, and not last, are older, unless the schema is what it was after them.
+    A release that the ledger lacks is new, even with old inputs: that is a revert. If both starts
+    have the same release, or none, nothing distinguishes a revert from a late replica. Then inputs
+    that an earlier push had, but not the last one, are older, unless the schema is as they left it.
     """
     pushes = ledger.of(who.service)
     if not pushes:
@@ -230,10 +230,10 @@ def older(ledger: Ledger, catalog: str | None, who: Who) -> bool:
 def decide_push(
     ledger: Ledger, catalog: str | None, who: Who, *, on_older: str, forced: bool
 ) -> Decision:
-    """Whether to push: not where the live catalog is the one that the same push left behind.
+    """Decide whether to push: not if the live catalog is the one that this push left.
 
-    A push is state-based: an older release's would drop what a newer one added. So one does as
-    ``on_older`` says.
+    A push is state-based, so an older release's would drop what a newer one added; ``on_older``
+    decides then.
     """
     pushes = ledger.of(who.service)
     if forced or who.fingerprint is None or not pushes:
@@ -252,7 +252,7 @@ def decide_push(
 
 
 def current(ledger: Ledger, who: Who) -> bool:
-    """Whether the ledger has this start as the last one: its inputs, and its release."""
+    """Whether the ledger's last push has this start's inputs and release."""
     pushes = ledger.of(who.service)
     return (
         bool(pushes)
@@ -264,11 +264,10 @@ def current(ledger: Ledger, who: Who) -> bool:
 def decide_seed(
     ledger: Ledger, key: str | None, fingerprint: str | None, *, older: bool, forced: bool
 ) -> Decision:
-    """Whether to seed: not if the ledger has this tenant with this seed's fingerprint.
+    """Decide whether to seed: not if the ledger has this tenant with this fingerprint.
 
-    An older release's seed would put back what a newer one's changed, so it runs for a tenant that
-    was never seeded alone. ``key`` is None for a tenant that has to be looked up, because the
-    ledger has none with it.
+    An older release's seed could undo a newer one's changes, so it runs only for a tenant without
+    a seed. ``key`` is None if the tenant is still to be looked up.
     """
     if forced:
         return Decision(Action.RUN, FORCED)
@@ -286,7 +285,7 @@ def decide_seed(
 
 
 def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | None) -> None:
-    """Log why a step is skipped; an older release is a warning that says what it is older than."""
+    """Log why a step is skipped; for an older release, warn and name the newer one."""
     pushes = ledger.of(service)
     if decision.reason is not OLDER or not pushes:
         fields = {"tenant_id": decision.tenant} if decision.tenant else {}
@@ -308,7 +307,7 @@ def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | N
 
 
 def refuse_older(decision: Decision) -> None:
-    """Raise `PushError` where ``push.on_older`` is "fail"."""
+    """Raise `PushError` if ``push.on_older`` is "fail"."""
     if decision.action is Action.FAIL:
         raise PushError(
             f"not pushed: {decision.reason}",
@@ -317,7 +316,7 @@ def refuse_older(decision: Decision) -> None:
 
 
 def _refuse_superuser(session: Session) -> None:
-    from ..postgres import ownership  # no start without a seed.check pays for it
+    from ..postgres import ownership  # only a seed.check needs it
 
     if ownership.lesser_content(session):
         raise RefusedError(
@@ -330,13 +329,12 @@ def _refuse_superuser(session: Session) -> None:
 def is_there(
     session: Session, check: str, tenant: str | None, timeout_s: float = CHECK_SOON_S
 ) -> bool | None:
-    """Whether ``seed.check`` finds a row: data that somebody emptied is seeded again.
+    """Whether ``seed.check`` finds a row; if not, the start seeds again.
 
-    It runs as the service's own role, with that one's search_path, and can write nothing. None when
-    the server has no answer in ``timeout_s`` seconds, such as while somebody has locked the table,
-    so that nothing is proved; that is logged. A check that fails finds no row, and is logged; so is
-    one that a superuser must not ask. Leaves an open transaction as it was. Raises
-    `UnreachableError` when the connection is gone.
+    Runs read-only, as the service's role and with its search_path. Returns None, and logs why, if
+    the server does not answer within ``timeout_s`` seconds, for example because a session has
+    locked the table. Logs a failed check, or one that a superuser must not run, and counts it as no
+    row. Leaves an open transaction as it was. Raises `UnreachableError` if the connection is gone.
     """
     try:
         with translated("running seed.check", remedy="Correct seed.check."):
@@ -358,7 +356,7 @@ def is_there(
 
 
 def waited_for(session: Session) -> str:
-    """Who has locked tables so that nobody can read them, in words; for a check without answer."""
+    """Name the sessions whose locks keep readers waiting, for a check without an answer."""
     from ..postgres import blockers
 
     found = blockers.of_readers(session)

@@ -1,4 +1,4 @@
-"""How push and seed run the service's own program: watched by the lock, with nothing left of it."""
+"""Runs the push's or seed's program under the lock, and leaves nothing of it behind."""
 
 import errno
 import secrets
@@ -18,7 +18,7 @@ from ..process import child
 from . import endings
 
 MAX_EVENTS: Final = 10_000
-"""Lines of one child that are logged; a flood of them would push everything else out of the log."""
+"""Lines of one child that are logged; more would push all other events out of the log."""
 
 _REMEDIES: Final = {
     errno.ENOENT: "Correct {command}, or add the program, or the interpreter that its first line "
@@ -28,35 +28,35 @@ _REMEDIES: Final = {
     errno.ENOEXEC: "Name the program's interpreter first in {command}, as in node push-db.js, or "
     "use one that is made for this image's platform.",
 }
-"""By what the kernel says of a program that is not started."""
+"""Remedies by the errno of a program that cannot be started."""
 
 _CHECKS_CLIENT_SINCE = 140000
-"""The first server version that knows client_connection_check_interval."""
+"""The first server version with client_connection_check_interval."""
 
 
 @dataclass(frozen=True)
 class ChildContext:
-    """What a child runs in."""
+    """A child's surroundings: the lock, the environment and the sessions."""
 
     held: Held
     environ: Environment
     service: str | None
     reconnect: Callable[[], Session]
-    """A new session as the role and in the database that the child uses."""
+    """Opens a session with the child's role in its database."""
 
     same_role: bool
-    """Whether the lock's session may end the child's sessions itself."""
+    """Whether the lock's session may end the child's sessions."""
 
     pooled: bool
     """Whether the child connects through a pooler, which refuses PGOPTIONS."""
 
     lock_timeout_s: float
     added: Mapping[str, str] = field(default_factory=dict)
-    """Variables that the child gets besides."""
+    """Additional variables for the child."""
 
 
 class Task(NamedTuple):
-    """What to run, and as which step."""
+    """The program of a step."""
 
     step: str
     error: type[PushError | SeedError]
@@ -64,12 +64,12 @@ class Task(NamedTuple):
     timeout_s: float
 
     def failure(self, finished: child.Finished) -> endings.Ending | None:
-        """What is wrong with how it ended, and the remedy."""
+        """Return what went wrong with the program; None if nothing did."""
         return endings.told(self.step, finished, self.timeout_s)
 
 
 def named(context: ChildContext, task: Task) -> str:
-    """The application_name of one run. Its number tells it from a replica's on the same host."""
+    """Make a run's application_name; its random suffix differs from every other replica's."""
     return sessions.application_name(context.service, f"/{task.step}-{secrets.token_hex(3)}")
 
 
@@ -80,28 +80,30 @@ def run(
     watches: Sequence[child.Watch] = (),
     name: str | None = None,
 ) -> child.Finished:
-    """Run one program under the lock, however it ends; ``name`` is what `named` gave it.
+    """Run one program under the lock; ``name`` is from `named`.
 
-    ``on_line`` gets each line as it came, secrets and all. Up to `MAX_EVENTS` lines become
-    ``<step>.printed`` events; when it says nothing for a minute, ``<step>.stalled`` tells what its
-    sessions wait for. Those are ended when it is gone, whatever happened, while the lock is still
-    ours. It is ended when the lock is lost or one of ``watches``. Raises ``task.error`` when it
-    cannot be started, `LockError` when the lock is lost, what a watch raises, `Terminated`, and
-    `UnreachableError` or `RefusedError` for what the kernel refuses (`kernel.refusal`).
+    Passes each line unmasked to ``on_line``, and logs up to `MAX_EVENTS` lines as
+    ``<step>.printed``. After each silent minute ``<step>.stalled`` says what its sessions wait for.
+    A lost lock or watch ends the program. Afterwards, whatever happened, ends its sessions while we
+    still hold the lock.
+
+    Raises ``task.error`` if the program cannot be started, `LockError` if the lock is lost, a
+    watch's exceptions, `Terminated`, and `UnreachableError` or `RefusedError` for what the kernel
+    refuses (`kernel.refusal`).
     """
     name = name or named(context, task)
     events = _ChildEvents(task.step, name, context, on_line)
     program = child.Program(
         task.argv, _environ(context, name).block(), f"PGAPPNAME={name}".encode(), task.timeout_s
     )
-    progress.detail("")  # whatever was waited for before, it is there
+    progress.detail("")  # the start no longer waits
     callbacks = child.Callbacks(events.line, events.silence, events.end, events.late)
     try:
         return child.run(program, callbacks, [context.held, *watches])
     except OSError as problem:
         from ..process import kernel
 
-        # What the kernel refuses is no fault of the program's, unless it is about its file.
+        # Unless errno is about the program's file, the kernel refuses it for lack of resources.
         refused = kernel.refusal(problem) if problem.errno != errno.EPERM else None
         raise refused or task.error(
             f"the {task.step} command {task.argv[0]!r} cannot be started: {problem.strerror}",
@@ -113,7 +115,7 @@ def run(
 
 @dataclass
 class _ChildEvents:
-    """Logs what a child prints and does."""
+    """Logs a child's lines and silences, and ends its sessions."""
 
     step: str
     name: str
@@ -168,9 +170,9 @@ class _ChildEvents:
 
 
 def _end_sessions(context: ChildContext, name: str, ports: set[int]) -> int:
-    """End the child's sessions from the lock's own, or from a new one where that is gone."""
+    """End the child's sessions from the lock's session, or from a new one if that is gone."""
     if context.pooled:
-        ports = set()  # the server sees the pooler's, which may be anybody's
+        ports = set()  # the server sees the pooler's ports, which any client may share
     if context.same_role:
         with suppress(UnreachableError):
             return sessions.end(context.held.session, name, ports)
@@ -181,8 +183,8 @@ def _end_sessions(context: ChildContext, name: str, ports: set[int]) -> int:
 def _environ(context: ChildContext, name: str) -> Environment:
     added = {"PGAPPNAME": name, **context.added}
     if not context.pooled:
-        # Ours first: of two settings of one option the later wins, and the image's may. The mark
-        # is for a client that names its sessions itself.
+        # Ours come first, because the last setting of an option wins and the image may set it. The
+        # mark finds the sessions of a client that sets its own application_name.
         options = [
             f"-c lock_timeout={int(context.lock_timeout_s * 1000)}",
             f"-c entrypoint.push={sessions.mark(name)}",

@@ -1,4 +1,4 @@
-"""Step 4: apply the schema with the service's own push-db, under the lock, and judge it."""
+"""Step 4: run the service's push under the lock, guard it against loss, and judge it."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +16,7 @@ from .tool_output import OutputParser, ToolResult
 from .verdict import Evidence, Wrong, blocking, damage, index_damage, judge, mend, standing
 
 RAILS: Final = {"CI": "1", "NO_COLOR": "1"}
-"""What makes a tool neither ask nor paint."""
+"""Variables that keep tools from asking questions and from using colours."""
 
 
 class Expected(NamedTuple):
@@ -27,28 +27,28 @@ class Expected(NamedTuple):
     before: ledger.Ledger
     who: ledger.Who
     at: str
-    """When it was, for the ledger."""
+    """The push's time, for the ledger."""
 
     direct: bool
-    """Whether it is certain that no pooler stands between the push and the server."""
+    """Whether the push certainly connects without a pooler."""
 
     left: Callable[[Sequence[ledger.Damage]], None]
-    """Called with what failed pushes left, this one or earlier ones, even where `run` raises."""
+    """Gets what failed pushes, earlier ones included, left behind; also called if `run` raises."""
 
 
 class Pushed(NamedTuple):
-    """A push that ran, and what came of it."""
+    """The outcome of a push that ran."""
 
     elapsed_s: float
     catalog: str | None
-    """The schema's fingerprint after it; None when somebody is changing the schema."""
+    """The schema's fingerprint after it; None if another session is changing the schema."""
 
     loss: loss.Loss
     emptied: bool
-    """Whether it took a table's rows, as far as anybody knows: some may have been a seed's."""
+    """Whether it may have removed a table's rows, some of which may be a seed's."""
 
     fields: dict[str, object]
-    """What ``push.finished`` says of the evidence."""
+    """The evidence, as fields of ``push.finished``."""
 
     wrong: PushError | None
 
@@ -60,12 +60,12 @@ def run(
     context: program.ChildContext,
     guards: Callable[[], Iterator[Session]],
 ) -> Pushed:
-    """Push, guarded against loss; idempotent as far as the service's program is.
+    """Push, guarded against loss; as idempotent as the service's program is.
 
-    ``catalog`` is the schema's fingerprint before it; ``guards`` opens sessions one after the other
-    for the guard, the mightiest first. A push is not one transaction: what it did before it failed
-    stays, and the next one goes on from there. Raises `PushError` when it cannot be started or its
-    guard is lost, `LockError`, `UnreachableError` and `Terminated`.
+    ``catalog`` is the schema's fingerprint before the push; ``guards`` opens sessions for the guard
+    one by one, the mightiest role first. A push is not one transaction: a failed one's changes
+    stay, and the next push continues from there. Raises `PushError` if the program cannot be
+    started or the guard is lost, `LockError`, `UnreachableError` and `Terminated`.
     """
     session = context.held.session
     before = snapshot.take(session)
@@ -77,9 +77,9 @@ def run(
     try:
         with _guarded(push, name, before, session, guards) as armed:
             watches = [armed] if armed else []
-            # What others lost until it was armed nobody told.
+            # Nobody recorded what other sessions removed before the guard was armed.
             before = snapshot.take(session).without_rows(before) if armed else before
-            # A pooler hands one session to many, and a push may know one by another name.
+            # A pooler shares a session among clients, and a push may connect by another URL.
             there, connected = sessions.before(session) if expected.direct else None, None
             ports: frozenset[int] | None = None
             try:
@@ -133,14 +133,14 @@ def run(
 
 
 class _Judge(NamedTuple):
-    """Judges one push, and keeps the ledger's list of what failed ones left."""
+    """Judges one push, and updates the ledger's list of what failed pushes left."""
 
     push: Push
     expected: Expected
     before: snapshot.Snapshot
 
     def held(self, evidence: Evidence) -> list[ledger.Damage]:
-        """What is there of earlier pushes' damage; tells all of it, and this one's too."""
+        """Return the damage of earlier pushes that is still there; report it and this push's."""
         on_loss, allowed = self.push.on_loss, self.push.allow_loss
         who, book = self.expected.who, self.expected.before
         new = [
@@ -154,7 +154,7 @@ class _Judge(NamedTuple):
         return still
 
     def wrong(self, evidence: Evidence) -> Wrong | None:
-        """Why it is not believed."""
+        """Return why the push failed, or None."""
         who, book = self.expected.who, self.expected.before
         still = self.held(evidence)
         proved = {push.fingerprint for push in book.of(who.service)} if who.fingerprint else ()
@@ -167,7 +167,7 @@ class _Judge(NamedTuple):
             bookkeeping=self.expected.bookkeeping,
         )
         told = [each for each in still if each not in held]
-        # A start that was killed could not say whose this is.
+        # A start that was killed recorded no owner of its invalid indexes.
         old = set(self.before.invalid_indexes.values()) & set(
             evidence.after.invalid_indexes.values()
         )
@@ -180,7 +180,7 @@ class _Judge(NamedTuple):
 def look_again(
     push: Push, session: Session, damages: Sequence[ledger.Damage]
 ) -> list[ledger.Damage]:
-    """What is there still of what failed pushes left, where nothing is pushed; it is told.
+    """Return and log what is still there of failed pushes' damage; for starts that do not push.
 
     Raises `UnreachableError` and `RefusedError`.
     """
@@ -193,7 +193,7 @@ def look_again(
 
 
 def tell_damages(damages: Sequence[ledger.Damage]) -> None:
-    """Log what is held against nobody who starts now, and must be known all the same."""
+    """Warn of damage that does not block this start."""
     if damages:
         log.event(
             "warning",
@@ -213,7 +213,7 @@ def _guarded(
     session: Session,
     sessions: Callable[[], Iterator[Session]],
 ) -> Iterator[guard.Guard | None]:
-    """Refuse losses in the body, as far as the role may."""
+    """Arm a guard around the body, as far as the role may."""
     tables = before.filled
     if push.on_loss == "warn" or not tables:
         yield None
@@ -233,7 +233,7 @@ def _guarded(
         yield armed
         done = True
     finally:
-        # A start that is being ended has no time to wait for a table.
+        # A start that a signal ends has no time to wait for a locked table.
         left = armed.disarm() if done else armed.disarm(0.0)
         if left:
             log.event("warning", "guard.not_removed", tables=left, remedy=_LEFT)
@@ -255,7 +255,7 @@ def _arm(
         armed = guard.arm(session, tables, push.allow_loss, name, push.timeout_s)
         if armed.drops is None:
             break
-    assert armed is not None  # noqa: S101  the last one is the service's own
+    assert armed is not None  # noqa: S101  the service's own session is always the last
     if armed.drops is None:
         log.event("info", "guard.armed", tables=len(tables))
     else:
@@ -278,7 +278,7 @@ def _change(before: str | None, after: str | None) -> str:
 
 
 def _placed(wrong: Wrong, evidence: Evidence, session: Session) -> Wrong:
-    """Where the program failed by itself, and may create nothing: point to the schema."""
+    """Add the remedy for a role that may create nothing, if the program failed by itself."""
     by_itself = not evidence.ended.certain if evidence.ended else evidence.output.succeeded is False
     if by_itself and evidence.before.tables == evidence.after.tables:
         with suppress(RefusedError, UnreachableError):

@@ -25,9 +25,9 @@ from .steps import since, step
 
 
 def run(argv: tuple[str, ...]) -> NoReturn:
-    """Start the service: everything `prepare` does, then exec.
+    """Do everything that `prepare` does, then become the service.
 
-    Nothing runs after a failed step. Raises what `errors` lists; does not return.
+    A failed step ends the start. Raises the errors in `errors`; never returns.
     """
     started = time.monotonic()
     progress.begin()
@@ -43,7 +43,7 @@ def run(argv: tuple[str, ...]) -> NoReturn:
 
 
 def refuse(arguments: Sequence[str]) -> NoReturn:
-    """Fail as a start does for a container's command line that is none of ours: `UsageError`."""
+    """Fail as a start does, with the `UsageError` of a misused command line."""
     progress.begin()
     with step("settings"):
         from . import shapes
@@ -52,7 +52,7 @@ def refuse(arguments: Sequence[str]) -> NoReturn:
 
 
 def prepare() -> None:
-    """Everything but the handoff, for an init container, a Job or a pre-deploy step."""
+    """Do everything but the handoff, for an init container, a Job or a pre-deploy step."""
     started = time.monotonic()
     progress.begin()
     with step("settings"):
@@ -70,7 +70,7 @@ def _prepare(plan: StartPlan) -> None:
             log.event("info", f"{name}.skipped", reason="ENTRYPOINT_SKIP")
         return
     if config.gates:
-        from . import gates  # no start pays for what it does not name
+        from . import gates  # only a start with gates needs it
 
         with step("gates", count=len(config.gates)):
             gates.wait(config.gates, config.service)
@@ -96,9 +96,9 @@ def _prepare(plan: StartPlan) -> None:
     own, known = config.database or target, None
     if config.direct:
         with step("connection", variable=own.variable):
-            with suppress(UnreachableError):  # the next step meets it again
+            with suppress(UnreachableError):  # as_service fails again then
                 known = database.place(session)
-            # A pooler that has just heard that there is no such database says so for a while.
+            # A pooler remembers for a while that a new database did not exist.
             late = (
                 max(deadline, time.monotonic() + database.AFTER_CREATE_S) if created else deadline
             )
@@ -115,22 +115,22 @@ def _prepare(plan: StartPlan) -> None:
             "service, set ENTRYPOINT_FORCE=push for one start, which forgets it.",
         )
     if found and found.leftovers:
-        from ..postgres import leftovers  # no start pays for what it does not find
+        from ..postgres import leftovers  # only a start that finds some needs it
 
         leftovers.remove(session)
     if (found or config.idle) and _proved(plan, found or ledger.UNKNOWN, session):
         session.close()
         return
-    from . import under_lock  # no warm start pays for what it imports
+    from . import under_lock  # no warm start needs it
 
     under_lock.work(plan, target, session, connect)
-    # A push may change its own role, and much may have happened while others had the lock.
+    # A push may change its own role, and other replicas may have held the lock for long.
     with step("connection", variable=own.variable):
         database.as_service(own, config.direct, known, connect, time.monotonic() + left_s)
 
 
 def _proved(plan: StartPlan, found: ledger.Found, session: Session) -> bool:
-    """Whether the ledger proves that nothing is to be done; then it is said."""
+    """Whether the ledger proves that no step has work; then logs why each is skipped."""
     if plan.owned_by_stranger(found):
         return False
     push = plan.push(found)
@@ -149,7 +149,7 @@ def _proved(plan: StartPlan, found: ledger.Found, session: Session) -> bool:
 def _look(
     named: Conninfo, own: services.Service, registry: Mapping[str, services.Service]
 ) -> Lying | None:
-    from . import former  # only a start that fails pays for it
+    from . import former  # only a start that fails needs it
 
     return former.look(named, own, registry)
 

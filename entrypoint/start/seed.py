@@ -1,4 +1,4 @@
-"""Step 5: make the tenant's rows with the service's own seed, under the same lock, and judge it."""
+"""Step 5: run the service's seed for one tenant under the lock, and judge it."""
 
 from typing import Final
 
@@ -14,11 +14,11 @@ _CHECKED: Final = {True: "found a row", False: "found no row", None: "had no ans
 
 
 def run(seed: Seed, session: Session, context: program.ChildContext) -> dict[str, object]:
-    """Seed; the schema stays pushed if this fails, and the next start seeds again.
+    """Seed; after a failure the schema stays pushed, and the next start seeds again.
 
     Returns the evidence as fields of an event: the exit code, the output, and ``seed.check``, which
-    must find a row in the session now. Raises `SeedError`, `LockError`, `UnreachableError` and
-    `Terminated`, see `program.run`.
+    must now find a row. Raises `SeedError`, `LockError`, `UnreachableError` and `Terminated`; see
+    `program.run`.
     """
     parser = OutputParser(if_right=SILENCE_SEED)
     task = program.Task("seed", SeedError, seed.argv, seed.timeout_s)

@@ -1,6 +1,6 @@
-"""Commands that were meant otherwise: how Docker, Kubernetes and shells lose one, and the remedy.
+"""Explains wrong commands: how Docker, Kubernetes and shells garble one, and the remedy.
 
-Imported only where something is wrong. Looks at the image, changes nothing.
+Only a start that fails imports this module. It looks at the image and changes nothing.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Final
 from ..errors import NOT_EXECUTABLE, NOT_FOUND, ExecError, UsageError
 
 OURS: Final = "/opt/entrypoint/bin/entrypoint"
-"""Where the payload is in a service's image."""
+"""The program's path in a service's image."""
 
 COMMANDS: Final = (
     *("run", "prepare", "health", "create", "verify", "status", "transfer", "url"),
@@ -25,7 +25,7 @@ COMMANDS: Final = (
 _ENTRYPOINT: Final = f'ENTRYPOINT ["{OURS}", "run", "--"]'
 
 JOINERS: Final = ("&&", "||")
-"""What only a shell understands, and no program takes for a word of its own."""
+"""Words that only a shell understands, and no program takes as an argument."""
 
 INTERPRETERS: Final = {
     ".js": ("node",),
@@ -40,10 +40,10 @@ INTERPRETERS: Final = {
     ".php": ("php",),
     ".jar": ("java", "-jar"),
 }
-"""Who runs a file, by the end of its name."""
+"""The program that runs a file, by the file's extension."""
 
 _QUOTES: Final = "\"'`\u201c\u201d\u2018\u2019"
-"""Those of shells, and those that editors make of them."""
+"""Quotes of shells, and those that editors replace them by."""
 
 _OPERATORS = re.compile(r"&&|\|\||[;|<>`]|\$\(")
 _VARIABLE = re.compile(r"\$[({]?[A-Za-z_]")
@@ -51,12 +51,12 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def listed(words: Sequence[str]) -> str:
-    """A command as Dockerfiles, compose files and manifests have it."""
+    """Write a command as Dockerfiles, compose files and manifests do."""
     return json.dumps(list(words), ensure_ascii=False)
 
 
 def none() -> UsageError:
-    """The refusal of a start that was given nothing to become."""
+    """The error of a start without a command."""
     return UsageError(
         "there is no command for the service after `run --`",
         remedy='Write CMD ["node", "dist/main.js"], whatever the service is, into the same '
@@ -68,7 +68,7 @@ def none() -> UsageError:
 
 
 def misused(arguments: Sequence[str]) -> UsageError:
-    """The refusal of a container's command line that is none of ours."""
+    """The error of a container's command line that `entrypoint` does not know."""
     rest = list(arguments[1:])
     if rest[:1] == ["--"]:
         rest.pop(0)
@@ -95,11 +95,11 @@ def misused(arguments: Sequence[str]) -> UsageError:
 
 
 def joined(argv: Sequence[str]) -> UsageError:
-    """The refusal of a chain for a shell that no shell will see."""
+    """The error of a chain (``&&``) that no shell will see."""
     words = list(argv)
     if "-c" in words[1:-1]:
         words = words[words.index("-c") + 1 :]
-    # Where a program's name is expected, a word of several is a command's text already.
+    # At a program's place, a word with blanks is already the text of a command.
     before = [JOINERS[0], *words]
     script = " ".join(
         word if word in JOINERS or (last in JOINERS and " " in word) else shlex.quote(word)
@@ -114,7 +114,7 @@ def joined(argv: Sequence[str]) -> UsageError:
 
 
 def expanding(argv: Sequence[str]) -> str:
-    """The same command for a shell that expands its variables, also those in Kubernetes' form."""
+    """Write a command for a shell that expands its variables, in Kubernetes' form as well."""
     return listed(["sh", "-c", f"exec {' '.join(map(_expanding, argv))}"])
 
 
@@ -128,12 +128,12 @@ def _expanding(word: str) -> str:
 
 
 def unexpanded(argv: Sequence[str]) -> str | None:
-    """A word with a variable that nobody will expand, if one is there."""
+    """The first word with a variable that will not be expanded, if any."""
     return next((word for word in argv[1:] if re.search(r"\$[({]?[A-Z][A-Z0-9_]+", word)), None)
 
 
 def not_found(name: str, words: Sequence[str]) -> ExecError:
-    """The refusal of a command whose program, the first word, is not found."""
+    """The error of a command whose program, the first word, is not found."""
     found = f"{name!r} is not found" + ("" if "/" in name else " on PATH")
     for shape in (
         _empty,
@@ -161,7 +161,7 @@ def _set(*words: str) -> str:
 def _split(text: str) -> list[str]:
     try:
         return shlex.split(text)
-    except ValueError:  # a quote that nobody closes
+    except ValueError:  # an unclosed quote
         return text.split()
 
 
@@ -179,7 +179,7 @@ def _empty(name: str, words: list[str]) -> tuple[str, str] | None:
 
 
 def _list(name: str, words: list[str]) -> tuple[str, str] | None:
-    """A list that was taken for text, because it has other quotes than JSON."""
+    """A list that Docker took for text because its quotes are not JSON's."""
     if name[0] not in f"[{_QUOTES}":
         return None
     bare = [each.strip(f"[], {_QUOTES}") for word in words for each in word.split(",")]
@@ -229,7 +229,7 @@ def _unexpanded(name: str, words: list[str]) -> tuple[str, str] | None:
 
 
 def _several(name: str, words: list[str]) -> tuple[str, str] | None:
-    """A whole command in one word, or what only a shell takes for a part of one."""
+    """A whole command in one word, or a word that only a shell understands."""
     assigned = _ASSIGNMENT.match(name)
     if _OPERATORS.search(name):
         script = " ".join([name, *map(shlex.quote, words[1:])])
@@ -250,7 +250,7 @@ def _folder(name: str, words: list[str]) -> tuple[str, str] | None:
 
 
 def _main_of(folder: str, words: Sequence[str]) -> str:
-    """What to start of a folder, as Node and Nest have it."""
+    """The remedy that starts a folder's main file, as Node and Nest name it."""
     files = (f"{folder}/{each}" for each in ("main.js", "index.js", "server.js", "__main__.py"))
     found = next(filter(os.path.exists, files), None)
     if found is None:
@@ -259,7 +259,7 @@ def _main_of(folder: str, words: Sequence[str]) -> str:
 
 
 def _file(name: str, words: list[str]) -> tuple[str, str] | None:
-    """A file that needs somebody to run it."""
+    """A file that needs an interpreter."""
     ending = os.path.splitext(name)[1].lower()
     interpreter = INTERPRETERS.get(ending)
     if interpreter is None:
@@ -285,7 +285,7 @@ def _hint(ending: str) -> str:
 
 
 def _of_package(name: str, words: list[str]) -> tuple[str, str] | None:
-    """What a package manager knows by that name: a script, or a dependency's program."""
+    """A name that only a package manager knows: a script, or a dependency's program."""
     with suppress(OSError, ValueError, AttributeError):
         scripts = json.loads(Path("package.json").read_bytes()).get("scripts") or {}
         if name in scripts:
@@ -303,7 +303,7 @@ def _of_package(name: str, words: list[str]) -> tuple[str, str] | None:
 
 
 def no_program(path: str, argv: Sequence[str]) -> ExecError:
-    """The refusal of a file that is there and may not be executed, or is none."""
+    """The error of an existing file that may not be executed or is no program."""
     words = [path, *argv[1:]]
     ending = os.path.splitext(path)[1].lower()
     interpreter = INTERPRETERS.get(ending)
@@ -327,7 +327,7 @@ def no_program(path: str, argv: Sequence[str]) -> ExecError:
 
 
 def no_first_line(path: str, argv: Sequence[str]) -> ExecError:
-    """The refusal of a script that does not say who runs it."""
+    """The error of a script without a #! line."""
     interpreter = INTERPRETERS.get(os.path.splitext(path)[1].lower(), ("sh",))
     return ExecError(
         f"{path!r} has no #! line",

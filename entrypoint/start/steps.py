@@ -1,4 +1,4 @@
-"""How a start tells its own course: one event when a step begins, one when it ends."""
+"""Logs each step of a start: one event when it begins, one when it ends."""
 
 import time
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from ..process import signals
 
 @contextmanager
 def step(name: str, *, end: str = "finished", **begins_with: object) -> Iterator[dict[str, object]]:
-    """Log ``<name>.started`` and ``<name>.<end>``, with the fields that the body put in.
+    """Log ``<name>.started`` and ``<name>.<end>``, the latter with the fields that the body adds.
 
-    `entrypoint health` is told too. A failure carries the step's name and its seconds to the one
-    place that logs it.
+    Reports the step to `entrypoint health` too. An exception leaves with the step's name and its
+    seconds, for the one place that logs it.
     """
     started = time.monotonic()
     fields: dict[str, object] = {}
@@ -28,7 +28,7 @@ def step(name: str, *, end: str = "finished", **begins_with: object) -> Iterator
         error.step, error.elapsed_s = name, since(started)
         raise
     except (OSError, RuntimeError, MemoryError, ImportError) as error:
-        from ..process import kernel  # only a start that failed pays for it
+        from ..process import kernel  # only a start that fails needs it
 
         refused = kernel.refusal(error)
         if refused is None:
@@ -39,5 +39,5 @@ def step(name: str, *, end: str = "finished", **begins_with: object) -> Iterator
 
 
 def since(started: float) -> float:
-    """Seconds from an instant of ``time.monotonic`` until now."""
+    """Seconds since an instant of ``time.monotonic``."""
     return round(time.monotonic() - started, 3)

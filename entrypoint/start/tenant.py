@@ -1,4 +1,4 @@
-"""Step 5, before the seed: which tenant it is for, where another service knows that."""
+"""Step 5, before the seed: find its tenant at another service's URL or in its database."""
 
 import json
 import re
@@ -19,19 +19,19 @@ from ..retry import Backoff, Wait
 from .steps import since
 
 Connect = Callable[[Conninfo, float], Session]
-"""Opens a session within so many seconds, or raises `ConnectError`."""
+"""Opens a session within the given seconds, or raises `ConnectError`."""
 
 SHORTEST_S: Final = 1.0
-"""Seconds for an attempt whose deadline is near: the last one is to find what is there."""
+"""Seconds that an attempt has at least, even at the deadline."""
 
 QUERY_TIMEOUT_S: Final = 10.0
-"""The longest that the query may take, in seconds."""
+"""Seconds for the query at most."""
 
 _NOT_YET: Final = ("3D000", "3F000", "42P01", "42703")
-"""SQLSTATEs of a database, schema, table or column that its service may be making right now."""
+"""SQLSTATEs of a missing database, schema, table or column: its service may be creating it."""
 
 _PASSING: Final = ("40", "55")
-"""Classes of SQLSTATEs that another try heals: a conflict, a lock."""
+"""Classes of SQLSTATEs that a retry may cure: conflicts and locks."""
 
 _NO_PRIVILEGE: Final = "42501"
 
@@ -41,20 +41,20 @@ _INDEX = re.compile(r"[0-9]{1,9}")
 
 
 class _TooMightyError(Exception):
-    """The role could do harm by whatever the query calls."""
+    """The query could do harm with this role's rights."""
 
 
 class _NotYetError(Exception):
-    """Nobody knows the tenant yet; the text says why."""
+    """There is no tenant yet; the text says why."""
 
 
 def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[], object]) -> str:
-    """The tenant's UUID in lower case, as soon as the lookup's URL or database tells it.
+    """Return the tenant's UUID in lower case, once the lookup's URL or database has it.
 
-    ``server`` says where the database is and who asks there. Blocks up to ``lookup.timeout_s``
-    seconds and one short attempt, and calls ``check`` before each. Raises what that raises,
-    `UnreachableError` at the deadline, and at once `RefusedError` for a permission that is lacking
-    and `SeedError` for an answer that is not one tenant.
+    ``server`` is the database's server and the role for the query. Blocks up to
+    ``lookup.timeout_s`` seconds and one short attempt; calls ``check`` before each attempt, and
+    raises what it raises. Raises `UnreachableError` at the deadline; at once, `RefusedError` for a
+    missing permission and `SeedError` for an answer that is not one tenant.
     """
     source = safe(lookup.url) if lookup.url else str(lookup.database)
     deadline = time.monotonic() + lookup.timeout_s
@@ -83,7 +83,7 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
 
 
 def _found(lookup: Lookup, server: Conninfo, connect: Connect, deadline: float) -> str:
-    """What one attempt finds. Raises `_NotYetError`, and what `find` raises at once."""
+    """Make one attempt. Raises `_NotYetError`, and what `find` raises at once."""
     if lookup.url:
         found = _asked(lookup.url, lookup.field, _left_s(deadline, ATTEMPT_TIMEOUT_S))
     else:
@@ -99,7 +99,7 @@ def _left_s(deadline: float, most_s: float) -> float:
 
 
 def _asked(url: str, field: str, timeout_s: float) -> object:
-    """What an HTTP server answers."""
+    """Ask an HTTP server."""
     from .. import http_client
 
     try:
@@ -108,7 +108,7 @@ def _asked(url: str, field: str, timeout_s: float) -> object:
         if problem.permanent:
             raise RefusedError(problem.text, remedy=_CORRECT) from None
         raise _NotYetError(problem.text) from None
-    except TimeoutError:  # the name server
+    except TimeoutError:  # the resolver took too long
         raise _NotYetError(f"no answer within {timeout_s:.2g} s") from None
     if not 200 <= answer.status < 300:  # noqa: PLR2004  HTTP's
         redirect = ", a redirect, which is not followed" if answer.location else ""
@@ -125,7 +125,7 @@ def _asked(url: str, field: str, timeout_s: float) -> object:
 
 
 def _at(field: str, value: Any) -> object:  # noqa: ANN401  whatever JSON holds
-    """What a path with dots leads to; a list in its way that has one element stands for that."""
+    """Follow a path with dots; a list with one element stands for that element."""
     for name in field.split("."):
         while isinstance(value, list) and not _INDEX.fullmatch(name):
             value = _only(value)
@@ -143,15 +143,14 @@ def _at(field: str, value: Any) -> object:  # noqa: ANN401  whatever JSON holds
 
 
 def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: float) -> str:
-    """What a database answers.
+    """Ask a database.
 
-    The query may call whatever the database's owner has defined, as our role. So that role must not
-    be one that a query can do harm as, and the transaction cannot write: no ALTER ROLE, and no way
-    out of it.
+    The query may call functions of the database's owner with our role's rights. So the role must
+    not be a mighty one, and the transaction is read-only, from which no function can escape.
     """
     session = _opened(conninfo, connect, _left_s(deadline, ATTEMPT_TIMEOUT_S))
     timeout_s = _left_s(deadline, QUERY_TIMEOUT_S)
-    # The server keeps the time by itself, so its word comes first, if one comes at all.
+    # The server applies its own timeout, so its error comes first if it responds at all.
     limit = timelimit.Limit(session.connection.fileno(), timeout_s + SHORTEST_S)
     try:
         with closing(session), closing(limit), translated("the query failed", remedy=_CORRECT):
@@ -183,7 +182,7 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: flo
 
 
 def _opened(conninfo: Conninfo, connect: Connect, timeout_s: float) -> Session:
-    """A session to ask in."""
+    """Open a session for the query."""
     try:
         return connect(conninfo, timeout_s)
     except ConnectError as error:
@@ -196,7 +195,7 @@ def _opened(conninfo: Conninfo, connect: Connect, timeout_s: float) -> Session:
 
 
 def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...]]:
-    """At most two rows: whoever finds more found too many."""
+    """Fetch at most two rows: a second one already means too many."""
     connection = session.connection
     connection.read_only = True
     with session.transaction(undone=True):
@@ -214,7 +213,7 @@ def _refuse_mighty(session: Session) -> None:
 
 
 def _grant(conninfo: Conninfo) -> str:
-    """What gives the role its right to look."""
+    """The remedy for a missing permission."""
     remedy = (
         f'Run GRANT CONNECT ON DATABASE "{conninfo.database}" and GRANT SELECT on what the query '
         f'reads TO "{conninfo.user}"'

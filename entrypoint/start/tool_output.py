@@ -1,6 +1,6 @@
-"""What known schema tools say when they are done, and when they are not. Pure.
+"""Recognises success and failure in the output of known schema tools. Pure.
 
-Their exit codes are no proof: drizzle-kit 0.31 exits 0 when its SQL failed half way
+Exit codes prove nothing: drizzle-kit 0.31 exits 0 after half of its SQL
 (https://github.com/drizzle-team/drizzle-orm/issues/6192), and psql without ON_ERROR_STOP always.
 """
 
@@ -18,10 +18,10 @@ from ..process.output import MAX_LINE, shown
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CURSOR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")
-"""What a spinner overwrites its line with."""
+"""The escapes with which a spinner overwrites its line."""
 
 SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
-"""Where the spinner of drizzle-kit 0.21 ends, which writes no line break after it."""
+"""The end of drizzle-kit 0.21's spinner, which writes no line break."""
 
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
@@ -35,7 +35,7 @@ SILENCE_SEED: Final = (
     "If it did what it should, keep its lines from being judged: seed.command = "
     '["sh", "-c", "… >/dev/null 2>&1"], and let seed.check prove it.'
 )
-"""The same for a seed, which has no pattern of its own."""
+"""`SET_SUCCESS` for a seed, which has no pattern of its own."""
 
 _SILENT: Final = (
     "Correct what its lines say; if they say nothing, look whether it connects to the same "
@@ -49,28 +49,27 @@ class ToolResult(NamedTuple):
     """What a child's lines prove."""
 
     text: str = "not recognised"
-    """For an event."""
+    """A summary for events."""
 
     succeeded: bool | None = None
-    """None where no line is known."""
+    """None if no line is known."""
 
     remedy: str = ""
-    """What to do where it did not succeed."""
+    """The remedy for a failure."""
 
     refused: tuple[str, ...] = ()
-    """What the guard refused to lose, by the server's error."""
+    """The tables and columns that the guard kept, as the server's error names them."""
 
 
 MAX_QUOTE: Final = 200
-"""Characters of a tool's own line in what is told of it."""
+"""Characters of a tool's line in a summary."""
 
 
 class Patterns:
-    """Words to look for in a line, all at once.
+    """Words to search for in a line, all at once.
 
-    There may be a million lines. Python's search tries a `^` at every character, and is as fast as
-    it should be if every alternative begins with a letter, so the words for a line's start are
-    apart.
+    Output may have a million lines. Python's search tries a `^` at every character, and is fast if
+    every alternative begins with a letter, so words for a line's beginning have their own match.
     """
 
     def __init__(self, words: Iterable[str]) -> None:
@@ -81,13 +80,13 @@ class Patterns:
         self._search = re.compile(self.anywhere).search if self.anywhere else None
 
     def found_in(self, line: str) -> bool:
-        """Whether one of them is in it."""
+        """Whether a line contains one of the words."""
         match, search = self._match, self._search
         return bool((match and match(line)) or (search and search(line)))
 
 
 class _ToolPatterns(NamedTuple):
-    """A tool's patterns, compiled."""
+    """A tool with its compiled patterns."""
 
     tool: Tool
     any: Patterns
@@ -95,11 +94,11 @@ class _ToolPatterns(NamedTuple):
     success: Patterns
     failures: tuple[tuple[Patterns, ToolFailure], ...]
     until: Patterns
-    """What undoes those failures that have such words."""
+    """The words that undo failures with an ``until``."""
 
 
 class _Known(NamedTuple):
-    """The known tools, and one pattern of them all, which most lines do not match."""
+    """The known tools, and all their words in one pattern, which most lines do not match."""
 
     tools: tuple[_ToolPatterns, ...]
     any: Patterns
@@ -107,7 +106,7 @@ class _Known(NamedTuple):
 
 def _ready(tool: Tool) -> _ToolPatterns:
     failures = [(Patterns(each.says), each) for each in tool.failure]
-    # A tool without a sign is known by all of its words.
+    # All words of a tool without a sign are its own.
     sign = tool.sign or (*tool.success, *(word for each in tool.failure for word in each.says))
     until = Patterns(word for each in tool.failure for word in each.until)
     any_ = Patterns(tool.words())
@@ -116,7 +115,7 @@ def _ready(tool: Tool) -> _ToolPatterns:
 
 @cache
 def known() -> _Known:
-    """The table; read at the first line of a program, and not at a start without one."""
+    """Return the compiled table; a start that runs no program does not read it."""
     spoken = [tool for tool in tools.load() if tool.words()]
     return _Known(
         tuple(map(_ready, spoken)), Patterns(word for tool in spoken for word in tool.words())
@@ -130,21 +129,21 @@ class _Run:
     patterns: _ToolPatterns
     seen: bool = False
     begun: bool = False
-    """Whether there was a sign of it. Its success may be anybody's word, and names no failure."""
+    """Whether it printed a sign. Another program may print its success, and a failure needs one."""
 
     done: bool = False
     quote: str = ""
-    """Of its failure, if it has failed."""
+    """The line of its failure, if it failed."""
 
     failure: ToolFailure | None = None
     late: bool = False
-    """Whether it had been done: the failure may be another program's, whose words are alike."""
+    """Whether it had succeeded before: the failure may be another program's with the same words."""
 
     got_further: bool = False
-    """Whether it said something by which a failure to connect is undone."""
+    """Whether it printed a word that undoes a failed connection."""
 
     def feed(self, line: str, quote: Callable[[], str]) -> None:
-        """Its last word counts: a script may try again, or go on after it was done."""
+        """Take a line. The last word counts: a script may retry, or continue after a success."""
         patterns = self.patterns
         if not patterns.any.found_in(line):
             return
@@ -157,7 +156,7 @@ class _Run:
         failed = next((each for says, each in patterns.failures if says.found_in(line)), None)
         if sign:
             self.seen = True
-            if self.failure is None and not failed:  # another run begins
+            if self.failure is None and not failed:  # another run of the tool begins
                 self.done = False
         if failed:
             self._fail(failed, quote)
@@ -167,28 +166,28 @@ class _Run:
                 self.failure = None
 
     def _fail(self, failure: ToolFailure, quote: Callable[[], str]) -> None:
-        # Of two the first is the cause, unless a retry may have dealt with it.
+        # The first failure is the cause, unless a retry may have undone it.
         if self.failure is None or (self.failure.until and not failure.until):
             self.failure, self.quote, self.late = failure, quote(), self.done
             self.done = False
 
     def is_unsure(self) -> bool:
-        """Whether its failure may be another program's: it comes late, or nothing says whose it is.
+        """Whether the failure may be another program's: it came late, or names no tool.
 
-        A line of the server's as libpq has it is psql's, or that of a script that prints an error.
-        Behind a tool that says nothing when it is done, an exception is that of whoever came then;
-        and one that could not connect may have been waited out.
+        psql or a script may have printed a server's error in libpq's form. After a tool that
+        succeeds silently, an exception may come from the next program; and a script may have
+        retried a failed connection.
         """
         tool = self.patterns.tool
         waited = self.failure is not None and bool(self.failure.until)
         return self.late or waited or not (tool.success or self.quote.startswith(tool.name))
 
     def dealt_with(self, *, connected: bool | None) -> bool:
-        """Whether its failure is one of connecting that the script waited out.
+        """Whether the failure is a failed connection that the script retried.
 
-        A program that had a session in the end, and said nothing before it failed, has. That
-        `psql -qf a.sql; psql -qf b.sql; true` failed to connect for b.sql alone cannot be told
-        from that: both are as silent.
+        A program with a session at the end, and no output before its failure, has retried. The
+        output of `psql -qf a.sql; psql -qf b.sql; true` looks the same if only b.sql failed to
+        connect.
         """
         undone = self.failure is not None and bool(self.failure.until)
         return undone and connected is True and not self.got_further
@@ -197,7 +196,7 @@ class _Run:
 class OutputParser:
     """Judges a child's lines; ``success`` and ``failure`` replace the known tools' patterns.
 
-    ``if_right`` is what to do about a verdict that is wrong.
+    ``if_right`` is the remedy for a wrong verdict.
     """
 
     def __init__(
@@ -213,20 +212,20 @@ class OutputParser:
         self._found_success = False
         self._found_failure = ""
         self._line = ""
-        self._runs: list[_Run] = []  # made at the first line, while the program runs
+        self._runs: list[_Run] = []  # compiled at the first line, while the program runs
         self._refused: dict[str, None] = {}
 
     def feed(self, line: str) -> None:
-        """Take one line, with or without a terminal's escapes; what is kept of it is masked."""
+        """Take one line, with or without a terminal's escapes; keeps only masked text."""
         self._line = line
         self._runs = self._runs or [_Run(patterns) for patterns in known().tools]
         for number, part in enumerate(parts(line)):
             self._feed(part[:MAX_LINE], number)
 
     def _quote(self, number: int) -> str:
-        """A part of the current line, for people."""
+        """A part of the current line, masked."""
         pieces = parts(log.mask(self._line))
-        # One less than were parsed, if a secret goes over its end.
+        # A mask over a line's break leaves one part less.
         return shown(pieces[min(number, len(pieces) - 1)])
 
     def _feed(self, line: str, number: int) -> None:
@@ -245,7 +244,7 @@ class OutputParser:
         return SPUN.split(self._quote(number))[-1].strip()[:MAX_QUOTE]
 
     def result(self, *, connected: bool | None = None) -> ToolResult:
-        """The result, for a program that ``connected`` to the database; None if nobody knows."""
+        """The result for a program that ``connected`` to the database; None if unknown."""
         return self._result(connected=connected)._replace(refused=tuple(self._refused))
 
     def _result(self, *, connected: bool | None) -> ToolResult:
@@ -276,7 +275,7 @@ class OutputParser:
 
 
 def parts(line: str) -> list[str]:
-    """A line's parts: what a spinner overwrote was said all the same."""
+    """Split a line at a spinner's escapes: what the spinner overwrote counts too."""
     return _CURSOR.split(_COLOURS.sub("", line))
 
 

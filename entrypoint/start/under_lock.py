@@ -1,6 +1,6 @@
-"""Steps 4 and 5 under the lock, and the record of what was done.
+"""Steps 4 and 5 under the lock, and their record in the ledger.
 
-Imported only where there is something to do.
+Only a start with work to do imports this module.
 """
 
 import gc
@@ -24,16 +24,16 @@ from .plan import FORCED, Action, Decision, StartPlan, older, refuse_older, tell
 from .steps import step
 
 CLEANUP_S: Final = 5.0
-"""Seconds in which a session must open that ends those of a child."""
+"""Seconds to open a session that ends a child's sessions."""
 
 
 def work(plan: StartPlan, target: Conninfo, session: Session, connect: wait.Connect) -> None:
-    """Wait for the lock, look again, do what is still to be done, and record it.
+    """Take the lock, look again, run the steps that have work, and record them.
 
-    What was done before a failure is recorded too. Closes the session, whatever happens. Raises
-    `LockError`, `PushError`, `SeedError`, `RefusedError`, `UnreachableError` and `Terminated`.
+    Records what succeeded before a failure, too. Always closes the session. Raises `LockError`,
+    `PushError`, `SeedError`, `RefusedError`, `UnreachableError` and `Terminated`.
     """
-    gc.enable()  # this takes as long as the children do
+    gc.enable()  # the children run much longer than a warm start
     config = plan.config
     with step("lock", end="acquired"):
         deadline = time.monotonic() + config.lock_timeout_s
@@ -46,11 +46,11 @@ def work(plan: StartPlan, target: Conninfo, session: Session, connect: wait.Conn
     with held:
         try:
             _work(plan, target, held, connect)
-            process.reap()  # as PID 1 we got what the children left; the service must not
+            process.reap()  # PID 1 inherited the children's orphans; the service must not
         except UnreachableError as error:
             if not held.broken:
                 raise
-            # Whichever statement noticed it first: somebody else may be at work by now.
+            # Any statement may notice the loss first; another start may be at work by now.
             lost = held.lost_error()
             lost.message += f" ({error.message})"
             lost.step, lost.elapsed_s = error.step, error.elapsed_s
@@ -70,9 +70,9 @@ def _work(plan: StartPlan, target: Conninfo, held: lock.Held, connect: wait.Conn
         _push(plan, target, record, found, connect)
         _seed(plan, record, connect)
     except LockError:
-        raise  # nothing can be recorded
+        raise  # without the lock nothing may be recorded
     except BaseException:
-        with suppress(UnreachableError):  # what failed first is what is told
+        with suppress(UnreachableError):  # the first failure is the one to report
             record.write()
         raise
     record.write()
@@ -92,7 +92,7 @@ def _owned_by_stranger(session: Session, owner: str | None) -> RefusedError:
 
 
 def _tell_exposed(plan: StartPlan, held: lock.Held) -> None:
-    """Say what others may do in a database that is meant to be closed to them."""
+    """Warn of PUBLIC's rights in a database that should be closed to other roles."""
     if plan.config.isolate and (found := ownership.exposed(held.session)):
         log.event(
             "warning",
@@ -104,7 +104,7 @@ def _tell_exposed(plan: StartPlan, held: lock.Held) -> None:
 
 
 class _Record:
-    """The ledger as it will be written at the end of the lock, and the schema that it is about."""
+    """The ledger to write at the end of the lock, and the schema that it describes."""
 
     def __init__(self, plan: StartPlan, held: lock.Held, found: ledger.Found) -> None:
         self.plan = plan
@@ -114,7 +114,7 @@ class _Record:
 
     @property
     def book(self) -> ledger.Ledger:
-        """What will be written."""
+        """The ledger to write."""
         return self.found.ledger
 
     @book.setter
@@ -122,13 +122,13 @@ class _Record:
         self.found = self.found._replace(ledger=changed)
 
     def damaged(self, damages: Sequence[ledger.Damage]) -> None:
-        """Keep what failed pushes left, this one's and what is there of earlier ones'."""
+        """Record what failed pushes left."""
         self.book = self.book._replace(damages=tuple(damages)[-ledger.MAX_DAMAGES :])
 
     def record_loss(self, pushed: push.Pushed) -> None:
-        """Record what a push lost, whether it is believed or not.
+        """Record what a push lost, whether it succeeded or not.
 
-        Where it took a table's rows no tenant counts as seeded any more.
+        If the push removed a table's rows, no tenant counts as seeded any longer.
         """
         if told := pushed.loss.told():
             losses = ledger.Losses(tuple(told), self.plan.config.release, sessions.host(), _now())
@@ -137,7 +137,7 @@ class _Record:
             self.book = self.book._replace(seeds={})
 
     def pushed(self, pushed: push.Pushed, decision: Decision) -> None:
-        """Record a push with the schema's fingerprint after it, which proves the next start."""
+        """Record a push with the schema's fingerprint after it, which later starts compare."""
         self.found = self.found._replace(catalog=pushed.catalog)
         if pushed.catalog is None:
             self._not_written(
@@ -150,14 +150,14 @@ class _Record:
         self._current(round(pushed.elapsed_s, 3))
 
     def current(self) -> None:
-        """Record that this release is the one that is here, though it had nothing to push."""
+        """Record that this release is current, although it had nothing to push."""
         if self.plan.is_new(self.found):
             self._current()
 
     def seeded(self, tenant: str | None) -> None:
-        """Record a seed. A table that it made is no drift: the schema is what push and seed left.
+        """Record a seed, and accept tables that it created as the push's schema.
 
-        That only where the schema before it is known to be the push's.
+        Only if the schema before the seed is the one that the push left.
         """
         self.book = self.plan.seeded(self.book, tenant, _now())
         who = self.plan.who
@@ -170,10 +170,10 @@ class _Record:
             self.book = self.book.pushed(mine[-1]._replace(catalog=after))
 
     def _current(self, elapsed_s: float | None = None) -> None:
-        """Put this start last; ``elapsed_s`` is that of its push, if it had one."""
+        """Record this start as the last one; ``elapsed_s`` is its push's, if it pushed."""
         who, pushes = self.plan.who, self.book.of(self.plan.config.service)
         same = next((p for p in pushes if p.fingerprint == who.fingerprint), None)
-        # A late replica of the release before, with the same inputs, is not the newest by them.
+        # A late replica of the release before, with the same inputs, does not become the newest.
         late = older(self.book, self.found.catalog, who) and same is pushes[-1]
         release = () if late or who.release is None else (who.release,)
         if elapsed_s is None and same:
@@ -195,7 +195,7 @@ class _Record:
         )
 
     def write(self) -> None:
-        """Write what changed; what cannot be written is said and stops nothing."""
+        """Write the ledger if it changed; a failure to write is logged and ends nothing."""
         if self.book == self.before:
             return
         session = self.held.session
@@ -227,8 +227,8 @@ def _extensions(plan: StartPlan, target: Conninfo, held: lock.Held, connect: wai
         return
     with step("extensions") as fields:
         fields["created"] = missing
-        # Not in the lock's transaction: the push could not see them before it ends.
-        # The service's own role may create most of them, and its rights are enough then.
+        # Not in the lock's transaction, whose changes the push could not see. The service's own
+        # role has enough rights to create most extensions, so it tries first.
         with closing(_session(target, connect, config.wait_timeout_s)) as session:
             where, last = extensions.schema(session), config.admin is None
             missing = extensions.create(session, missing, where, last=last)
@@ -287,7 +287,7 @@ def _push(
 
 
 def _guard_sessions(plan: StartPlan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:
-    """The admin's, where there is one that may connect; then the service's own."""
+    """Yield the admin's session, if it can be opened, then one of the service's own role."""
     admin = plan.config.admin
     if admin and admin.user != target.user:
         with suppress(RefusedError, UnreachableError):
@@ -296,7 +296,7 @@ def _guard_sessions(plan: StartPlan, target: Conninfo, connect: wait.Connect) ->
 
 
 def _enduring(session: Session) -> Session:
-    """A guard counts its own time: each of its statements is short, and there may be thousands."""
+    """Lift the limit for all statements: a guard times its own, and may send thousands."""
     session.connection.patience_s = math.inf
     return session
 
@@ -307,7 +307,7 @@ def _seed(plan: StartPlan, record: _Record, connect: wait.Connect) -> None:
         tell_skipped("seed", decision, record.book, plan.config.service)
         return
     config, held = plan.config, record.held
-    assert config.database is not None  # noqa: S101  there is a session in it
+    assert config.database is not None  # noqa: S101  the lock's session is in it
     with step("seed", reason=decision.reason) as fields:
         tenant = fields["tenant_id"] = decision.tenant or _tenant(plan, held, connect)
         context = program.ChildContext(
@@ -316,7 +316,7 @@ def _seed(plan: StartPlan, record: _Record, connect: wait.Connect) -> None:
             config.service,
             partial(_session, config.database, connect, CLEANUP_S),
             same_role=config.direct is None or config.direct.user == config.database.user,
-            # With a direct URL beside it, this one is there for a pooler.
+            # With a direct URL, the service's URL probably leads through a pooler.
             pooled=held.session.pooled or config.direct is not None,
             lock_timeout_s=config.push.lock_timeout_s,
             added=_told(plan, tenant),
@@ -326,9 +326,9 @@ def _seed(plan: StartPlan, record: _Record, connect: wait.Connect) -> None:
 
 
 def _told(plan: StartPlan, tenant: str | None) -> dict[str, str]:
-    """The variables in which the seed finds its tenant, wherever we have it from.
+    """The variables that give the seed its tenant.
 
-    Raises `SeedError` where the container has another one there than the lookup found.
+    Raises `SeedError` if the container names another tenant than the lookup found.
     """
     name = plan.config.seed.variable or "SEED_TENANT_ID"
     if tenant is None:
@@ -344,12 +344,12 @@ def _told(plan: StartPlan, tenant: str | None) -> dict[str, str]:
 
 
 def _tenant(plan: StartPlan, held: lock.Held, connect: wait.Connect) -> str | None:
-    """Whom the lookup finds; None without one."""
+    """The tenant that the lookup finds; None without a lookup."""
     config = plan.config
     server = config.lookup_server or config.direct or config.database
     if not config.seed.lookup or server is None:
         return None
-    from . import tenant  # no seed without a lookup pays for it
+    from . import tenant  # only a lookup needs it
 
     return tenant.find(config.seed.lookup, server, connect, held.check)
 

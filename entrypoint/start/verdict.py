@@ -1,6 +1,6 @@
-"""Whether a push can be believed: its exit code, its lines, and the schema before and after. Pure.
+"""Judges a push by its exit code, its output, and the schema before and after. Pure.
 
-Neither alone is proof. An exit code of 0 is what drizzle-kit 0.31 gives for half a schema.
+None of them is proof alone: drizzle-kit 0.31 exits 0 after half a schema.
 """
 
 from collections.abc import Collection, Iterable
@@ -17,21 +17,21 @@ from .tool_output import ToolResult
 _INDEX: Final = "index "
 
 _NEARLY: Final = 0.9
-"""How much of an estimated number of rows counts as all of them."""
+"""The share of an estimated number of rows that counts as all rows."""
 
 
 class Wrong(NamedTuple):
-    """Why a push is not believed, and what to do."""
+    """Why a push failed, and the remedy."""
 
     message: str
     remedy: str
 
 
 class Evidence(NamedTuple):
-    """What is known of a push after it: the program, its lines, the schema and the guard."""
+    """What is known of a push: its ending, its output, the schema and the guard."""
 
     ended: Ending | None
-    """How the program failed by its own word, and the remedy."""
+    """How the program failed by its exit code or timeout; None if it exited with 0."""
 
     output: ToolResult
     refused: bool
@@ -41,13 +41,13 @@ class Evidence(NamedTuple):
     after: Snapshot
     loss: Loss
     connected: bool | None = None
-    """Whether it had a session in the database; None where nobody can tell."""
+    """Whether the push had a session in the database; None if unknown."""
 
     held: tuple[Damage, ...] = ()
-    """What earlier pushes left, which is there still, and may not be."""
+    """Damage of earlier pushes that is still there and blocks this one."""
 
     others: frozenset[str] = frozenset()
-    """What sessions lost meanwhile that are none of the push's."""
+    """Losses by sessions other than the push's."""
 
 
 def judge(
@@ -58,9 +58,9 @@ def judge(
     allowed: Collection[str],
     bookkeeping: Collection[str] | None = None,
 ) -> Wrong | None:
-    """The first reason not to believe a push; None when all evidence speaks for it.
+    """Return the first reason why a push failed; None if all evidence is good.
 
-    Tables named in ``bookkeeping`` are a tool's, not the service's; by default the known tools'.
+    ``bookkeeping`` names tools' tables, which are not the service's; by default the known tools'.
     """
     return (
         _refusal(evidence, allowed)
@@ -74,7 +74,7 @@ def judge(
 
 
 def damage(evidence: Evidence, *, on_loss: str, allowed: Collection[str]) -> dict[str, int]:
-    """What a push that is not believed has left: invalid indexes, and lost rows by label."""
+    """What a failed push left: invalid indexes, and lost rows by label."""
     left = {f"{_INDEX}{name}": 0 for name in invalid_indexes(evidence.before, evidence.after)}
     if on_loss == "refuse":
         lost = evidence.loss.unallowed({*allowed, *evidence.others})
@@ -83,14 +83,14 @@ def damage(evidence: Evidence, *, on_loss: str, allowed: Collection[str]) -> dic
 
 
 def index_damage(name: str) -> Damage:
-    """An invalid index of which nobody knows who left it."""
+    """An invalid index of an unknown push."""
     return Damage(f"{_INDEX}{name}", 0, "", None, "")
 
 
 def standing(
     damages: Iterable[Damage], now: Snapshot, *, on_loss: str, allowed: Collection[str]
 ) -> list[Damage]:
-    """Those that nobody has mended or allowed."""
+    """The damage that nobody has repaired or allowed."""
     return [
         each
         for each in damages
@@ -103,7 +103,7 @@ def standing(
 
 
 def _mended(lost: Damage, now: Snapshot, allowed: Collection[str]) -> bool:
-    """Whether as many rows are there again as were lost, the column is, or its name may go."""
+    """Whether the rows or the column are back, or ``allowed`` names them."""
     for oid, table in now.tables.items():
         if table.label() == lost.what:
             return bool(table.names() & set(allowed)) or _back(table, lost.rows)
@@ -124,12 +124,12 @@ def _unqualified(allowed: Collection[str]) -> set[str]:
 
 
 def _back(table: Table, lost: int) -> bool:
-    """Whether it has that many rows again, or some where nobody knew how many were lost."""
+    """Whether the table has so many rows again; any rows if the number is unknown."""
     if not lost:
         return table.filled
     if table.rows is None or table.rows < min(lost, MAX_ROWS):
         return False
-    # Beyond what is counted both are estimates, and a table that was just restored has none yet.
+    # Above MAX_ROWS both numbers are estimates, and a restored table has no estimate yet.
     return lost < MAX_ROWS or table.estimate < MAX_ROWS or table.estimate >= lost * _NEARLY
 
 
@@ -137,7 +137,7 @@ def _refusal(evidence: Evidence, allowed: Collection[str]) -> Wrong | None:
     if not evidence.refused and not evidence.output.refused:
         return None
     names = ", ".join(evidence.output.refused) or "a table or column that its lines do not name"
-    # With what was allowed before: one push may have to be allowed more than one thing.
+    # Includes what is already allowed, because one push may need several names.
     allow = _listed([*allowed, *(evidence.output.refused or ["NAME"])])
     return Wrong(
         f"the push wanted to lose the rows of {names} and was refused; nothing of them is lost",
@@ -237,16 +237,16 @@ def mend(damages: Iterable[Damage]) -> str:
 
 
 def _sorted(damages: Iterable[Damage]) -> tuple[list[str], list[str]]:
-    """The names of invalid indexes, and of what was lost."""
+    """The names of invalid indexes, and those of lost tables and columns."""
     names = [each.what for each in damages]
     indexes = [name.removeprefix(_INDEX) for name in names if name.startswith(_INDEX)]
     return indexes, [name for name in names if not name.startswith(_INDEX)]
 
 
 def blocking(damages: Iterable[Damage], fingerprint: str, proved: Collection[str]) -> list[Damage]:
-    """Those that are held against a push: its own, and all against one that never succeeded.
+    """The damage that blocks a push: its own, and any if its inputs never succeeded.
 
-    A release that was here before the damage did nothing to deserve it, and must be able to run.
+    A release that succeeded before the damage did not cause it, and must be able to run.
     """
     return [d for d in damages if d.fingerprint == fingerprint or fingerprint not in proved]
 

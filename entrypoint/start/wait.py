@@ -12,28 +12,26 @@ from ..postgres.session import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S, Session
 from ..retry import Backoff, Wait
 
 Connect = Callable[[Conninfo, float], Session]
-"""Opens a session within so many seconds, or raises `ConnectError`."""
+"""Opens a session within the given seconds, or raises `ConnectError`."""
 
 Ask = Callable[[float], Cause | bool]
-"""Asks, within so many seconds, by another way about a database that nobody answers for: the cause
-when it is missing; else whether somebody is there."""
+"""Asks in another way, within the given seconds, about a silent database: a cause if it is missing,
+else whether a server or pooler responded."""
 
 POOLER_S: Final = 35.0
-"""Seconds for an attempt where somebody is there who says nothing yet. PgBouncer keeps a login
-waiting until its own next try, by default 15 s after one that failed, and so does it keep the one
-that asks why."""
+"""Seconds of an attempt if a pooler is silent. PgBouncer holds a login until its own next attempt,
+by default 15 s after a failed one, and holds our question about the cause as long."""
 
 
 def until_answered(
     conninfo: Conninfo, connect: Connect, *, deadline: float, ask: Ask | None = None
 ) -> Session | Cause:
-    """Connect as soon as the server lets us, or learn that it does not know the database.
+    """Connect once the server accepts us; return a cause if it does not know the database.
 
-    Then the cause is returned: `Kind.MISSING`, or `Kind.UNCLEAR` behind a pooler that does not say.
-    Where nobody answers, ``ask`` is asked, while there is time for it.
-    ``deadline`` is an instant of ``time.monotonic``; one attempt is made even if it has passed.
-    Raises `RefusedError` at once for what waiting does not heal, and `UnreachableError` at the
-    deadline. Blocks until then.
+    The cause is `Kind.MISSING`, or `Kind.UNCLEAR` behind a pooler that hides it. If nobody
+    responds and there is time left, calls ``ask``. Blocks until ``deadline``, an instant of
+    ``time.monotonic``; makes one attempt even after it. Raises `RefusedError` at once if waiting
+    cannot help, and `UnreachableError` at the deadline.
     """
     return _until(conninfo, connect, deadline, _Manner((Kind.MISSING, Kind.UNCLEAR), ask))
 
@@ -45,17 +43,17 @@ def until_ready(
     deadline: float,
     attempt_s: float = ATTEMPT_TIMEOUT_S,
 ) -> Session:
-    """The same for a database that is there or about to be: its absence is waited out too."""
+    """Connect as `until_answered` does, but wait for a missing database as well."""
     session = _until(conninfo, connect, deadline, _Manner(attempt_s=attempt_s))
-    assert isinstance(session, Session)  # noqa: S101  nothing but a session ends it
+    assert isinstance(session, Session)  # noqa: S101  without `stops` only a session ends the wait
     return session
 
 
 class _Manner(NamedTuple):
-    """How a session is waited for."""
+    """How to wait for a session."""
 
     stops: tuple[Kind, ...] = ()
-    """Causes that are answers, too."""
+    """Causes that end the wait."""
 
     ask: Ask | None = None
     attempt_s: float = ATTEMPT_TIMEOUT_S
@@ -76,7 +74,7 @@ def _until(conninfo: Conninfo, connect: Connect, deadline: float, how: _Manner) 
                     f"{conninfo.database!r}: {cause.text}",
                     remedy=remedy,
                 )
-            # An attempt that nobody answers takes its whole timeout.
+            # A silent attempt takes its whole timeout.
             if not wait.pause(cause.text, least_s=SHORTEST_TIMEOUT_S if cause.silent else 0.0):
                 raise UnreachableError(
                     f"PostgreSQL at {where} was not ready after {wait.waited_s:.1f} s: "
@@ -85,13 +83,13 @@ def _until(conninfo: Conninfo, connect: Connect, deadline: float, how: _Manner) 
                     attempts=wait.backoff.attempts,
                 )
     finally:
-        progress.detail("")  # the step may go on to other things
+        progress.detail("")  # the wait is over, the step may go on
 
 
 def _attempt(
     conninfo: Conninfo, connect: Connect, deadline: float, how: _Manner, *, again: bool = True
 ) -> tuple[Session | Cause, _Manner]:
-    """What one attempt finds, and how to go on."""
+    """Make one attempt; return its outcome, and how to go on."""
     try:
         return connect(conninfo, min(how.attempt_s, deadline - time.monotonic())), how
     except ConnectError as error:

@@ -1,4 +1,4 @@
--- Where an extension goes, what it requires, and whether we are a superuser.
+-- An extension's schema, the schemas of those it requires, and whether our role is a superuser.
 select v.schema, v.relocatable,
   array (select nspname::text from pg_extension x join pg_namespace n on n.oid = extnamespace
          where extname = any (v.requires)),

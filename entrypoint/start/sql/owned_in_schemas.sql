@@ -1,4 +1,4 @@
--- Whether a role that is no superuser owns something in one of these schemas.
+-- Whether a role that is no superuser owns an object in one of these schemas.
 select exists (
   select from pg_shdepend d join pg_roles r on r.oid = d.refobjid and not rolsuper
   join pg_database b on b.oid = d.dbid and datname = current_database()
