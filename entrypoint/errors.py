@@ -1,6 +1,6 @@
-"""Every way a start or a command can end, with its exit code and its remedy.
+"""The errors that end a start or a command, each with its exit code and its remedy.
 
-`make docs` writes docs/reference/exit-codes.md from the docstrings. 0 is done, 1 a bug of ours.
+`make docs` writes docs/reference/exit-codes.md from the docstrings. 0 is success, 1 is a bug.
 """
 
 from typing import Final
@@ -34,9 +34,9 @@ class EntrypointError(Exception):
 
 
 class UsageError(EntrypointError):
-    """Nothing was done: the service has no command, or an operator's command is misused.
+    """The service has no command, or a command's arguments are wrong; nothing has happened yet.
 
-    A chain (``&&``) counts as no command, because no shell will see it.
+    A chain (``&&``) counts as no command, because no shell sees it.
 
     Start again: no.
     """
@@ -45,7 +45,7 @@ class UsageError(EntrypointError):
 
 
 class SettingsError(EntrypointError):
-    """The configuration is missing or wrong; ``problems`` lists everything that was found.
+    """The configuration is missing or wrong; ``problems`` lists all problems.
 
     Start again: no.
     """
@@ -64,7 +64,7 @@ class SettingsError(EntrypointError):
 class UnreachableError(EntrypointError):
     """The server, a route to it, or a gate was not ready before the deadline.
 
-    Or the kernel had no room for processes (``--pids-limit``, ``ulimit -u``), memory or disk.
+    Or the kernel had no processes (``--pids-limit``, ``ulimit -u``), memory or disk space left.
 
     Start again: yes.
     """
@@ -75,9 +75,8 @@ class UnreachableError(EntrypointError):
 class RefusedError(EntrypointError):
     """The server or a pooler refused: password, ``pg_hba.conf``, privilege, TLS or ``options``.
 
-    Or libpq refused a parameter of the URL, a gate's certificate is for another name, or the kernel
-    refused what waiting does not change: threads (an old seccomp profile) or open files (``ulimit
-    -n``, from 5 on).
+    Or libpq refused a parameter of the URL, a gate's certificate names another host, or the kernel
+    refused threads (an old seccomp profile) or open files (``ulimit -n``, from 5 on).
 
     Start again: no.
     """
@@ -95,11 +94,11 @@ class LockError(EntrypointError):
 
 
 class PushError(EntrypointError):
-    """The push failed, took too long, could not be proved, or wanted to lose rows.
+    """The push failed, took too long, proved no success, or tried to lose rows.
 
-    What it did until then is in the database.
+    Its changes until then stay in the database.
 
-    Start again: when the push is mended.
+    Start again: when the push is corrected.
     """
 
     exit_code = 7
@@ -108,9 +107,9 @@ class PushError(EntrypointError):
 class SeedError(EntrypointError):
     """The seed failed or took too long, or ``seed.check`` finds no row after it.
 
-    The schema is pushed, and the next start seeds again.
+    The schema stays pushed, and the next start seeds again.
 
-    Start again: when the seed is mended.
+    Start again: when the seed is corrected.
     """
 
     exit_code = 8
@@ -119,7 +118,7 @@ class SeedError(EntrypointError):
 class MisplacedError(EntrypointError):
     """``verify`` found objects in a database where they do not belong.
 
-    A start ends so with ``verify.at_start = "fail"``; everything stays as it was pushed.
+    With ``verify.at_start = "fail"`` a start ends so after its push; the schema stays pushed.
 
     Start again: when the objects are moved.
     """
@@ -128,7 +127,7 @@ class MisplacedError(EntrypointError):
 
 
 class TransferError(EntrypointError):
-    """A transfer was refused or failed; the message says what it had moved before.
+    """A transfer failed or met an obstacle; the message says what it had moved before.
 
     Start again: when its obstacle is gone.
     """
@@ -141,9 +140,9 @@ NOT_FOUND: Final = 127
 
 
 class ExecError(EntrypointError):
-    """The service is not found (127) or cannot be executed (126).
+    """The service's program does not exist (127) or cannot be executed (126).
 
-    The start finds out before it does any work.
+    The start checks this before it does any work.
 
     Start again: no.
     """
@@ -175,7 +174,7 @@ class Terminated(BaseException):
 
     @property
     def message(self) -> str:
-        """What happened, for people."""
+        """The signal, and what the start or command had done before."""
         import signal
 
         ended = f"ended by {signal.Signals(self.signum).name}"
@@ -183,5 +182,5 @@ class Terminated(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """128+n, as shells and container runtimes report it."""
+        """128+n, as in shells and container runtimes."""
         return 128 + self.signum
