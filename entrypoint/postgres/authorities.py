@@ -1,4 +1,4 @@
-"""Whose certificates are trusted where a connection string leaves that to the system."""
+"""Which certificate authorities a connection trusts if its connection string names none."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,15 +16,14 @@ BUNDLES: Final = (
     "/etc/pki/tls/certs/ca-bundle.crt",  # Red Hat
     "/etc/ssl/cert.pem",
 )
-"""Where distributions keep the authorities' certificates in one file."""
 
 
 def trusted(params: Mapping[str, str]) -> dict[str, str]:
-    """The parameters, which name a file of authorities where a server is to be verified fully.
+    """Add a file of authorities to the parameters if they ask for `sslmode=verify-full`.
 
-    `sslrootcert=system` means the folders of whoever built the wheel's OpenSSL, which no image has.
-    And without `sslrootcert` libpq wants a file in the user's home, where node-postgres, which the
-    same URL is for, takes the authorities that everybody trusts.
+    `sslrootcert=system` stands for folders of the machine that built the wheel's OpenSSL; images do
+    not have them. Without `sslrootcert`, libpq wants a file in the user's home, while
+    node-postgres, which reads the same URL, trusts the well-known authorities.
     """
     root = params.get("sslrootcert") or ""
     sslmode = params.get("sslmode") or ("verify-full" if root == "system" else "")
@@ -40,19 +39,19 @@ def _file() -> str:
     if named := environ.get("SSL_CERT_FILE"):
         return named
     if environ.get("SSL_CERT_DIR"):
-        return "system"  # which heeds it
+        return "system"  # OpenSSL reads SSL_CERT_DIR then
     for bundle in BUNDLES:
         if Path(bundle).exists():
             return bundle
-    import certifi  # httpx brings it; slim images have no others
+    import certifi  # httpx depends on it; slim images have no authorities
 
     return certifi.where()
 
 
 def mistake(path: str) -> str | None:
-    """Why a file of authorities has none that OpenSSL could read; None where it has one.
+    """Say why OpenSSL can read no certificate in a file; None if it can.
 
-    OpenSSL says the same of all of them: "no certificate or crl found".
+    OpenSSL has one message for all of these mistakes: "no certificate or crl found".
     """
     try:
         data = files.read(path, MAX_BYTES)

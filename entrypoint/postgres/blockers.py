@@ -1,4 +1,4 @@
-"""What a session waits for, and who is in its way."""
+"""What a session waits for, and which sessions block it."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
@@ -10,13 +10,12 @@ from .session import Session
 from .sql import load_sql
 
 LOOK_S: Final = 5.0
-"""Seconds that `find` may take."""
 
 
 def of_readers(session: Session) -> list[str]:
-    """Up to five tables that nobody can read now, and who has locked each, in words.
+    """Describe up to five tables that nobody can read now, and the session that has locked each.
 
-    In a transaction or savepoint of its own; empty when that cannot look.
+    Opens a transaction or a savepoint; returns an empty list if the query fails.
     """
     try:
         with session.transaction():
@@ -27,17 +26,17 @@ def of_readers(session: Session) -> list[str]:
 
 
 def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
-    """The sessions of an application_name or from local ports, and who blocks them.
+    """Find the sessions with an application_name or from local ports, and who blocks them.
 
-    As fields of an event: ``sessions`` and ``blocked_by``, with a remedy where there is one. Looks
-    from the session's open transaction; empty when that cannot look, which its next statement will
-    tell.
+    Returns fields of an event: ``sessions``, ``blocked_by``, and a ``remedy`` if something blocks.
+    Runs in a savepoint of the session's open transaction; returns no fields if the query fails, and
+    leaves it to the session's next statement to report a lost connection.
     """
     connection = session.connection
     try:
-        # A push may be silent for as long as it likes, and each look has the same time.
+        # A push may stay silent for hours, so each look has a time limit of its own.
         with session.transaction(undone=True, timeout_s=LOOK_S):
-            # A transaction keeps the list of sessions that it saw first.
+            # A transaction keeps its first view of pg_stat_activity.
             connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
             cursor = connection.execute(
                 load_sql("postgres/blocked_children"), {"name": name, "ports": list(ports)}
@@ -68,33 +67,32 @@ AGAINST: Final = {
     "ShareLock": (_MODES[2], _MODES[3], *_MODES[5:]),
     "AccessExclusiveLock": _MODES,
 }
-"""Which locks of others keep one of ours waiting."""
+"""The modes that conflict with each mode for which the program waits."""
 
 
 class InTheWay(NamedTuple):
-    """Somebody else's lock on a relation, held or waited for."""
+    """A lock on a relation that another session or a prepared transaction holds or waits for."""
 
     relation: str
-    """For people."""
 
     mode: str
     held: bool
     pid: int | None
-    """None of a prepared transaction."""
+    """None for a prepared transaction."""
 
     application_name: str | None
     role: str | None
     address: str | None
-    """None where the role may not see it."""
+    """None if our role may not see it."""
 
     since: str | None
-    """When its transaction began, in UTC; None where the role may not see it."""
+    """When its transaction began, in UTC; None if our role may not see it."""
 
     prepared: str | None
-    """The name of a prepared transaction."""
+    """The GID of a prepared transaction."""
 
     def who(self) -> str:
-        """The session, or the prepared transaction, in words."""
+        """Describe the session or the prepared transaction."""
         since = f"since {self.since}" if self.since else ""
         if self.pid is None:
             return f"the prepared transaction {self.prepared!r} ({since})"
@@ -107,13 +105,13 @@ class InTheWay(NamedTuple):
         return f"pid {self.pid} ({', '.join(filter(None, words))})"
 
     def words(self) -> str:
-        """Who does what to which relation."""
+        """Say which session has which lock on which relation."""
         return (
             f"{self.who()} {'holds' if self.held else 'waits for'} {self.mode} on {self.relation}"
         )
 
     def ends(self) -> str:
-        """The statement that ends it."""
+        """The statement that ends the session or the prepared transaction."""
         if self.pid is None:
             gid = sql.Literal(self.prepared).as_string()
             return f"COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}"
@@ -123,10 +121,10 @@ class InTheWay(NamedTuple):
 def of_relations(
     session: Session, oids: Collection[int] | None, wanted: str = "AccessShareLock"
 ) -> list[InTheWay]:
-    """Who keeps a lock of a mode in `AGAINST` waiting on relations, or on any that is a user's.
+    """Find locks on relations that conflict with ``wanted``, one of the modes in `AGAINST`.
 
-    Those that hold one first, the oldest transaction first. In a transaction or savepoint of its
-    own; empty when that cannot look, or nobody is in the way any more. Takes no lock itself.
+    ``oids`` None means every user relation. Holders come first, the oldest transaction first. Opens
+    a transaction or a savepoint and takes no lock; returns an empty list if the query fails.
     """
     params = {
         "oids": None if oids is None else list(oids),
@@ -134,7 +132,6 @@ def of_relations(
     }
     try:
         with session.transaction():
-            # A transaction keeps the list of sessions that it saw first.
             session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
             rows = session.rows("postgres/locks_on_relations", params)
     except psycopg.Error:
@@ -143,8 +140,8 @@ def of_relations(
 
 
 def told(found: Sequence[InTheWay], *, most: int = 5) -> tuple[str, str]:
-    """Up to ``most`` of those who are in the way in words, and how to end them."""
-    by_who = {each.who(): each for each in reversed(found)}  # the first of each is kept
+    """Describe up to ``most`` of the locks' owners, and say how to end them."""
+    by_who = {each.who(): each for each in reversed(found)}  # keeps the first of each
     firsts = [each for each in found if by_who[each.who()] is each][:most]
     rest = len(by_who) - len(firsts)
     words = "; ".join(each.words() for each in firsts) + (f"; and {rest} more" if rest else "")
@@ -153,10 +150,11 @@ def told(found: Sequence[InTheWay], *, most: int = 5) -> tuple[str, str]:
 
 
 def changing(session: Session) -> list[InTheWay]:
-    """Open transactions that have changed something, in any database, the oldest first.
+    """Find open transactions in any database that have changed something, the oldest first.
 
-    For who waits for no relation but for a row of a catalog, such as a database's or a schema's.
-    Sessions of other roles are not seen by who may not read all statistics.
+    A session that waits for a row of a catalog, such as a database's or a schema's, waits for one
+    of these and not for a relation. Without the right to read all statistics, our role does not see
+    the sessions of other roles.
     """
     try:
         with session.transaction():

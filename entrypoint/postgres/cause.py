@@ -1,50 +1,49 @@
-"""Why there is no connection, as a value: what to do about it, and the words for people."""
+"""Why a connection attempt failed, as a value: what to do about it, and text for people."""
 
 from enum import Enum
 from typing import Final, NamedTuple
 
 
 class Kind(Enum):
-    """What to do about a failure."""
+    """What to do about a failed attempt."""
 
     TRANSIENT = "transient"
-    """It may heal: wait."""
+    """Wait: it may pass."""
 
     PASSED = "passed"
-    """It has healed between two attempts: try again at once."""
+    """Try again at once: the second attempt succeeded."""
 
     REFUSED = "refused"
-    """It will not heal by waiting: stop."""
+    """Stop: waiting does not help."""
 
     MISSING = "missing"
-    """The server is there, the database is not: create it."""
+    """Create the database: the server answers, but does not have it."""
 
     UNCLEAR = "unclear"
-    """A pooler's 08P01, which may mean a missing database or a server that is down."""
+    """A pooler's catch-all error: the database may be missing, or the server down."""
 
 
 class Cause(NamedTuple):
-    """Why there is no connection: safe text for people, and the server's code if it sent one."""
+    """Why an attempt failed: text without secrets, and the SQLSTATE if the server sent one."""
 
     kind: Kind
     text: str
     remedy: str
-    """With ``{url}`` where the name of the conninfo's variable belongs."""
+    """``{url}`` in it stands for the variable that holds the conninfo."""
 
     sqlstate: str | None = None
 
     silent: bool = False
-    """Whether nothing answered, so that another attempt takes its whole timeout."""
+    """Whether nothing answered: another attempt takes its whole timeout."""
 
     unreached: bool = False
-    """Whether nobody was reached at all: another address of the same host may know more."""
+    """Whether the attempt reached no server: another address of the same host may tell more."""
 
 
 CHECK_SERVER: Final = (
     "Check that the server runs and can be reached from this container, or raise "
     "ENTRYPOINT_WAIT_TIMEOUT."
 )
-
 
 CHECK_SILENCE: Final = (
     "Check that the server runs and can be reached from this container, and where a pooler stands "
@@ -53,13 +52,13 @@ CHECK_SILENCE: Final = (
 
 
 def no_answer(timeout_s: float) -> Cause:
-    """Nothing came back within ``timeout_s`` seconds."""
+    """The cause if nothing came back within ``timeout_s`` seconds."""
     text = f"no answer within {timeout_s:.0f} s"
     return Cause(Kind.TRANSIENT, text, CHECK_SILENCE, silent=True)
 
 
 class ConnectError(Exception):
-    """There is no usable connection; ``cause`` says why and whether waiting helps."""
+    """There is no usable session; ``cause`` says why and whether waiting helps."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.text)

@@ -1,4 +1,4 @@
-"""The databases of a server: which there are, and how one is created."""
+"""The databases of a server: list them, create one."""
 
 import math
 import time
@@ -14,14 +14,14 @@ from .session import PATIENCE_S, WORD_S, Session, quoted, translated
 from .sql import load_sql
 
 RETRY_S: Final = 0.5
-"""Seconds between two tries while the template is in use."""
+"""Seconds between two tries while another session uses the template."""
 
 _COLLATION_SINCE: Final = 150000
 """The first server version that records the version of a database's collation."""
 
 
 class Database(NamedTuple):
-    """One database, as the server's catalog has it."""
+    """A row of pg_database."""
 
     name: str
     owner: str
@@ -30,20 +30,19 @@ class Database(NamedTuple):
     allows_connections: bool
     public_may_connect: bool
     may_connect: bool
-    """Whether this session's role may."""
 
     size_bytes: int | None
-    """None where the role may not know."""
+    """None if the role may not ask."""
 
     collation_stale: bool
-    """Whether its texts were sorted by another version of the C library or of ICU."""
+    """Whether another version of the C library or of ICU sorted its texts."""
 
     comment: str | None
-    """Where the ledger is."""
+    """It contains the ledger."""
 
 
 def find(session: Session) -> list[Database]:
-    """All databases, by name. Raises `RefusedError` and `UnreachableError`."""
+    """List all databases by name. Raises `RefusedError` and `UnreachableError`."""
     knows = session.server_version >= _COLLATION_SINCE
     stale = load_sql("postgres/collation_stale") if knows else "false"
     query = load_sql("postgres/databases").format(stale=stale)
@@ -58,21 +57,20 @@ class _AnyEncoding(Loader):
 
 
 def read_any_encoding(session: Session) -> None:
-    """Let the session read what all databases share: the names of databases and roles, comments.
+    """Let the session read names and comments of other databases: escape all that is not UTF-8.
 
-    They have the encoding of the database in which somebody wrote them, and the server converts
-    none; what is not UTF-8 is escaped.
+    Such a text has the encoding of the database in which somebody wrote it; the server does not
+    convert it.
     """
     for kind in ("name", "text"):
         session.connection.adapters.register_loader(kind, _AnyEncoding)
 
 
 def acts_as(session: Session, role: str) -> str:
-    """The role that owns what this role makes: itself, or what ALTER ROLE ... SET role says.
+    """The role that owns what ``role`` creates: the role of ALTER ROLE ... SET role, else itself.
 
-    A superuser's is himself: our sessions of his go back to his own role.
-
-    Raises `RefusedError` and `UnreachableError`.
+    A superuser acts as itself, because a session of ours resets a superuser's role
+    (session_begin.sql). Raises `RefusedError` and `UnreachableError`.
     """
     with translated("asking which role it acts as", remedy="Start again."), session.transaction():
         row = session.row("postgres/acting_role", [role, role])
@@ -82,13 +80,14 @@ def acts_as(session: Session, role: str) -> str:
 def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: float) -> bool:
     """Create a database from template0 as UTF8, owned by ``owner``. Idempotent and race-safe.
 
-    Returns whether it was us. With ``isolate`` PUBLIC may no longer connect to a database that we
-    created. A failure in between leaves the database there and complete, open to PUBLIC. Raises
-    `RefusedError` for what the server refuses, with what mends it, and `UnreachableError` when the
-    server goes away or lacks something for a while.
+    Returns whether this call created it. With ``isolate`` PUBLIC may not connect to a database that
+    this call created; a failure in between leaves the database complete and open to PUBLIC. Tries
+    again until ``deadline`` (`time.monotonic`) while another session uses the template. Raises
+    `RefusedError` with a remedy, or `UnreachableError` if the server goes away or lacks something
+    for a while.
     """
     connection = admin.connection
-    # Outside of a transaction, so perhaps a pooler's session with somebody's path.
+    # Qualified names: outside of a transaction a pooler's session may have any search_path.
     doing = f"creating the database {name!r} as role {connection.info.user!r}"
     with translated(doing, remedy="Start again."):
         found = connection.execute(
@@ -104,7 +103,7 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
         with translated(f"creating the database {name!r} as role {user!r}", remedy=remedy):
             raise
     if isolate:
-        # A newer database inherits CONNECT for everybody, and six services share the server.
+        # PUBLIC may connect to a new database, and several services share the server.
         revoke = closing(name)
         remedy = f"Run {revoke.as_string()} as {quoted(owner)}: it is there, and complete."
         with translated(f"closing the new database {name!r} to PUBLIC", remedy=remedy):
@@ -113,7 +112,7 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
 
 
 def creation(name: str, owner: str | None) -> sql.Composed:
-    """What creates a database; without an owner it is whose session it is."""
+    """The statement that creates a database; without ``owner`` the session's role owns it."""
     statement = sql.SQL("create database {} template template0 encoding 'UTF8'").format(
         sql.Identifier(name)
     )
@@ -121,7 +120,7 @@ def creation(name: str, owner: str | None) -> sql.Composed:
 
 
 def closing(name: str) -> sql.Composed:
-    """What keeps every role from connecting to a database that was not let in."""
+    """The statement after which a role needs a CONNECT of its own."""
     return sql.SQL("revoke connect on database {} from public").format(sql.Identifier(name))
 
 
@@ -131,14 +130,14 @@ def _create(admin: Session, name: str, owner: str, deadline: float) -> bool:
     except psycopg.errors.DuplicateDatabase:
         return False
     except psycopg.errors.UniqueViolation as error:
-        # What every loser of a race gets: the check by name came before the winner's commit.
+        # The losers of a race get this: they looked for the name before the winner committed.
         if error.diag.constraint_name != "pg_database_datname_index":
             raise
         return False
     return True
 
 
-# What CREATE DATABASE raises in dbcommands.c, and what poolers and managed servers do.
+# SQLSTATEs that CREATE DATABASE raises in dbcommands.c, and those of poolers and managed servers.
 _MENDS: Final = {
     "42704": "Run CREATE ROLE {owner} LOGIN, or correct the owner in the registry.",
     "3D000": "Run CREATE DATABASE template0 TEMPLATE template1 IS_TEMPLATE true ALLOW_CONNECTIONS "
@@ -166,11 +165,11 @@ _OTHERWISE: Final = (
 )
 
 _SET_SINCE: Final = 160000
-"""The first server version in which being a member need not mean that one may act as the role."""
+"""The first server version in which a member of a role may lack the right to act as the role."""
 
 
 def _mend(admin: Session, name: str, owner: str, code: str | None) -> tuple[str, str]:
-    """Who could not create it, and what mends that."""
+    """The role that could not create the database, and the remedy."""
     user = admin.connection.info.user
     if code == "42501":
         return _allow(admin, owner)
@@ -180,7 +179,7 @@ def _mend(admin: Session, name: str, owner: str, code: str | None) -> tuple[str,
 
 
 def _allow(admin: Session, owner: str) -> tuple[str, str]:
-    """Who lacks which right, as the catalog has it: who acts may be another than who logged in."""
+    """The role that lacks a right, and the remedy; this role may differ from the login role."""
     means = "'set'" if admin.server_version >= _SET_SINCE else "'member'"
     with translated("asking for the role's rights", remedy="Start again."), admin.transaction():
         query = sql.SQL(load_sql("postgres/rights_to_create")).format(sql.SQL(means))
@@ -199,15 +198,14 @@ def _allow(admin: Session, owner: str) -> tuple[str, str]:
 
 
 def _execute(admin: Session, statement: sql.Composed, deadline: float) -> None:
-    """Execute CREATE DATABASE, with a plain locale if the server's own cannot hold UTF8."""
     try:
         _try(admin, statement, deadline)
     except psycopg.errors.QueryCanceled:
         if admin.connection.patience_s != math.inf and not admin.pooled:
-            raise  # it was ours
-        # The role's statement_timeout, which is meant for its service's queries. SET LOCAL would
-        # need a transaction, in which no database can be created; and behind a pooler the session
-        # is somebody else's next.
+            raise  # our own statement_timeout
+        # The role's own statement_timeout, set for the service's queries, ended the statement. SET
+        # LOCAL needs a transaction, in which no database can be created; RESET, because a pooler
+        # hands the session to its next client.
         admin.connection.execute(f"set statement_timeout = {PATIENCE_S * 1000:.0f}".encode())
         try:
             _try(admin, statement, deadline)
@@ -224,7 +222,7 @@ def _try(admin: Session, statement: sql.Composed, deadline: float) -> None:
         except psycopg.errors.InvalidParameterValue:
             log.event("warning", "database.locale_replaced", locale="C")
             admin.connection.execute(statement + sql.SQL(" lc_collate 'C' lc_ctype 'C'"))
-        except psycopg.errors.ObjectInUse:  # the template; the server itself waited for 5 s
+        except psycopg.errors.ObjectInUse:  # the template; the server has waited 5 s
             if time.monotonic() > deadline:
                 raise
             time.sleep(RETRY_S)

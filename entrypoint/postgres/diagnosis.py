@@ -1,8 +1,8 @@
-"""Why a connection attempt failed, without reading messages that may be in any language.
+"""Why a connection attempt failed, read from the protocol: messages may be in any language.
 
-psycopg's errors carry no SQLSTATE while connecting (https://github.com/psycopg/psycopg/issues/1188).
-The code is on the wire, though, and libpq can write down what passes there: a failed attempt is
-repeated once with a trace, and the course of the conversation tells the cause.
+psycopg's errors have no SQLSTATE while connecting (https://github.com/psycopg/psycopg/issues/1188),
+but the server sends one and libpq can trace the protocol. So `diagnose` repeats a failed attempt
+once with a trace and reads the cause from the conversation.
 """
 
 import errno
@@ -43,7 +43,7 @@ _CHECK_IPV6: Final = (
 )
 
 _PROTOCOL_VIOLATION: Final = "08P01"
-"""What PgBouncer before 1.20 answers whatever is wrong."""
+"""PgBouncer before 1.20 sends it for every error."""
 
 _MESSAGE = re.compile(r"^(?P<way>[FB])\t\d+\t(?P<name>\w+)(?P<body>.*?)(?=^[FB]\t\d+\t\w|\Z)",
                       re.MULTILINE | re.DOTALL)  # fmt: skip
@@ -59,19 +59,19 @@ _ROUTELESS: Final = (
     errno.EADDRNOTAVAIL,
     errno.EAFNOSUPPORT,
 )
-"""What the kernel says where a packet has no way out, or did not come back."""
+"""The kernel's errors for a packet that found no way to the server, or none back."""
 
 _PROBE_S: Final = 2.0
-"""Seconds for a connection of our own to say what libpq's did not."""
+"""Seconds for a plain socket of our own to learn what libpq's attempt did not show."""
 
 _UNTRIED: Final = frozenset({"host", "hostaddr", "port", "user", "password", "dbname"})
-"""Parameters that libpq takes whatever they are."""
+"""Parameters that libpq accepts with any value."""
 
 
 def diagnose(params: Mapping[str, str], timeout_s: float) -> Cause:
-    """Connect once more to a single address and say why it fails.
+    """Connect once more to a single address and say why the attempt fails.
 
-    Blocks up to ``timeout_s`` seconds, and four more; leaves no connection behind.
+    Blocks for up to ``timeout_s`` seconds and four more; leaves no connection behind.
     """
     deadline = time.monotonic() + timeout_s
     connection = _begin(params)
@@ -104,7 +104,7 @@ def _passed() -> Cause:
 
 
 def _never_started(params: Mapping[str, str]) -> Cause:
-    """Libpq had no connection to speak of: it refuses a parameter, or the kernel the address."""
+    """Explain an attempt that sent nothing: libpq refused a parameter, or the kernel an address."""
     if names := _refused_parameters(params):
         return Cause(
             Kind.REFUSED,
@@ -123,7 +123,7 @@ def _wrong_peer(params: Mapping[str, str]) -> Cause:
 
 
 def _refused_parameters(params: Mapping[str, str]) -> list[str]:
-    """The names of what libpq refuses whatever the server: here it is one that surely listens."""
+    """The parameters that libpq refuses for any server: a listener of our own is surely there."""
     try:
         listener = socket.create_server(("127.0.0.1", 0))
     except OSError:
@@ -152,7 +152,7 @@ def _without(params: Mapping[str, str], left_out: str) -> dict[str, str]:
 
 
 def _reach(params: Mapping[str, str]) -> Cause | None:
-    """Why the kernel lets nobody through to the server; None if it does."""
+    """Why the kernel cannot connect to the server; None if it can."""
     try:
         _dial(params).close()
     except TimeoutError:
@@ -196,14 +196,14 @@ def _unreachable(params: Mapping[str, str], error: OSError) -> Cause:
 
 
 class _Recording:
-    """libpq's trace of one attempt. It can hold a password, so it never has a name on a disk."""
+    """libpq's trace of one attempt. It may contain a password, so its file never has a name."""
 
     def __init__(self, connection: pq.abc.PGconn) -> None:
         self._connection = connection
         self._end = -1
         self.text = ""
         self.hung_up = True
-        """Whether the other side ended it, as far as the kernel knows; else libpq did."""
+        """Whether the other side closed the connection, by the kernel's word; else libpq did."""
 
     def __enter__(self) -> Self:
         try:
@@ -222,12 +222,12 @@ class _Recording:
         self._let_go()
 
     def keep(self) -> None:
-        """Hold on to the socket, which libpq closes, and may replace, at its next step."""
+        """Duplicate the socket, because libpq closes it, and may replace it, at its next step."""
         self._let_go()
         self._end = os.dup(self._connection.socket)
 
     def look(self) -> None:
-        """See whether the other side is still there, now that libpq has given up."""
+        """Ask the kernel whether the other side is still there, now that libpq has given up."""
         with socket.socket(fileno=os.dup(self._end)) as kept:
             try:
                 self.hung_up = not kept.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -243,7 +243,7 @@ class _Recording:
 
 
 def _poll(connection: pq.abc.PGconn, deadline: float, recording: _Recording) -> bool:
-    """Drive the attempt to its end; False when the deadline came first."""
+    """Drive the attempt to its end; return False if the deadline comes first."""
     while True:
         recording.keep()
         status = connection.connect_poll()
@@ -265,11 +265,11 @@ def _explain(
     messages = list(_MESSAGE.finditer(recording.text))
     names = [match["name"] for match in messages]
     errors = [match["body"] for match in messages if match["name"] == "ErrorResponse"]
-    # With sslmode=prefer there may be an attempt with TLS and one without: the last one decides.
+    # sslmode=prefer may try once with TLS and once without: the last error decides.
     if errors and (said := _said(errors[-1])):
         proved = names[:-1][-1:] == ["SASLResponse"]
         return _server_said(said, params, after_proof=proved)
-    if errors:  # in the oldest protocol, which has no code: a postmaster that cannot fork
+    if errors:  # a postmaster that cannot fork: its old protocol has no code
         return Cause(Kind.TRANSIENT, f"the server said{_quote(words, params)}", CHECK_SERVER)
     if needs_password:
         return Cause(
@@ -279,7 +279,7 @@ def _explain(
         )
     if names[-1:] == ["SSLResponse"]:
         return _tls(messages[-1]["body"], params, words)
-    # Nothing came back, or nothing that PostgreSQL says; only a look of our own tells which.
+    # Nothing came back, or no PostgreSQL error: only a connection of our own can tell which.
     nothing = all(match["way"] == "F" for match in messages)
     if nothing and (found := _reach(params) or _stranger(params)):
         return found
@@ -287,7 +287,6 @@ def _explain(
 
 
 def _unsaid(names: list[str], params: Mapping[str, str], words: str, *, hung_up: bool) -> Cause:
-    """No error was sent: the other side hung up, or libpq did not like what it got."""
     if "ReadyForQuery" in names:
         return Cause(Kind.TRANSIENT, "no server accepts writes yet", CHECK_SERVER)
     if names and names[-1].startswith("Authentication"):
@@ -307,7 +306,7 @@ def _unsaid(names: list[str], params: Mapping[str, str], words: str, *, hung_up:
 
 
 def _quote(words: str, params: Mapping[str, str]) -> str:
-    """Quote libpq's last line, after a colon; nothing where it could hold a secret."""
+    """Quote libpq's last line after a colon, or nothing if it might contain a secret."""
     lines = [line for line in words.splitlines() if line.strip()]
     line = lines[-1] if lines else ""
     secrets = [value for key, value in params.items() if "password" in key and value]
@@ -325,7 +324,7 @@ def _said(body: str) -> ErrorResponse | None:
 
 def _server_said(said: ErrorResponse, params: Mapping[str, str], *, after_proof: bool) -> Cause:
     if said.code == _PROTOCOL_VIOLATION and not said.file and after_proof:
-        text = f"a pooler said: {said.text} ({said.code})"  # to our proof of the password
+        text = f"a pooler said: {said.text} ({said.code})"  # in answer to our proof of the password
         return Cause(Kind.REFUSED, text, CHECK_CREDENTIALS, said.code)
     return cause_of(said, verdict(said, options=bool(params.get("options"))))
 
@@ -353,7 +352,7 @@ def _tls(answer: str, params: Mapping[str, str], words: str) -> Cause:
 
 
 def _stranger(params: Mapping[str, str]) -> Cause | None:
-    """Ask for TLS by hand: a PostgreSQL server answers S or N (or E when it is too old)."""
+    """Ask for TLS by hand: a PostgreSQL server answers S or N (or E if it is too old)."""
     import struct
 
     try:

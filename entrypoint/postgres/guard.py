@@ -1,21 +1,21 @@
-"""Refuses, while somebody else's push runs, that it drops what has rows, or truncates it.
+"""Guards a running push: the server refuses to drop or truncate tables that have rows.
 
-An event trigger with its function in our session's ``pg_temp``, and a BEFORE TRUNCATE trigger on
-each table. They refuse to the push's own sessions, which are known by an application_name or a
-setting that its environment gives them; of all others they tell what these lost, so that it is not
-held against the push.
+A guard is an event trigger, whose function is in ``pg_temp`` of the guard's session, and a BEFORE
+TRUNCATE trigger on each table. They refuse the push's own sessions, which have an application_name
+or a setting from the push's environment. They report what all other sessions lose, so that the
+start does not blame the push for it.
 
-A dump restores whatever we do. The event trigger is a member of the extension plpgsql, of which
-pg_dump writes none; the server removes it with ``pg_temp`` when our session ends, whoever ends it.
-The triggers are made of built-ins, and their conditions end with the push's time. While it runs,
-the session watches the start's on the server itself, and if that one dies removes them, table by
-table, in tries of `TRY_S` seconds. What stays all the same (a reader that never ends, a crash of
-the whole server) is the next start's to remove, see `leftovers`.
+A dump taken under a guard restores. pg_dump leaves out the event trigger, a member of the extension
+plpgsql; the server removes it with ``pg_temp`` whenever the guard's session ends. The tables'
+triggers use built-in functions only, and their conditions expire with the push's time. While the
+push runs, the guard's session watches the start's session on the server itself; if that one dies,
+it removes the triggers, table by table, in tries of `TRY_S` seconds. After a reader that never
+ends, or a crash of the whole server, the next start removes what is left, see `leftovers`.
 
-Not covered: what a role may not guard (`Guard.drops`, `Guard.unguarded`), a push whose client takes
-neither PGAPPNAME nor PGOPTIONS (Prisma's engine, JDBC), rows that DELETE takes, values that UPDATE
-or ALTER COLUMN ... USING change, a table whose first row came after the push began, and DROP
-DATABASE. `loss.compare` tells afterwards what of that it sees.
+The guard does not cover: objects that the role may not guard (`Guard.drops`, `Guard.unguarded`), a
+push whose client takes neither PGAPPNAME nor PGOPTIONS (Prisma's engine, JDBC), rows that DELETE
+removes, values that UPDATE or ALTER COLUMN ... USING changes, a table that got its first row after
+the push began, and DROP DATABASE. `loss.compare` reports afterwards what it sees of these.
 """
 
 import math
@@ -34,31 +34,31 @@ from .snapshot import Table
 from .sql import load_sql
 
 DISARM_S: Final = 5.0
-"""Seconds in which `Guard.disarm` tries again where somebody reads a table all the time."""
+"""Seconds for which `Guard.disarm` tries to lock tables that others read."""
 
 LEAVE_S: Final = 1.0
-"""Seconds in which it waits, all in all, for tables that others use, to leave them alone."""
+"""Seconds in total that `arm` waits for locks to remove what an earlier guard left."""
 
 WAIT_S: Final = 1.0
-"""Seconds that a trigger's creation waits for its table, and with it all who want to write."""
+"""Seconds that CREATE TRIGGER waits for its table; all later writers wait with it."""
 
 ARM_S: Final = 5.0
-"""Seconds in which `arm` waits for tables, all in all."""
+"""Seconds in total that `arm` waits for tables to guard."""
 
 
 @dataclass
 class Guard:
-    """An armed guard; a `child.Watch`, because a push must not outlive it."""
+    """An armed guard; a `child.Watch`, because the push must not outlive it."""
 
     session: Session
     refusal: Refusal | None = None
-    """None where nothing can be refused."""
+    """None if the guard can refuse nothing."""
 
     drops: str | None = None
-    """Why drops are not refused, by the server's word; None when they are."""
+    """The server's reason why it does not refuse drops; None if it does."""
 
     unguarded: dict[str, str] = field(default_factory=dict)
-    """Tables that TRUNCATE may still empty, and the server's word why."""
+    """Tables that TRUNCATE may still empty, each with the server's reason."""
 
     def fileno(self) -> int:
         """The socket to watch."""
@@ -70,14 +70,14 @@ class Guard:
             raise self.lost_error()
 
     def lost_error(self) -> PushError:
-        """The error for a guard that went away before the push was done."""
+        """The error for a guard whose session ended before the push did."""
         return PushError(
             "the database session that guarded the push against loss was lost",
             remedy="Find in the server's log who ended it and start again.",
         )
 
     def refused(self) -> bool:
-        """Whether it refused anything. Raises `PushError` like `check`."""
+        """Whether the guard refused anything. Raises `PushError` like `check`."""
         try:
             return self.refusal is not None and self.refusal.happened()
         except psycopg.Error:
@@ -86,9 +86,9 @@ class Guard:
     def others(
         self, tables: Mapping[int, Table], ports: Collection[int] | None = None
     ) -> frozenset[str]:
-        """What sessions lost meanwhile of these that are none of the push's: `Table.label`s.
+        """What sessions other than the push's lost of ``tables`` meanwhile, as `Table.label`s.
 
-        Empty where the guard is gone, which `refused` tells.
+        Empty if the guard's session is gone; `refused` reports that.
         """
         try:
             return frozenset(self.refusal.others(tables, ports) if self.refusal else ())
@@ -96,17 +96,17 @@ class Guard:
             return frozenset()
 
     def disarm(self, timeout_s: float = DISARM_S) -> list[str]:
-        """Remove everything and close the session; the tables that keep a dead trigger.
+        """Remove the triggers and close the session; return the tables that keep a dead trigger.
 
-        A trigger's removal needs its table for itself for a moment. So it is tried again and again
-        for ``timeout_s`` seconds. What somebody reads all the time keeps a trigger that refuses
-        nothing, until the next start.
+        DROP TRIGGER needs its table alone for a moment, so this tries for ``timeout_s`` seconds. A
+        table that somebody reads all the time keeps its trigger, which refuses nothing, until the
+        next start.
         """
         left: list[str] = []
         try:
             left = self._disarm(time.monotonic() + timeout_s)
         except psycopg.Error:
-            pass  # the server does the rest, or the next start
+            pass  # the server or the next start removes the rest
         finally:
             self.session.close()
         return left
@@ -120,16 +120,16 @@ class Guard:
         while left := _remove_triggers(self.session, deadline):
             if time.monotonic() >= deadline:
                 break
-            time.sleep(TRY_S)  # those who queued up behind us come first
+            time.sleep(TRY_S)  # sessions that queued up behind us come first
         return left
 
 
 def _run(
     session: Session, statement: str, deadline: float = math.inf, wait_s: float = TRY_S
 ) -> psycopg.Error | None:
-    """Run it; its error. Waits ``wait_s`` seconds for a lock, and hardly after ``deadline``.
+    """Execute a statement and return its error. Raise it only if the connection is gone.
 
-    Raises when the connection is gone.
+    Waits for a lock for ``wait_s`` seconds, or until ``deadline``, and at least for a millisecond.
     """
     wait_ms = max(1, int(1000 * min(wait_s, deadline - time.monotonic())))
     try:
@@ -146,7 +146,7 @@ def _drop_event_trigger(session: Session, deadline: float) -> None:
 
 
 def _remove_triggers(session: Session, deadline: float) -> list[str]:
-    """Remove those that may be removed; the tables where somebody was in the way."""
+    """Remove the triggers that our role may remove; return the tables that others have locked."""
     left = []
     for (table,) in session.rows("postgres/guarded_tables"):
         error = _run(session, f"drop trigger if exists {NAME} on {table}", deadline)
@@ -158,14 +158,13 @@ def _remove_triggers(session: Session, deadline: float) -> list[str]:
 def arm(
     session: Session, tables: Sequence[Table], allowed: Collection[str], name: str, lasts_s: float
 ) -> Guard:
-    """Guard these tables from now on, but for the names in ``allowed``, which may go.
+    """Guard ``tables`` from now on, except for names in ``allowed``, and take over the session.
 
-    The sessions to refuse to are those with the application_name ``name``, or with the setting
-    `sessions.mark` of it; the push takes at most ``lasts_s`` seconds. The session becomes the
-    guard's. What the role may not do is told in the result. Each table is locked against writers
-    for a moment; where that takes longer than a second, or than five for all of them, it is left
-    unguarded against TRUNCATE. Raises `UnreachableError` when the connection is gone, and closes
-    the session then.
+    The guard refuses sessions with the application_name ``name``, or with its `sessions.mark` as
+    the setting; the push takes at most ``lasts_s`` seconds. The result says what the role may not
+    guard. Each new trigger locks its table against writers for a moment; if the lock takes longer
+    than `WAIT_S`, or `ARM_S` for all tables, the table stays open to TRUNCATE. If the connection is
+    gone, this closes the session and raises `UnreachableError`.
     """
     guard = Guard(session)
     try:
@@ -203,16 +202,16 @@ def _arm(
 
 
 def _begin(session: Session) -> None:
-    """Prepare the session, and remove what an earlier one left; nobody else has a guard now.
+    """Prepare the session and remove what an earlier guard left: nobody else has a guard now.
 
-    What cannot be removed refuses nothing.
+    Whatever stays refuses nothing.
     """
     connection = session.connection
     connection.execute(load_sql("postgres/guard_settings"))
     if session.server_version >= SINCE_14:
         connection.execute(load_sql("postgres/guard_settings_14"))
-    # What event triggers of others call may be anybody's. A role that may not turn them off has no
-    # more rights than whoever made them.
+    # Other event triggers may call anybody's functions. If our role may not turn them off, it has
+    # no more rights than their owners.
     _run(session, "set session_replication_role = replica")
     soon = time.monotonic() + LEAVE_S
     _drop_event_trigger(session, soon)

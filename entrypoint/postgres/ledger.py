@@ -1,10 +1,9 @@
-"""What was pushed and seeded, kept in the database itself.
+"""The ledger: what the service pushed and seeded, kept in the database itself.
 
-The service's database holds only the service's tables: schema tools drop or refuse what they do not
-know. So the ledger is no table. It is one line of JSON, marked ``entrypoint:``, at the end of the
-database's own comment, under whatever people wrote there; it travels with ``pg_dump -C``. It is
-written in the transaction that holds the lock, at its very end: the commit records and releases at
-once, and nobody can write between.
+Schema tools drop or refuse tables that they do not know, so the ledger is no table. It is one line
+of JSON, marked ``entrypoint:``, at the end of the database's comment, below the text that people
+wrote there; ``pg_dump -C`` takes it along. The start writes it at the very end of the transaction
+that holds the lock: the commit records and releases at once, and nobody can write in between.
 """
 
 import json
@@ -21,56 +20,54 @@ from .session import Session, first_rows, translated
 from .sql import load_sql
 
 VERSION: Final = 2
-"""Of the format. A ledger of a later one is neither believed nor overwritten; the first is read."""
+"""The format's version; `parse` also reads version 1, and never overwrites a later one."""
 
 MARK: Final = "entrypoint:"
 
 MAX_PUSHES: Final = 20
-"""Distinct pushes that are kept of each service."""
+"""Distinct pushes that the ledger keeps of each service."""
 
 MAX_RELEASES: Final = 20
-"""Releases that are kept of each push."""
+"""Releases that the ledger keeps of each push."""
 
 MAX_LOSSES: Final = 10
 
 MAX_DAMAGES: Final = 50
 
 _OF: Final = " of "
-"""Between a tenant and the service that seeded it, in a database of several."""
+"""Separates a tenant from its service in a database of several services."""
 
 NO_PUSH: Final = "-"
-"""The fingerprint under which a service without a push has its releases."""
+"""The fingerprint of a service without a push; its releases stand under it."""
 
 LONGEST_S: Final = 1e9
-"""Seconds that a push may have taken; more, or no number, is none that we have written."""
+"""Seconds; a push that took longer, or no number, is not an entry of this program."""
 
 LOOKS: Final = 3
-"""How often a schema that is being changed is looked at before it counts as unknown."""
+"""Tries at a schema that somebody is changing, before its fingerprint counts as unknown."""
 
 LOOK_AGAIN_S: Final = 0.2
-"""Seconds between two looks at a schema that is being changed."""
 
 _PASSING: Final = (InternalError_, LockNotAvailable)
-"""What the server says of an object that was dropped while it was described (XX000), and of one
-that stays locked for longer than the role's lock_timeout."""
+"""The server's errors if somebody drops an object while the query describes it (XX000), or keeps it
+locked for longer than lock_timeout."""
 
 
 class PushRecord(NamedTuple):
-    """What succeeded with one fingerprint, the last time; `catalog` is the schema's after it."""
+    """The last successful push with one fingerprint; `catalog` is the schema's after it."""
 
     fingerprint: str
     catalog: str
     releases: tuple[str, ...]
-    """Those that carried it, the newest last."""
+    """The releases that carried it, the newest last."""
 
     host: str
     at: str
     elapsed_s: float
     service: str | None = None
-    """Whose push it was; None for one without a name."""
 
     older: bool = False
-    """Whether it was pushed although a newer one had been."""
+    """Whether a newer release had pushed before it."""
 
     @property
     def release(self) -> str | None:
@@ -79,12 +76,12 @@ class PushRecord(NamedTuple):
 
 
 class Who(NamedTuple):
-    """Who starts, as the ledger knows it."""
+    """The service that starts, as the ledger knows it."""
 
     service: str | None
     release: str | None
     fingerprint: str | None
-    """Of the push; `NO_PUSH` for a service without one, None where nothing can be compared."""
+    """The push's; `NO_PUSH` for a service without a push, None if there is nothing to compare."""
 
 
 _PUSH: Final[dict[str, Any]] = {
@@ -97,27 +94,25 @@ _PUSH: Final[dict[str, Any]] = {
     "service": str | None,
     "older": bool,
 }
-"""What a `Push` looks like in JSON."""
 
 
 class Damage(NamedTuple):
-    """Something that a failed push left half made, or the rows of which it lost."""
+    """Something that a failed push left half made, or something whose rows it lost."""
 
     what: str
     """``index NAME``, or the label of a table or column."""
 
     rows: int
-    """That were lost; 0 for what is half made."""
+    """Lost rows; 0 for something half made."""
 
     fingerprint: str
-    """Of the push that did it."""
 
     release: str | None
     at: str
 
 
 class Losses(NamedTuple):
-    """What one push lost, whether or not it succeeded; a line each."""
+    """What one push lost, whether or not it succeeded: a line for each loss."""
 
     lost: tuple[str, ...]
     release: str | None
@@ -126,39 +121,39 @@ class Losses(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """The pushes, the current one last, and by `key` the fingerprint of a seed and when."""
+    """The pushes, the current one last, and the fingerprint and time of each seed by its `key`."""
 
     pushes: tuple[PushRecord, ...] = ()
     """Distinct by service and fingerprint."""
 
     seeds: Mapping[str, tuple[str, str]] = MappingProxyType({})
     losses: tuple[Losses, ...] = ()
-    """Of the last pushes that lost something, the newest last."""
+    """The last pushes that lost something, the newest last."""
 
     damages: tuple[Damage, ...] = ()
-    """What failed pushes left, as long as nobody has mended or allowed it."""
+    """What failed pushes left, until somebody mends or allows it."""
 
     problem: str | None = None
-    """Why what stood there was not believed."""
+    """Why `parse` did not believe the line."""
 
     writable: bool = True
-    """Whether this program may write it: it is the owner's, and of no later format."""
+    """Whether our role may write it, and no later format stands there."""
 
     def of(self, service: str | None) -> tuple[PushRecord, ...]:
-        """The pushes that may be this service's; where a name is missing, nothing tells."""
+        """The pushes of this service, and those without a service's name; all of them for None."""
         if service is None:
             return self.pushes
         return tuple(push for push in self.pushes if push.service in (None, service))
 
     def others(self, service: str | None) -> list[str]:
-        """The other services that pushed to this database."""
+        """The names of other services that pushed to this database."""
         names = {push.service for push in self.pushes if push.service}
         return sorted(names - {service}) if service else []
 
     def pushed(self, push: PushRecord) -> "Ledger":
-        """With this push as the current one, and the releases that carried the same before it.
+        """Add a push as the current one, in place of an earlier one with the same fingerprint.
 
-        It takes the place of an earlier one with its fingerprint. Of each service the last 20 stay.
+        It takes over the earlier one's releases. The last 20 pushes of each service stay.
         """
         same = [p for p in self.of(push.service) if p.fingerprint == push.fingerprint]
         earlier = [r for p in same for r in p.releases if r not in push.releases]
@@ -169,31 +164,31 @@ class Ledger(NamedTuple):
         return self._replace(pushes=tuple(p for p in pushes if p not in dropped))
 
     def key(self, tenant: str | None, service: str | None) -> str:
-        """That of a seed: the tenant, or a dash where there is none; beside others' its service."""
-        name = (tenant or "-").lower()  # a UUID's case says nothing
+        """A seed's key: the tenant, or a dash; and the service if other services pushed here."""
+        name = (tenant or "-").lower()  # case does not matter in a UUID
         return f"{name}{_OF}{service}" if self.others(service) else name
 
     def seeded(self, key: str, fingerprint: str, at: str) -> "Ledger":
-        """With a tenant's seed."""
+        """Add a tenant's seed."""
         return self._replace(seeds={**self.seeds, key: (fingerprint, at)})
 
     def tenant(self, fingerprint: str) -> str | None:
-        """Who was seeded with this fingerprint; the latest, if several were."""
+        """The tenant of the latest seed with this fingerprint."""
         seeded = [(at, key) for key, (by, at) in self.seeds.items() if by == fingerprint]
         return max(seeded)[1].partition(_OF)[0] if seeded else None
 
     def with_losses(self, losses: Losses) -> "Ledger":
-        """With what one more push lost."""
+        """Add what one more push lost."""
         return self._replace(losses=(*self.losses, losses)[-MAX_LOSSES:])
 
     @property
     def last(self) -> PushRecord | None:
-        """The newest push."""
+        """The newest push, past services without one."""
         return next((p for p in reversed(self.pushes) if p.fingerprint != NO_PUSH), None)
 
 
 def parse(comment: str | None, *, owner: bool = True) -> Ledger:
-    """Read the ledger in a database's comment. Never raises: what cannot be read is empty."""
+    """Read the ledger from a database's comment. Never raises: an unreadable ledger is empty."""
     _, line = split(comment or "")
     if not line:
         return Ledger(writable=owner)
@@ -221,13 +216,13 @@ def _push(data: dict[str, Any]) -> PushRecord:
         raise TypeError
     if not all(isinstance(release, str) for release in data["releases"]):
         raise TypeError
-    if not 0 <= data["elapsed_s"] <= LONGEST_S:  # json reads NaN, too, and 400 digits
+    if not 0 <= data["elapsed_s"] <= LONGEST_S:  # json also reads NaN and 400 digits
         raise ValueError
     return PushRecord(**{**data, "releases": tuple(data["releases"])})
 
 
 def _pushes_1(data: list[dict[str, Any]]) -> tuple[PushRecord, ...]:
-    """Those of the first format, which had each push, with one release and no service."""
+    """Read version 1: each entry has one release and no service."""
     ledger = Ledger()
     for push in data:
         release = push["release"]
@@ -260,7 +255,7 @@ def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  whatever JSON holds
 
 
 def split(comment: str) -> tuple[str, str]:
-    """A comment's human text, and the ledger's JSON without its mark (empty if there is none)."""
+    """Split a comment into people's text and the ledger's JSON, which is empty if there is none."""
     head, newline, tail = comment.rstrip().rpartition("\n")  # editors add a newline at the end
     if tail.startswith(MARK):
         return head + newline, tail.removeprefix(MARK)
@@ -268,9 +263,9 @@ def split(comment: str) -> tuple[str, str]:
 
 
 def render(comment: str, ledger: Ledger) -> str:
-    """The comment with this ledger in it, people's text untouched."""
+    """Put the ledger into the comment and leave people's text as it is."""
     text, line = split(comment)
-    if line and not line.startswith("{"):  # never a ledger of ours
+    if line and not line.startswith("{"):  # this program writes JSON objects only
         text = comment
     if text and not text.endswith("\n"):
         text += "\n"
@@ -286,22 +281,22 @@ def render(comment: str, ledger: Ledger) -> str:
 
 
 class Found(NamedTuple):
-    """What a database says of itself: its ledger, and its schema's fingerprint now."""
+    """A database's ledger, and its schema's fingerprint now."""
 
     ledger: Ledger
     catalog: str | None
-    """None when somebody is changing the schema, so that it cannot be looked at."""
+    """None while somebody changes the schema."""
 
     stranger: str | None = None
-    """The owner, where neither the database nor anything in it is ours: what it says of itself may
-    be invented."""
+    """The owner, if our role owns neither the database nor anything in it: its words may be
+    invented."""
 
     leftovers: bool = False
-    """Whether something of a guard is there that our role may remove."""
+    """Whether a guard left something that our role may remove."""
 
 
 UNKNOWN: Final = Found(Ledger(), None)
-"""For who has no need to look."""
+"""For a caller that does not need to look."""
 
 
 def found(rows: Sequence[Sequence[Any]]) -> Found:
@@ -311,10 +306,10 @@ def found(rows: Sequence[Sequence[Any]]) -> Found:
 
 
 def look(session: Session) -> Found:
-    """The same in a session whose transaction is open, which is left as it was.
+    """Run the query ``probe`` in the session's open transaction, which stays as it was.
 
-    Blocks for some seconds while the schema is being changed, then tells the ledger alone. Raises
-    `UnreachableError` when the connection is gone.
+    Blocks for some seconds while somebody changes the schema, then returns the ledger alone. Raises
+    `UnreachableError` if the connection is gone.
     """
     with translated("reading the ledger", remedy="Start again."):
         for _ in range(LOOKS):
@@ -326,16 +321,16 @@ def look(session: Session) -> Found:
 
 
 def _look(session: Session) -> Found:
-    with session.transaction(undone=True):  # with what it sets, among it the search_path
+    with session.transaction(undone=True):  # the probe sets the search_path
         return found(first_rows(session.connection, load_sql("postgres/probe")))
 
 
 def write(session: Session, ledger: Ledger) -> None:
     """Put the ledger into the comment, in the session's open transaction.
 
-    Reads the comment again first, so that what people wrote meanwhile stays. Raises
-    `RefusedError` when the server does not let us, `UnreachableError` when the connection is gone;
-    nothing is written then, and the transaction goes on.
+    Reads the comment again first, so that people's latest text stays. Raises `RefusedError` if the
+    server refuses, `UnreachableError` if the connection is gone; the comment is then as it was, and
+    the transaction goes on.
     """
     connection = session.connection
     with translated("writing the ledger", remedy="Start again."), connection.transaction():

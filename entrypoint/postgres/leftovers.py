@@ -1,8 +1,8 @@
-"""What a guard leaves where it cannot take it along, and how a later start removes it.
+"""What a guard could not remove, and how a later start removes it.
 
-A trigger's removal needs its table for itself for a moment, which somebody who reads it all the
-time does not grant; and after a crash of the server everything stays. None of it refuses anything
-any more, and no dump fails because of it.
+DROP TRIGGER needs its table alone for a moment, but somebody may read the table all the time; and
+after a crash of the server everything stays. Leftovers refuse nothing, and no dump fails because of
+them.
 """
 
 import time
@@ -18,21 +18,21 @@ from .session import Session
 from .sql import load_sql
 
 NAME: Final = "entrypoint_guard"
-"""Of the triggers, the event trigger and its function."""
+"""The name of the triggers, of the event trigger and of its function."""
 
 TRY_S: Final = 0.2
-"""Seconds that a removal waits for a table, and with it all who come after."""
+"""Seconds that a removal waits for a table; all later users of the table wait with it."""
 
 LEAVE_S: Final = 1.0
-"""Seconds in which `remove` waits, all in all, for tables that others use, to leave them alone."""
+"""Seconds in total that `remove` waits for tables that others use."""
 
 
 def remove(session: Session) -> None:
-    """Remove what our role may remove, unless somebody pushes under the lock right now.
+    """Remove what our role may remove, unless a start pushes under the lock right now.
 
-    Each in a transaction of its own, which waits `TRY_S` seconds for its table, and `LEAVE_S` for
-    all of them. What stays is the next start's. Never raises: a connection that broke is the next
-    statement's to notice.
+    Each removal has a transaction of its own, which waits for its table for `TRY_S` seconds, and
+    all of them wait for `LEAVE_S`. The next start removes the rest. Never raises: the next
+    statement reports a lost connection.
     """
     removed = []
     soon = time.monotonic() + LEAVE_S

@@ -1,11 +1,12 @@
 """The lock under which one replica pushes and seeds while the others wait.
 
-A transaction-level advisory lock, in one READ COMMITTED transaction of the service's database
-that stays open as long as it is needed. A transaction pins its server connection, so the lock
-holds behind a transaction pooler, where a session lock leaks to whoever comes next. An idle
-transaction that only took an advisory lock holds no snapshot, so CREATE INDEX CONCURRENTLY in the
-push does not wait for it; a waiter *blocked* in ``pg_advisory_lock`` does hold one and would hang
-it for ever (https://github.com/golang-migrate/migrate/issues/960), so followers try and sleep.
+A transaction-level advisory lock, in one READ COMMITTED transaction of the service's database that
+stays open while the start needs the lock. A transaction pins its server connection, so the lock
+holds behind a transaction pooler, where a session lock leaks to the pooler's next client. An idle
+transaction that took only an advisory lock holds no snapshot, so the push's CREATE INDEX
+CONCURRENTLY does not wait for it. A follower *blocked* in ``pg_advisory_lock`` would hold one and
+hang the push for ever (https://github.com/golang-migrate/migrate/issues/960), so followers try and
+sleep.
 """
 
 import hashlib
@@ -23,24 +24,23 @@ from .session import LOCK_WAIT_S, PATIENCE_S, Session, quoted
 from .sql import load_sql
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
-"""One key for all: advisory locks are per database, and a database is one service's."""
+"""One key for all: advisory locks are per database, and each service has its own database."""
 
 POLL_S: Final = 0.25
-"""The longest time between two tries, in seconds."""
 
 ANSWER_S: Final = 10.0
-"""Seconds in which the server must answer whoever asks for the lock."""
+"""Seconds that the server has to answer one try."""
 
 _TRANSACTION_TIMEOUT_SINCE: Final = 170000
 
 
 @dataclass
 class Held:
-    """The lock, ours; what can fail runs in a savepoint of the transaction that holds it.
+    """The lock in our hands; work that may fail runs in a savepoint of its transaction.
 
-    A context manager: commits at the end of its body, which releases the lock, and closes the
-    session whatever happens. Commits after a failure too, because what was recorded until then is
-    true. Raises `LockError` there when the lock was lost meanwhile.
+    A context manager: the end of its body commits, which releases the lock, and closes the session.
+    It commits after a failure, too, because the ledger's entries until then are true. Raises
+    `LockError` there if the session, and the lock with it, was lost meanwhile.
     """
 
     session: Session
@@ -58,7 +58,7 @@ class Held:
             self.session.close()
 
     def fileno(self) -> int:
-        """The socket to watch: readable means that the server said something, often goodbye."""
+        """The socket to watch; the end of the session makes it readable."""
         return self.session.connection.fileno()
 
     def check(self) -> None:
@@ -72,7 +72,7 @@ class Held:
         return self.session.connection.broken
 
     def lost_error(self) -> LockError:
-        """The error for a lock that went away under a running child."""
+        """The error for a lock whose session ended while a child ran."""
         return LockError(
             "the database session that held the lock was lost",
             remedy="Find in the server's log who ended it (a restart, a failover, "
@@ -83,11 +83,10 @@ class Held:
 def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float) -> Held:
     """Wait for the lock, trying at least every `POLL_S` seconds, for at most ``timeout_s`` seconds.
 
-    Any role that may connect can hold it. One that can be no start's, because nothing in the
-    database is its own, has its session ended where our role may do that. A follower whose session
-    breaks meanwhile goes on with one from ``reopen``. Logs contention at
-    once and then every 10 s. Raises `LockError` with the holder when the time is up; leaves no
-    session open then, or when it is interrupted.
+    Any role that may connect can hold it. If the holder's role owns nothing in the database, the
+    holder is no start, and `acquire` ends its session where our role may. A follower whose session
+    breaks continues with one from ``reopen``. Logs contention at once and then every 10 s. Raises
+    `LockError` with the holder when the time is up; closes the session then, and on a signal.
     """
     backoff = Backoff(time.monotonic() + timeout_s, initial_s=POLL_S, cap_s=POLL_S)
     wait = Wait("lock.contended", backoff, level="info")
@@ -117,7 +116,7 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
 
 
 def _try(session: Session) -> bool | None:
-    """Whether we have the lock now; None when the session is broken."""
+    """Whether we have the lock now; None if the session is broken."""
     connection = session.connection
     begin = load_sql("postgres/lock_begin").format(
         patience_ms=PATIENCE_S * 1000, lock_wait_ms=LOCK_WAIT_S * 1000
@@ -138,11 +137,11 @@ def _try(session: Session) -> bool | None:
 
 
 def _holder(session: Session) -> dict[str, Any]:
-    """The holder as fields of an event; empty when it has just let go or cannot be seen."""
+    """The holder as fields of an event; empty if it has just let go, or our role cannot see it."""
     try:
         with session.transaction():
             cursor = session.connection.execute(load_sql("postgres/lock_holder"))
-    except psycopg.Error:  # a connection that broke is the next try's to notice
+    except psycopg.Error:  # the next try notices a lost connection
         return {}
     names = [f"holder_{column.name}" for column in cursor.description or []]
     row = cursor.fetchone()
@@ -151,7 +150,7 @@ def _holder(session: Session) -> dict[str, Any]:
 
 
 def _stranger(session: Session, holder: dict[str, Any]) -> str | None:
-    """The holder's role, if no start can be its."""
+    """The holder's role, if no start can have this role."""
     try:
         with session.transaction():
             cursor = session.connection.execute(
@@ -164,7 +163,7 @@ def _stranger(session: Session, holder: dict[str, Any]) -> str | None:
 
 
 def _ended(session: Session, pid: int) -> bool:
-    """Whether our role may end that session, which it does."""
+    """End that session; return whether our role may."""
     try:
         session.connection.execute("select pg_catalog.pg_terminate_backend(%s)", [pid])
     except psycopg.Error:
@@ -173,7 +172,6 @@ def _ended(session: Session, pid: int) -> bool:
 
 
 def _who(holder: dict[str, Any]) -> str:
-    """The holder as people know it: the service and its host."""
     name: str = holder.get("holder_application_name") or "somebody"
     return name.removeprefix("entrypoint/")
 

@@ -1,4 +1,4 @@
-"""What is no longer there after a push; pure."""
+"""What a push lost: the difference between two snapshots. Pure."""
 
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
@@ -6,11 +6,11 @@ from typing import Final, NamedTuple
 from .snapshot import MAX_ROWS, Snapshot, Table
 
 MAX_TOLD: Final = 20
-"""How many losses the ledger keeps of one push."""
+"""Losses of one push that the ledger keeps."""
 
 
 class Loss(NamedTuple):
-    """The difference; names are as `Table.label` has them."""
+    """What is no longer there; names are `Table.label`s."""
 
     tables: tuple[str, ...] = ()
     foreign_tables: tuple[str, ...] = ()
@@ -20,19 +20,19 @@ class Loss(NamedTuple):
     constraints: tuple[str, ...] = ()
     enum_values: tuple[str, ...] = ()
     rows: Mapping[str, int] = {}
-    """Rows that went, by table; of tables with more than `MAX_ROWS`, about so many. Rows that
-    somebody else deleted meanwhile are among them."""
+    """Lost rows by table, also those that others deleted meanwhile; an estimate for a table with
+    more than `MAX_ROWS`."""
 
     of_rows: Mapping[str, frozenset[str]] = {}
-    """What went with rows in it (tables, columns, all rows of a truncated table), and every name
-    under which that may be allowed."""
+    """Tables, columns and truncated tables that went with their rows, each with every name under
+    which ENTRYPOINT_ALLOW_LOSS allows that."""
 
     def unallowed(self, allowed: Collection[str]) -> list[str]:
-        """What went with rows in it and may not."""
+        """What went with its rows although ``allowed`` does not name it."""
         return [label for label, names in self.of_rows.items() if not names & set(allowed)]
 
     def fields(self) -> dict[str, object]:
-        """For an event: what is not empty."""
+        """The fields of an event, without empty ones."""
         fields: dict[str, object] = {
             "tables": list(self.tables),
             "foreign_tables": list(self.foreign_tables),
@@ -44,7 +44,7 @@ class Loss(NamedTuple):
         return {name: value for name, value in fields.items() if value}
 
     def told(self) -> list[str]:
-        """For the ledger: a line each, the worst first, at most `MAX_TOLD`."""
+        """The ledger's lines, the worst first, at most `MAX_TOLD`."""
         lines = [f"{count} rows of {name}" for name, count in self.rows.items()]
         for what in ("tables", "columns", "constraints", "enum_values"):
             lines += [f"{what[:-1].replace('_', ' ')} {name}" for name in getattr(self, what)]
@@ -52,10 +52,10 @@ class Loss(NamedTuple):
 
 
 def compare(before: Snapshot, after: Snapshot, prefixes: Collection[str] = ()) -> Loss:
-    """What ``before`` had and ``after`` has not.
+    """Find what ``before`` has and ``after`` lacks.
 
-    A constraint or an enum's value that is there again under its old name is none, because tools
-    make them anew.
+    A constraint or an enum's value that is there again under its old name is no loss, because tools
+    recreate them.
     """
     tables, columns, rows = [], [], {}
     of_rows: dict[str, frozenset[str]] = {}
@@ -125,14 +125,14 @@ def _enum_values(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
 
 
 def invalid_indexes(before: Snapshot, after: Snapshot) -> list[str]:
-    """Those that were not there before, or were valid: a CREATE INDEX CONCURRENTLY that failed."""
+    """Indexes that have become invalid, after a CREATE INDEX CONCURRENTLY that failed."""
     return sorted(
         name for oid, name in after.invalid_indexes.items() if oid not in before.invalid_indexes
     )
 
 
 def not_validated(before: Snapshot, after: Snapshot) -> list[str]:
-    """Constraints that are NOT VALID and were not so before; many are meant to be, for a while."""
+    """Constraints that have become NOT VALID; many are meant to be, for a while."""
     known = {c for c in before.constraints.values() if not c.valid}
     return sorted(
         after.tables[constraint.table].label(constraint.name)

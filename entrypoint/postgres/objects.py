@@ -1,4 +1,4 @@
-"""What applications made in a database: tables, views, sequences, types, functions."""
+"""What applications created in a database: tables, views, sequences, types, functions."""
 
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
@@ -14,29 +14,28 @@ from .sql import load_sql
 
 
 class Object(NamedTuple):
-    """Something that an application made; partitions and owned sequences are in their table."""
+    """An application's object; a table includes its partitions and the sequences that it owns."""
 
     kind: str
     schema: str
     name: str
     arguments: str | None = None
-    """Of a function."""
 
     rows: int | None = None
-    """By the planner's or the statistics' estimate, the greater; of a table."""
+    """Of a table: the greater of the planner's and the statistics' estimates."""
 
     size_bytes: int | None = None
-    """With indexes and TOAST; None where it was locked, or has no storage."""
+    """With indexes and TOAST; None for a locked table or an object without storage."""
 
     used_by: Sequence[str] = ()
-    """What uses a type, a sequence or a function, directly or through others, by bare names."""
+    """Bare names of the users of a type, a sequence or a function, also through others."""
 
     def names(self) -> tuple[str, str]:
-        """Its name, bare and with its schema."""
+        """The name, bare and with its schema."""
         return self.name, f"{self.schema}.{self.name}"
 
     def label(self) -> str:
-        """Its name as people would write it, not quoted."""
+        """The name as people would write it, not quoted."""
         name = self.name if self.schema == "public" else f"{self.schema}.{self.name}"
         return name if self.arguments is None else f"{name}({self.arguments})"
 
@@ -48,13 +47,12 @@ _UNREADABLE: Final = (
 
 
 def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[Object]:
-    """The applications' objects in the session's database, without those named in ``bookkeeping``.
+    """List the applications' objects in the session's database, without the tools' own tables.
 
-    By default those are the known tools' own.
-
-    Within the session's open transaction, which keeps no lock of it; reads catalogs only. Sizes are
-    unknown while somebody changes the schema; blocks for about a second then. Raises
-    `RefusedError`, and `UnreachableError` when the connection is gone.
+    ``bookkeeping`` names those tables; None stands for all known tools'. Reads catalogs in the
+    session's open transaction and keeps no lock. Blocks for about a second while somebody changes
+    the schema, and then leaves the sizes out. Raises `RefusedError`, and `UnreachableError` if the
+    connection is gone.
     """
     with translated("looking for objects", remedy=_UNREADABLE):
         try:
@@ -66,9 +64,9 @@ def find(session: Session, bookkeeping: Collection[str] | None = None) -> list[O
 
 
 def query(doubtful: Sequence[str]) -> sql.SQL:
-    """What `find` asks, as a query that stands alone; with columns of the tables so named.
+    """The query of `find` as text that stands alone, with the columns of tables named ``doubtful``.
 
-    Its columns are `Object`'s, then the schema's comment and the table's columns.
+    It returns the columns of `Object`, the schema's comment, and the table's columns.
     """
     given = {"sizes": True, "quarantine": MARK, "doubtful": [*doubtful]}
     text = load_sql("postgres/objects")

@@ -1,4 +1,4 @@
-"""Whose a database is, and who else may put something into it that we would evaluate."""
+"""Who owns a database, and who else may create objects in it that our sessions would evaluate."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from .sql import load_sql
 
 
 def no_place(session: Session) -> tuple[str, bool] | None:
-    """What lets whom the session's role acts as create something in schema public, if needed.
+    """How to let the acting role create objects in schema public; None if it may, or need not.
 
-    And whether it has no other schema, which the push may name. None where it may, or where its
-    own path leads it to another schema. Raises `RefusedError` and
+    It need not if its own search_path leads to another schema. The second value says whether it may
+    create in no other schema, which the push might name. Raises `RefusedError` and
     `UnreachableError`.
     """
     with translated("asking where the role may create", remedy="Start again."):
@@ -42,9 +42,9 @@ def no_place(session: Session) -> tuple[str, bool] | None:
 
 
 def exposed(session: Session) -> dict[str, str]:
-    """What every role may do in the session's database, with the statement that forbids it.
+    """What PUBLIC may do in the session's database, each with the statement that revokes it.
 
-    In the session's open transaction. Raises `RefusedError` and `UnreachableError`.
+    Runs in the session's open transaction. Raises `RefusedError` and `UnreachableError`.
     """
     with translated("looking at PUBLIC's rights", remedy="Start again."):
         [(connects, creates, owner)] = first_rows(
@@ -60,15 +60,16 @@ def exposed(session: Session) -> dict[str, str]:
 
 
 def _closing(owner: str) -> str:
-    # Up to PostgreSQL 14 the schema is the first superuser's, and the owner has no right there.
+    # Up to PostgreSQL 14 the first superuser owns the schema, and the database's owner has no right
+    # in it.
     name = quoted(owner)
     return f"GRANT CREATE ON SCHEMA public TO {name}; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
 
 
 def lesser_content(session: Session) -> bool:
-    """Whether we are a superuser, and a role that is none has made something here, or may.
+    """Whether our role is a superuser, and a lesser role has created something here, or may.
 
-    Such a session must not evaluate a query over the database's objects. In the session's open
+    Such a session must not evaluate a query over the database's objects. Runs in the session's open
     transaction; raises `psycopg.Error`.
     """
     row: Any = session.row("postgres/lesser_content")
@@ -76,7 +77,7 @@ def lesser_content(session: Session) -> bool:
 
 
 def close_public(session: Session, owner: str) -> None:
-    """Let the owner create something in schema public, and not PUBLIC, as since PostgreSQL 15.
+    """Let only the owner create objects in schema public, as PostgreSQL 15 and later do.
 
     Raises `RefusedError`, which is harmless as long as PUBLIC may not connect, and
     `UnreachableError`.

@@ -1,4 +1,4 @@
-"""Which objects are where they do not belong; pure."""
+"""Which objects are in the wrong database. Pure."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -9,23 +9,22 @@ from ..config.registry import Service, claimant
 from .objects import Object
 
 DEFAULT: str = "postgres"
-"""The database that must hold no application's object."""
-
+"""The database that must contain no application's object."""
 
 FOLLOW: Final = frozenset({"type", "sequence", "function", "procedure", "aggregate"})
-"""Kinds of objects that belong to whoever uses them, whatever their names are."""
+"""Kinds of objects that belong to the service that uses them, whatever their names."""
 
 
 class Stray(NamedTuple):
-    """An object in a database that is not, or may not be, the right one."""
+    """An object in a database that is, or may be, the wrong one."""
 
     object: Object
     service: Service | None
-    """Whose it is, by its prefix or by what uses it."""
+    """The service whose prefix it has, or whose objects use it."""
 
     database: str
     misplaced: bool
-    """False where nothing says whose it is, so that it may well be its database's own."""
+    """False if nothing says whose it is, so that it may belong to its database."""
 
     own: Service | None = None
     """The service that the database belongs to."""
@@ -34,10 +33,10 @@ class Stray(NamedTuple):
     """Services that have an object of this name in their own databases."""
 
     follows: bool = False
-    """Whether it is a service's because only that one's objects use it."""
+    """Whether it belongs to a service only because no other service's objects use it."""
 
     def message(self) -> str:
-        """What is wrong, in a sentence without its end."""
+        """Say what is wrong, in a sentence without its full stop."""
         what = f"the {self.object.kind} {self.object.label()!r} in {self.database!r} is "
         if self.service is None:
             what += "claimed by no service's prefix"
@@ -51,8 +50,8 @@ class Stray(NamedTuple):
         return what
 
     def remedy(self) -> str:
-        """What to do about it, an imperative sentence, which harms nobody who uses the object."""
-        copied = self.follows and self.object.arguments is not None  # but for triggers' functions
+        """Say what to do, in the imperative; the action harms no user of the object."""
+        copied = self.follows and self.object.arguments is not None  # trigger functions aside
         if self.service and self.database == DEFAULT and copied:
             return (
                 f"Run entrypoint transfer {self.service.name}, which takes a copy along; drop this "
@@ -77,9 +76,9 @@ class Stray(NamedTuple):
 
 
 def in_default(objects: Iterable[Object], registry: Mapping[str, Service]) -> list[Stray]:
-    """Strays in the default database: every application's object is one.
+    """Find strays in the default database: every application's object is one.
 
-    A name that services share there says nothing of whose it is; what uses it may.
+    A name that services share does not tell whose it is; the users of the object may.
     """
     strays = []
     for each in objects:
@@ -99,9 +98,9 @@ def _user(each: Object, registry: Mapping[str, Service]) -> Service | None:
 def in_own(
     objects: Iterable[Object], database: str, own: Service | None, registry: Mapping[str, Service]
 ) -> list[Stray]:
-    """Strays in a service's database; nothing is known of a service that nobody registered.
+    """Find strays in a service's database; none if nobody registered the service.
 
-    A type, a sequence or a function that something of the service's uses is its own, too.
+    A type, a sequence or a function that the service's objects use is the service's own, too.
     """
     if own is None:
         return []

@@ -1,6 +1,6 @@
-"""Where a transfer keeps what it moved: schemas, whose comments say where all of it came from.
+"""Where a transfer keeps what it moved: schemas, with a comment that says where that came from.
 
-`transfer` fills and empties them; whoever lists what a database has must know them.
+`transfer` fills and drops them; code that lists a database's objects must know them.
 """
 
 import json
@@ -10,24 +10,23 @@ from typing import Final, NamedTuple
 from .session import Session, translated
 
 MARK: Final = "entrypoint moved: "
-"""How the comment of a schema begins in which a transfer keeps what it moved."""
+"""The comment of a quarantine's schema begins with it."""
 
 
 class Note(NamedTuple):
-    """What such a comment says."""
+    """The comment of a quarantine's schema."""
 
     service: str
     database: str
-    """Where the objects went."""
+    """The objects went there."""
 
     origin: str
-    """The schema that they came from."""
 
     at: str
-    """When; the same for all schemas of one move."""
+    """The time of the move, the same for all its schemas."""
 
     where: str = ""
-    """The other server to which they went; empty if it is the same one."""
+    """The other server to which they went; empty for the same server."""
 
     replaced: str = ""
     """The OID of the database that was there before, on the same server; 0 if there was none."""
@@ -48,36 +47,31 @@ def note(comment: str | None) -> Note | None:
 
 
 class Quarantine(NamedTuple):
-    """One schema of moved objects."""
+    """One schema of moved objects; all fields but the first and the last are those of `Note`."""
 
     schema: str
     service: str
     database: str
-    """Where the objects went."""
 
     origin: str
-    """The schema that they came from."""
 
     at: str
-    """When; the same for all schemas of one move."""
 
     where: str
-    """The other server to which they went; empty if it is the same one."""
 
     replaced: str
-    """The OID of the database that was there before, on the same server; 0 if there was none."""
 
     size_bytes: int
 
     def note(self) -> Note:
-        """What its comment says."""
+        """The content of the schema's comment."""
         return Note(*self[1:-1])
 
 
 def find(session: Session, service: str | None = None, *, sizes: bool = False) -> list[Quarantine]:
-    """The quarantines in the session's database, of one service or of all, the oldest first.
+    """List the quarantines in the session's database, of one service or of all, the oldest first.
 
-    With their ``sizes`` it waits for whoever has a table in one locked.
+    With ``sizes`` this waits for sessions that have a quarantined table locked.
     """
     with translated("looking for quarantined objects", remedy="Start again."):
         rows = session.rows("postgres/quarantines", [sizes, MARK])
@@ -90,5 +84,5 @@ def find(session: Session, service: str | None = None, *, sizes: bool = False) -
 
 
 def newest(found: Sequence[Quarantine]) -> list[Quarantine]:
-    """Those of the last move."""
+    """The quarantines of the last move."""
     return [each for each in found if each.at == found[-1].at]

@@ -1,13 +1,13 @@
-"""How a guard refuses, in SQL: a function for drops, and a condition of built-ins for TRUNCATE.
+"""How a guard refuses, in SQL: a function for drops, a condition of built-ins for TRUNCATE.
 
-Both run with the rights of who drops or truncates, whom they cannot harm more than he could
-himself, and both do nothing but to tell unless his session has the push's mark. The function reads
-a table's rows only for who has its owner's rights, and for no superuser unless the owner is one. Of
-any other table they ask for the size, which evaluates none.
+Both run with the rights of the role that drops or truncates, so they can do nothing that this role
+could not do; and both only report, unless its session has the push's mark. The function reads a
+table's rows only if the role has the rights of the table's owner; for a superuser, only if the
+owner is one, too. For any other table both ask for the size, which evaluates nothing.
 
-A push may hide the error that it got. A lock of its session outlives the transaction that ends with
-the error, and the session sleeps until the guard's must have seen it. Its second key is any number,
-for nobody can have taken all of them.
+A push may hide the error that it got. So the refused session takes an advisory lock, which outlives
+the transaction that ends with the error, and sleeps until the guard's session must have seen it.
+The lock's second key is a random number, because nobody can hold all of them.
 """
 
 import os
@@ -29,35 +29,32 @@ from .snapshot import Table
 from .sql import load_sql
 
 REFUSES: Final = "entrypoint refuses to lose the rows of"
-"""How what the server's error quotes begins; after it come labels, up to a semicolon."""
+"""The refusal in the server's error begins with it; labels follow, up to a semicolon."""
 
 PATIENCE_S: Final = 1.0
-"""Seconds that a refused statement waits for its refusal to be seen."""
+"""Seconds that a refused statement sleeps so that the guard sees its refusal."""
 
 LOOK_S: Final = 0.1
-"""Seconds between two looks at what is refused, and at whether the push's mark is to be seen."""
+"""Seconds between two looks of the watch, at refusals and at sessions with the push's mark."""
 
 SLACK_S: Final = 120.0
-"""Seconds after the push's time is up until what is left of its guard does not even tell."""
+"""Seconds from the end of the push's time until the remains of its guard stop even reporting."""
 
 GIVE_UP_S: Final = 60
-"""Seconds in which the server itself tries to remove the triggers of a start that was killed."""
-
-"""Goes behind what was lost: by which session, as far as its other end can know it."""
+"""Seconds for which the server itself tries to remove the triggers of a killed start."""
 
 _HEARD: Final = "entrypoint.heard"
 _SEEN: Final = "entrypoint.seen"
-"""Settings of the guard's session, which nobody else can change."""
+"""Settings of the guard's session, which no other session can change."""
 
 WAKE_S: Final = 5.0
-"""Seconds in which the server must end a watch."""
+"""Seconds that the server has to end a watch."""
 
 AGAIN_S: Final = 0.2
-"""Seconds until it is asked once more."""
 
 
 class Refusal:
-    """What one guard refuses to the sessions of the push with an application_name, and tells."""
+    """What one guard refuses the sessions of a push, and reports of all others."""
 
     def __init__(
         self,
@@ -67,10 +64,7 @@ class Refusal:
         name: str,
         lasts_s: float,
     ) -> None:
-        """Prepare; ``tables`` are those with rows, ``allowed`` names may go.
-
-        Raises `psycopg.Error` where the server does not let us look.
-        """
+        """Prepare for ``tables`` with rows; names in ``allowed`` may go. Raises `psycopg.Error`."""
         self.session = session
         self.notified: list[tuple[int, str]] = []
         told = secrets.randbits(31)
@@ -98,28 +92,27 @@ class Refusal:
         connection.execute(f"listen {self._channel}".encode())
 
     def closed(self) -> str | None:
-        """Which function that it needs is not everybody's to call, if there is one."""
+        """Why the guard cannot work: PUBLIC may not call a function that it needs; else None."""
         row = self.session.row("postgres/functions_not_public")
         return f"EXECUTE on the function {row[0]} is revoked from PUBLIC" if row else None
 
     def _asks(self) -> sql.Composed:
-        """Whether a session of one of the roles tells that it was refused something."""
         oids = sql.Literal([str(role) for role in self._roles])
         return sql.SQL(load_sql("postgres/refusal_told")).format(
             told=self._words["told"], roles=oids
         )
 
     def on_drop(self) -> str:
-        """The statements that make the event trigger."""
+        """The statements that create the event trigger."""
         connection = self.session.connection
         body = sql.SQL(load_sql("postgres/refuse_drop")).format(**self._words).as_string(connection)
         statements = sql.SQL(load_sql("postgres/create_event_trigger")).format(body=body)
         return statements.as_string(connection)
 
     def on_truncate(self, table: Table) -> str:
-        """The statement that makes the trigger of one table."""
+        """The statement that creates the trigger of one table."""
         label = table.label()
-        # Where a dead trigger could not be removed, it is replaced.
+        # A dead trigger that nobody could remove gives way to the new one.
         replace = sql.SQL("or replace" if self.session.server_version >= SINCE_14 else "")
         statement = sql.SQL(load_sql("postgres/refuse_truncate")).format(
             replace=replace,
@@ -131,10 +124,7 @@ class Refusal:
         return statement.as_string(self.session.connection)
 
     def happened(self) -> bool:
-        """Whether anything was refused, even if the push hides the server's error.
-
-        The start's own session must be watched until then, see `watch`.
-        """
+        """Whether the guard refused anything, even if the push hides the error. Needs `watch`."""
         self.wake()
         query = sql.SQL("select coalesce(current_setting({}, true), '') = 'on' or {}")
         statement = query.format(sql.Literal(_HEARD), self._asks())
@@ -142,12 +132,12 @@ class Refusal:
         return bool(row and row[0])
 
     def others(self, tables: Mapping[int, Table], ports: Collection[int] | None) -> set[str]:
-        """The labels of what sessions lost of these that are none of the push's.
+        """The labels of what sessions other than the push's lost of ``tables``.
 
-        One that was there before is none. Nor is a new one without the mark, if the mark was seen,
-        for then the push's sessions have it, or if its port is none of the push's ``ports``. None
-        stands for ports that are not known; nor are they where somebody between us and the server
-        changes them.
+        A session that was there before the push is another's. So is a new session without the mark,
+        if the watch saw the mark on others, because then the push's sessions have it; and a session
+        whose port is not among the push's ``ports``. Nobody knows the ports if ``ports`` is None,
+        or if something between us and the server changes them.
         """
         self.wake()
         query = sql.SQL("select coalesce(current_setting({}, true), '') = 'on'")
@@ -165,11 +155,11 @@ class Refusal:
         return labels
 
     def watch(self, pid: int, role: int) -> None:
-        """Have the server itself remove them when the session with this pid is gone.
+        """Let the server itself remove the triggers when the session with this pid is gone.
 
-        Until then it takes down what is refused to sessions of ``role``, that session's, or of our
-        own. It goes on even if we are gone too: a backend notices that when it is done with what it
-        was sent. Until `wake` the session can do nothing else.
+        Until `wake`, the guard's session can do nothing else: it notes refusals to sessions of
+        ``role``, which is that session's, or of our own role. It goes on even if this process is
+        gone, too: a backend notices that only at the end of its statements.
         """
         self._roles.append(role)
         connection = self.session.connection
@@ -188,20 +178,19 @@ class Refusal:
         connection.pgconn.flush()
 
     def wake(self) -> None:
-        """End the watch, if there is one. Raises `psycopg.Error` when the server does not."""
+        """End the watch, if there is one. Raises `psycopg.Error` if the server does not end it."""
         connection = self.session.connection
         if connection.info.transaction_status != TransactionStatus.ACTIVE:
             return
         deadline = time.monotonic() + WAKE_S
         while time.monotonic() < deadline:
-            # The server ignores a request that reaches it before it has begun with the watch.
+            # The server ignores a cancel request that arrives before it has begun the watch.
             connection.cancel_safe(timeout=WAKE_S)
             if self._woken(AGAIN_S):
                 return
         raise psycopg.OperationalError
 
     def _woken(self, timeout_s: float) -> bool:
-        """Whether the server ends the watch within this time."""
         pgconn = self.session.connection.pgconn
         deadline = time.monotonic() + timeout_s
         while True:
@@ -215,11 +204,11 @@ class Refusal:
 
 
 def _local_port(session: Session) -> int | None:
-    """Our own end of the session's connection, as we know it; None where it has no port."""
+    """Our end of the session's connection, as our side sees it; None for a Unix socket."""
     with socket.socket(fileno=os.dup(session.connection.fileno())) as end:
         name = end.getsockname()
     return name[1] if isinstance(name, tuple) else None
 
 
 SINCE_14: Final = 140000
-"""The first server version with CREATE OR REPLACE TRIGGER, and some settings."""
+"""The first server version with CREATE OR REPLACE TRIGGER, and with some settings."""

@@ -1,4 +1,4 @@
-"""Host names to addresses, within a time that the system's resolver does not know."""
+"""Resolves host names within a time limit, which the system's resolver does not have."""
 
 import socket
 from functools import partial
@@ -10,10 +10,11 @@ from .cause import Cause, ConnectError, Kind
 
 
 def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
-    """The parameters with every host name resolved.
+    """The connection's parameters, with the address of every host name.
 
-    The system's resolver knows no deadline and no signal interrupts it: with a name server that is
-    gone it takes 10 s whatever connect_timeout says.
+    getaddrinfo has no timeout and no signal interrupts it: with a dead name server it takes 10 s,
+    whatever connect_timeout says. Blocks for up to ``timeout_s`` seconds. Raises `ConnectError` if
+    no name resolves.
     """
     servers = conninfo.addresses
     if conninfo.params.get("hostaddr") or all(_needs_no_resolver(host) for host, _ in servers):
@@ -23,7 +24,7 @@ def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
     except TimeoutError:
         text = f"the name server gave no answer for {servers[0][0]!r} within {timeout_s:.0f} s"
         found, failed = [], [text]
-    except RuntimeError as error:  # no thread: that may pass
+    except RuntimeError as error:  # the system gave us no thread
         raise _without_thread(error) from None
     if not found:
         remedy = "Check the host name in {url} and the container's network."
@@ -38,7 +39,7 @@ def addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
 
 
 def _without_thread(error: RuntimeError) -> Exception:
-    """What a limit that may be free again comes to, or one that never will be, or a bug."""
+    """Tell a limit that may come free again from one that never will, and from a bug."""
     from ..process import kernel
 
     refused = kernel.refusal(error)
@@ -48,7 +49,6 @@ def _without_thread(error: RuntimeError) -> Exception:
 
 
 def _resolve(servers: list[tuple[str, int]]) -> tuple[list[tuple[str, str, int]], list[str]]:
-    """The addresses of the servers that have one, and why others have none."""
     found: list[tuple[str, str, int]] = []
     failed: list[str] = []
     for host, port in servers:

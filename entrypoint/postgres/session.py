@@ -20,19 +20,19 @@ ATTEMPT_TIMEOUT_S: Final = 5.0
 """Seconds for one attempt: a server that answers at all answers sooner."""
 
 SHORTEST_TIMEOUT_S: Final = 2.0
-"""libpq's and psycopg's floor for connect_timeout."""
+"""The least connect_timeout of libpq and psycopg, in seconds."""
 
 PATIENCE_S: Final = 60.0
-"""Seconds that the statements of a start wait for the server in one session, all together."""
+"""Seconds that all statements of a start in one session wait for the server together."""
 
 LOCK_WAIT_S: Final = 5.0
-"""Seconds that one of them waits for somebody else's lock."""
+"""Seconds that one of these statements waits for another session's lock."""
 
 WORD_S: Final = 2.0
-"""Seconds that a server has, after a statement's timeout, to say so."""
+"""Seconds that the server has to report a statement's timeout."""
 
 PROBE_SHARE: Final = 0.6
-"""Of an attempt's time, what the probe may take: without it the rest still tells something."""
+"""The probe's share of an attempt's time: without the probe, the rest still tells something."""
 
 _KEEPALIVE: Final = {
     "keepalives": "1",
@@ -41,19 +41,19 @@ _KEEPALIVE: Final = {
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
-"""A server that vanished without a word is noticed within 25 s (idle + interval x count)."""
+"""They notice a server that vanished within 25 s (idle + interval x count)."""
 
 SEARCH_PATH: Final = "pg_catalog, pg_temp"
-"""Where every session of ours looks for names. We may be a superuser, and the database's own role
-may have put functions, operators and types, and a search_path, before the server's. Temporary
-relations and types are searched first unless pg_temp is named, so it is, last."""
+"""The search_path of every session of ours: our role may be a superuser, and the database's role
+may have put functions, operators and types before the server's. It names pg_temp last, because
+PostgreSQL searches an unnamed pg_temp first for relations and types."""
 
 _PROBE_TIMEOUT: Final = "select pg_catalog.set_config('statement_timeout', '{0:.0f}', true)"
 
 _LIMITS: Final = "; set local statement_timeout = {:.0f}; set local lock_timeout = {:.0f}"
 
 CANCELLED: Final = ("57014", "55P03")
-"""SQLSTATEs of a statement that took longer than it may, or waited so long for a lock."""
+"""SQLSTATEs of a statement that exceeded its statement_timeout or lock_timeout."""
 
 _FIND_OUT: Final = (
     "Find out in pg_stat_activity what the server is busy with, or who holds the lock, and start "
@@ -64,18 +64,18 @@ T = TypeVar("T")
 
 
 class NoAnswerError(psycopg.OperationalError):
-    """The server has not answered a statement in the time that the session has for it."""
+    """The server did not answer a statement within the session's patience."""
 
 
 class Connection(psycopg.Connection[TupleRow]):
-    """One that is closed where the server says nothing for too long.
+    """A connection that closes itself if the server says nothing for too long.
 
-    The server ends a statement by itself at its ``statement_timeout``, unless it is frozen, or is
-    no server.
+    PostgreSQL ends a statement itself at its ``statement_timeout``, but a frozen or a fake server
+    does not.
     """
 
     patience_s: float = math.inf
-    """Seconds that all further statements may wait for the server together."""
+    """Seconds that all further statements together may wait for the server."""
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:  # noqa: ANN401  psycopg's own
         """Do one exchange with the server. Raises `NoAnswerError` when patience ends."""
@@ -92,7 +92,7 @@ class Connection(psycopg.Connection[TupleRow]):
 
 
 def _until(deadline: float, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-    """The same exchange, which psycopg drives at least ten times a second."""
+    """Limit an exchange, which psycopg drives at least ten times a second."""
     ready = None
     while True:
         try:
@@ -106,15 +106,15 @@ def _until(deadline: float, gen: Generator[Any, Any, T]) -> Generator[Any, Any, 
 
 
 class Session(NamedTuple):
-    """A connection in autocommit mode to a server that accepts writes, or is only looked at."""
+    """A connection in autocommit mode to a server that accepts writes, or that we only read."""
 
     connection: Connection
     database: str
     pooled: bool
-    """Whether a pooler stands between: it invents the backend's pid that it reports."""
+    """Whether a pooler stands between us and the server: it invents the backend PID."""
 
     probed: tuple[tuple[Any, ...], ...] = ()
-    """The first rows of what `open_session` was asked to look at besides."""
+    """The first rows of the statements in `open_session`'s ``probe``."""
 
     @property
     def server_version(self) -> int:
@@ -125,17 +125,17 @@ class Session(NamedTuple):
     def transaction(
         self, *, names: str = SEARCH_PATH, undone: bool = False, timeout_s: float | None = None
     ) -> Iterator[None]:
-        """A transaction, or a savepoint of the open one, that looks for names in this path.
+        """Open a transaction, or a savepoint of the open one, with ``names`` as search_path.
 
-        ``default`` is the role's own, for queries that are not ours. With ``undone`` nothing that
-        happens in it stays, whatever it was. With ``timeout_s`` all of it may take about so many
-        seconds, and wait for a lock for half as many. Raises `psycopg.Error`.
+        ``default`` is the role's own path, for other people's queries. ``undone`` rolls everything
+        back at the end. ``timeout_s`` limits the whole to about so many seconds, and each wait for
+        a lock to half of them. Raises `psycopg.Error`.
         """
         begin = f"set local search_path = {names}"
         if timeout_s is not None:
             begin += _LIMITS.format(timeout_s * 1000, timeout_s * 500)
         elif self.pooled and self.connection.patience_s != math.inf:
-            # `open_session` could set them for its own look only.
+            # Behind a pooler the limits of `open_session` held for its own look only.
             begin += _LIMITS.format(PATIENCE_S * 1000, LOCK_WAIT_S * 1000)
         patience = nullcontext() if timeout_s is None else self.patience(timeout_s + WORD_S)
         with patience, self.connection.transaction(force_rollback=undone):
@@ -143,19 +143,19 @@ class Session(NamedTuple):
             yield
 
     def rows(self, query: str, params: Params | None = None) -> list[TupleRow]:
-        """The answer to a query that `load_sql` knows by this name. Raises `psycopg.Error`."""
+        """Run a query that `load_sql` knows by this name. Raises `psycopg.Error`."""
         return self.connection.execute(load_sql(query), params).fetchall()
 
     def row(self, query: str, params: Params | None = None) -> TupleRow | None:
-        """The first row of it, if there is one. Raises `psycopg.Error`."""
+        """Its first row, or None. Raises `psycopg.Error`."""
         return self.connection.execute(load_sql(query), params).fetchone()
 
     @contextmanager
     def savepoint(self, settings: str = "", *, undone: bool = False) -> Iterator[None]:
-        """A savepoint of the open transaction, which begins with statements for its ``settings``.
+        """Open a savepoint of the open transaction; ``settings`` are statements at its beginning.
 
-        The server takes back what the body did where one of its statements fails, or where it is to
-        be ``undone``. Raises what the body raises.
+        The server takes back what the body did if one of its statements fails, or if ``undone``.
+        The body's errors propagate.
         """
         execute = self.connection.execute
         execute(f"savepoint ours; {settings}".encode())
@@ -169,9 +169,9 @@ class Session(NamedTuple):
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
-        """Let the statements of the body wait so long together, and not count for what follows.
+        """Give the statements of the body ``seconds`` together, apart from the session's patience.
 
-        Their time on the server is theirs to set. Raises what the body raises.
+        Sets no timeout on the server. The body's errors propagate.
         """
         before, self.connection.patience_s = self.connection.patience_s, seconds
         try:
@@ -180,7 +180,7 @@ class Session(NamedTuple):
             self.connection.patience_s = before
 
     def gone(self) -> bool:
-        """Whether the server ended it, as far as its socket has told. Never blocks."""
+        """Whether the server ended the session, as far as its socket tells. Never blocks."""
         pgconn = self.connection.pgconn
         try:
             pgconn.consume_input()
@@ -189,11 +189,11 @@ class Session(NamedTuple):
         return pgconn.status != psycopg.pq.ConnStatus.OK
 
     def close(self) -> None:
-        """End the session, not waiting for the server; what is open is rolled back. Idempotent."""
+        """End the session without waiting for the server, which rolls back. Idempotent."""
         self.connection.close()
 
 
-def open_session(  # noqa: PLR0913  what a session must be told at its beginning
+def open_session(  # noqa: PLR0913  each is a fact of the session
     conninfo: Conninfo,
     timeout_s: float,
     *,
@@ -204,11 +204,11 @@ def open_session(  # noqa: PLR0913  what a session must be told at its beginning
 ) -> Session:
     """Connect and look at the server's state: one connection and one round trip.
 
-    The statements of ``probe`` are run with it, in the same transaction. Blocks for about
-    ``timeout_s`` seconds for each address. With ``patience_s`` the session's statements may wait
-    for the server so many seconds together, and each of them for a lock `LOCK_WAIT_S`; without it
-    the role's own timeouts hold. Raises `ConnectError`, unless it only ``reads`` also for a server
-    that is in recovery or read-only.
+    Runs the statements of ``probe`` in the same transaction. Blocks for about ``timeout_s`` seconds
+    for each address. With ``patience_s`` the session's statements together may wait so many seconds
+    for the server, and each of them `LOCK_WAIT_S` for a lock; without it the role's own timeouts
+    hold. Raises `ConnectError` and closes the connection, also if the server is in recovery or
+    read-only, unless the caller only ``reads``.
     """
     timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
     deadline = time.monotonic() + timeout_s
@@ -220,23 +220,23 @@ def open_session(  # noqa: PLR0913  what a session must be told at its beginning
         "connect_timeout": str(int(timeout_s)),
     }
     try:
-        # Never a prepared statement: behind a transaction pooler the next query may meet another
-        # server connection.
+        # No prepared statements: behind a transaction pooler the next query may meet another server
+        # connection.
         connection = Connection.connect(**params, autocommit=True, prepare_threshold=None)
     except psycopg.errors.ConnectionTimeout:
         raise ConnectError(no_answer(timeout_s)) from None
     except psycopg.Error:
-        # Its text may quote the conninfo, so it goes no further.
+        # psycopg's text may quote the conninfo with its password.
         left_s = max(SHORTEST_TIMEOUT_S, deadline - time.monotonic())
         raise ConnectError(_diagnose_each(params, left_s)) from None
     except BaseException as error:
-        # A signal: its traceback would keep the half-made connection open, and as long as somebody
-        # logs in the server drops no database, which is what we may be about to do.
+        # A signal. Its traceback would keep the half-open connection, and the server drops no
+        # database while somebody logs in to it, which may be our next step.
         from traceback import clear_frames
 
         clear_frames(error.__traceback__)
         raise
-    # Whoever let us in need not answer: a fake server could talk for ever.
+    # A server that lets us in may still not answer, and a fake one could talk for ever.
     connection.patience_s = timeout_s
     try:
         session = _checked(connection, probe, patience_s, reads=reads)
@@ -282,7 +282,7 @@ def _checked(connection: Connection, probe: str, patience_s: float, *, reads: bo
 def _look(
     connection: Connection, probe: str, patience_s: float
 ) -> tuple[list[TupleRow], list[TupleRow]]:
-    """The rows of our own look, and those of the probe."""
+    """The rows of our own queries, and those of the probe."""
     pid = connection.info.backend_pid
     begin, own = load_sql("postgres/session_begin").format(pid=pid), 2
     if patience_s != math.inf:
@@ -298,15 +298,14 @@ def _look(
         except psycopg.Error:
             if connection.broken:
                 raise
-            # It met somebody who is changing the schema, or takes too long: then it has nothing to
-            # say.
+            # The probe took too long, or somebody is changing the schema: go on without it.
         else:
             return rows[:own], rows[own + 1 :]
     return first_rows(connection, begin), []
 
 
 def first_rows(connection: psycopg.Connection[TupleRow], statements: str) -> list[TupleRow]:
-    """Run statements in one round trip; the first row of each that has one."""
+    """Run statements in one round trip; return the first row of each that returns one."""
     cursor = connection.execute(statements)
     rows = []
     while True:
@@ -319,8 +318,8 @@ def first_rows(connection: psycopg.Connection[TupleRow], statements: str) -> lis
 def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:
     """The cause that decides: of several servers, one that may still come up outweighs refusals.
 
-    Of several addresses of one server, those where somebody was reached outweigh the others: a
-    container without IPv6 never reaches half of them.
+    Of one server's addresses, those that answered outweigh the others: a container without IPv6
+    never reaches half of them.
     """
     from .diagnosis import diagnose  # only failures pay for it
 
@@ -348,9 +347,9 @@ def _diagnose_each(params: dict[str, Any], timeout_s: float) -> Cause:
 def translated(doing: str, *, remedy: str) -> Iterator[None]:
     """Turn psycopg's errors in the body into ours, with the SQLSTATE and the server's words.
 
-    A lost connection, a server that is going down and a statement that took longer than it may
-    become `UnreachableError`, everything else `RefusedError` with ``remedy``: also what psycopg
-    cannot read, which has no SQLSTATE.
+    A lost connection, a server that goes down and a statement that exceeds a timeout become
+    `UnreachableError`. Everything else becomes `RefusedError` with ``remedy``, also an answer that
+    psycopg cannot read, which has no SQLSTATE.
     """
     try:
         yield
@@ -376,5 +375,5 @@ def translated(doing: str, *, remedy: str) -> Iterator[None]:
 
 
 def quoted(name: str) -> str:
-    """An SQL identifier."""
+    """Quote an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""Server sessions by the name of who opened them: ours, and those of a child that we ended."""
+"""Server sessions by application_name: this program's, and those of a child that it ended."""
 
 import re
 import socket
@@ -12,22 +12,22 @@ from ..errors import RefusedError
 from .session import Session, translated
 
 MAX_NAME: Final = 63
-"""Characters of an application_name; PostgreSQL cuts what is longer."""
+"""Characters of an application_name; PostgreSQL cuts off the rest."""
 
 _COUNTS_SESSIONS_SINCE: Final = 140000
 """The first server version that counts the sessions of a database."""
 
 _COUNTS_AT_ONCE_SINCE: Final = 150000
-"""The first that counts a session before its client hears from it."""
+"""The first server version that counts a session before its client hears from it."""
 
 COUNT_S: Final = 1.2
-"""Seconds until what a session began with is counted: it reports once a second."""
+"""Seconds until the server has counted a session: a backend reports once a second."""
 
 
 def application_name(service: str | None, suffix: str = "") -> str:
     """``entrypoint/<service>/<host>`` and a suffix, in the ASCII that PostgreSQL keeps as it is.
 
-    What must go for the length is the host's beginning: its end tells replicas apart.
+    A long name loses the beginning of its host, whose end tells replicas apart.
     """
     head = f"entrypoint/{service or '-'}"[:30]
     room = MAX_NAME - len(head) - len(suffix) - 1
@@ -35,7 +35,7 @@ def application_name(service: str | None, suffix: str = "") -> str:
 
 
 def mark(name: str) -> str:
-    """What tells a child's sessions from all others, at the end of its application_name."""
+    """The end of a child's application_name, which tells its sessions from all others."""
     return name.rpartition("/")[2]
 
 
@@ -45,21 +45,22 @@ def host() -> str:
 
 
 def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: float = 5.0) -> int:
-    """End this role's sessions of an application_name or from local ports, until they are gone.
+    """End this role's sessions with an application_name or from local ports; wait for their end.
 
-    Killing a client does not stop its statement on the server, and a DDL that waits for a table
-    there would still run and commit. Returns how many were ended; blocks up to ``timeout_s``
-    seconds. Raises `UnreachableError` or `RefusedError`, also when one is still there at the end.
+    A client's death does not stop its statement on the server: DDL that waits for a table would
+    still run and commit. Returns how many sessions it ended; blocks for up to ``timeout_s``
+    seconds. Raises `UnreachableError` or `RefusedError`, also if a session is left.
     """
     deadline = time.monotonic() + timeout_s
     ended: int = 0
     remedy = f"End the sessions with application_name {name!r} by pg_terminate_backend."
     with translated("ending the child's sessions", remedy=remedy):
         while True:
-            # Sessions have the role that logged in, also where another one is set for all of them.
+            # The server knows sessions by their login role, also where ALTER ROLE ... SET sets
+            # another.
             with session.transaction(undone=True):
                 session.connection.execute("set local role none")
-                # A transaction keeps the list of sessions that it saw first.
+                # A transaction keeps its first view of pg_stat_activity.
                 session.connection.execute("select pg_stat_clear_snapshot()")
                 row = session.row("postgres/end_child", [name, list(ports)])
             there, signalled = row or (0, 0)
@@ -75,18 +76,18 @@ class There(NamedTuple):
     """The sessions of a database at one moment."""
 
     began: int
-    """How many it had until then."""
+    """Sessions that the database has had until then."""
 
     pids: frozenset[int]
 
     hidden: frozenset[int]
-    """Those of another role, which may be workers that count as no session."""
+    """Those of other roles, which may be workers that the server does not count."""
 
 
 def before(session: Session) -> There | None:
-    """What `came` compares with. Blocks for a second where the server counts late, on 14.
+    """Take `came`'s first count. Blocks for a second on PostgreSQL 14, which counts late.
 
-    What began in that second would count as begun since: first of all, sessions of our own.
+    A session that began in that second, first of all one of ours, would count as new.
     """
     if session.server_version < _COUNTS_AT_ONCE_SINCE:
         time.sleep(COUNT_S)
@@ -94,9 +95,10 @@ def before(session: Session) -> There | None:
 
 
 def there(session: Session) -> There | None:
-    """How many sessions the database has had, and which it has; None where nobody may count them.
+    """Count the sessions that the database has had, and list its present ones.
 
-    The server's own processes do not count. Raises `UnreachableError`.
+    None if our role may not count them. Background processes do not count. Raises
+    `UnreachableError`.
     """
     if session.server_version < _COUNTS_SESSIONS_SINCE:
         return None
@@ -104,18 +106,17 @@ def there(session: Session) -> There | None:
         with translated("counting sessions", remedy="Start again."), session.transaction():
             session.connection.execute("select pg_stat_clear_snapshot()")
             row = session.row("postgres/sessions_here")
-    except RefusedError:  # what a hardened server may have revoked
+    except RefusedError:  # a hardened server may have revoked functions
         return None
     began, pids, hidden = row or (None, [], [])
     return None if began is None else There(began, frozenset(pids), frozenset(hidden))
 
 
 def came(session: Session, before: There) -> bool | None:
-    """Whether anybody had a session since that is gone again; None where nobody can tell.
+    """Whether a session has come and gone again since ``before``; None if nobody can tell.
 
-    Those that are there still are somebody else's, whoever else had one counts as the child.
-    Blocks for about a second before it says no, because the server counts that late. Raises
-    `UnreachableError`.
+    A session that is still there belongs to somebody else; any other counts as the child's. Blocks
+    for about a second before it says no, because the server counts late. Raises `UnreachableError`.
     """
     certain = True
     for wait_s in (0.0, COUNT_S):

@@ -1,7 +1,7 @@
-"""What a database has that can be lost: tables and their rows, columns, constraints, enum values.
+"""What a database can lose: tables and their rows, columns, constraints, enum values.
 
-Taken before and after a push, whose own word is not proof. Everything is found again by its OID, so
-that a rename is no loss.
+The start takes one snapshot before and one after a push, whose own word proves nothing. Each OID
+stays through a rename, so a rename is no loss.
 """
 
 import math
@@ -16,20 +16,19 @@ from .session import Session, first_rows, translated
 from .sql import load_sql
 
 MAX_ROWS: Final = 10_000
-"""Rows of a table that are counted; of a larger one the planner's estimate is told."""
+"""Rows of a table that `take` counts; of a larger table the planner's estimate counts."""
 
 BATCH: Final = 100
-"""Tables that are counted in one statement: each needs a lock, and a server has room for some
-thousands."""
+"""Tables in one statement's count: each needs a lock, and a server has room for some thousands."""
 
 WAIT_S: Final = 1.0
-"""Seconds that a table's count waits for its lock."""
+"""Seconds that a count waits for its tables' locks."""
 
 RESERVE_S: Final = 30.0
-"""Seconds of the session's patience that counting leaves for what must be known."""
+"""Seconds of the session's patience that counting leaves for queries that the start needs."""
 
 WAIT_ALL_S: Final = 5.0
-"""Seconds in which all counts wait for locks."""
+"""Seconds in total that counts wait for locks."""
 
 
 class Table(NamedTuple):
@@ -40,14 +39,14 @@ class Table(NamedTuple):
     name: str
     kind: str
     filenode: int
-    """Another one after TRUNCATE."""
+    """TRUNCATE changes it."""
 
     estimate: int
     readable: bool
-    """Whether the role sees all of its rows."""
+    """Whether our role sees all of its rows."""
 
     rows: int | None = 0
-    """Up to `MAX_ROWS`; None where nobody could count."""
+    """Up to `MAX_ROWS`; None if nobody could count."""
 
     @property
     def filled(self) -> bool:
@@ -55,12 +54,12 @@ class Table(NamedTuple):
         return self.rows != 0
 
     def label(self, column: str | None = None) -> str:
-        """Its name for people, without a schema that says nothing."""
+        """The name for people, without schema ``public``."""
         words = [self.name] if self.schema == "public" else [self.schema, self.name]
         return ".".join([*words, column] if column is not None else words)
 
     def names(self, column: str | None = None) -> set[str]:
-        """Every way to name it, or one of its columns, in ENTRYPOINT_ALLOW_LOSS."""
+        """Every name of the table, or of one of its columns, in ENTRYPOINT_ALLOW_LOSS."""
         names = {self.name, f"{self.schema}.{self.name}"}
         return names | {f"{name}.{column}" for name in names} if column is not None else names
 
@@ -80,10 +79,10 @@ class Snapshot(NamedTuple):
     columns: Mapping[tuple[int, int], str]
     constraints: Mapping[int, Constraint]
     enum_values: Mapping[tuple[int, str], str]
-    """By type and value, the type's name."""
+    """The type's name, by type and value."""
 
     invalid_indexes: Mapping[int, str]
-    """Names that a statement can have as they are."""
+    """Names, quoted for use in a statement."""
 
     @property
     def filled(self) -> list[Table]:
@@ -91,7 +90,7 @@ class Snapshot(NamedTuple):
         return [table for table in self.tables.values() if table.filled]
 
     def without_rows(self, earlier: "Snapshot") -> "Snapshot":
-        """The same, but for rows of tables that had none earlier: these nobody guards."""
+        """The same, without rows of tables that were empty earlier: nobody guards these."""
         empty = {oid for oid, table in earlier.tables.items() if not table.filled}
         tables = {
             oid: table._replace(rows=0) if oid in empty else table
@@ -101,19 +100,18 @@ class Snapshot(NamedTuple):
 
 
 def _begin(deadline: float = math.inf) -> str:
-    """Wait for locks until then, and hardly after it."""
     return load_sql("postgres/look_timeouts").format(
         lock_wait_ms=max(1, int(1000 * min(WAIT_S, deadline - time.monotonic())))
     )
 
 
 def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
-    """Look at the session's database in its open transaction, which keeps no lock of it.
+    """Look at the session's database in its open transaction, and keep no lock.
 
-    Rows are counted in the tables of these OIDs, in all by default. Blocks for about a second for a
-    table that somebody else has locked, for about five for all of them; their rows are then
-    unknown, as are those of tables for which the session's patience is too short. Raises
-    `UnreachableError` when the connection is gone, `RefusedError` for what else goes wrong.
+    Counts rows in the tables with the OIDs ``counted``, by default in all. Blocks for about a
+    second for a table that another session has locked, for about five for all of them. The rows of
+    such tables are then unknown, as are those of tables for which the session's patience is too
+    short. Raises `UnreachableError` if the connection is gone, `RefusedError` for other failures.
     """
     with translated("looking at the tables", remedy="Start again."):
         with session.transaction(undone=True):
@@ -134,7 +132,7 @@ def take(session: Session, counted: Collection[int] | None = None) -> Snapshot:
 def _count(
     session: Session, tables: Iterable[Table], counted: Collection[int] | None
 ) -> dict[int, int | None]:
-    """Rows by table; a partitioned one has none of its own, a foreign one has them elsewhere."""
+    """Rows by OID; a partitioned table has none of its own, a foreign one has them elsewhere."""
     wanted = [
         table for table in tables if table.kind == "r" and (counted is None or table.oid in counted)
     ]
@@ -165,21 +163,22 @@ _PASSING: Final = (
     errors.InsufficientPrivilege,
     errors.WrongObjectType,
 )
-"""What one table may answer and the others not: locked, slow, dropped meanwhile, in a schema that
-is not ours to use."""
+"""Errors of one table that leave the others countable: somebody has locked or dropped it, it is
+slow, or our role may not use its schema."""
 
 
 def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int, int | None]:
-    """Rows of those that are still what they were: an owner may put a view in a table's place.
+    """Count rows of tables that are still the same: an owner may put a view in a table's place.
 
-    None where a table has some, and a count would evaluate what is not ours.
+    None for a table with rows whose count would evaluate a stranger's code.
     """
     names = {table.oid: sql.Identifier(table.schema, table.name) for table in tables}
     lock = sql.SQL("{}; set local row_security = off; lock table {} in access share mode")
     locked = sql.SQL(", ").join(sql.SQL("only {}").format(name) for name in names.values())
     count = sql.SQL("select {}::int8, count(*) from (select from only {} limit {}) as taken")
     connection = session.connection
-    # An AccessShareLock kept until the end of the lock's transaction would stop the push.
+    # Undone, because an AccessShareLock until the end of the lock's transaction would stop the
+    # push.
     with session.transaction(undone=True):
         connection.execute(lock.format(sql.SQL(_begin(deadline)), locked).as_bytes(connection))
         there = {(table.oid, table.schema, table.name) for table in tables}

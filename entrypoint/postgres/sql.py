@@ -1,8 +1,7 @@
-r"""The program's SQL, which stands in files: one query each, and a first line that says its answer.
+r"""Loads the program's SQL from files: one query each, and a first line that says its answer.
 
-A file begins with comments, which the server does not get. What several queries share is a file of
-its own, which `\ir FILE` puts in at the end of a line, as psql does: FILE is a path from the folder
-of the file that names it.
+A file begins with comments, which the server does not get. ``\ir FILE`` at the end of a line
+includes a shared fragment, as in psql; FILE is a path from the including file's folder.
 """
 
 import os
@@ -13,7 +12,7 @@ _PACKAGE: Final = os.path.dirname(os.path.dirname(__file__))
 
 
 def load_sql(name: str) -> str:
-    """The statements of ``FOLDER/QUERY``, which are in ``FOLDER/sql/QUERY.sql``."""
+    """The statements of ``FOLDER/QUERY``, from the file ``FOLDER/sql/QUERY.sql``."""
     folder, _, query = name.rpartition("/")
     return _read(f"{_PACKAGE}/{folder}/sql/{query}.sql")
 

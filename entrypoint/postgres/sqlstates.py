@@ -1,8 +1,8 @@
-"""What each SQLSTATE means for somebody who wants to log in: wait, stop, or create the database.
+"""What each SQLSTATE means at a login: wait, stop, or create the database.
 
-Data: one line for each code or class that errcodes.txt has, with the reason. Which of them a server
-raises before a session begins was read in its postinit.c, miscinit.c, auth.c, backend_startup.c and
-guc.c; what poolers say, in their sources, which are named where their words are.
+Data: one line for each code or class of errcodes.txt, with its source. At a login PostgreSQL raises
+them in postinit.c, miscinit.c, auth.c, backend_startup.c and guc.c; the poolers' source files stand
+beside the poolers' words.
 """
 
 import re
@@ -56,10 +56,9 @@ class Verdict(NamedTuple):
 
     kind: Kind
     remedy: str
-    """With ``{url}`` where the name of the conninfo's variable belongs."""
 
     why: str
-    """Where the code comes from at a login."""
+    """The source of the code at a login."""
 
 
 _WAIT, _STOP = Kind.TRANSIENT, Kind.REFUSED
@@ -117,7 +116,7 @@ CODES: Final = {
 _OTHER: Final = Verdict(_WAIT, _CHECK_LOG, "nobody has met it at a login")
 
 _SETTINGS_FILES: Final = ("guc.c", "postgres.c", "variable.c")
-"""Where the server reads the startup packet's settings; 42501 and 22023 have other causes, too."""
+"""The server reads the startup packet's settings there; 42501 and 22023 have other causes, too."""
 
 _ABOUT_SETTINGS: Final = ("42601", "42704", "42501", "55P02", "22023")
 
@@ -130,7 +129,7 @@ _SUPAVISOR: Final = (
     r"|EADDRNOTALLOWED|EBANNED|EWRONGPASSWORD|EJITUNAUTHORIZED)\)"
 )
 
-# Nobody translates them. `why` is where they were read.
+# Nobody translates a pooler's words. `why` names the source file.
 _POOLERS_WORDS: Final = (
     (
         "unsupported (options )?startup parameter",
@@ -156,38 +155,37 @@ _POOLERS_WORDS: Final = (
 )
 
 _POOLERS_OWN: Final = ("08P01", "XX000", "58000")
-"""What PgBouncer, Supavisor and Neon, and pgcat and Odyssey say to all that they have no code for:
-also that a database is missing, or that the server is down."""
+"""The catch-all codes of PgBouncer, of Supavisor and Neon, and of pgcat and Odyssey; a missing
+database or a server that is down may have one, too."""
 
 
 class ErrorResponse(NamedTuple):
-    """An ErrorResponse, as far as it decides."""
+    """The fields of an ErrorResponse that decide."""
 
     code: str
     text: str
     file: str
-    """The server's source file that raised it, in no language; a pooler's own words have none."""
+    """The server's source file that raised the error; empty for a pooler's own words."""
 
 
 _LONGEST: Final = 300
-"""Characters of somebody else's words that are quoted."""
 
 
 def clean(text: str) -> str:
-    """Somebody else's words in one line of bounded length."""
+    """Put a foreign text into one line of bounded length."""
     begin = text[: 10 * _LONGEST]
     line = " ".join("".join(each if each.isprintable() else " " for each in begin).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def cause_of(said: ErrorResponse, found: Verdict) -> Cause:
-    """The cause of an error, with its words, and whose they are."""
+    """The cause of an error, with its words and their speaker."""
     text = f"{'' if said.file else 'a pooler said: '}{said.text} ({said.code})"
     return Cause(found.kind, text, found.remedy, said.code)
 
 
 def first_query(error: psycopg.Error) -> Cause:
-    """Why a session could do nothing: who let us in may be a pooler, and the server not."""
+    """Why a session's first query failed: a pooler may have let us in without its server."""
     code, diag = error.sqlstate, error.diag
     if code is None:
         text = f"the connection broke ({type(error).__name__})"
@@ -202,7 +200,7 @@ def first_query(error: psycopg.Error) -> Cause:
 
 
 def remedy_of(code: str | None) -> str:
-    """What mends a statement's failure that may pass; without a code the connection was lost."""
+    """The remedy for a statement's failure that may pass; None is the code of a lost connection."""
     if code is None or code.startswith("08"):
         return CHECK_SERVER
     return (CODES.get(code) or CODES.get(code[:2]) or _OTHER).remedy

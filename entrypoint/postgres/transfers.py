@@ -1,8 +1,8 @@
-"""What transfers leave on a server for others to see: databases with names and marks, and locks.
+"""What transfers leave on a server for other commands to see: marked databases, and locks.
 
-The name alone is no evidence, for anybody may call a database so. What is put aside gets a line of
-ours at the beginning of its comment, in the transaction that renames it; only the database's owner
-can write one. The rest of the comment stays, among it the ledger, whose line is the last.
+A name proves nothing, because anybody may give it to a database. So the transaction that puts a
+database aside also writes a mark into the first line of the database's comment; only the owner can
+write one. The rest of the comment stays, with the ledger in its last line.
 """
 
 import json
@@ -16,28 +16,28 @@ from .databases import Database
 from .session import Session, translated
 
 TARGET_KEY: Final = 0x656E74 << 32  # "ent"
-"""Of the advisory locks of targets, with the CRC of the target's name in its lower half."""
+"""The upper half of a target's advisory lock; the lower half is the CRC of the target's name."""
 
 REPLACED: Final = "__replaced"
 
 ASIDE: Final = "entrypoint put aside: "
-"""How the first line of the comment begins; behind it is JSON."""
+"""The comment's first line begins with it; JSON follows."""
 
 
 class Aside(NamedTuple):
-    """What the mark says."""
+    """The mark of a database that a move or an undo put aside."""
 
     database: str
-    """What it was called before."""
+    """Its name before."""
 
     name: str
-    """What it was called when it was put aside; one that has another name now is somebody's."""
+    """The name that it got; a database that has another name now is somebody else's."""
 
     at: str
 
 
 def aside(comment: str | None) -> Aside | None:
-    """Read the mark in a database's comment; None where there is none of ours."""
+    """Read the mark in a database's comment; None if there is none of ours."""
     line = (comment or "").partition("\n")[0]
     if not line.startswith(ASIDE):
         return None
@@ -50,27 +50,27 @@ def aside(comment: str | None) -> Aside | None:
 
 
 def aside_of(session: Session, name: str) -> Aside | None:
-    """The mark of the database of this name; None where it, or its mark, is not there."""
+    """The mark of the database of this name; None without a database or a mark."""
     with translated("looking at a database's comment", remedy="Start again."):
         rows = session.rows("postgres/database_comment", [name])
     return aside(rows[0][0]) if rows else None
 
 
 def is_aside(database: Database, name: str) -> bool:
-    """Whether a database is what was called so until a move or an undo put it aside."""
+    """Whether a database had this name until a move or an undo put it aside."""
     found = aside(database.comment)
     return found is not None and (found.database, found.name) == (name, database.name)
 
 
 def mark(session: Session, database: str, name: str) -> None:
-    """Mark one that has just been renamed from ``database`` to ``name``, in the transaction."""
+    """Mark a database that the open transaction has just renamed from ``database`` to ``name``."""
     [(comment, at)] = session.rows("postgres/database_comment", [name])
     line = ASIDE + json.dumps(Aside(database, name, at)._asdict())
     _write(session, name, f"{line}\n{_without(comment)}".rstrip("\n"))
 
 
 def unmark(session: Session, name: str) -> None:
-    """Give one that has its name back the comment that it had, in the session's transaction."""
+    """Give a database that has its name back its comment, too, in the session's transaction."""
     [(comment, _)] = session.rows("postgres/database_comment", [name])
     if comment.startswith(ASIDE):
         _write(session, name, _without(comment))
@@ -87,7 +87,7 @@ def _write(session: Session, name: str, comment: str) -> None:
 
 
 def suffixed(name: str, suffix: str) -> str:
-    """A name with a suffix that fits into what PostgreSQL keeps of it."""
+    """A name with a suffix, within PostgreSQL's 63 bytes."""
     return name.encode()[: 63 - len(suffix)].decode("utf-8", "ignore") + suffix
 
 
@@ -97,12 +97,12 @@ _AT_WORK: Final = re.compile(r"__(?:incoming|rehearsal_[0-9a-f]+_[0-9a-f]+)$")
 
 
 def is_kept(database: str, name: str) -> bool:
-    """Whether a database is one of this name that a move or an undo has put aside."""
+    """Whether a database has the name that a move or an undo gives to ``name`` put aside."""
     return _suffixes(database, name, _KEPT)
 
 
 def is_at_work(database: str, name: str) -> bool:
-    """Whether a transfer to a database of this name makes it, or was killed when it did."""
+    """Whether a database has the name that a transfer to ``name`` gives to its work in progress."""
     return _suffixes(database, name, _AT_WORK)
 
 
@@ -112,5 +112,5 @@ def _suffixes(database: str, name: str, pattern: re.Pattern[str]) -> bool:
 
 
 def target_key(name: str) -> int:
-    """Of the advisory lock of a target of this name."""
+    """The key of the advisory lock for a target of this name."""
     return TARGET_KEY | zlib.crc32(name.encode())

@@ -1,5 +1,5 @@
 -- What the sessions of a child wait for, and which sessions block them.
--- Statements are left out on both sides, but for their command: they may hold anything.
+-- Statements may contain secrets, so both sides show only the command.
 with child as (
   select * from pg_catalog.pg_stat_activity
   where (application_name = %(name)s

@@ -1,4 +1,4 @@
--- Open transactions of any database that have changed something, the oldest first.
+-- Which open transactions, in any database, have changed something; the oldest first.
 select pid, application_name, usename::text,
   case when backend_type is not null then coalesce(host(client_addr), 'a local socket') end,
   to_char(xact_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')

@@ -1,5 +1,5 @@
--- Drops the event trigger of a guard; PL/pgSQL, for an owner of both.
--- It is a member of an extension, see `guard`; what an older version left is none.
+-- Drops a guard's event trigger, in PL/pgSQL, for a role that owns the trigger and its function.
+-- The trigger is a member of an extension, see guard.py; the trigger of an older version is not.
   if exists (select from pg_event_trigger e join pg_depend d on d.objid = e.oid
              where evtname = 'entrypoint_guard' and deptype = 'e'
                and classid = 'pg_event_trigger'::regclass) then

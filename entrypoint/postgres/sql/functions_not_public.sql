@@ -1,5 +1,5 @@
--- Which functions of the guard's are not everybody's to call.
--- Called by whoever truncates, for whom it must not fail where EXECUTE is not PUBLIC's.
+-- Which functions that the guard needs PUBLIC may not call.
+-- A role that truncates a table calls them, and must not fail for want of EXECUTE.
 select f from unnest('{"clock_timestamp()", "current_setting(text)",
   "current_setting(text, boolean)", "pg_relation_size(regclass)",
   "pg_relation_size(regclass, text)", "pg_try_advisory_lock_shared(integer, integer)",

@@ -1,4 +1,4 @@
--- Settings of a guard's session.
+-- Sets up a guard's session.
 -- A notice to a client that is gone would end its session in the middle of a watch.
 set client_min_messages = error;
 set statement_timeout = 0;

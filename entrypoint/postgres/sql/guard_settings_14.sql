@@ -1,3 +1,3 @@
--- The settings of a guard's session that PostgreSQL 14 brought.
+-- Sets what PostgreSQL 14 added for a guard's session.
 set idle_session_timeout = 0;
 set client_connection_check_interval = 0

@@ -1,2 +1,2 @@
--- Tables that have a trigger of a guard.
+-- Which tables have a guard's trigger.
 select tgrelid::regclass::text from pg_trigger where tgname = 'entrypoint_guard'

@@ -1,5 +1,5 @@
--- Whether we are a superuser where a role that is none has made something, or may.
--- Everything that has an owner is in pg_shdepend, but for what belongs to the first superuser.
+-- Whether our role is a superuser, and a lesser role has created something here, or may.
+-- pg_shdepend has the owner of everything, except of objects of the first superuser.
 with lesser as (
   select oid from pg_roles where not rolsuper and oid >= 16384
 ), here as (

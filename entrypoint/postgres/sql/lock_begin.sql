@@ -1,8 +1,8 @@
 -- Begins the transaction that takes the lock.
--- Neither a timeout of the server nor a client that vanished may decide how long the lock lives; a
--- statement's own counts only while it runs.
--- Keepalives alone do not free it when the server's last answer was never acknowledged;
--- tcp_user_timeout does. Local to the transaction, or a pooler would hand them to the next client.
+-- The lock must live exactly as long as its client: no timeout of the server may end it (a
+-- statement's counts only while the statement runs), and no vanished client may keep it. Keepalives
+-- do not free the lock if the client never acknowledged the server's last answer; tcp_user_timeout
+-- does. The settings are local, because a pooler would hand them to its next client.
 begin isolation level read committed;
 set local search_path = pg_catalog, pg_temp;
 set local statement_timeout = {patience_ms:.0f};

@@ -1,4 +1,4 @@
--- Which session has the lock of this database, since when.
+-- Which session has the lock of this database, and since when.
 select pid, application_name, client_addr, state, since,
        extract(epoch from clock_timestamp() - since::timestamptz)::float8 as for_s
 from (\ir lock_holders.sql

@@ -1,6 +1,7 @@
--- The role of a session, if it cannot be that of a start.
--- A start's role owns the database or tables in it, or is about to, as a member of its owner. Large
--- objects, temporary tables and default privileges are anybody's to make.
+-- The role of a session, if no start can have this role.
+-- A start's role owns the database or tables in it, or, before its first push, is a member of the
+-- database's owner. Large objects, temporary tables and default privileges prove nothing: anybody
+-- may create them.
 select r.rolname from pg_stat_get_activity(%s) a join pg_roles r on r.oid = a.usesysid
 join pg_database d on datname = current_database()
 where not rolsuper and rolname not in (current_user, session_user)

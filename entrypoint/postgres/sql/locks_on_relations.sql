@@ -1,6 +1,6 @@
 -- Which sessions and prepared transactions hold, or wait for, locks of some modes on relations.
--- Who may not see another role's session sees its pid, its role and what it calls itself. A prepared
--- transaction has no session at all.
+-- Of another role's session a plain role sees the PID, the role and the application_name. A
+-- prepared transaction has no session.
 select \ir relation_label.sql
   , l.mode, l.granted,
   l.pid, a.application_name, a.usename::text, case when a.backend_type is not null

@@ -1,7 +1,7 @@
--- What applications made in a database, and what uses it.
--- What belongs to an extension, itself or its schema, is the extension's. Every relation of a
--- partition tree counts for its root. Of the planner's and the statistics' rows the greater: the one
--- is as old as the last ANALYZE, the other begins with the server's last crash.
+-- Which objects applications created in a database, and which objects use them.
+-- An extension owns its members, and everything in a schema that is a member. Every relation of a
+-- partition tree counts for its root. Rows are the greater of two estimates: the planner's is as
+-- old as the last ANALYZE, and the statistics' begins with the server's last crash.
 with recursive space as materialized (
   select n.oid, nspname, obj_description(n.oid, 'pg_namespace') as comment from pg_namespace n
   where \ir user_schema.sql

@@ -1,4 +1,4 @@
--- What guards left that our role may remove.
+-- Which remains of guards our role may remove.
 select exists (select from pg_event_trigger
                where evtname = 'entrypoint_guard' and pg_has_role(evtowner, 'usage')),
   array (select tgrelid::regclass::text from pg_trigger join pg_class c on c.oid = tgrelid

@@ -1,9 +1,10 @@
--- Our roles: a CTE called mine.
--- A role that is not ours may have made the database before us, with functions in it that shadow the
--- server's. Ours is what our role owns, or one that it is a member of, or a superuser, who needs no
--- database of his own to harm us. Being a member of everything is not what makes a superuser safe,
--- and a role that he has only taken is not his: the database's owner may have set it.
--- Up to PostgreSQL 14 a role may grant itself to others, so that such a grant proves nothing.
+-- Which roles are ours: the CTE mine.
+-- A role that is not ours may have created the database before us, with functions in it that shadow
+-- the server's. Ours are our role, the roles that it is a member of, and superusers, who need no
+-- database of their own to harm us. A superuser counts as a member of every role, which proves
+-- nothing; and a role that a superuser's session has only taken is not ours, because the database's
+-- owner may have set it. Up to PostgreSQL 14 a role may grant itself to others, so such a grant
+-- proves nothing either.
 with recursive mine (oid) as (
   select oid from pg_roles where rolname = session_user or rolname = current_user
     and not (select rolsuper from pg_roles where rolname = session_user)

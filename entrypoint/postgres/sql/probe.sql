@@ -1,4 +1,4 @@
--- What a start asks a database first: its ledger, what a guard left, and its schema's fingerprint.
+-- What a start asks a database first: its ledger, a guard's remains, and its schema's fingerprint.
 \ir fingerprint_settings.sql
 ;
 \ir ledger.sql

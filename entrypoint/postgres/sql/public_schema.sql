@@ -1,4 +1,4 @@
--- Who owns schema public, and whether we may create there, or elsewhere.
+-- Who owns schema public, and whether our role may create there, or elsewhere.
 select current_user::text, pg_get_userbyid(d.datdba), pg_get_userbyid(n.nspowner),
   has_schema_privilege(current_user, n.oid, 'create')
     and has_schema_privilege(current_user, n.oid, 'usage'),

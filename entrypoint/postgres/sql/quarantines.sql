@@ -1,4 +1,4 @@
--- Quarantines of this database, and how large they are.
+-- Which schemas of this database are quarantines, and how large they are.
 select nspname, description, case when %s then coalesce((
   select sum(pg_total_relation_size(c.oid)) from pg_class c
   where relnamespace = n.oid and relkind in ('r', 'm', 'S')), 0)::int8 else 0 end

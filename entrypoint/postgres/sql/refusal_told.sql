@@ -1,5 +1,5 @@
--- Whether a session of one of the roles tells that it was refused something.
--- Locks have a session and, unlike their key, its role cannot be invented.
+-- Whether a session of one of the roles reports a refusal.
+-- A lock belongs to a session; anybody can invent the lock's key, but nobody the session's role.
 exists (
     select from pg_locks l cross join lateral pg_stat_get_activity(l.pid) a
     where l.locktype = 'advisory' and l.classid = {told} and l.objsubid = 2

@@ -1,4 +1,4 @@
--- Body of the event trigger that refuses drops.
+-- The body of the event trigger that refuses drops.
 declare
   gone record;
   filled bool;

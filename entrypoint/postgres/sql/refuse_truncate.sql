@@ -1,8 +1,8 @@
 -- Creates the trigger that refuses TRUNCATE of one table.
--- Its condition has built-ins alone, so that a dump which has it restores anywhere; and it is never
--- true, so that the trigger's function is never called. What is refused is told by a text that is no
--- boolean, of which an empty part is known only when it is evaluated, for the server not to try it
--- before. It names the table by its OID: what is restored from a dump is over.
+-- Its condition consists of built-ins, so that a dump with the trigger restores anywhere, and is
+-- never true, so that the server never calls the trigger's function. It refuses by a cast of a text
+-- that is no boolean; an empty part of the text, known only at run time, keeps the planner from
+-- trying the cast. The condition names the table by its OID, so a restored copy refuses nothing.
 create {replace} trigger entrypoint_guard before truncate on {table} when (
   case when clock_timestamp() >= {until}::timestamptz then false
   when \ir push_session.sql

@@ -1,2 +1,2 @@
--- The name of a relation for people, without a schema that says nothing.
+-- The name of a relation for people, without schema public.
 case nspname when 'public' then '' else nspname || '.' end || relname

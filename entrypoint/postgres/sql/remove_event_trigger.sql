@@ -1,4 +1,4 @@
--- Removes the event trigger of a guard.
+-- Removes a guard's event trigger.
 do $$ begin
 \ir drop_event_trigger.sql
 end $$

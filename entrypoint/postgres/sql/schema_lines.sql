@@ -1,17 +1,13 @@
--- The schema of a database as rows of text: a CTE called line.
--- Every branch yields rows as text, which begin with the kind of object. `member` are the objects
--- that belong to an extension; `rel` the relations that count, `typ` the types.
---
--- An option of a column that begins with `pg_` is the server's own: 17.12 counts changes in one.
---
--- Two columns are newer than PostgreSQL 13, the oldest that is supported. Where `a.*` has no
+-- The schema of a database as rows of text: the CTE line.
+-- Every branch yields rows as text, which begin with the kind of object. `member` are the members
+-- of extensions, `rel` the relations that count, `typ` the types.
+-- A column option that begins with `pg_` is the server's own: 17.12 counts changes in one.
+-- Two columns are newer than PostgreSQL 13, the oldest supported version. Where `a.*` has no
 -- `attcompression`, the name means that of `no_such_column`, one level out.
---
--- An IN list over varchar is written with a cast of the whole array first, and with a cast of each
--- element once it was dumped and restored: both are brought to the form without any.
---
--- The comments between slashes mark where a transfer narrows it to some relations, types or functions,
--- or leaves something out.
+-- PostgreSQL writes an IN list over varchar with one cast of the whole array, and after a dump and
+-- a restore with a cast of each element; the query reduces both to the form without a cast.
+-- Comments between slashes mark where a transfer narrows the query to some relations, types or
+-- functions, or leaves something out.
 with \ir members.sql
 , space as materialized (
   select oid, nspname from pg_namespace

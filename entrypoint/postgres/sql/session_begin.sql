@@ -1,9 +1,8 @@
--- Sets the path of a session of ours, and asks which server and database it reached.
--- Whether a pooler stands between is known by the backend's pid, which a pooler invents. Only in a
--- session of our own the path stays. Until it is set, every name has its schema.
---
--- The database's owner may have set a role for all sessions in it. A superuser's would then look
--- like that role's own, and what it evaluates could go back to the superuser.
+-- Sets the search_path of a session of ours, and asks which server and database it reached.
+-- The backend's PID gives away a pooler, which invents one. The path stays only if no pooler is
+-- there; until it is set, every name has its schema.
+-- The database's owner may have set a role for all sessions in it. A superuser's session would then
+-- look like that role's, and code that it evaluates could take the superuser's rights back.
 select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp',
   pg_catalog.pg_backend_pid() operator(pg_catalog.<>) {pid}), (
     select pg_catalog.set_config('role', 'none',

@@ -1,2 +1,2 @@
--- Goes behind what was lost: by which session, as far as its other end can know it.
+-- Goes behind a loss in a report: the port of the client that caused it, where it has one.
 ' ' || coalesce(inet_client_port()::text, '')

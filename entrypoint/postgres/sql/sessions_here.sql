@@ -1,5 +1,5 @@
 -- How many sessions this database has had, and which it has.
--- Another role's workers look like its clients to whoever may not see what they are.
+-- A role that may not see backend_type cannot tell another role's workers from its clients.
 with session as materialized (
   select pid, backend_type from pg_stat_activity
   where datname = current_database() and usesysid is not null

@@ -1,4 +1,4 @@
--- Tables, columns, constraints, enum values and invalid indexes.
+-- Which tables, columns, constraints, enum values and invalid indexes a database has.
 with space as materialized (
   select oid, nspname from pg_namespace
   where \ir user_schema.sql

@@ -1,4 +1,4 @@
--- Tables that nobody can read now, and which session has locked each.
+-- Which tables nobody can read now, and which session has locked each.
 select \ir relation_label.sql
   , a.pid,
   coalesce(nullif(application_name, ''), 'somebody'), coalesce(host(client_addr), 'a local socket')

@@ -1,4 +1,4 @@
--- Whether a relation c outlives its session, in a schema of a user's, and is no extension's.
+-- Whether a relation c outlives its session, is in a user's schema, and no extension's.
 relpersistence <> 't' and \ir user_schema.sql
   and not exists (
     select from pg_catalog.pg_depend d

@@ -1,6 +1,6 @@
--- Watches the start's session, and removes its guard when it is gone.
--- Every transaction of it is short: CREATE INDEX CONCURRENTLY waits for older ones, and of many
--- tables not all can be locked at once.
+-- Watches the start's session, and removes its guard when the session is gone.
+-- Each of its transactions is short: CREATE INDEX CONCURRENTLY waits for older ones, and nobody can
+-- lock many tables at once.
 do $$
 declare
   name text;
