@@ -1,4 +1,4 @@
-"""Writes a file that is there whole or not at all."""
+"""Writes a file completely or not at all."""
 
 import os
 import secrets
@@ -10,7 +10,7 @@ from ..process import signals
 
 
 def check(option: str, name: str) -> None:
-    """Raise `SettingsError` where `write` would, before anything is done that takes its time."""
+    """Raise `SettingsError` if `write` would, before the command does any slow work."""
     try:
         path = Path(name).resolve()
         if path.is_dir():
@@ -24,25 +24,25 @@ def check(option: str, name: str) -> None:
         for each in (path, path.parent):
             if each.exists() and not os.access(each, os.W_OK):
                 raise _error(option, name, f"nothing may be written to {str(each)!r}")
-    except (OSError, RuntimeError) as error:  # a name that is too long; links in a ring
+    except (OSError, RuntimeError) as error:  # a name is too long, or links form a ring
         raise _error(option, name, getattr(error, "strerror", None) or str(error)) from None
 
 
 def _stream(path: Path) -> str | None:
-    """Which of ours is open there, if one is; a pipe has a name, too: `/dev/stdout`."""
+    """The stream of ours that is open there, if any; a pipe has a name, too: `/dev/stdout`."""
     for descriptor, stream in ((1, "stdout"), (2, "stderr")):
-        with suppress(OSError):  # the file is not there yet, or the stream is closed
+        with suppress(OSError):  # the file does not exist, or the stream is closed
             if os.path.samestat(path.stat(), os.fstat(descriptor)):
                 return stream
     return None
 
 
 def write(option: str, name: str, text: str) -> None:
-    """Write it to a new file beside it, which then takes its place: a reader sees one of the two.
+    """Write a new file beside the old one and rename it, so that a reader sees one of the two.
 
-    A link stays, and what it leads to is replaced; permissions, and the owner where we may, are
-    those of the old file. Waits for the disk. Raises `SettingsError`; the old file is then as it
-    was, and the new one is gone.
+    Follows a link and replaces its target; keeps the old file's permissions, and its owner if we
+    may. Blocks until the file is written. Raises `SettingsError`; the old file is then as it was,
+    and the new one is gone.
     """
     path = Path(name).resolve()
     new = path.with_name(f".entrypoint-{secrets.token_hex(8)}")

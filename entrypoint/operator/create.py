@@ -15,17 +15,17 @@ from .server import Server
 from .verify import failure
 
 TIMEOUT_S: Final = 30.0
-"""Seconds in which the server's template must come free."""
+"""Seconds for which `create` waits for the server's template."""
 
 
 def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:
-    """Create what is missing, each owned by the registry's ``owner`` or by our role. Idempotent.
+    """Create missing databases, owned by the registry's ``owner``, else by our role. Idempotent.
 
-    Race-safe: one that somebody else creates meanwhile exists. One that is there already and does
-    not belong to the registry's ``owner`` is a failure: somebody may have made it as a trap. With
-    ``isolate`` PUBLIC may not connect to those that we created. Raises `RefusedError` or
-    `UnreachableError` when the server's databases cannot be listed; what cannot be created is a
-    failure in the answer.
+    Race-safe: a database that somebody else creates meanwhile exists. An existing database that
+    does not belong to the registry's ``owner`` is a failure, because somebody may have created it
+    as a trap. With ``isolate`` PUBLIC may not connect to databases that this command created. A
+    database that it cannot create is a failure in the answer. Raises `RefusedError` or
+    `UnreachableError` if it cannot list the server's databases.
     """
     with closing(server.open()) as session:
         with look.snapshot(session):
@@ -42,7 +42,7 @@ def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:
 
 
 def exit_code(answer: Creations) -> int:
-    """0, or that of what could not be created."""
+    """0, or the greatest code of the failures."""
     failures = [each.failure.exit_code for each in answer.databases if each.failure]
     return max(failures, default=0)
 
@@ -52,7 +52,7 @@ def _answer(service: Service, result: Literal["created", "exists", "missing"]) -
 
 
 def _found(service: Service, database: Database) -> Creation:
-    """It exists; where the registry says whose it is, as somebody else's it is no good."""
+    """Answer for an existing database; if its owner is not the registry's, it is a failure."""
     found = next(hygiene.wrong_owner(database, service), None)
     if found is None:
         return _answer(service, "exists")

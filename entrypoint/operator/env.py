@@ -1,4 +1,4 @@
-"""What a deployment of a service needs: its DATABASE_URL, and all of it ready to paste."""
+"""What a deployment of a service needs: its DATABASE_URL, and all settings ready to paste."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _MEANINGS: Final = {
     TENANT: "The UUID of the tenant to seed; where it is empty nothing is seeded.",
 }
 
-# No line but the variables' has an equals sign, which Coolify would take for one.
+# Coolify takes any line with an equals sign for a variable, so only the variables have one.
 _COOLIFY: Final = """\
 $variables
 # In Coolify mark DATABASE_URL as literal: a $$ in it is lost otherwise.
@@ -93,10 +93,10 @@ volumes:
 
 
 def url(server: Server, service: Service, *, show_password: bool, env: bool) -> str:
-    """The server's URL with the service's database, the password masked unless it is asked for.
+    """The server's URL with the service's database; masks the password unless ``show_password``.
 
-    With ``env`` as a line for an env file: everything that such files treat specially is
-    percent-encoded in a URL anyway.
+    ``env`` makes it a line for an env file: in a URL, every character that such files treat
+    specially is percent-encoded anyway.
     """
     conninfo = server.conninfo.with_database(service.database)
     text = conninfo.reveal() if show_password else conninfo.safe()
@@ -104,10 +104,10 @@ def url(server: Server, service: Service, *, show_password: bool, env: bool) -> 
 
 
 def env(server: Server, service: Service, *, platform: str | None, show_password: bool) -> str:
-    """Every variable of ours that the service needs, with its meaning, and its health check.
+    """The service's settings with their meanings and its health check, in a platform's form.
 
-    ``platform`` is one of `parser.PLATFORMS`; None is an env file. The password is masked unless
-    it is asked for; Swarm and Kubernetes get it by a command that keeps it out of sight.
+    ``platform`` is one of `parser.PLATFORMS`; None is an env file. Masks the password unless
+    ``show_password``; Swarm and Kubernetes get it by a command that keeps it out of sight.
     """
     text = url(server, service, show_password=show_password, env=False)
     tenant = {TENANT: ""} if service.seed == "tenant" else {}
@@ -125,7 +125,7 @@ def env(server: Server, service: Service, *, platform: str | None, show_password
 
 
 def _filled(template: str, service: Service, variables: str) -> str:
-    # A label of DNS, as Kubernetes wants it and the others take it.
+    # Kubernetes wants a DNS label; the others accept one.
     name = re.sub("[^a-z0-9]+", "-", service.name.lower()).strip("-")[:50] or "service"
     return Template(template).substitute(
         name=name, service=shlex.quote(printable(service.name)), variables=variables

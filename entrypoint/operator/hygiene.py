@@ -1,4 +1,4 @@
-"""What else may be wrong with a service's database: notices, not misplaced objects. Pure."""
+"""What else may be wrong with a service's database, besides misplaced objects. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from .report import Finding
 
 
 def of_database(database: Database, service: Service) -> Iterator[Finding]:
-    """Notices about the database as the server's catalog has it."""
+    """Notices about the database's row in the server's catalog."""
     name = database.name
 
     notice = partial(_notice, name, service)
@@ -41,7 +41,7 @@ def of_database(database: Database, service: Service) -> Iterator[Finding]:
 
 
 def wrong_owner(database: Database, service: Service) -> Iterator[Finding]:
-    """Whether it belongs to somebody else than the registry says: no notice, but misplaced."""
+    """A finding, misplaced, if the owner is another role than the registry says."""
     if service.owner and database.owner != service.owner:
         name, owner = database.name, service.owner
         found = _notice(
@@ -56,7 +56,7 @@ def wrong_owner(database: Database, service: Service) -> Iterator[Finding]:
 
 
 def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Finding]:
-    """Notices about what is in it: indexes, owners, and the schema against the ledger."""
+    """Notices about the content: indexes, owners, and the schema against the ledger."""
     name = database.name
     notice = partial(_notice, name, service)
     for index in seen.invalid_indexes:

@@ -27,18 +27,18 @@ class Look(NamedTuple):
     table_owners: list[str]
     quarantines: list[Quarantine]
     public_may: dict[str, str]
-    """What every role may do here, by the statement that forbids it."""
+    """What PUBLIC may do here, each with the statement that revokes it."""
 
 
 _Result = TypeVar("_Result")
 
 _looking: set[Session] = set()
-"""Sessions in which somebody looks, in threads of their own."""
+"""Sessions in use, each in a thread of its own."""
 
 
 @contextmanager
 def snapshot(session: Session) -> Iterator[Session]:
-    """One transaction that sees one moment, cannot write, and runs nobody's functions."""
+    """Open a transaction that sees one moment, cannot write, and calls nobody's functions."""
     with translated("beginning to look", remedy="Start again."):
         session.connection.execute(load_sql("operator/look_begin"))
     yield session
@@ -47,10 +47,7 @@ def snapshot(session: Session) -> Iterator[Session]:
 
 
 def moment(session: Session) -> str:
-    """When a snapshot began, by the server's clock.
-
-    Raises `RefusedError` and `UnreachableError`.
-    """
+    """When a snapshot began, by the server's clock. Raises `RefusedError`, `UnreachableError`."""
     with translated("looking at the clock", remedy="Start again."):
         [(now,)] = session.connection.execute(_NOW.encode()).fetchall()
     return str(now)
@@ -88,8 +85,8 @@ def at_each(
 ) -> dict[str, _Result | RefusedError | UnreachableError]:
     """Look at several databases, `MAX_SESSIONS` at once.
 
-    One that cannot be looked at spoils no other: its error stands in its place. A signal does not
-    wait for a server that is frozen: every session is hung up.
+    A database that fails has its error as its result and spoils no other. On a signal this hangs up
+    every session, because a frozen server would keep its thread waiting.
     """
 
     def guarded(name: str) -> _Result | RefusedError | UnreachableError:

@@ -1,7 +1,7 @@
 """Answers as a page: one HTML file that loads nothing, for a CI artifact or a wiki.
 
-Its only source is the answer, as `--json` prints it. What strangers named is shown as on a
-terminal, escaped by `printable`, and after that for HTML.
+Its only source is the answer, as `--json` prints it. `printable` escapes names from the server as
+on a terminal, and the template escapes them for HTML.
 """
 
 import base64
@@ -23,7 +23,7 @@ _TEMPLATES: Final = Path(__file__).with_name("pages")
 
 
 def of(answer: Status | Verification) -> str:
-    """The page of an answer. Takes a second for 500 databases, and no more than a few MB."""
+    """The page of an answer. Takes a second and at most a few MB for 500 databases."""
     if isinstance(answer, Status):
         name, facts = "status.html", page_status.facts(answer)
     else:
@@ -46,21 +46,21 @@ def of(answer: Status | Verification) -> str:
         at=answer.at,
         made=f"{datetime.fromisoformat(answer.at):%Y-%m-%d %H:%M:%S} UTC",
         version=__version__,
-        style=Markup(style),  # noqa: S704  our own file
+        style=Markup(style),  # noqa: S704  a file of the package
         digest=digest,
         **facts,
     )
 
 
 def _final(value: object) -> object:
-    """What is put into a template: as a terminal would show it, but for markup of ours."""
+    """Escape a value for the page, except for our own markup."""
     if isinstance(value, Markup):
         return value
     return printable(value) if isinstance(value, str) else value
 
 
 def _sentences(text: str) -> Markup:
-    """Such as have options and names in them, none of which a browser breaks at a hyphen."""
+    """Markup in which a browser breaks no option and no name at a hyphen."""
     plain, whole = Markup("{}"), Markup('<span class="word">{}</span>')
     words = ((whole if "-" in word else plain).format(word) for word in printable(text).split(" "))
     return Markup(" ").join(words)

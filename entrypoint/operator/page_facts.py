@@ -8,7 +8,6 @@ from .render import sized
 from .report import Failure
 
 _NAMED: Final = 5
-"""Names in a sentence."""
 
 
 class Bar(NamedTuple):
@@ -42,7 +41,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def of_failures(failures: Sequence[Failure]) -> list[Fact]:
-    """The databases that the command could not look at, where there are any."""
+    """A sentence about the databases that the command could not look at, if there are any."""
     names = [failure.database for failure in failures]
     could = "could not be looked at"
     return [Fact("bad", f"{plural(len(names), 'database')} {could}: {listed(names)}")] * bool(names)

@@ -12,10 +12,9 @@ from .render import age, counted, sized
 from .report import Concern, Failure, Holder, ServiceStatus, Status, Work
 
 PUSHES: Final = 100
-"""On the time line; the table of services has them all."""
+"""Pushes on the time line; the table of services has all of them."""
 
 _MINUTE: Final = 60.0
-
 
 _TICKS: Final = (
     ("1 min", _MINUTE),
@@ -27,13 +26,12 @@ _TICKS: Final = (
     ("10 years", 3650 * 86400.0),
 )
 
-
 _APART: Final = 16.0
 """Per cent of the time line that a tick's words take on a telephone."""
 
 
 class Job(NamedTuple):
-    """Somebody at work in a database."""
+    """A session at work in a database."""
 
     service: str
     database: str
@@ -43,7 +41,7 @@ class Job(NamedTuple):
 
 
 class PushRow(NamedTuple):
-    """On the time line."""
+    """A push on the time line."""
 
     service: str
     at: str
@@ -51,7 +49,7 @@ class PushRow(NamedTuple):
     release: str
     took: str
     place: float | None
-    """Per cent from the left, which is long ago; None where it is no moment."""
+    """Per cent from the left, which is long ago; None if ``at`` is no moment."""
 
 
 def facts(answer: Status) -> dict[str, Any]:
@@ -158,7 +156,7 @@ def _jobs(row: ServiceStatus, now: datetime) -> Iterator[Job]:
 def _pushes(
     rows: Sequence[ServiceStatus], now: datetime
 ) -> tuple[list[PushRow], list[tuple[str, float]], str]:
-    """The newest first, and what stands below: a minute is as wide as what is before it."""
+    """The pushes, the newest first, ticks, and a note; the scale is logarithmic."""
     pushed = [
         (row, row.last_push, _seconds(row.last_push.at, now)) for row in rows if row.last_push
     ]
@@ -194,7 +192,7 @@ def _pushes(
 
 
 def _seconds(moment: str, now: datetime) -> float | None:
-    """None where a ledger has something that is no moment."""
+    """None if a ledger has no moment there."""
     try:
         return max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The page of `verify`: what was found, by service and by database."""
+"""The page of `verify`: the findings by database and by service."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,14 +11,14 @@ from .render import counted, sized
 from .report import Finding, Verification
 
 MOST: Final = 1000
-"""Findings on a page; of each database as many, and a few at least."""
+"""Findings on a page, shared out among the databases."""
 
 LEAST: Final = 3
-"""Of each database, however many there are."""
+"""Findings of each database, however many databases there are."""
 
 
 class ObjectRow(NamedTuple):
-    """A finding that is about an object."""
+    """A finding about an object."""
 
     level: str
     what: str
@@ -28,18 +28,18 @@ class ObjectRow(NamedTuple):
 
 
 class OwnerPart(NamedTuple):
-    """What was found in a database of one service's."""
+    """The findings about one service in a database."""
 
     service: str
     objects: Sequence[ObjectRow]
     remedy: str
-    """Of every object; nothing where they differ."""
+    """The remedy of every object; empty if they differ."""
 
     others: Sequence[Finding]
 
 
 class Group(NamedTuple):
-    """What was found in a database."""
+    """The findings in a database."""
 
     database: str
     summary: str
@@ -61,7 +61,7 @@ def facts(answer: Verification) -> dict[str, Any]:
 
 
 def _by_database(answer: Verification) -> dict[str, list[Finding]]:
-    """As the answer is arranged, but what is misplaced comes first where a list may be cut."""
+    """In the answer's order, but misplaced objects first, because a long list is cut."""
     return {
         name: sorted(those, key=lambda found: found.level != "misplaced")
         for name, those in render.grouped(answer.findings, lambda found: found.database).items()

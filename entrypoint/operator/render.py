@@ -32,12 +32,12 @@ _AGES: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def as_json(answer: BaseModel) -> str:
-    """One object in ASCII, so that no terminal acts on what is in it."""
+    """One object in ASCII, so that no terminal acts on its content."""
     return json.dumps(answer.model_dump(mode="json"), indent=2) + "\n"
 
 
 def failed(error: EntrypointError | Terminated) -> Failed:
-    """A failure as data, as the log tells it."""
+    """A failure as data, with the same fields as in the log."""
     fields = {
         "error": error.message,
         "remedy": error.remedy,
@@ -48,17 +48,14 @@ def failed(error: EntrypointError | Terminated) -> Failed:
 
 
 def unanswered(error: EntrypointError | Terminated) -> str:
-    """The JSON of a command that has nothing but a failure."""
+    """The JSON of a command that has only a failure to report."""
     return as_json(Unanswered(failed=failed(error)))
 
 
 def verification(answer: Verification, width: int | None) -> str:
-    """Findings as they are arranged, with what to do, and a line for each service.
-
-    On a terminal they stand by database.
-    """
+    """Findings in their order, on a terminal by database, and a line for each service."""
     findings = answer.findings
-    if width is None:  # so that a line says it all to grep
+    if width is None:  # each line is complete, for grep
         sections = [_found(findings, place=True)]
     else:
         sections = [
@@ -106,7 +103,7 @@ def _levels(findings: Iterable[Finding]) -> str:
 def grouped(
     findings: Iterable[Finding], key: Callable[[Finding], _Key]
 ) -> dict[_Key, list[Finding]]:
-    """The findings by what ``key`` says of each, in their order."""
+    """Group the findings by ``key``, in their order."""
     found: dict[_Key, list[Finding]] = {}
     for each in findings:
         found.setdefault(key(each), []).append(each)
@@ -114,7 +111,7 @@ def grouped(
 
 
 class Tally(NamedTuple):
-    """What was found of one service's, in numbers."""
+    """Numbers of the findings about one service."""
 
     service: str
     misplaced: int
@@ -124,11 +121,11 @@ class Tally(NamedTuple):
 
 
 def tallies(findings: Iterable[Finding]) -> Iterator[Tally]:
-    """One of each service, and at the end one of what is nobody's."""
+    """A tally of each service, and at the end one of findings without a service."""
     services = grouped(findings, lambda found: found.service)
     for name in sorted(services, key=lambda name: name is None):
         found = Counter(each.level for each in services[name])
-        # A quarantine's is not in the way, and a database's own size is no stray's.
+        # Neither the size of a quarantine nor that of a whole database is a stray's.
         strays = [each for each in services[name] if each.level == "misplaced" and each.object]
         rows, sizes = (
             sum(known) if (known := [number for number in numbers if number is not None]) else None
@@ -165,7 +162,7 @@ def creations(answer: Creations, width: int | None) -> str:
 
 
 def status(answer: Status, width: int | None, *, fail: bool = False) -> str:
-    """A row for each service; to ``fail`` for something is to say for what."""
+    """A row for each service; ``fail`` adds why the exit code is 9."""
     columns = (
         Column("service"),
         Column("database"),
@@ -225,7 +222,7 @@ def _working(session: Holder | Work | None, now: datetime) -> str:
 
 
 def left(services: Iterable[ServiceStatus]) -> Section:
-    """What transfers keep, until somebody misses nothing."""
+    """What transfers keep until somebody removes it."""
     rows = []
     for each in services:
         for kept in each.quarantines:
@@ -243,10 +240,7 @@ def left(services: Iterable[ServiceStatus]) -> Section:
 
 
 def age(moment: str, now: datetime) -> str:
-    """How long ago a moment is, in the largest unit that fits: ``3 min``.
-
-    What is no moment is shown as it is.
-    """
+    """How long ago a moment is, in the largest unit that fits: ``3 min``; other text stays."""
     try:
         seconds = (now - datetime.fromisoformat(moment)).total_seconds()
     except (TypeError, ValueError):
@@ -258,7 +252,7 @@ def age(moment: str, now: datetime) -> str:
 
 
 def transferred(answer: Transferred, width: int | None) -> str:
-    """What moved or would, and what is next."""
+    """What moved or would move, and what comes next."""
     moves = Section(
         (
             Column("moves"),
@@ -312,7 +306,7 @@ def transferred(answer: Transferred, width: int | None) -> str:
     lines += [f"in quarantine: {schema}" for schema in answer.quarantine]
     lines += [f"kept: {answer.kept_database}"] if answer.kept_database else []
     lines += answer.notes
-    # A command is one line, however long, because it is to be pasted.
+    # A command is one line, however long, so that a person can paste it.
     commands = "".join(f"next: {printable(command)}\n" for command in answer.next)
     return draw([moves, obstacles, rows, aside], width, *lines) + commands
 
@@ -336,12 +330,12 @@ def _failed(failures: Iterable[Failure]) -> Section:
 
 
 def counted(number: int | None) -> str:
-    """A number with its thousands apart; nothing where there is none."""
+    """A number with thousands separators; empty for None."""
     return "" if number is None else f"{number:,}"
 
 
 def sized(size: int | None) -> str:
-    """Bytes in the largest unit that fits: ``456 kB``, ``1.2 GB``; nothing where nobody knows."""
+    """Bytes in the largest unit that fits: ``456 kB``, ``1.2 GB``; empty for None."""
     if size is None:
         return ""
     amount = float(size)

@@ -48,7 +48,7 @@ FINDINGS: Final[Mapping[str, Mapping[Level, str]]] = {
         "that a transfer is filling, or left when something killed it."
     },
 }
-"""Everything that `verify` can find: by name and level, what it means."""
+"""The meaning of everything that `verify` can find, by name and level."""
 
 
 class Finding(_Model):
@@ -69,7 +69,7 @@ class Finding(_Model):
     """Its name, with a schema outside of ``public``."""
 
     rows: int | None = None
-    """As the planner estimates."""
+    """The planner's estimate."""
 
     size_bytes: int | None = None
     """With its indexes and its TOAST table."""
@@ -101,10 +101,10 @@ class Verification(_Model):
     """Host and port."""
 
     at: str
-    """When, by the server's clock, in UTC."""
+    """The time by the server's clock, in UTC."""
 
     databases: list[str]
-    """Those that the command looked at."""
+    """The databases that the command looked at."""
 
     findings: list[Finding]
     failures: list[Failure]
@@ -112,12 +112,12 @@ class Verification(_Model):
 
 
 class Creation(_Model):
-    """What `create` did about one database."""
+    """The result of `create` for one database."""
 
     service: str
     database: str
     result: Literal["created", "exists", "missing", "failed"]
-    """``missing`` is what a dry run says of one that it would create."""
+    """A dry run says ``missing`` of a database that it would create."""
 
     failure: Failure | None = None
 
@@ -137,7 +137,7 @@ class LastPush(_Model):
     """The newest push in a ledger."""
 
     at: str
-    """When it ended, in UTC."""
+    """The time at which it ended, in UTC."""
 
     release: str | None
     host: str
@@ -147,7 +147,7 @@ class LastPush(_Model):
 
 
 class Holder(_Model):
-    """Who has the lock of a database."""
+    """The session that has the lock of a database."""
 
     application_name: str
     """``entrypoint/<service>/<host>``."""
@@ -160,7 +160,7 @@ class Holder(_Model):
     """When it got the lock, in UTC."""
 
     doing: str
-    """``push``, ``seed``, or ``between steps``; and what its sessions wait for."""
+    """``push``, ``seed``, or ``between steps``; and whether its sessions wait for a lock."""
 
 
 class Work(_Model):
@@ -173,9 +173,10 @@ class Work(_Model):
 
 
 Concern: TypeAlias = Literal["missing", "drifted", "damaged", "kept", "waiting", "transaction"]
-"""The database is not there; its schema is not that of its last push; a failed push left something
-half made, or lost it; a transfer keeps something; sessions wait for locks, or a transaction is
-open, for longer than `status.WAIT_S` and `status.OPEN_S`."""
+"""``missing``: the database does not exist. ``drifted``: its schema is not that of the last push.
+``damaged``: a failed push left something half made, or lost rows. ``kept``: a transfer keeps
+something. ``waiting``, ``transaction``: sessions wait for locks, or a transaction is open, for
+longer than `status.WAIT_S` and `status.OPEN_S`."""
 
 
 class Kept(_Model):
@@ -185,7 +186,7 @@ class Kept(_Model):
     name: str
 
     def remedy(self, service: str) -> str:
-        """The beginning of a sentence that removes it, of a service in the registry."""
+        """The beginning of a sentence that says how to remove it."""
         from ..postgres.placement import DEFAULT
 
         place = "" if self.database == DEFAULT else f" --from {shlex.quote(self.database)}"
@@ -207,31 +208,31 @@ class ServiceStatus(_Model):
     """The newest push in the ledger."""
 
     tenants: list[str] = []
-    """Those that the ledger has as seeded."""
+    """Tenants that the ledger has as seeded."""
 
     drift: bool | None = None
-    """Whether the schema differs from that after the last push; null where nobody knows."""
+    """Whether the schema differs from that after the last push; null if the command cannot tell."""
 
     holder: Holder | None = None
-    """Who has the lock."""
+    """The session that has the lock."""
 
     waiting: int | None = None
-    """How many sessions wait for somebody's lock."""
+    """How many sessions wait for another session's lock."""
 
     oldest_transaction: Work | None = None
-    """Of those that the role may see."""
+    """The oldest transaction that the role may see."""
 
     transfer: Work | None = None
-    """Who moves something into the database."""
+    """The session of a transfer that moves something into the database."""
 
     quarantines: list[Kept] = []
     """Schemas of the default database in which transfers keep what they moved."""
 
     put_aside: list[str] = []
-    """Databases that a move or an undo has put aside."""
+    """Databases that a move or an undo put aside."""
 
     concerns: list[Concern] = []
-    """What ``--fail`` fails for, besides a failure, which has a code of its own."""
+    """The reasons for which ``--fail`` fails; a failure has an exit code of its own."""
 
     failure: Failure | None = None
     """Why the command could not look at it."""
@@ -245,13 +246,13 @@ class Status(_Model):
     """Host and port."""
 
     at: str
-    """When, by the server's clock, in UTC."""
+    """The time by the server's clock, in UTC."""
 
     services: list[ServiceStatus]
 
 
 class Failed(_Model):
-    """Why a command did not do what it was asked for."""
+    """Why a command did not do its work."""
 
     error: str
     remedy: str
@@ -280,10 +281,10 @@ class MovedObject(_Model):
     """``prefix``, ``child of ...``, ``of ...`` (a sequence's table), or ``asked for``."""
 
     rows: int | None = None
-    """Counted when it was moved, estimated in a plan."""
+    """The number of rows that moved, or an estimate in a plan."""
 
     checksum: str | None = None
-    """Order-free, over every row as text; the same on both sides."""
+    """Over every row as text, whatever the order; the same on both sides."""
 
     size_bytes: int
     """With its indexes and its TOAST table."""
@@ -293,7 +294,7 @@ class Obstacle(_Model):
     """What stands in the way of a transfer."""
 
     name: str
-    """What ``--allow`` takes."""
+    """The name for ``--allow``."""
 
     message: str
     remedy: str
@@ -304,22 +305,22 @@ class Obstacle(_Model):
 
 
 class TableRows(_Model):
-    """A table's rows on both sides; null where there is none, or where they were not counted."""
+    """A table's rows on both sides; null if a side has no such table, or nobody counted."""
 
     object: str
     source: int | None
-    """In the quarantine, or put back."""
+    """In the quarantine, or back in their place."""
 
     target: int | None
-    """In the service's database, or where it is kept."""
+    """In the service's database, or in the database that keeps them."""
 
     written: int | None
-    """Rows inserted, updated or deleted in the target since it was filled, as its server
-    counted; null where it has lost count."""
+    """Rows inserted, updated or deleted in the target since the transfer filled it, as its server
+    counted; null if the server has lost count."""
 
 
 class PutAside(_Model):
-    """A database that a move or an undo has put aside."""
+    """A database that a move or an undo put aside."""
 
     database: str
     owner: str
@@ -327,13 +328,13 @@ class PutAside(_Model):
     """On the server's disk."""
 
     tables: int | None
-    """How many; null where nobody can look into it."""
+    """How many; null if the role cannot look into it."""
 
     rows: int | None
-    """Counted; null where not all of them could be, or not in time."""
+    """Counted; null if the role could not count all of them in time."""
 
     since: str
-    """When it was put aside, in UTC."""
+    """The time of the move or the undo, in UTC."""
 
 
 Result: TypeAlias = Literal[
@@ -346,7 +347,7 @@ class Transferred(_Model):
 
     format: Literal[1] = 1
     service: str
-    """Whose objects they are."""
+    """The objects' service."""
 
     source: str
     """Host, port and database."""
@@ -357,7 +358,7 @@ class Transferred(_Model):
     result: Result
     objects: list[MovedObject] = []
     along: list[str] = []
-    """Types and functions that the target gets too."""
+    """Types and functions that the target also gets."""
 
     extensions: list[str] = []
     """Extensions that the target gets."""
@@ -367,44 +368,44 @@ class Transferred(_Model):
 
     large_objects: int = 0
     stays: list[str] = []
-    """What the source keeps."""
+    """Objects that the source keeps."""
 
     left_out: list[str] = []
-    """Of what moves, what the target does not get: lines of the dump's contents."""
+    """Lines of the dump's contents that the target does not get."""
 
     obstacles: list[Obstacle] = []
     size_bytes: int = 0
-    """Of everything that moves."""
+    """The size of everything that moves."""
 
     estimate_s: float = 0.0
     """Seconds that the move may take."""
 
     facts: int = 0
-    """Compared, and the same on both sides."""
+    """Facts that the transfer compared, the same on both sides."""
 
     durations_s: dict[str, float] = {}
     """Seconds, by phase."""
 
     quarantine: list[str] = []
-    """Schemas that keep what was moved."""
+    """Schemas that keep the moved objects in the source."""
 
     kept_database: str | None = None
     """The database that the target replaced."""
 
     rows: list[TableRows] = []
-    """Of an undo and of a removal."""
+    """Only after an undo or a removal."""
 
     put_aside: list[PutAside] = []
-    """What ``--drop-aside`` has removed, or would."""
+    """Databases that ``--drop-aside`` has removed, or would remove."""
 
     notes: list[str] = []
     """What else a person should know."""
 
     url: str | None = None
-    """The target's, without a password."""
+    """The target's URL, without a password."""
 
     next: list[str] = []
     """Command lines, as a shell takes them."""
 
     failed: Failed | None = None
-    """Why it ended although there is an answer: it was refused, or ended by a signal."""
+    """Why the command failed although it has an answer: an obstacle, or a signal."""

@@ -1,4 +1,4 @@
-"""What `create` and `verify` do, as SQL for pgAdmin's query tool and for psql. Asks no server."""
+"""What `create` and `verify` do, as SQL for pgAdmin's query tool and psql. Asks no server."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from textwrap import indent
@@ -57,7 +57,7 @@ def create(services: Iterable[Service], *, isolate: bool) -> str:
 
 
 def verify(known: Registered) -> str:
-    """A query for what `verify` finds of objects, in the database that it is run in."""
+    """A query for `verify`'s findings about objects in the database in which somebody runs it."""
     registry, selected = known.registry, known.selected
     books: Mapping[str, Collection[str] | None] = tools.bookkeeping()
     if known.bookkeeping is not None:
@@ -83,7 +83,7 @@ def verify(known: Registered) -> str:
 
 
 def _rows(rows: Sequence[Sequence[object]], width: int = 1) -> sql.Composable:
-    """As a query; PostgreSQL has no empty VALUES."""
+    """Rows as a query; PostgreSQL has no empty VALUES."""
     if not rows:
         return sql.SQL("select {} where false").format(
             sql.SQL(", ").join([sql.SQL("null::text")] * width)

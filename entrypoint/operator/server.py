@@ -20,7 +20,7 @@ from ..postgres.sql import load_sql
 CONNECT_TIMEOUT_S: Final = 5.0
 
 MAX_SESSIONS: Final = 4
-"""Databases that are looked at at once; with the session that lists them, one more is open."""
+"""Databases to look at at once; the session that lists them comes on top."""
 
 NAME: Final = "entrypoint/operator"
 """The application_name of an operator's sessions."""
@@ -30,12 +30,11 @@ MAINTENANCE: Final = ("postgres", "defaultdb")
 _TRANSACTION_TIMEOUT_SINCE: Final = 170000
 
 _LATER: Final = re.compile(r"[,;] (?:or|if (?:the|that) [^,;]*,) raise ENTRYPOINT_WAIT_TIMEOUT")
-"""What a start may do about a server that does not answer yet, and an operator's command not."""
+"""A start's advice to wait, which an operator's command does not do."""
 
 _NAMES: Final = "Write a service's name as it is in the registry."
 
 _CONTAINER: Final = re.compile(r"\b(?:this|the) container\b")
-"""Where a start runs; an operator may be anywhere."""
 
 
 @dataclass(frozen=True)
@@ -43,49 +42,46 @@ class Server:
     """A server and the services that have their databases on it."""
 
     conninfo: Conninfo
-    """Its database is replaced by whichever is looked at."""
+    """The name of the database to look at replaces its database."""
 
     registry: Mapping[str, Service]
-    """Every service of the registry."""
 
     selected: tuple[Service, ...]
-    """The services that were asked for."""
+    """The services that the command line names, by default all."""
 
     maintenance: tuple[str, ...]
     ignored: tuple[str, ...]
-    """Databases that belong to no service and may be there."""
+    """Databases without a service that may be there."""
 
     bookkeeping: tuple[str, ...] | None
     lock_timeout_s: float | None = None
-    """Seconds that a statement waits for somebody's lock, and then no other timeout ends it or its
-    session; None is what the role and the database have set."""
+    """Seconds that a statement waits for another session's lock, with all other timeouts off; None
+    leaves the settings of the role and the database."""
 
     passing: bool = False
-    """Whether a crash of the server may lose what was done: nobody waits for its disk then.
-    It counts with ``lock_timeout_s`` only."""
+    """Whether a crash of the server may lose the work, so that no commit waits for its disk. Needs
+    ``lock_timeout_s``."""
 
     reads: bool = False
-    """Whether it is only looked at, so that a standby will do."""
+    """Whether the command only looks, so that a standby will do."""
 
     @property
     def whole(self) -> bool:
-        """Whether nobody narrowed it to some services."""
+        """Whether the command is about all services."""
         return len(self.selected) == len(self.registry)
 
     def session(self, database: str) -> Session:
-        """A session in a database that is there: no waiting.
-
-        Raises `RefusedError` or `UnreachableError`.
-        """
+        """Open a session in a database that exists. Raises `RefusedError` or `UnreachableError`."""
         reached = self._reach(database)
         if isinstance(reached, Cause):
             raise self._error(RefusedError, database, reached)
         return reached
 
     def open(self) -> Session:
-        """A session for the server as a whole, in the first database that lets us in.
+        """Open a session for the server as a whole, in the first database that lets us in.
 
-        The maintenance databases, then the URL's own: a service's role may have no other.
+        Tries the maintenance databases, then the URL's own: a service's role may have no other.
+        Raises `RefusedError` or `UnreachableError`.
         """
         error: EntrypointError | None = None
         for name in filter(None, dict.fromkeys((*self.maintenance, self.conninfo.database))):
@@ -97,7 +93,7 @@ class Server:
         raise error
 
     def _reach(self, database: str) -> Session | Cause:
-        """A session, or the cause when the server does not have this database, or refuses it."""
+        """A session, or the cause if the server does not have this database, or refuses it."""
         conninfo = self.conninfo.with_database(database)
         try:
             session = open_session(
@@ -116,7 +112,7 @@ class Server:
         raise self._error(UnreachableError, database, cause)
 
     def _set(self, session: Session) -> None:
-        # Behind a pooler the settings would be somebody else's next.
+        # A pooler would hand the settings to its next client.
         if session.pooled:
             return
         with translated("setting up a session", remedy="Start again."):
@@ -140,7 +136,7 @@ class Server:
 
 
 def retold(text: str) -> str:
-    """What a start says of a server, for a person who may be anywhere and waits for nothing."""
+    """A start's text about a server, for a person who may be anywhere and waits for nothing."""
     return _CONTAINER.sub("this machine", _LATER.sub("", text))
 
 
@@ -154,7 +150,7 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     variable, text = _url(sources, url)
     conninfo = sources.conninfo(variable, text, needs_database=False)
     remedies = [*sources.corrections(), *sources.remedies]
-    if not text and not remedies:  # or it is named in a file that cannot be used
+    if not text and not remedies:  # a _FILE variable may name it and fail
         problems.append("no server is named")
     registry = sources.registry()
     unknown = _unknown(names, registry)
@@ -182,7 +178,7 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
 
 
 class Registered(NamedTuple):
-    """What the registry and the settings say of services, whichever server they are on."""
+    """What the registry and the settings say of services, on whichever server they are."""
 
     registry: Mapping[str, Service]
     selected: tuple[Service, ...]
@@ -190,7 +186,7 @@ class Registered(NamedTuple):
 
 
 def registered(environ: Environment, names: list[str]) -> Registered:
-    """Read which services there are, where no server is asked. Raises `SettingsError`."""
+    """Read the services for a command that asks no server. Raises `SettingsError`."""
     sources = Sources(environ, Path())
     registry = sources.registry()
     problems = [*sources.problems, *(unknown := _unknown(names, registry))]

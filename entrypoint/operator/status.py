@@ -18,11 +18,10 @@ from .server import NAME, Server
 from .verify import failure
 
 WAIT_S: Final = 60
-"""Seconds after which a session that waits for a lock wants a person."""
+"""Seconds after which a session that waits for a lock is a concern."""
 
 OPEN_S: Final = 3600
-"""Seconds after which an open transaction does: it keeps VACUUM from removing anything."""
-
+"""Seconds after which an open transaction is a concern: it keeps VACUUM from removing anything."""
 
 _NOBODY: Final = (0, False)
 
@@ -30,8 +29,8 @@ _NOBODY: Final = (0, False)
 def status(server: Server) -> Status:
     """Look at every selected service's database, `server.MAX_SESSIONS` at once.
 
-    Raises `RefusedError` or `UnreachableError` when the server's databases cannot be listed; one
-    that cannot be looked at has a failure in its row.
+    A database that the command cannot look at has a failure in its row. Raises `RefusedError` or
+    `UnreachableError` if the command cannot list the server's databases.
     """
     with closing(server.open()) as session, look.snapshot(session):
         there = {database.name: database for database in databases.find(session)}
@@ -58,7 +57,7 @@ def status(server: Server) -> Status:
         for each in found:
             one = Kept(database=place, name=each.schema)
             quarantines.setdefault(each.service, []).append(one)
-    # Few are, and each service asks.
+    # Filtered once, because every service looks for its own among them.
     aside = [each for each in there.values() if transfers.aside(each.comment)]
     rows = []
     for service in server.selected:
@@ -112,7 +111,7 @@ def _moment(text: str) -> datetime:
 
 
 def arranged(answer: Status, by: str) -> Status:
-    """The services in another order than the registry's: see `SORTS`."""
+    """Put the services into an order of `SORTS`."""
     return answer.model_copy(update={"services": sorted(answer.services, key=SORTS[by])})
 
 
@@ -122,13 +121,13 @@ SORTS: Final[Mapping[str, Callable[[ServiceStatus], Any]]] = {
     "size": lambda row: -(row.size_bytes or 0),
     "age": lambda row: row.last_push.at if row.last_push else "",
 }
-"""By name, the largest first, or first what was never pushed, then the push that is longest ago."""
+"""By size, the largest first; by age, databases without a push, then the oldest push."""
 
 
 def exit_code(answer: Status, *, fail: bool) -> int:
-    """0, that of what could not be looked at, or 9 for concerns where it is to ``fail`` for them.
+    """0, the greatest code of the failures, or 9 for concerns if they are to ``fail`` the command.
 
-    "Could not look" is never well, whatever the rest says.
+    A failure outweighs the rest: an unseen database is never well.
     """
     failures = [row.failure.exit_code for row in answer.services if row.failure]
     if failures:
@@ -148,7 +147,7 @@ def _work(found: dict[str, Any] | None) -> Work | None:
 def _row(
     service: Service, database: Database, seen: Look | RefusedError | UnreachableError
 ) -> ServiceStatus:
-    """The row of a database that is there; its ledger can be read without connecting to it."""
+    """The row of an existing database; the server shows its ledger without a connection to it."""
     book = ledger.parse(database.comment)
     last = book.last
     row = ServiceStatus(

@@ -1,8 +1,8 @@
 """How an answer is drawn: as tables, as a list where they do not fit, as plain lines in a pipe.
 
-Nothing breaks a name, so that it can be marked and copied, and found by grep. What strangers named
-is shown escaped: a table's name with a newline, a quote or a terminal's escape sequence cannot
-forge a row.
+No name breaks across lines, so that people can mark and copy it, and grep finds it. `printable`
+escapes names from the server: a table's name with a newline, a quote or a terminal's escape
+sequence cannot forge a row.
 """
 
 import io
@@ -19,7 +19,7 @@ NARROW: Final = 100
 """Columns of a terminal below which rows are lists."""
 
 PROSE: Final = 24
-"""Columns that sentences need at the least."""
+"""The least number of columns for sentences."""
 
 _GAP: Final = 2
 
@@ -35,7 +35,7 @@ _STYLES: Final = {
 
 
 class Column(NamedTuple):
-    """What is in a column."""
+    """A column of a section."""
 
     head: str
     prose: bool = False
@@ -45,7 +45,7 @@ class Column(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Rows of one kind; without any it is not shown."""
+    """Rows of one kind; `draw` leaves out a section without any."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
@@ -55,7 +55,7 @@ class Section(NamedTuple):
 
 
 def draw(sections: Iterable[Section], width: int | None, *last: str) -> str:
-    """All of them for a terminal of so many columns; None is a pipe. ``last`` are what ends it."""
+    """Draw the sections, then the lines ``last``, ``width`` columns wide; None is a pipe."""
     out = io.StringIO()
     console = Console(file=out, width=width or _ENDLESS, force_terminal=width is not None)
     shown = [_used(_escaped(each)) for each in sections if each.rows]
@@ -78,7 +78,7 @@ def draw(sections: Iterable[Section], width: int | None, *last: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that a terminal would not simply show."""
+    """Escape every character that a terminal would not simply show."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
@@ -90,7 +90,6 @@ def _escaped(section: Section) -> Section:
 
 
 def _used(section: Section) -> Section:
-    """Without columns in which nothing is."""
     used = [at for at in range(len(section.columns)) if any(row[at] for row in section.rows)]
     return section._replace(
         columns=[section.columns[at] for at in used],
@@ -100,7 +99,7 @@ def _used(section: Section) -> Section:
 
 
 def _table(section: Section, width: int) -> Table | None:
-    """None where it would need more than so many columns to break no word."""
+    """None if the table needs more than ``width`` columns to break no word."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     needed = 0
     for at, column in enumerate(section.columns):
@@ -141,7 +140,7 @@ def _list(console: Console, section: Section) -> None:
 
 
 def _flow(console: Console, cells: Iterable[Text]) -> list[Text]:
-    """Print as many in a line as it has room for; none are left."""
+    """Print as many cells in a line as fit; return the empty list that is left."""
     line, space = Text(), " " * _GAP
     for cell in cells:
         if line and _GAP + line.cell_len + _GAP + cell.cell_len > console.width:
@@ -154,7 +153,7 @@ def _flow(console: Console, cells: Iterable[Text]) -> list[Text]:
 
 
 def _print(console: Console, text: Text, head: str = "") -> None:
-    """Wrap it between words behind a head, or below it where the longest does not fit there.
+    """Wrap text between words behind a head, or below it if the longest word does not fit there.
 
     A word that is longer than the terminal is wide goes over its edge.
     """
@@ -170,7 +169,6 @@ def _print(console: Console, text: Text, head: str = "") -> None:
 
 
 def _lines(console: Console, section: Section) -> None:
-    """A line for each row, in columns."""
     rows = [[column.head for column in section.columns], *section.rows]
     widths = [max(cell_len(row[at]) for row in rows) for at in range(len(section.columns))]
     for row in rows:

@@ -21,9 +21,9 @@ from .server import Server
 def verify(server: Server) -> Verification:
     """Look at the default database and at those of the selected services.
 
-    One snapshot for each database, `server.MAX_SESSIONS` of them at once. Raises `RefusedError` or
-    `UnreachableError` when the server's databases cannot be listed; a single one that cannot be
-    looked at is a failure in the answer.
+    Takes one snapshot of each database, `server.MAX_SESSIONS` at once. A database that the command
+    cannot look at is a failure in the answer. Raises `RefusedError` or `UnreachableError` if the
+    command cannot list the server's databases.
     """
     with closing(server.open()) as session, look.snapshot(session):
         there = {database.name: database for database in databases.find(session)}
@@ -50,14 +50,14 @@ def verify(server: Server) -> Verification:
 
 
 def failure(database: str, error: RefusedError | UnreachableError) -> Failure:
-    """A database that could not be looked at, as data."""
+    """A database that the command could not look at, as data."""
     return Failure(
         database=database, exit_code=error.exit_code, message=error.message, remedy=error.remedy
     )
 
 
 def arranged(answer: Verification, by: str) -> Verification:
-    """The findings in this order: see `SORTS`."""
+    """Put the findings into an order of `SORTS`."""
     places = dict.fromkeys([*answer.databases, *(found.database for found in answer.findings)])
     order = {name: at for at, name in enumerate(places)}
     findings = sorted(answer.findings, key=lambda found: SORTS[by](found, order[found.database]))
@@ -72,13 +72,14 @@ SORTS: Final[Mapping[str, Callable[[Finding, int], Any]]] = {
     "size": lambda found, _: -(found.size_bytes or 0),
     "name": lambda found, _: (found.object or found.database, found.database),
 }
-"""By database, in each the misplaced first, and by service; the largest first; by what it is."""
+"""By database, with misplaced objects first, then by service; by size, the largest first; by
+name."""
 
 
 def exit_code(answer: Verification, *, strict: bool) -> int:
-    """0 when clean, 9 with findings, 4 or 5 when something could not be looked at.
+    """0 when clean, 9 with findings, 4 or 5 if the command could not look at a database.
 
-    That is never clean, whatever the rest says.
+    A failure outweighs the rest: an unseen database is never clean.
     """
     if answer.failures:
         return max(failed.exit_code for failed in answer.failures)
@@ -105,7 +106,7 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
     for database in there.values():
         if database.name in known or database.template:
             continue
-        # A mark is asked before the name: long ones may begin alike.
+        # Marks count before names: long names may begin alike.
         services = sorted(
             server.registry.values(), key=lambda s: not transfers.is_aside(database, s.database)
         )
@@ -124,7 +125,7 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
 
 
 def _of_transfer(database: Database, service: Service) -> Finding | None:
-    """A database that a transfer of the service has left, or is filling."""
+    """A database that a transfer of the service has put aside, or is filling."""
     if transfers.is_kept(database.name, service.database):
         message = f"a transfer of {service.name} has put the database {database.name!r} aside"
         remedy = f"Run entrypoint transfer {service.name} --drop-aside when nobody misses it."

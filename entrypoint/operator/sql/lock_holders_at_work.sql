@@ -1,5 +1,5 @@
 -- Which session has the lock of each database, and what its children do.
--- A child's sessions are named after the lock's: entrypoint/<service>/<host>/push-<number>.
+-- A child's sessions bear the lock holder's name: entrypoint/<service>/<host>/push-<number>.
 with holder as (\ir ../../postgres/sql/lock_holders.sql
 )
 select datname, json_build_object(

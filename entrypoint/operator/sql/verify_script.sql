@@ -1,5 +1,5 @@
--- Every object that is not where it belongs, and whose it is, for pgAdmin and psql.
--- The decisions are those of `placement`, of which a test proves each by both.
+-- Which objects are not where they belong, and whose they are, for pgAdmin and psql.
+-- The decisions are those of placement.py; a test compares both.
 with service (name, database) as ({services}),
 selected (name) as ({selected}),
 prefix (service, prefix) as ({prefixes}),
