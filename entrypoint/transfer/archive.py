@@ -1,9 +1,9 @@
-"""A dump as pg_dump writes it: its folder, and its table of contents, of which a part is restored.
+"""pg_dump's folder: where it is, whether the disk has room, and which entries a restore takes.
 
-There are rows in the folder, so it outlives nobody for longer than necessary. A line of the table
-is ``dumpId; catalogOid objectOid KIND schema name owner``. A comment or a privilege has no OID of
-its own and names its object instead, quoted where SQL would; rows have their table's OID without
-its catalog.
+The folder contains rows, so a transfer removes it as soon as it can. A line of the table of
+contents is ``dumpId; catalogOid objectOid KIND schema name owner``. A comment or a privilege has no
+OID: its line names the object, quoted where SQL would quote it. The rows of a table have its OID
+without its catalog.
 """
 
 import fcntl
@@ -42,11 +42,11 @@ _ALSO: Final = {
     "VIEW": _RELATION,
     "AGGREGATE": "(?:AGGREGATE|FUNCTION)",
 }
-"""How the comments of a dump call the kinds of a plan, where it is not the same."""
+"""The kinds as a dump's comments write them, where a plan writes them differently."""
 
 
 def _pattern(of: Subject) -> str:
-    """Matches the comments and rights of it, and nothing of anything else."""
+    """Match the comments and privileges of one object, and of no other."""
     schema, name = f"(?:{_escaped(of.schema)}|-|pg_catalog)", _either(of.name)
     if of.also is not None:
         name = f"(?:{name}|{_either(of.also)})"
@@ -67,17 +67,16 @@ def _pattern(of: Subject) -> str:
 
 
 def _either(name: str) -> str:
-    """A name, as it is or quoted."""
     bare, bracket, arguments = name.partition("(")
     return f"(?:{_escaped(bare)}|{_escaped(quoted(bare))}){_escaped(bracket + arguments)}"
 
 
 def _escaped(text: str) -> str:
-    """As a line of a list has it, which a name with a newline does not break."""
+    """A table of contents prints a newline in a name as a space."""
     return re.escape(re.sub(r"[\r\n]", " ", text))
 
 
-# What only a superuser may make, and evaluates nothing: it is about what is there already.
+# Only a superuser may make these. They evaluate nothing: they refer to what is there already.
 _LATER: Final = (
     "ACL ",
     "DEFAULT ACL ",
@@ -93,30 +92,30 @@ class Selection(NamedTuple):
 
     restored: list[str]
     later: list[str]
-    """What is restored by a superuser, when the rest is there."""
+    """A superuser restores these after the rest."""
 
     left: list[str]
 
 
 class Apart(NamedTuple):
-    """What is not restored with the rest."""
+    """What the writer does not restore."""
 
     there: frozenset[Key]
-    """What the target has already."""
+    """The target has these already."""
 
     publications: Mapping[Key, str]
-    """Those that only a superuser may make, with their names."""
+    """Only a superuser may make these; with their names."""
 
     tables: frozenset[Key]
-    """Those of extensions, whose rows nobody else may write."""
+    """Extensions' tables, whose rows only a superuser may write."""
 
 
 def select(
     listing: Iterable[str], without: Mapping[Key, Subject], apart: Apart | None = None
 ) -> Selection:
-    """Split the lines by whether they are about an object in ``without``.
+    """Split a dump's lines by whether they concern an object in ``without``.
 
-    All that is restored is restored with the rest where nothing is set ``apart``.
+    Without ``apart`` the writer restores everything else.
     """
     about = _about(without.values())
     found = Selection([], [], [])
@@ -149,13 +148,13 @@ def _about(subjects: Iterable[Subject]) -> re.Pattern[str] | None:
 PREFIX: Final = "entrypoint-transfer-"
 
 FACTOR: Final = 2
-"""Bytes of a dump for each that its tables take at the most, as a rule: bytes are written as twice
-as many digits, and long values are stored compressed."""
+"""Bytes that a dump may take for each byte of its tables: it writes bytea as hex digits, and the
+server stores long values compressed."""
 
 
 @contextmanager
 def temporary() -> Iterator[Path]:
-    """A new folder that only this user can read, locked as long as this process lives."""
+    """Make a folder that only this user can read; hold its lock, and remove it at the end."""
     path: Path | None = None
     try:
         with signals.late():
@@ -172,9 +171,9 @@ def temporary() -> Iterator[Path]:
 
 
 def remove_old() -> None:
-    """Remove what transfers that were killed left behind; a lock says who is alive.
+    """Remove the folders of killed transfers, which hold no lock any more.
 
-    A process's number would not: in containers they are all the same.
+    A PID in the name would not do: containers share PIDs.
     """
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):
@@ -188,9 +187,9 @@ def remove_old() -> None:
 
 
 def problems(session: Session, plan: Plan, *, blobs: bool) -> list[Problem]:
-    """Whether the folder's disk may be too small for the dump, with ``blobs`` or without.
+    """Report a disk that may be too small for the dump, with ``blobs`` or without.
 
-    What somebody has locked has no size. Raises `RefusedError`.
+    A relation that another session has locked counts as empty. Raises `RefusedError`.
     """
     with translated("looking at sizes", remedy="Start again."):
         [(size,)] = session.rows("transfer/data_size", [list(plan.moving), blobs])

@@ -39,11 +39,11 @@ _BEFORE: Final[Mapping[str, str]] = {
     "undone": "it was put back before this",
     "dropped": "it was removed before this",
 }
-"""What an answer says to who is told that the command was ended."""
+"""What the command did before a signal or an error ended it, by its result."""
 
 
 class Done(NamedTuple):
-    """An answer, and what ended the command although there is one."""
+    """An answer, and the error or signal that ended the command after its commit."""
 
     answer: "Transferred"
     failure: EntrypointError | Terminated | None = None
@@ -52,12 +52,10 @@ class Done(NamedTuple):
 def run(
     arguments: argparse.Namespace, server: Server, ask: Ask | None, *, width: int | None
 ) -> Done:
-    """Plan, move, put back or remove, as the arguments say. Raises `TransferError` and others.
+    """Run what the arguments ask for. Raises `TransferError` and others.
 
-    ``width`` is that of the terminal; None where there is none.
-
-    A signal, or a lost connection, says whether it came before the commit; after it there is an
-    answer.
+    ``width`` is the terminal's, or None. An error or a signal says whether it came before the
+    commit; after the commit the caller gets an answer, too.
     """
     try:
         request = _request(arguments, server)
@@ -85,7 +83,7 @@ def run(
 
 
 def ended(answer: "Transferred", error: EntrypointError | Terminated) -> None:
-    """Say in what ended the command what it had done before."""
+    """Add to an error what the command did before it."""
     error.step = "transfer"
     remedy = f"Go on with: {answer.next[0]}" if answer.next else ""
     _say(error, _BEFORE.get(answer.result, "nothing was moved"), remedy)
@@ -152,7 +150,7 @@ def _move(
 
 
 def _say_how_far(error: EntrypointError | Terminated, request: Request, commits: Commits) -> None:
-    """What is to be said before the moment of the move."""
+    """Add to an error what a move did before the source's commit."""
     lines = request.commands
     if None in (commits.target.done, commits.source.done):
         _say(
@@ -174,7 +172,7 @@ def _say_how_far(error: EntrypointError | Terminated, request: Request, commits:
 
 
 def _settle(arguments: argparse.Namespace, request: Request, agree: removal.Agree | None) -> Done:
-    """Put back, or remove the quarantine."""
+    """Run ``--undo`` or ``--drop-quarantine``; after a lost connection find out what it did."""
     service, database, dry = request.service.name, request.database, arguments.dry_run
     with closing(locks.open_source(request.source, database, alone=not dry)) as session:
         with translated("looking at the quarantine", remedy="Start again."):
@@ -207,12 +205,11 @@ def _settle(arguments: argparse.Namespace, request: Request, agree: removal.Agre
 
 
 def _answered(error: EntrypointError | Terminated) -> bool:
-    """Whether the server itself ended the statement, so that nothing of it was done."""
+    """Whether the server itself cancelled the statement, and so rolled it back."""
     return isinstance(error, UnreachableError) and error.fields.get("sqlstate") in CANCELLED
 
 
 def _unsettled(commands: CommandLines, *, undo: bool, known: bool) -> tuple[str, str]:
-    """What to say of an undo or a removal that did not end, and how to go on."""
     if undo:
         what = "nothing was put back" if known else "nobody knows whether it was put back"
         return what, f"Run {commands.undo()}"
@@ -221,7 +218,7 @@ def _unsettled(commands: CommandLines, *, undo: bool, known: bool) -> tuple[str,
 
 
 def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agree | None) -> Done:
-    """Remove what was put aside; whatever ends that, it is said what is gone."""
+    """Run ``--drop-aside``; an error names the databases that are gone."""
     doing = removal.Removal(request)
     dry = arguments.dry_run
     with closing(doing.open(dry_run=dry)) as admin:
@@ -230,7 +227,7 @@ def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agre
         try:
             return Done(doing.go(admin, agree, dry_run=dry))
         except TransferError:
-            raise  # it says so itself
+            raise  # its message names them
         except (EntrypointError, Terminated) as error:
             names = [each.database for each in doing.found]
             left = [each for each in names if each not in doing.removed]
@@ -267,7 +264,7 @@ def _schemas(session: Session, service: str) -> list[str]:
 
 
 def _nothing(arguments: argparse.Namespace) -> str:
-    """What is said of a command that did nothing before it was ended."""
+    """The outcome of a command that a signal ended before it did anything."""
     if arguments.undo:
         return "nothing was put back"
     removes = arguments.drop_quarantine or arguments.drop_aside
@@ -275,7 +272,7 @@ def _nothing(arguments: argparse.Namespace) -> str:
 
 
 def _report_file(name: str | None) -> Path | None:
-    """The report's file, which must be there before anything is moved."""
+    """Create the report's file first, because an error after the move would be too late."""
     if name is None:
         return None
     path = Path(name)
@@ -290,7 +287,7 @@ def _report_file(name: str | None) -> Path | None:
 
 
 def _write(path: Path, answer: "Transferred") -> None:
-    """Write the report; what was moved stays moved, so that it cannot be is only told."""
+    """Write the report; the move is done, so a failure is a warning."""
     from . import markdown
 
     try:
@@ -305,7 +302,6 @@ def _write(path: Path, answer: "Transferred") -> None:
 
 
 def _agree_to(ask: Ask | None, width: int | None, plan: "Transferred", question: str) -> None:
-    """Show what would be done, and ask."""
     from ..operator import render
 
     shown = render.transferred(plan.model_copy(update={"next": []}), width)

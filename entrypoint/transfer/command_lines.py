@@ -1,4 +1,4 @@
-"""The command lines that come after this one, as a shell takes them; no password is in any."""
+"""The commands that an answer proposes, quoted for a shell and without passwords."""
 
 import argparse
 import re
@@ -9,26 +9,26 @@ from typing import Final, NamedTuple
 from ..config.conninfo import Conninfo
 
 DATABASE: Final = "postgres"
-"""Where the objects are unless ``--from`` says otherwise."""
+"""The default of ``--from``."""
 
 JOBS: Final = 2
-"""Jobs of each tool unless ``--jobs`` says otherwise."""
+"""The default of ``--jobs``."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""A variable as every shell can name it."""
+"""Variable names that every shell accepts."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _STRANGE: Final = re.compile(r"[^\w %.,:/()=+]")
-"""What printf or a shell could take for something else, at the least."""
+"""Every character that printf or a shell may interpret, and some more."""
 
 
 def _word(text: str) -> str:
-    """One word for a shell, in a line that a terminal can show: a name may have a newline in it."""
+    """Quote one word for a shell, on one line of a terminal: a name may contain a newline."""
     if not _CONTROL.search(text):
         return shlex.quote(text)
-    # Every shell has printf; $'...' some do not know. What comes out of it loses newlines at its
-    # end, which are the last of what separates fields.
+    # All shells have printf, some have no $'...'. A command substitution strips the newlines at its
+    # end, so the third character of IFS replaces them.
     body = text.rstrip("\n")
     ends = "${IFS#??}" * (len(text) - len(body))
     return f"\"$(printf '{_STRANGE.sub(_escaped, body).replace('%', '%%')}'){ends}\""
@@ -39,23 +39,19 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 class CommandLines(NamedTuple):
-    """How the command was called that runs, as far as others must be called in the same way."""
+    """The options of the running command that the next commands repeat."""
 
     service: str
     here: tuple[str, ...] = ()
-    """``--server`` and its value, where the source's server was named so."""
+    """``--server`` and its value, if the operator gave it; so are ``--from`` and ``--to`` below."""
 
     source: tuple[str, ...] = ()
-    """``--from`` and its value, likewise."""
-
     to: tuple[str, ...] = ()
-    """``--to`` and its value, likewise."""
-
     more: tuple[str, ...] = ()
-    """What only another move needs."""
+    """``--with`` and ``--jobs``, which only another move needs."""
 
     def moved(self, *, aside: bool = False) -> list[str]:
-        """What comes after a move; ``aside`` is whether it has put a database aside."""
+        """The commands after a move; ``aside`` says whether it put a database aside."""
         there = self._there()
         return [
             self._line("url", self._service(), *there, "--env", "--show-password"),
@@ -66,40 +62,40 @@ class CommandLines(NamedTuple):
         ]
 
     def undo(self) -> str:
-        """What puts a move back."""
+        """The command that undoes a move."""
         return self._transfer("--undo")
 
     def drop(self) -> str:
-        """What removes what a move left behind."""
+        """The command that removes the quarantine of a move."""
         return self._transfer("--drop-quarantine")
 
     def drop_aside(self) -> str:
-        """What removes the databases that were put aside."""
+        """The command that removes the databases that transfers put aside."""
         return self._transfer("--drop-aside")
 
     def undone(self, *, aside: bool = False) -> list[str]:
-        """What comes after an undo: to look what another move would do."""
+        """The commands after an undo; the first plans another move."""
         return [self._transfer("--dry-run"), *([self.drop_aside()] if aside else [])]
 
     def dropped(self, *, aside: bool = False) -> list[str]:
-        """What comes after a removal."""
+        """The commands after a removal."""
         verify = self._line("verify", *self._there(), "--service", self._service())
         return [verify, *([self.drop_aside()] if aside else [])]
 
     def move(self, allowed: Iterable[str]) -> str:
-        """The move itself, with all that must be agreed to."""
+        """The move itself, with an ``--allow`` for each name."""
         words = [word for name in dict.fromkeys(allowed) for word in ("--allow", _word(name))]
         return self._transfer(*self.more, *words)
 
     def look(self) -> str:
-        """The plan of the same move; of one that was made it says so."""
+        """The plan of the same move; after the move it answers that nothing is left to move."""
         return self._transfer(*self.more, "--dry-run")
 
     def _transfer(self, *words: str) -> str:
         return self._line("transfer", self._service(), *self.here, *self.source, *self.to, *words)
 
     def _there(self) -> tuple[str, ...]:
-        """The target's server, for commands that know one only."""
+        """``--server`` for the target, for commands that know one server only."""
         return ("--server", *self.to[1:]) if self.to else self.here
 
     def _service(self) -> str:
@@ -116,7 +112,7 @@ def of(
     source: Conninfo,
     target: Conninfo,
 ) -> CommandLines:
-    """Read it from a transfer's arguments; ``source`` and ``target`` are what its URLs mean."""
+    """Read a transfer's arguments; ``source`` and ``target`` are its parsed URLs."""
     extra = tuple(w for name in arguments.extra for w in ("--with", _word(name)))
     jobs, database = arguments.jobs, arguments.database
     return CommandLines(
@@ -131,10 +127,7 @@ def of(
 def _option(
     option: str, text: str | None, conninfo: Conninfo, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """An option with the variable that the operator wrote, or with the URL if it holds no secret.
-
-    Otherwise with a variable that the shell asks for.
-    """
+    """An option with the operator's variable, a URL without a secret, or a variable to set."""
     if not text:
         return ()
     names = sorted(name for name, value in environ.items() if value == text)

@@ -1,4 +1,4 @@
-"""Whether a commit happened: known by its answer, found out on another connection, or unknown."""
+"""Whether a commit took place, even if the connection is lost before the server answers."""
 
 import time
 from collections.abc import Callable
@@ -13,39 +13,39 @@ from ..operator.server import Server
 from ..postgres.session import Session
 
 WAIT_S: Final = 30.0
-"""Seconds to find it out: a server that crashed has recovered by then, or it takes long."""
+"""Seconds to find out; by then a crashed server has usually recovered."""
 
 EVERY_S: Final = 0.1
 
 Look = Callable[[Session], bool]
-"""Whether what a transaction did is there."""
+"""Whether the effect of a transaction is there."""
 
 
 class Backend(NamedTuple):
-    """The server's end of a session."""
+    """The server process of a session."""
 
     pid: int
     started: str
 
 
 class UnknownError(TransferError):
-    """Nobody knows whether it was committed."""
+    """Nobody knows whether the server committed."""
 
 
 @dataclass
 class Commit:
-    """One commit, for who must say afterwards whether it happened."""
+    """One commit, and whether it took place."""
 
     done: bool | None = False
-    """None where nobody knows."""
+    """None if nobody knows."""
 
     def run(self, session: Session, server: Server, happened: Look) -> None:
         """Commit the session's transaction.
 
-        Whatever interrupts that, it is found out whether it was committed; then this returns, also
-        after a signal, which `signals.check` still reports. Raises what interrupted it, if nothing
-        was committed, and `UnknownError`, or `Terminated`, if nobody knows. Blocks for `WAIT_S`
-        seconds at most after an interruption.
+        After an interruption, close the session and find out for at most `WAIT_S` seconds whether
+        the server committed. If it did, return, even after a signal, which `signals.check` still
+        reports. Otherwise raise the interruption, or, if nobody knows, `UnknownError` or
+        `Terminated`.
         """
         backend = of(session)
         try:
@@ -67,28 +67,28 @@ class Commit:
 
 @dataclass
 class Commits:
-    """Those of a move, in their order."""
+    """The commits of a move, in their order."""
 
     target: Commit = field(default_factory=Commit)
-    """Of the target's server, where that is another one."""
+    """On the target's server, if that is another one."""
 
     source: Commit = field(default_factory=Commit)
     """The moment of the move."""
 
     @property
     def nothing(self) -> bool:
-        """Whether it is known that neither was done."""
+        """Whether neither took place, for certain."""
         return self.target.done is False and self.source.done is False
 
 
 def of(session: Session) -> Backend:
-    """The session's own. Raises `psycopg.Error`."""
+    """The server process of the session. Raises `psycopg.Error`."""
     [(pid, started)] = session.rows("transfer/own_backend")
     return Backend(pid, started)
 
 
 def find_out(server: Server, database: str, backend: Backend, happened: Look) -> bool | None:
-    """Whether it did, when the session of the transaction has ended; None where nobody knows."""
+    """End ``backend``, then ask ``happened``; None if no answer comes within `WAIT_S` seconds."""
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         try:
@@ -104,12 +104,12 @@ def find_out(server: Server, database: str, backend: Backend, happened: Look) ->
 
 
 def schemas(names: list[str]) -> Look:
-    """Whether any of these schemas is there."""
+    """Look for any of these schemas."""
     return _there("select from pg_catalog.pg_namespace where nspname = any (%s::name[])", names)
 
 
 def database(name: str) -> Look:
-    """Whether there is a database of this name."""
+    """Look for a database of this name."""
     return _there("select from pg_catalog.pg_database where datname = %s", name)
 
 

@@ -1,4 +1,4 @@
-"""What a database has, as facts in the server's words; `rows` compares its rows."""
+"""The facts of a database in the server's words: everything but rows, which `rows` compares."""
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .source import Other, Relation
 
 CLONES_SINCE: Final = 150000
-"""Since this version a trigger that a partition has of its parent is not the server's own."""
+"""Before this version the server marks a partition's clone of a trigger as internal."""
 
 _RIGHTS: Final = "transfer/facts_of_rights"
 
@@ -27,7 +27,7 @@ _FACTS: Final = (
 
 
 class Scope(NamedTuple):
-    """What is compared, as OIDs of one side."""
+    """The objects to compare, by their OIDs on one side."""
 
     oids: list[int]
     types: list[int]
@@ -35,18 +35,18 @@ class Scope(NamedTuple):
     blobs: bool
     rights: bool
     ours: list[str]
-    """Roles of the transfer's own, whose rights are no facts."""
+    """The transfer's own roles, whose rights are no facts."""
 
     kinds: list[str]
     names: list[str]
-    """What the target gets of the rarer kinds, as the server identifies it."""
+    """The rarer kinds that the target gets, as pg_identify_object writes them."""
 
     left: list[int]
-    """Constraints, indexes, triggers, rules, policies and statistics that are not compared."""
+    """Constraints, indexes, triggers, rules, policies and statistics to leave out."""
 
 
 def facts(session: Session, scope: Scope) -> set[str]:
-    """Everything but rows and sequences' positions, as text; in the session's transaction."""
+    """Everything but rows and sequence positions, as text, in the session's open transaction."""
     params = scope._asdict()
     lines = load_sql("postgres/schema_lines")
     for name, condition in (
@@ -63,7 +63,7 @@ def facts(session: Session, scope: Scope) -> set[str]:
         lines = lines.replace(f"/* {name} */", condition)
     if session.server_version < CLONES_SINCE:
         lines = lines.replace("tgisinternal", "(tgisinternal and tgparentid = 0)")
-    lines = lines.replace("%", "%%").replace("%%(", "%(")  # else they would be parameters
+    lines = lines.replace("%", "%%").replace("%%(", "%(")  # psycopg's parameters have the rest
     queries = [f"{lines} select text from line"]  # noqa: S608  texts of our own
     queries += [load_sql(each) for each in _FACTS if scope.rights or each != _RIGHTS]
     settings = load_sql("postgres/fingerprint_settings")
@@ -76,16 +76,16 @@ def facts(session: Session, scope: Scope) -> set[str]:
             for query in queries
             for (text,) in session.connection.execute(query.encode(), params).fetchall()
         ]
-    # PostgreSQL 18 names what is in schema public's own rights; the schema itself comes with it.
+    # Schemas and extensions come with what needs them, so they are no facts of their own.
     return {row for row in rows if not row.startswith(("(schema,", "(extension,"))}
 
 
 def scope_of(
     session: Session, plan: Plan, ours: list[str], *, powerful: bool, source: bool
 ) -> Scope:
-    """The plan's objects by the OIDs that they have in this database.
+    """The plan's objects by their OIDs in this database.
 
-    Rights and large objects are in it where a ``powerful`` session looks.
+    A ``powerful`` session also reads rights and large objects.
     """
     types = [each for each in plan.carried if each.key[0] == PG_TYPE]
     functions = [each for each in plan.carried if each.key[0] == PG_PROC]

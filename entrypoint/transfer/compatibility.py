@@ -1,4 +1,4 @@
-"""What the target's server must have, or understand; some of it can be agreed to."""
+"""What the target's server lacks; an operator can agree to do without some of it."""
 
 import re
 from collections.abc import Iterator
@@ -13,15 +13,16 @@ PROVIDERS: Final = {
     "i": ("icu", 15, "collprovider = 'i'"),
     "b": ("builtin", 17, "collprovider = 'b' and colllocale = %(locale)s"),
 }
-"""Of databases' locales besides libc, since which major version, and how a server has one."""
+"""Locale providers besides libc: name, first major version, and the condition for a locale."""
 
 
 def look(
     source: Session, there: Session, plan: Plan, target: Target, *, other: bool
 ) -> tuple[Target, list[Problem]]:
-    """What the target's server lacks, noted in the target, where it does without if it is agreed.
+    """Find what the target's server lacks, and note in the target what the operator may do without.
 
-    It is the source's own unless it is an ``other``. Raises `RefusedError` and `UnreachableError`.
+    ``other`` says whether the target's server is not the source's. Raises `RefusedError` and
+    `UnreachableError`.
     """
     with translated("looking at the role", remedy="Start again."):
         [(user, may, mighty)] = there.rows("transfer/own_rights")
@@ -140,9 +141,9 @@ def _spaces(source: Session, there: Session, plan: Plan) -> list[str]:
 
 
 def _locale(source: Session, there: Session) -> Iterator[Problem]:
-    """The moved database has the source's locale, whatever server it is on.
+    """The new database keeps the source's locale.
 
-    Whether the other system has a locale of libc is known when a database is made with it.
+    Only CREATE DATABASE can tell whether the other system has a locale of libc.
     """
     words = row(source, source.database)[1]
     if (found := words.get("datlocprovider", "c")) not in PROVIDERS:
@@ -183,15 +184,15 @@ def _collations(source: Session, there: Session, plan: Plan) -> Iterator[Problem
 
 class _Kind(NamedTuple):
     since: int
-    """The major version since which there is such a thing."""
+    """The first major version that has it."""
 
     name: str
     what: str
-    """With its label in it."""
+    """``{}`` is the label."""
 
     remedy: str
     query: str
-    """Which one answers with labels, and what the remedy has to name, of relations ``oids``."""
+    """It returns a label, and the names that the remedy needs, for the relations ``oids``."""
 
 
 _KINDS: Final = (
@@ -257,10 +258,7 @@ NOT_NULL_INHERITED_SINCE: Final = 18
 
 
 def _of_versions(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
-    """What is known of two versions; a rehearsal tells the rest. Nothing where they are one.
-
-    Raises `RefusedError` and `UnreachableError`.
-    """
+    """Report what an older server lacks, as far as versions tell; a rehearsal finds the rest."""
     old, new = source.server_version // 10000, there.server_version // 10000
     params = {"oids": [*plan.moving]}
     for kind in _KINDS:

@@ -1,6 +1,6 @@
-"""What needs something on the other side of the boundary, and what becomes of it. Pure.
+"""Dependencies between what moves and what stays, and what becomes of them. Pure.
 
-One `Problem` for each part of a unit, named after it, however much it needs.
+Each part of a unit gets one `Problem` of its name, however many objects it needs.
 """
 
 import re
@@ -15,7 +15,7 @@ from .obstacle import Problem, unique
 from .source import Other, Publication, Relation, Source, Subject
 
 APART: Final = ("fk", "index", "trigger", "rule", "policy", "statistics")
-"""Parts of a table that a dump has entries of their own for. The others are in its CREATE TABLE."""
+"""Parts of a table that have entries of their own in a dump; CREATE TABLE contains the others."""
 
 _WORDS: Final = {
     "fk": "the foreign key",
@@ -34,7 +34,7 @@ _BACK: Final = {
     "view": "it reads from the quarantine",
     "default": "it goes on with what is in the quarantine",
 }
-"""What becomes of something that stays and needs a relation that moves."""
+"""What becomes of an object that stays and needs a relation that moves."""
 
 
 _MEND: Final = {
@@ -44,44 +44,45 @@ _MEND: Final = {
     "default": "Give it another default, or drop it",
 }
 
-# Names of variables hardly end like prefixes. What follows one is a letter where it is a name.
+# A prefix that stands alone. Variables rarely end in an underscore, and in a full name a letter
+# follows it.
 _LAST: Final = re.compile(r"(?<![\w$])\w+_(?![\w$])")
 
 
 class Left(NamedTuple):
-    """A part of something that moves, which the target does not get."""
+    """A part of a moving relation that the target does not get."""
 
     kind: str
     relation: Relation
     name: str
 
     def subject(self) -> Subject:
-        """What a dump's comments call it."""
+        """The part as a dump's comments name it."""
         return Subject(self.relation.schema, self.kind, self.name, on=self.relation.name)
 
 
 class Crossings(NamedTuple):
-    """All that crosses."""
+    """All dependencies that cross."""
 
     crossings: tuple[Problem, ...]
     left: dict[Key, Left]
-    """Parts of what moves that are not restored, by their entries in a dump."""
+    """Parts that the restore leaves out, by their entries in the dump."""
 
     shared: frozenset[int]
-    """Sequences that stay and the target gets too."""
+    """Sequences that stay, and that the target gets a copy of."""
 
 
 class _Met(NamedTuple):
-    """What one part needs; ``back`` if it stays and needs what moves."""
+    """What one part needs; ``back`` if the part stays and what it needs moves."""
 
     back: bool
     edges: list[Edge]
 
 
 def find(fates: Fates, prefixes: Mapping[str, bool]) -> Crossings:
-    """All that crosses, the parts that are left out for it, and the sequences that are copied.
+    """Find what crosses, the parts to leave out for it, and the sequences to copy.
 
-    ``prefixes`` are those of all services, and whether each is that of the one that moves.
+    ``prefixes`` are those of all services, with whether the moving service owns each.
     """
     source = fates.source
     back, out = _edges(fates)
@@ -108,7 +109,7 @@ def find(fates: Fates, prefixes: Mapping[str, bool]) -> Crossings:
 
 
 def _leave_clones(source: Source, left: dict[Key, Left]) -> None:
-    """A trigger on partitions is its table's, on which alone it depends; so it is left out too."""
+    """Leave out the clones of a trigger on partitions, which depend on that trigger alone."""
     clones: dict[tuple[int, str], list[Edge]] = defaultdict(list)
     for edge in source.graph.edges:
         if edge.part and edge.part.kind == "trigger" and _of_parent(source, edge):
@@ -124,7 +125,7 @@ def _leave_clones(source: Source, left: dict[Key, Left]) -> None:
 
 
 def _of_parent(source: Source, edge: Edge) -> bool:
-    """Whether it leads from a part of a partition to that of its table."""
+    """Whether the edge leads from a part of a partition to that of its table."""
     if edge.part is None or edge.part.kind == "fk" or edge.user[0] != PG_CLASS:
         return False
     relation = source.relations.get(edge.user[1])
@@ -132,7 +133,7 @@ def _of_parent(source: Source, edge: Edge) -> bool:
 
 
 def _edges(fates: Fates) -> tuple[list[Edge], list[Edge]]:
-    """Those from what stays to what moves, and from what moves to what the target does not get."""
+    """Edges from what stays to what moves, and from what moves to what the target does not get."""
     back, out = [], []
     for edge in fates.source.graph.edges:
         if _of_parent(fates.source, edge):
@@ -251,7 +252,7 @@ def _out(fates: Fates, kind: str, edges: list[Edge]) -> tuple[str, bool]:
 
 
 def _own_sequence(source: Source, kind: str, edges: list[Edge]) -> str | None:
-    """What gives a column a sequence in place of a quarantined one, which goes on meanwhile."""
+    """SQL that gives a column its own sequence in place of a quarantined one."""
     edge, *more = edges
     strange = source.graph.strange.get(edge.via)
     if kind != "default" or more or edge.part is None or strange is None:
@@ -272,7 +273,7 @@ def _own_sequence(source: Source, kind: str, edges: list[Edge]) -> str | None:
 
 
 def _copied(fates: Fates) -> Iterator[Problem]:
-    """What the target gets a copy of, because something that moves needs it, and fails there."""
+    """Problems of copies that the target gets, and that need an object that stays."""
     source = fates.source
     met: dict[Key, set[str]] = defaultdict(set)
     for edge in source.graph.edges:
@@ -292,7 +293,7 @@ def _copied(fates: Fates) -> Iterator[Problem]:
 
 
 def _composed(fates: Fates, prefixes: Mapping[str, bool]) -> Iterator[Problem]:
-    """Functions that put names together, as far as a prefix that stands alone shows it."""
+    """Problems of functions that build names, which a prefix that stands alone shows."""
     for key, each in fates.source.others.items():
         words = {word for word in _LAST.findall(uncommented(each.body)) if word in prefixes}
         moves = key in fates.moves
@@ -339,7 +340,7 @@ def _published(fates: Fates) -> Iterator[Problem]:
 
 
 def publishes(publication: Publication, moving: list[Relation]) -> list[Relation]:
-    """Which of these tables it publishes, in any way."""
+    """The tables of ``moving`` that it publishes: by name, by schema, or with all others."""
     named, schemas = {*publication.tables.values()}, {*publication.schemas.values()}
     return [
         each
@@ -368,7 +369,7 @@ def _subscribed(fates: Fates) -> Iterator[Problem]:
 
 
 def _unknown(fates: Fates) -> Iterator[Problem]:
-    """Whatever is of no kind that the plan knows, beside something that moves or is copied."""
+    """Problems of objects of unknown kinds beside an object that moves or is a copy."""
     source = fates.source
     met: dict[Key, set[str]] = defaultdict(set)
     goes = fates.moves | fates.copied

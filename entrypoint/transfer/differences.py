@@ -1,7 +1,7 @@
-"""What differs between the facts of two databases, and what an operator can do about it. Pure.
+"""Compare the facts of two databases, and tell the operator what to do. Pure.
 
-Two servers of one version write a fact in the same words. Those of different versions do not: what
-they tell in other words is brought into a form that they share (`_shared`), and only that.
+Servers of one version write a fact in the same words. Facts that differ between versions get a form
+that both share (`_shared`), and only those.
 """
 
 import re
@@ -13,13 +13,13 @@ from ..postgres.session import quoted
 from .obstacle import Problem
 
 OBJECTS: Final = 10
-"""Objects that are told of; the last one says how many more there are."""
+"""Objects to report; the last one says how many more differ."""
 
 SHOWN: Final = 4
-"""Facts that are told of one object."""
+"""Facts to report of one object."""
 
 LENGTH: Final = 300
-"""Characters of a fact that are told."""
+"""Characters to report of one fact."""
 
 _BARE = re.compile(r"[a-z_][a-z0-9_$]*")
 
@@ -30,10 +30,10 @@ _QUALIFIED = re.compile(rf"{_IDENTIFIER}\.{_IDENTIFIER}")
 _INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_IDENTIFIER}) ON ")
 
 _OF_RELATIONS: Final = ("relation", "columns", "inherits", "index", "sequence", "policy", "type")
-"""Facts whose second and third field are a schema and a name in it."""
+"""Facts whose second and third fields are a schema and a name."""
 
 _OF_TEXTS: Final = ("function", "trigger", "rule", "statistics")
-"""Facts that hold a statement, whose first qualified name says what it is about."""
+"""Facts with a statement, whose first qualified name is the object's."""
 
 _ANEW: Final = (
     "Make it anew in the source by the statements that pg_dump --schema-only has for it, or drop "
@@ -41,11 +41,11 @@ _ANEW: Final = (
 )
 
 NOT_NULL_ROWS_SINCE: Final = 18
-"""Since this version a NOT NULL is a constraint with a name, of a domain since 17; before that, a
-mark on the column or the domain, which is compared too."""
+"""Since this version a NOT NULL is a constraint with a name (on a domain since 17). Older versions
+mark the column or the domain, and that mark is a fact, too."""
 
 MAINTAIN_SINCE: Final = 17
-"""Since this version ALL of a table's privileges are one more."""
+"""Since this version ALL on a table includes MAINTAIN."""
 
 _TEXTS: Final[Mapping[str, frozenset[int]]] = {
     "relation": frozenset({12, 13}),
@@ -58,10 +58,10 @@ _TEXTS: Final[Mapping[str, frozenset[int]]] = {
     "rule": frozenset({2}),
     "statistics": frozenset({2}),
 }
-"""Which fields of a fact hold SQL that the server wrote from what it has parsed."""
+"""The fields of each fact with SQL that the server deparsed."""
 
 _DEFAULT: Final = 11
-"""Which field of a column does."""
+"""The same field of a column."""
 
 _RECORD = re.compile(r'[(]((?:"(?:[^"]|"")*"|[^"()])*)[)]')
 
@@ -69,7 +69,7 @@ _FIELD = re.compile(r'(?:^|,)((?:"(?:[^"]|"")*"|[^",])*)')
 
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
-# Names, constants and operators, but not which relation a column is of: a name behind FROM says it.
+# Names, constants and operators. The pattern skips a column's relation, which FROM names.
 _WORD = re.compile(
     r"""(?:(?!(?:new|old)\.)(?:"(?:[^"]|"")*"|[^\W\d]\w*)\.)*"""
     r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+(?:\.\d+)?|[-+*/<>=~!@#%^&|`?]+)"""
@@ -78,7 +78,7 @@ _WORD = re.compile(
 _NAME = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+""")
 
 _EVERY: Final = ("arwdDxt", "a*r*w*d*D*x*t*")
-"""What ALL of a table's privileges were before MAINTAIN, as the server writes them."""
+"""ALL on a table before MAINTAIN, as the server writes it."""
 
 _ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",{}]+)')
 
@@ -86,7 +86,7 @@ _ITEM = re.compile(r'((?:"(?:[^"]|"")*"|[^"=])*)=([^/]*)(.*)', re.DOTALL)
 
 
 class Difference(NamedTuple):
-    """A fact that only one side has."""
+    """A fact of one side only."""
 
     side: str
     """``source`` or ``target``"""
@@ -97,10 +97,9 @@ class Difference(NamedTuple):
 def differences(
     source: set[str], target: set[str], majors: tuple[int, int] = (0, 0)
 ) -> list[Difference]:
-    """What only one of them has, but for objects that stay in the source.
+    """Facts of one side only, except for objects that stay in the source.
 
-    Between servers of two major versions, facts that both tell in words of their own are the same
-    where their shared forms are.
+    Between major versions, two facts are the same if their shared forms are.
     """
     here, there = sorted(source - target), sorted(target - source)
     if majors[0] != majors[1]:
@@ -125,7 +124,7 @@ def _without(facts: Sequence[str], same: Counter[str], majors: tuple[int, int]) 
 
 
 def _shared(fact: str, majors: tuple[int, int]) -> str:
-    """A fact in words that both versions have; none for what one of them cannot tell."""
+    """A fact in words that both versions use; empty if one of them cannot state it."""
     first, *columns = records(fact)
     name = first[0]
     older, newer = sorted(majors)
@@ -142,7 +141,7 @@ def _shared(fact: str, majors: tuple[int, int]) -> str:
 
 
 def _without_maintain(items: str, owner: str) -> Iterator[str]:
-    """Privileges but for MAINTAIN, where it is a part of ALL, or its owner's by default."""
+    """Privileges without MAINTAIN, if ALL or the owner's default includes it."""
     for inside, bare in _ELEMENT.findall(items):
         item = re.sub(r"\\(.)", r"\1", inside, flags=re.DOTALL) or bare
         if match := _ITEM.fullmatch(item):
@@ -155,15 +154,15 @@ def _without_maintain(items: str, owner: str) -> Iterator[str]:
 
 
 def _words(text: str) -> tuple[list[str], list[str]]:
-    """The words of an SQL text in their order, and the names that are in it.
+    """The words of an SQL text in order, and its names.
 
-    Before 16, and nowhere else, a column is written with its relation where there is no other.
+    Only versions before 16 qualify a column if the query has a single relation.
     """
     return _WORD.findall(text), sorted({*_NAME.findall(text)})
 
 
 def records(fact: str) -> list[list[str]]:
-    """The fields of each record in a row of them, as PostgreSQL writes records."""
+    """The fields of each record in a row of records, as PostgreSQL writes them."""
     return [
         [_QUOTED.sub(_bare, field).replace("\\\\", "\\") for field in _FIELD.findall(record)]
         for record in _RECORD.findall(fact)
@@ -175,7 +174,7 @@ def _bare(match: re.Match[str]) -> str:
 
 
 def problems(differences: Sequence[Difference]) -> Iterator[Problem]:
-    """An obstacle for each object that is another one after a restore."""
+    """A problem for each object that a restore makes differently."""
     found: dict[str, list[Difference]] = {}
     for each in differences:
         found.setdefault(subject(each.fact), []).append(each)
@@ -190,7 +189,7 @@ def problems(differences: Sequence[Difference]) -> Iterator[Problem]:
 
 
 def subject(fact: str) -> str:
-    """What a fact is about, as SQL writes it where names are looked up in ``public``."""
+    """The object of a fact, as SQL writes it with ``public`` in the search_path."""
     fields = records(fact)[0]
     kind, rest = fields[0], fields[1:]
     name = rest[0]
@@ -226,7 +225,7 @@ def _identity(schema: str, name: str) -> str:
 
 
 def _internal(fields: Sequence[str]) -> Sequence[str]:
-    """Schema, table and constraint of a trigger that enforces one, else nothing."""
+    """Schema, table and constraint of a trigger that enforces a constraint; otherwise nothing."""
     if fields[0] == "trigger" and fields[-1].startswith("("):
         return records(fields[-1])[0]
     return ()
@@ -257,7 +256,7 @@ def _told(name: str, those: Sequence[Difference]) -> tuple[str, str]:
 
 
 def _invalid(those: Sequence[Difference]) -> list[str]:
-    """Indexes, where they are all that differs: a dump has each but what is not valid."""
+    """The invalid indexes if nothing else differs: a dump has every index but these."""
     found = []
     for each in those:
         kind, *fields = records(each.fact)[0]
@@ -274,7 +273,7 @@ def _columns(fact: str) -> list[list[str]]:
 
 
 def _reordered(name: str, here: Sequence[str], there: Sequence[str]) -> tuple[str, str]:
-    """A table's columns can be made anew at the end only: those that must be, in their order."""
+    """A new column comes last, so name the columns to make anew, in their order."""
     place, kept = -1, 0
     for column in there:
         if here.index(column) < place:

@@ -1,7 +1,6 @@
-"""Whether what a plan was made of has changed since: a fraction of what it costs to read it again.
+"""A digest of the catalogs that a plan depends on, far cheaper than reading them again.
 
-Writers wait while a plan is made sure of. So whoever knows that all rows of the catalogs are the
-same that it was read from need not read them again, nor decide anything anew.
+Writers wait while a move checks its plan. With the same digest the plan is still right.
 """
 
 from typing import Final
@@ -25,10 +24,10 @@ _VERSIONS: Final = (
     *("pg_transform", "pg_trigger", "pg_ts_config", "pg_ts_dict", "pg_ts_parser"),
     *("pg_ts_template", "pg_type"),
 )
-"""Catalogs of which any new version of a row counts. What VACUUM and ANALYZE note makes none."""
+"""Catalogs in which every new row version counts. VACUUM and ANALYZE make none."""
 
-# Of these a new version may be one of our own, with rights for a role of the transfer's, or who may
-# be no superuser may not see what version a row is.
+# Only these columns count: a new row version may be the transfer's own grant to its roles, or a
+# role that is no superuser may not see row versions.
 _COLUMNS: Final = {
     "pg_class": "oid, relname, relnamespace, reltype, relowner, relkind, relpersistence,"
     " relispartition, relforcerowsecurity from pg_class",
@@ -45,7 +44,6 @@ _COLUMNS: Final = {
     "pg_db_role_setting": "setdatabase, setrole, setconfig from pg_db_role_setting",
     "pg_roles": f"oid, rolname, rolsuper from pg_roles where not starts_with(rolname, '{PREFIX}')",
 }
-"""The columns of others."""
 
 _ALL: Final = " union all ".join(
     f"select '{name}', count(*), sum(hash_record_extended(each, 0)) from (select {columns}) each"  # noqa: S608  texts of our own
@@ -56,13 +54,13 @@ _ALL: Final = " union all ".join(
 )
 
 CATALOGS: Final = frozenset((*_VERSIONS, *_COLUMNS))
-"""What the digest is of."""
 
 
 def of(session: Session) -> str:
-    """What is different as soon as anything has changed that a plan is made of.
+    """A text that changes with everything that a plan depends on.
 
-    In the session's open transaction; blocks nobody. Raises `RefusedError` and `UnreachableError`.
+    Reads in the session's open transaction and blocks nobody. Raises `RefusedError` and
+    `UnreachableError`.
     """
     with translated("looking for changes of the source", remedy="Start again."):
         rows = session.connection.execute(_ALL.encode()).fetchall()

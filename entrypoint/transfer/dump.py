@@ -1,7 +1,6 @@
-"""Dumps what a plan moves and restores it into a database of its own, with owners and settings.
+"""Dump a plan's objects, and restore them into the incoming database with owners and settings.
 
-A move does it with the rows, a rehearsal without, by the same arguments and roles: so what was
-rehearsed is what is done.
+A rehearsal uses the code, the arguments and the roles of the move, without rows.
 """
 
 import re
@@ -34,10 +33,10 @@ from .throwaway import Hands
 from .tools import Complaint, Runner
 
 SMALL_BYTES: Final = 1 << 30
-"""Below it, workers for each index cost more to start than they bring beside the other jobs."""
+"""Below this size, parallel workers for an index cost more to start than they save."""
 
 WAIT_S: Final = 10
-"""Seconds that a dump waits for the lock of each table; it has those of what moves already."""
+"""Seconds that a dump waits for each table's lock; the transfer holds those of moving tables."""
 
 _OF_EXTENSION: Final = " COMMENT - EXTENSION "
 
@@ -55,12 +54,12 @@ _ENTRY = re.compile(r"(\d+); \d+ \d+ (.+)")
 
 
 class StuckError(TransferError):
-    """What is rehearsed does not come to an end; the dump's complaints say what it is."""
+    """A rehearsal does not come to an end; the dump's complaints name the object."""
 
 
 @dataclass
 class Dump:
-    """One dump and its restore; `go` does it, and `finish` what comes last."""
+    """One dump and its restore: `go`, then `finish`."""
 
     server: Server
     jobs: int
@@ -68,36 +67,36 @@ class Dump:
     hands: Hands
     progress: Progress
     rehearsing: bool = False
-    """Whether the schema alone is carried, and everything is tried though something failed."""
+    """Whether to carry the schema only, and to go on after an error."""
 
     making: Future[None] | None = None
-    """The creation of the incoming database, if it is under way already."""
+    """The creation of the incoming database, if the caller has begun it."""
 
     step: str = "dump"
-    """What is under way, for who asks when it fails."""
+    """The current step, which a failure reports."""
 
     listing: list[str] = field(default_factory=list)
     """The dump's table of contents."""
 
     complaints: list[Complaint] = field(default_factory=list)
-    """What failed in a rehearsal's restore."""
+    """Errors of a rehearsal's restore."""
 
     under_way: list[str] = field(default_factory=list)
-    """What the tools are at, in their words; several where a restore has workers."""
+    """The tools' current objects, in their words; several if pg_restore has workers."""
 
     _serial: bool = False
     _begun: int = 0
     _sizes: dict[str, list[int]] = field(default_factory=dict)
-    """Of tables by their bare names, as the tools tell what they have done."""
+    """Bytes of tables, by the bare names that the tools print."""
 
     def __post_init__(self) -> None:
         self.plan, self.target, self.tools = self.prepared[:3]
         self.environ = Environment.of_container()
 
     def go(self, source: Session, snapshot: str, folder: Path) -> Selection:
-        """Fill the incoming database; return what of the dump was restored.
+        """Fill the incoming database; return the selection that the restore took.
 
-        ``source`` stays as it is, and the dump in ``folder``. What fails leaves the incoming
+        ``source`` stays as it is, and the dump stays in ``folder``. A failure leaves the incoming
         database behind. Raises `TransferError`, `RefusedError`, `UnreachableError` and
         `Terminated`.
         """
@@ -138,7 +137,7 @@ class Dump:
         return nullcontext() if self.rehearsing else self.progress.of(name)
 
     def _make(self, statement: sql.Composed | None, needs: target_module.Needs | None) -> str:
-        """Make the incoming database, fit for its writer; returns the owner of schema public."""
+        """Create the incoming database for its writer; return the owner of schema public."""
         if statement is not None:
             target_module.create(self.hands.admin, self.target, statement)
         if self.making is not None:
@@ -148,10 +147,11 @@ class Dump:
         return target_module.prepare(self.target, needs, self.hands.writer.name)
 
     def facts(self, session: Session, snapshot: str | None, *, source: bool) -> set[str]:
-        """What the ``source`` or the incoming database is, but for its rows.
+        """The facts of the ``source`` or of the incoming database.
 
-        ``session`` is in it, in no transaction, and is then in one that reads, from the snapshot
-        where one is named. Raises `RefusedError` and `UnreachableError`.
+        ``session`` is connected to that database, in no transaction. Afterwards it is in one that
+        reads, from the snapshot if the caller names one. Raises `RefusedError` and
+        `UnreachableError`.
         """
         locks.begin(session, snapshot)
         scope = compare.scope_of(
@@ -161,36 +161,33 @@ class Dump:
         return compare.facts(session, scope._replace(blobs=blobs))
 
     def finish(self) -> None:
-        """Give the incoming database to its owner, with its rights and settings.
-
-        Raises `RefusedError` and `UnreachableError`.
-        """
+        """Give the incoming database its owner, rights and settings; raises as `facts` does."""
         self.step = "settings"
         admin, owned = self.hands.admin, not self.hands.writer.name
         target_module.open_up(admin, self.target, owned=owned)
         configure(admin, self.target, self.plan)
 
     def _hand_over(self, source: Session, folder: Path, chosen: Selection, public: str) -> None:
-        """Lock the writer out, and give what it made to its owners, with the rights on it."""
+        """Lock the writer out, and give its objects to their owners, with the rights on them."""
         writer, target, admin = self.hands.writer.name, self.target, self.hands.admin
         throwaway.lock_out(admin, writer)
         with closing(target.server.session(target.incoming)) as session:
             hand_over(source, session, self.plan, writer, public)
             later = chosen.later
-            if self.rehearsing:  # these can be made, and are no facts
+            if self.rehearsing:  # they succeed, and are no facts
                 later = [line for line in later if _OF_EXTENSION not in line]
             if later:
                 self.step = "rights"
                 watches = [] if self.rehearsing else [locks.Alive(source)]
                 self._restore_later(watches, folder, later)
             throwaway.revoke_all(session, writer)
-            throwaway.lock_out(admin, writer)  # also who was logging in the first time
-            if not self.rehearsing:  # it compares catalogs only
+            throwaway.lock_out(admin, writer)  # a login may have been under way
+            if not self.rehearsing:  # a rehearsal compares catalogs only
                 throwaway.may_read(session, self.hands.checker.name)
             throwaway.may_read_objects(session, self.hands.checker.name)
 
     def _restore_later(self, watches: Sequence[Watch], folder: Path, lines: Sequence[str]) -> None:
-        """What only a superuser may restore. It names what is there and evaluates nothing."""
+        """Restore what only a superuser may make; it refers to what is there, evaluates nothing."""
         path = folder / "later"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         options = "-c synchronous_commit=off -c session_replication_role=replica"
@@ -214,7 +211,7 @@ class Dump:
         return [] if self.rehearsing or self.tools.ahead else ["--exit-on-error"]
 
     def _restore_options(self) -> str:
-        # The commit that puts the target into place makes what was written before it durable.
+        # The commit of the swap makes all earlier writes durable.
         options = "-c synchronous_commit=off"
         if self.plan.size_bytes < SMALL_BYTES:
             options += " -c max_parallel_maintenance_workers=0"
@@ -226,20 +223,20 @@ class Dump:
         self._begin_counting(jobs)
         argv = [self.tools.pg_dump, "--format=directory", f"--jobs={jobs}", "--compress=0"]
         argv += ["--verbose", "--no-password"]
-        argv += [f"--file={folder / 'dump'}", "--encoding=UTF8"]  # patterns are in it, too
-        argv.append("--no-sync")  # it does not outlive us
+        argv += [f"--file={folder / 'dump'}", "--encoding=UTF8"]  # of the patterns, too
+        argv.append("--no-sync")  # the transfer removes the dump
         argv.append(f"--snapshot={snapshot}")
         if self.rehearsing:
             argv += ["--schema-only", "--no-blobs", "--lock-wait-timeout=1s"]
         else:
             argv.append(f"--lock-wait-timeout={WAIT_S}s")
             argv += [] if all(self.prepared.apart) else ["--no-blobs"]
-            # What is about a view that is not restored could not be told from the rest.
+            # Nothing tells the statistics of a view that the restore leaves out from the rest.
             known = self.tools.statistics and not self.plan.broken
             argv += ["--statistics"] if known else []
         argv += [f"--exclude-table={each.quoted()}" for each in self.plan.not_copied]
         argv += [f"--exclude-table-data={each.quoted()}" for each in self.plan.unread]
-        argv.append("--no-subscriptions")  # a second one would take the first one's slot
+        argv.append("--no-subscriptions")  # a copy would take the original's slot
         unneeded = sorted({*self.plan.source.extensions.values()} - {*self.plan.extensions})
         argv += self.tools.without_extensions(unneeded)
         argv += [f"--exclude-schema={quoted(schema)}" for schema in self.prepared.without]
@@ -248,7 +245,7 @@ class Dump:
     def _select(
         self, watches: Sequence[Watch], folder: Path, needs: target_module.Needs | None
     ) -> Selection:
-        """Say what of the dump is restored, in a file beside it."""
+        """Write the lines to restore into a file beside the dump."""
         runner = Runner(self.environ, self.hands.writer.server.conninfo, watches, self._hear)
         path = folder / "list"
         argv = [self.tools.pg_restore, "--list", f"--file={path}", str(folder / "dump")]
@@ -270,7 +267,7 @@ class Dump:
         self._gather(runner, "restore", [*argv, str(folder / "dump")])
 
     def _without(self, needs: target_module.Needs | None) -> dict[Key, Subject]:
-        """What is not restored: also what is said of a schema public that is the superuser's."""
+        """What the restore leaves out, also entries of a schema public that a superuser owns."""
         without = self.plan.unrestorable()
         if needs is None and self.tools.target_version < target_module.PUBLIC_CLOSED_SINCE:
             without[PG_NAMESPACE, 0] = Subject("-", "SCHEMA", "public")
@@ -298,10 +295,10 @@ class Dump:
         self.progress.at(", ".join(self.under_way))
 
     def _silent(self, seconds: float) -> None:
-        """End a rehearsal where the server is at one object for ever, as its owner may want.
+        """End a rehearsal that hangs at one object, as the object's owner may intend.
 
-        Nothing is locked then, and no row is there. A move goes on: it takes as long as it must.
-        Raises `StuckError`.
+        A rehearsal locks nothing and has no rows. A move takes as long as it must. Raises
+        `StuckError`.
         """
         if self.rehearsing and self.under_way:
             error = f"it was not done after {seconds:.0f} s, and there is no row in it"
@@ -309,7 +306,7 @@ class Dump:
             raise StuckError(error, remedy="Change it, or drop it.")
 
     def _entry(self, words: str) -> int | None:
-        """The entry of the dump that a tool means by kind and name in quotes."""
+        """The dump's entry that a tool names by its kind and its quoted name."""
         kind, _, name = words.removesuffix('"').partition(' "')
         dots = [i for i, each in enumerate(name) if each == "."]
         means = {f"{kind} - {name} ", *(f"{kind} {name[:i]} {name[i + 1 :]} " for i in dots)}
@@ -326,9 +323,9 @@ class Dump:
             self._sizes.setdefault(each.name, []).append(each.size_bytes)
 
     def _count(self, line: str) -> None:
-        """Count the table that a line tells to be done.
+        """Count the table that a line reports as done.
 
-        Of one tool that does one after the other it is the one before: it tells what it begins.
+        A tool with one job prints what it begins, so then the table before is done.
         """
         if match := _DONE.match(line):
             if sizes := self._sizes.get(match[1]):

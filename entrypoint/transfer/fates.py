@@ -1,4 +1,4 @@
-"""What becomes of each unit of the source: it moves, is copied, or stays. Pure."""
+"""Decide whether each unit of the source moves, is copied, or stays. Pure."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -9,36 +9,36 @@ from .graph import PG_CLASS, PG_TYPE, Edge, Key
 from .source import Other, Relation, Source
 
 Claim = Callable[[str], bool | None]
-"""Whether a name is the service's; None if nobody claims it."""
+"""Whether the name is the service's; None if no service claims it."""
 
 TABLES: Final = "rpf"
-"""Kinds of relations of which a part can be left out, and not the whole."""
+"""Kinds of relations that a restore can make without some parts, but cannot leave out."""
 
 _Edges = Mapping[Key, list[Edge]]
 
 
 @dataclass
 class Fates:
-    """Where each unit is after the move; what is in no set is the server's or an extension's."""
+    """Where each unit is after the move; a unit in no set is the server's or an extension's."""
 
     source: Source
     moves: set[Key]
-    """They are in the quarantine then, and in the target."""
+    """In the quarantine and in the target."""
 
     copied: set[Key]
-    """They are on both sides."""
+    """On both sides."""
 
     stays: set[Key]
-    """They are in the source only."""
+    """In the source only."""
 
     kept: set[Key] = field(default_factory=set)
-    """The service's own that others need: they are not moved but copied."""
+    """The service's own units that others need, and that the target gets copies of."""
 
     absent: set[Key] = field(default_factory=set)
-    """What the target does not get: `stays`, and what of the rest cannot be made without that."""
+    """Not in the target: `stays`, and every unit that cannot exist without one of those."""
 
     extensions: set[Key] = field(default_factory=set)
-    """Those that something in the target needs."""
+    """Extensions that the target needs."""
 
 
 def decide(
@@ -46,8 +46,7 @@ def decide(
 ) -> Fates:
     """Give each unit its fate.
 
-    ``moving`` are relations, ``stays`` publications, ``extra`` extensions that were asked for. It
-    takes as long as there are edges.
+    ``moving`` are relations, ``stays`` publications, ``extra`` extensions that the operator named.
     """
     fates = Fates(source, {(PG_CLASS, oid) for oid in moving}, set(), {*stays})
     fates.stays |= {each.key for each in source.relations.values()} - fates.moves
@@ -73,7 +72,7 @@ def decide(
 
 
 def _chosen(source: Source) -> set[str]:
-    """Configurations of text search that the database's settings name, for whoever asks."""
+    """Text search configurations that the database's settings name, for every session."""
     values = {setting.partition("=")[2] for _, setting in source.settings}
     return {
         each.identity
@@ -84,16 +83,16 @@ def _chosen(source: Source) -> set[str]:
 
 
 def _others(source: Source, each: Relation | Other) -> bool:
-    """Whether the role may not move it."""
+    """Whether the unit belongs to another role, so that ours may not move it."""
     return not source.superuser and each.owner not in ("", source.role)
 
 
 def _adopt(fates: Fates, claim: Claim, uses: _Edges, users: _Edges) -> None:
-    """What nobody claims, and only what moves uses, moves too if the role may move it.
+    """Move unclaimed units that only moving units use, if the role may move them.
 
-    They may need each other, as a type and its operators do. So all that could follow is supposed
-    to, until something is found that uses it and does not. An operator or a cast that is of nothing
-    that moves, but of the server's own types, may be anybody's.
+    They may need each other, as a type and its operators do. So suppose that all candidates move,
+    and drop each one that a staying unit uses, until nothing changes. An operator or a cast that
+    concerns no moving type, only the server's own, may be anybody's.
     """
     source = fates.source
     units: list[Relation | Other] = [*source.others.values(), *source.relations.values()]
@@ -132,7 +131,7 @@ def _adopt(fates: Fates, claim: Claim, uses: _Edges, users: _Edges) -> None:
 def _led(
     moves: set[Key], found: Mapping[Key, Relation | Other], uses: _Edges, users: _Edges
 ) -> set[Key]:
-    """Those of them to which something leads that moves: it uses them, or they are of it."""
+    """Candidates that a moving unit leads to: it uses them, or they are its operators and casts."""
     led: set[Key] = set()
     waiting = [*moves]
     while waiting:
@@ -152,7 +151,7 @@ def _name(each: Relation | Other) -> str:
 
 
 def _is_of(each: Relation | Other | None) -> bool:
-    """Whether it has no name of its own, and is there for the types that it is of."""
+    """Whether the unit has no name of its own, and exists for its types."""
     return isinstance(each, Other) and each.kind in ("CAST", "OPERATOR")
 
 
@@ -166,9 +165,9 @@ def _may_follow(each: Relation | Other, users: Iterable[Edge], source: Source) -
 
 
 def _keep(fates: Fates, uses: _Edges, users: _Edges) -> None:
-    """What others need stays with them, and the target gets a copy, unless it is a relation.
+    """Copy what staying units need instead of moving it, unless it is a relation.
 
-    A type stays with its operators and casts: whoever uses it may use those.
+    A type stays with its operators and casts, because its users may use those.
     """
     others = fates.source.others
     waiting = [key for key in uses if key not in fates.moves]
@@ -185,7 +184,7 @@ def _keep(fates: Fates, uses: _Edges, users: _Edges) -> None:
 
 
 def _miss(fates: Fates, users: _Edges) -> None:
-    """What cannot be made without something that stays cannot be in the target."""
+    """Leave out of the target what cannot exist without a unit that stays."""
     source = fates.source
     waiting = [key for key in fates.stays if key not in source.others]
     missing = {*waiting}
@@ -200,7 +199,7 @@ def _miss(fates: Fates, users: _Edges) -> None:
 
 
 def whole(source: Source, edge: Edge) -> bool:
-    """Whether the user as such needs what the edge leads to, and can be left out as such."""
+    """Whether the user itself, not a part, needs ``used``, and a restore can leave the user out."""
     if edge.soft or edge.part is not None:
         return False
     relation = source.relations.get(edge.user[1]) if edge.user[0] == PG_CLASS else None
@@ -208,10 +207,10 @@ def whole(source: Source, edge: Edge) -> bool:
 
 
 def _shun(fates: Fates, uses: _Edges, users: _Edges) -> None:
-    """What nobody claims and needs another service's, such as an operator, stays with that.
+    """Keep an unclaimed unit, such as an operator, with the other service's unit that it needs.
 
-    So does what only names that in a text, such as a function, unless something that moves needs
-    it. Then the target gets a copy, which may fail.
+    The same holds for a unit, such as a function, that only names such a unit in a text, unless a
+    moving unit needs it. Then the target gets a copy, which may fail.
     """
     others = fates.source.others
     needed = _reached(fates, uses)
@@ -228,7 +227,7 @@ def _shun(fates: Fates, uses: _Edges, users: _Edges) -> None:
 
 
 def _reached(fates: Fates, uses: _Edges) -> set[Key]:
-    """All that what moves needs, in any way, but for relations."""
+    """Everything but relations that moving units need, in any way."""
     found: set[Key] = set()
     waiting = [*fates.moves]
     while waiting:
@@ -239,7 +238,7 @@ def _reached(fates: Fates, uses: _Edges) -> set[Key]:
 
 
 def _need(fates: Fates, uses: _Edges, extra: Iterable[Key]) -> None:
-    """What goes to the target brings what it needs: others' types and functions, extensions."""
+    """Take to the target what its units need: others' types and functions, and extensions."""
     source = fates.source
     fates.extensions |= {*extra}
     waiting = [*((fates.moves | fates.copied) - fates.absent), *extra]

@@ -1,9 +1,9 @@
-"""Which object needs which: every edge between what users made, in one moment. Reads catalogs only.
+"""The dependency graph: every edge between users' objects at one moment. Reads catalogs only.
 
-An edge leads from a *unit*, such as a table, to another. What belongs to a unit (its indexes,
-constraints, triggers, the type of its rows) is lifted to it, and the edge remembers the *part* that
-it came from. Which catalogs are lifted to what stands in ``units.sql``: an object of a catalog
-that does not is a unit of no known kind, and whoever plans must not pass over it.
+An edge leads from one *unit*, such as a table, to another. The graph lifts what belongs to a unit
+(indexes, constraints, triggers, the row type) to that unit, and the edge remembers the *part* that
+it came from. ``units.sql`` names the catalogs that the graph lifts. An object of another catalog is
+a unit of an unknown kind, which a plan must refuse.
 """
 
 import re
@@ -14,10 +14,10 @@ from typing import Any, Final, NamedTuple
 from ..postgres.session import Session
 
 Key = tuple[int, int]
-"""An object's address in pg_depend: the OID of its catalog, and its own."""
+"""An object's address as in pg_depend: the OID of its catalog, and its own OID."""
 
 PG_CLASS: Final = 1259
-"""The OID of pg_class, the same in every database; so are the others."""
+"""A catalog has the same OID in every database."""
 
 PG_TYPE: Final = 1247
 PG_PROC: Final = 1255
@@ -25,10 +25,10 @@ PG_EXTENSION: Final = 3079
 
 
 class Part(NamedTuple):
-    """What of a unit needs something: its name is unique among the unit's parts of that kind."""
+    """The part of a unit that needs something. Its name is unique among the parts of its kind."""
 
     kind: str
-    """As obstacles are called: ``fk``, ``check``, ``index``, ``trigger`` …"""
+    """The kind of its obstacle: ``fk``, ``check``, ``index``, ``trigger`` …"""
 
     name: str
     """As SQL writes it."""
@@ -37,7 +37,7 @@ class Part(NamedTuple):
     """Its entry in a dump, if it has one of its own."""
 
     plain: str
-    """The name as it is."""
+    """The name without quotes."""
 
 
 class Edge(NamedTuple):
@@ -46,27 +46,29 @@ class Edge(NamedTuple):
     user: Key
     used: Key
     part: Part | None
-    """None where the user as such needs it."""
+    """None if the unit itself needs the other."""
 
     via: Key
-    """What it needs of the used unit: the unit, or a sequence of a table's."""
+    """The object that it needs: the used unit, or a sequence that the used table owns."""
 
     soft: bool = False
-    """A name in a text that is looked up when it runs: nothing but that depends on it."""
+    """Whether the edge is only a name in a text, which the server looks up when it evaluates
+    that."""
 
 
 class Strange(NamedTuple):
-    """A unit that is neither a relation nor another object of the source's."""
+    """A unit that is neither a relation nor an `Other`."""
 
     name: str
     """In the server's words."""
 
     known: bool
-    """Whether its catalog is: then it is out of the way, such as in a quarantine."""
+    """Whether ``units.sql`` names its catalog: then it is out of the way, such as in a
+    quarantine."""
 
 
 class Text(NamedTuple):
-    """A text in which objects are named."""
+    """A text that may name objects."""
 
     user: Key
     part: Part | None
@@ -74,7 +76,7 @@ class Text(NamedTuple):
 
 
 class Named(NamedTuple):
-    """What a text may name."""
+    """An object that a text may name."""
 
     key: Key
     schema: str
@@ -89,13 +91,13 @@ class Graph(NamedTuple):
     strange: Mapping[Key, Strange]
 
 
-# A constant of the types text, varchar or name, or an array of them, in a stored tree: its bytes,
-# as signed numbers.
+# A constant of type text, varchar or name, or of an array of these, in a stored tree. The tree has
+# its bytes as signed numbers.
 _CONSTANT: Final = re.compile(
     r"\{CONST :consttype (25|1043|19|1009|1015|1003) [^{}]*?:constvalue \d+ \[ ([-\d ]*)\]"
 )
 
-# A comment, unless it is in a string.
+# A comment outside of strings.
 _COMMENT: Final = re.compile(r"('(?:[^']|'')*')|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 _WORD: Final = re.compile(
@@ -110,9 +112,9 @@ def read(
     bodies: Mapping[Key, str],
     extensions: Iterable[Key],
 ) -> Graph:
-    """Every edge, in the session's open transaction, whose search_path is the server's own.
+    """Read every edge in the session's open transaction, whose search_path is the server's own.
 
-    ``named`` are the units that a plan knows besides ``extensions``, as texts may name them; a name
+    ``named`` are the units besides ``extensions``, by the names that texts use for them; the name
     of an extension's member stands for the extension. ``bodies`` are the texts of functions. Raises
     psycopg's errors.
     """
@@ -141,19 +143,18 @@ def read(
 
 
 def _constants(tree: str) -> str:
-    """The texts that are constants in a stored tree."""
     found = []
     for kind, numbers in _CONSTANT.findall(tree):
         value = bytes(int(number) & 255 for number in numbers.split())
         if kind not in ("19", "1003"):
-            value = value[4:]  # behind its length
-        # In an array, zeros are between the elements too.
+            value = value[4:]  # after its length
+        # Zero bytes also separate the elements of an array.
         found.append(value.replace(b"\0", b" ").decode(errors="replace"))
     return " ".join(found)
 
 
 def _arguments(arguments: bytes) -> str:
-    """What a trigger's function is called with, each ended by a zero byte."""
+    """A trigger stores its arguments with a zero byte after each."""
     return arguments.replace(b"\0", b" ").decode(errors="replace")
 
 
@@ -165,9 +166,9 @@ def _edge(row: tuple[Any, ...]) -> Edge:
 
 
 def names(texts: Iterable[Text], named: Iterable[Named]) -> Iterator[Edge]:
-    """What texts name, apart from their comments: a function by a call, all else by a word.
+    """Find the objects that texts name outside of comments: a function by a call, others by a word.
 
-    A name behind a schema is that schema's only. Pure; takes as long as the texts are.
+    A schema before the name narrows it to that schema. Pure.
     """
     by_name: dict[str, list[Named]] = defaultdict(list)
     schemas = set()
@@ -193,6 +194,6 @@ def uncommented(text: str) -> str:
 
 
 def _plain(word: str | None) -> str:
-    """The name that an identifier is: a quoted one as it is, another in small letters."""
+    """The name that an identifier means: without its quotes, or in lower case."""
     word = word or ""
     return word[1:-1].replace('""', '"') if word.startswith('"') else word.lower()

@@ -1,8 +1,8 @@
-"""The server's table of locks, which all its clients share: what a transfer may take of it.
+"""The server's lock table, which all its clients share, and the part that a transfer may use.
 
-A lock lasts until the end of its transaction. So whatever may be done in several transactions is
-done in batches, and what must be one, which is to keep writers away and to put the target into its
-place, is compared with the room that there is before anything is locked.
+The server keeps a lock until the end of its transaction. So a transfer works in batches wherever
+several transactions will do. Keeping writers away and the swap need one transaction each; before it
+locks anything, the transfer compares their need with the room.
 """
 
 import math
@@ -15,52 +15,52 @@ from .obstacle import Problem
 from .plan import Plan
 
 BATCH: Final = 100
-"""Objects that one transaction makes, changes or drops: one table may be twenty locks."""
+"""Objects that one transaction makes, changes or drops; one table may need twenty locks."""
 
 SHARE: Final = 1.4
-"""Locks that may be held, by those that the settings ask for. PostgreSQL 14 to 18 have memory for
-1.55 times as many at the least, and the rest is for everybody else."""
+"""Locks to use, as a multiple of what the settings ask for. PostgreSQL 14 to 18 have memory for at
+least 1.55 times as many, and other sessions keep the rest."""
 
 MARGIN: Final = 1.25
-"""What a remedy asks for, by what is missing now: others may hold more when the server is back."""
+"""The factor of a remedy over the present need: others may hold more after the restart."""
 
 SPARE: Final = 400
-"""Locks on catalogs, of our other sessions, and of a batch."""
+"""Locks on catalogs, of our other sessions, and of one batch."""
 
 _SEQUENCES_AT_ONCE: Final = 180000
-"""Since this version of the server pg_dump locks no sequences, each until it ends."""
+"""Since this server version pg_dump locks no sequences."""
 
 T = TypeVar("T")
 
 
 class Room(NamedTuple):
-    """A server's table of locks."""
+    """The room in a server's lock table."""
 
     per_transaction: int
     """max_locks_per_transaction"""
 
     transactions: int
-    """That it is multiplied by."""
+    """The number that the server multiplies max_locks_per_transaction by."""
 
     used: int
-    """Locks that others hold now."""
+    """Locks that other sessions hold now."""
 
     @property
     def most(self) -> int:
-        """Locks that all may hold together while a transfer is under way."""
+        """Locks that all sessions together may hold during a transfer."""
         return int(self.per_transaction * self.transactions * SHARE)
 
     def fits(self, locks: int) -> bool:
-        """Whether there is room for so many more."""
+        """Whether there is room for so many more locks."""
         return self.used + locks <= self.most
 
     def wanted(self, locks: int) -> int:
-        """The max_locks_per_transaction with which there is, whoever else is busy then."""
+        """The max_locks_per_transaction that gives room for so many more locks, with a margin."""
         return math.ceil((self.used + locks) * MARGIN / self.transactions / SHARE)
 
 
 class Need(NamedTuple):
-    """Locks that a transfer holds at a time, at the most."""
+    """Locks that a transfer holds at one time, at most."""
 
     tables: int
     """Ours on each table that moves."""
@@ -69,25 +69,25 @@ class Need(NamedTuple):
     """Those of pg_dump's first session."""
 
     workers: int
-    """Those of its workers, where it has any: the tables once more."""
+    """Those of its workers, if it has any: each table once more."""
 
     swap: int
-    """On all that goes into quarantine."""
+    """Ours on everything that goes into quarantine."""
 
     def most(self, *, workers: bool) -> int:
-        """In its worst moment."""
+        """The need at the worst moment."""
         dump = self.tables + self.dump + (self.workers if workers else 0)
         return max(dump, self.swap) + SPARE
 
 
 def batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
-    """The items in their order, so many at a time."""
+    """Yield the items in their order, ``size`` at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def need(session: Session, plan: Plan) -> Need:
-    """What a plan needs in the session's server."""
+    """The locks that a plan needs on the session's server."""
     left = {each.oid for each in plan.not_copied}
     dumped = [each for each in plan.source.relations.values() if each.oid not in left]
     tables = sum(each.kind in "rp" for each in dumped)
@@ -99,25 +99,25 @@ def need(session: Session, plan: Plan) -> Need:
 
 
 def look(session: Session) -> Room:
-    """The table of the session's server. Raises `RefusedError` and `UnreachableError`."""
+    """The lock table of the session's server. Raises `RefusedError` and `UnreachableError`."""
     with translated("looking at the server's locks", remedy="Start again."):
         [row] = session.rows("transfer/lock_table")
     return Room(*row)
 
 
 def problems(session: Session, plan: Plan) -> list[Problem]:
-    """What does not fit into the table of the source's server."""
+    """Report a plan that does not fit into the lock table of the source's server."""
     there, locks = look(session), need(session, plan).most(workers=False)
     return [] if there.fits(locks) else [Problem("locks", *_words(there, locks), allowable=False)]
 
 
 def jobs(session: Session, plan: Plan, asked: int) -> int:
-    """With how many jobs pg_dump has room: one of them does not lock the tables once more."""
+    """The number of jobs that pg_dump has room for; only a single one locks each table once."""
     return asked if look(session).fits(need(session, plan).most(workers=True)) else 1
 
 
 def require(session: Session, locks: int) -> None:
-    """Raise `TransferError` where there is no room for so many more."""
+    """Raise `TransferError` if there is no room for so many more locks."""
     there = look(session)
     if not there.fits(locks + SPARE):
         message, remedy = _words(there, locks + SPARE)

@@ -1,6 +1,6 @@
-"""The locks of a transfer and its snapshot: what makes it see every acknowledged row.
+"""The locks and the snapshot of a transfer, by which it sees every acknowledged row.
 
-Whoever is in the way of a lock is named.
+A lock that comes too late raises an error that names the sessions in the way.
 """
 
 import time
@@ -21,20 +21,20 @@ from .obstacle import Problem
 from .plan import Plan
 
 KEY: Final = 0x656E747279  # "entry"
-"""Of the advisory lock in the source: one transfer at a time."""
+"""The key of a source's advisory lock: one transfer at a time."""
 
 TIMEOUT_S: Final = 10.0
-"""Seconds to try to get locks, or to wait for one that nobody else waits for."""
+"""Seconds to try for locks, or to wait for a lock that no other session wants."""
 
 PLAN_S: Final = 1.0
-"""Seconds to wait for any lock while nothing is done but looked at."""
+"""Seconds to wait for a lock while the transfer only looks."""
 
 ATTEMPT_S: Final = 0.8
-"""Seconds that one attempt waits for a lock; less than the server waits until it looks for a
-deadlock, so that nobody but us is ever its victim."""
+"""Seconds that one attempt waits for a lock; less than deadlock_timeout, so that the server never
+ends another session to resolve a deadlock with this one."""
 
 PAUSE_S: Final = 0.2
-"""Seconds between two attempts, for those who waited behind us."""
+"""Seconds between two attempts, in which the sessions that queued behind this one proceed."""
 
 T = TypeVar("T")
 
@@ -43,12 +43,12 @@ LOCK_NOT_AVAILABLE: Final = "55P03"
 
 @dataclass
 class Alive:
-    """The source's session as a watch: without it the snapshot and the locks are gone."""
+    """The source's session as a watch: its end releases the locks and the snapshot."""
 
     session: Session
 
     def fileno(self) -> int:
-        """The socket to watch."""
+        """The session's socket."""
         return self.session.connection.fileno()
 
     def check(self) -> None:
@@ -61,11 +61,10 @@ class Alive:
 
 
 def take(session: Session, plan: Plan) -> None:
-    """Begin the transaction of the move and lock its tables against writers.
+    """Begin the transaction of the move and lock its tables against writers, not against readers.
 
-    Readers go on. The locks come first: the snapshot of the transaction is taken after them, so
-    that no acknowledged row is missing in it. Raises `TransferError` when a lock is not to be had
-    within `TIMEOUT_S` seconds.
+    The transaction takes its snapshot after the locks, so the snapshot has every acknowledged row.
+    Raises `TransferError` after `TIMEOUT_S` seconds without a lock.
     """
     tables = [each.quoted() for each in plan.relations if each.kind in "rp"]
     oids = [each.oid for each in plan.relations if each.kind in "rp"]
@@ -80,18 +79,18 @@ def take(session: Session, plan: Plan) -> None:
         connection.execute("begin isolation level repeatable read")
         if tables:
             insist(session, TIMEOUT_S, lambda: connection.execute(lock), failed)
-        connection.execute(load_sql("transfer/quiet"))  # a query, so not before the locks
+        connection.execute(load_sql("transfer/quiet"))  # a query takes the snapshot
 
 
 def export(session: Session) -> str:
-    """Share the transaction's snapshot; its name is good as long as the transaction."""
+    """Share the transaction's snapshot; its name is valid until the transaction ends."""
     with translated("exporting a snapshot", remedy="Start again."):
         row = session.connection.execute("select pg_catalog.pg_export_snapshot()").fetchone()
     return str(row[0]) if row else ""
 
 
 def begin(session: Session, snapshot: str | None) -> None:
-    """Begin to read, from a shared snapshot where one is named."""
+    """Begin a transaction that reads, from a shared snapshot if the caller names one."""
     with translated("beginning to compare", remedy="Run the transfer again."):
         session.connection.execute("begin isolation level repeatable read read only")
         if snapshot:
@@ -99,10 +98,10 @@ def begin(session: Session, snapshot: str | None) -> None:
 
 
 def open_source(server: Server, database: str, *, alone: bool = True) -> Session:
-    """A session in the source that nobody else transfers from.
+    """Open a session in the source, and keep other transfers from that source.
 
-    When it need not be ``alone``, it keeps nobody from transferring. Raises `TransferError` when
-    somebody does, or behind a pooler.
+    Without ``alone`` it only looks whether another transfer runs. Raises `TransferError` if one
+    does, or behind a pooler.
     """
     with ExitStack() as failing:
         session = failing.enter_context(closing(server.session(database)))
@@ -113,9 +112,10 @@ def open_source(server: Server, database: str, *, alone: bool = True) -> Session
 
 
 def open_target(server: Server, name: str) -> Session:
-    """A session that keeps others from moving anything to the target, from whatever source.
+    """Open a session that keeps other transfers from this target, whatever their source.
 
-    It is in the server's first maintenance database. Raises `TransferError` when somebody does.
+    The session is in the server's first maintenance database. Raises `TransferError` if another
+    transfer to this target runs.
     """
     with ExitStack() as failing:
         session = failing.enter_context(closing(server.open()))
@@ -143,7 +143,7 @@ def _lock(session: Session, key: int, what: str, *, take: bool = True) -> None:
 
 
 def require_direct(session: Session) -> None:
-    """Raise `TransferError` behind a pooler, where neither lock nor snapshot would hold."""
+    """Raise `TransferError` behind a pooler, which would keep neither locks nor snapshots."""
     if session.pooled:
         raise TransferError(
             "a pooler stands between, through which no snapshot can be shared",
@@ -152,7 +152,7 @@ def require_direct(session: Session) -> None:
 
 
 def locked(session: Session, plan: Plan, *, waiting: bool = False) -> Iterator[Problem]:
-    """Tables of the plan that somebody has locked, or is ``waiting`` to, so that nobody reads."""
+    """Problems of tables that a session has locked against readers, or is ``waiting`` to lock."""
     found = blockers.of_relations(session, list(plan.moving))
     for relation in dict.fromkeys(each.relation for each in found if each.held or waiting):
         words, remedy = blockers.told([each for each in found if each.relation == relation])
@@ -165,9 +165,9 @@ def locked(session: Session, plan: Plan, *, waiting: bool = False) -> Iterator[P
 
 
 def error(session: Session, oids: Collection[int] | None, wanted: str, what: str) -> TransferError:
-    """What to raise when a lock was not to be had: says who is in the way, if anybody still is.
+    """The error for a lock that came too late; it names the sessions that are still in the way.
 
-    ``session`` is in no transaction that failed. ``wanted`` is a mode of `blockers.AGAINST`.
+    ``session`` is in no failed transaction. ``wanted`` is a mode of `blockers.AGAINST`.
     """
     return _told(what, blockers.of_relations(session, oids, wanted))
 
@@ -182,11 +182,11 @@ def _told(what: str, found: list[blockers.InTheWay]) -> TransferError:
 def insist(
     session: Session, seconds: float, work: Callable[[], T], failed: Callable[[], TransferError]
 ) -> T:
-    """Do what needs locks in the session's open transaction, trying for about so many seconds.
+    """Do what needs locks in the session's open transaction, and try again for about ``seconds``.
 
-    Others wait behind us for `ATTEMPT_S` seconds at the most, then it is their turn. What comes
-    later in the transaction waits for so many seconds. Raises what ``failed`` returns, and what
-    ``work`` raises besides.
+    Other sessions queue behind an attempt for at most `ATTEMPT_S` seconds, and then proceed. Later
+    statements of the transaction wait for a lock for ``seconds``. Raises what ``failed`` returns,
+    and other errors of ``work``.
     """
     connection, deadline = session.connection, time.monotonic() + seconds
     while True:
@@ -205,9 +205,9 @@ def insist(
 def unused(
     session: Session, oids: Collection[int], seconds: float, failed: Callable[[], TransferError]
 ) -> None:
-    """Wait until nobody has any lock on these relations; raises what ``failed`` returns.
+    """Wait until no session has a lock on these relations, or raise what ``failed`` returns.
 
-    Takes no lock, so nobody waits behind us.
+    Takes no lock, so no session queues behind this one.
     """
     deadline = time.monotonic() + seconds
     while blockers.of_relations(session, oids, "AccessExclusiveLock"):
@@ -218,10 +218,10 @@ def unused(
 
 @contextmanager
 def explained(places: Sequence[tuple[Server, str]]) -> Iterator[None]:
-    """Say who is in the way when any statement of the body did not get its lock in time.
+    """Name the sessions in the way if a statement of the body does not get its lock in time.
 
-    ``places`` are the databases in which who waits may be; what all databases share is looked at
-    besides. Raises `TransferError` then.
+    ``places`` are the databases to look in; objects that all databases share come on top. Raises
+    `TransferError` then.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""A transfer's answer as Markdown, for a file or for who must agree."""
+"""A transfer's answer as Markdown, which is the report."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -7,7 +7,7 @@ from ..operator.tables import printable
 
 
 def report(answer: Transferred) -> str:
-    """What moved, or would; counts, checksums, durations, what was left and why, what is next."""
+    """Objects, counts, checksums, durations, what stays and why, and the next commands."""
     parts = [f"# {answer.service}: {answer.result}", f"From {answer.source} to {answer.target}."]
     parts += _tables(answer)
     if answer.obstacles:

@@ -1,4 +1,4 @@
-"""Moves what the plan says: dump, restore beside, compare, and put into place in one commit."""
+"""Move what the plan says: dump, restore, compare, and swap in one commit."""
 
 import shutil
 from collections.abc import Sequence
@@ -36,14 +36,14 @@ class Result:
     counted: list[Counted] = field(default_factory=list)
     facts: int = 0
     left: list[str] = field(default_factory=list)
-    """What was not restored: lines of the dump."""
+    """Lines of the dump that the restore left out."""
 
     positions: dict[str, Position] = field(default_factory=dict)
-    """Where the target's sequences are, by label."""
+    """The positions of the target's sequences, by label."""
 
     quarantine: list[str] = field(default_factory=list)
     kept: str | None = None
-    """The database that was there before, where it could not be removed."""
+    """The replaced database, if it is still there."""
 
 
 def move(
@@ -79,9 +79,9 @@ class Transfer:
     def go(self, source: Session) -> Result:
         """Move everything, or nothing.
 
-        ``source`` is in a transaction that has locked the tables; its commit is the moment of the
-        move. Before it, every failure leaves the source as it was and removes what was made. Raises
-        `TransferError`, `RefusedError`, `UnreachableError` and `Terminated`.
+        ``source`` is in the transaction that locked the tables; its commit is the moment of the
+        move. A failure before it leaves the source as it was, and removes the incoming database.
+        Raises `TransferError`, `RefusedError`, `UnreachableError` and `Terminated`.
         """
         moved = Result()
         try:
@@ -103,7 +103,7 @@ class Transfer:
     def _fill(self, source: Session, folder: Path, moved: Result) -> None:
         snapshot = locks.export(source)
         moved.left = self.dump.go(source, snapshot, folder).left
-        # Beside the comparison, for which the dump is not needed: the tables are locked meanwhile.
+        # Writers wait, so remove the dump during the comparison, which does not need it.
         remover = Thread(
             target=shutil.rmtree, args=(folder / "dump",), kwargs={"ignore_errors": True}
         )
@@ -125,7 +125,7 @@ class Transfer:
             def enter(server: Server, database: str) -> Session:
                 return opened.enter_context(closing(server.session(database)))
 
-            # All at once, because nobody can write meanwhile.
+            # Writers wait, so connect at once.
             with signals.late():
                 entering = [
                     workers.submit(enter, hands.reader.server, source.database),
@@ -140,7 +140,7 @@ class Transfer:
             moved.facts = len(ours) + len(sequences)
             labels = [each.label() for each in sequences]
             moved.positions = dict(zip(labels, read(other, sequences), strict=True))
-            # A materialized view is computed anew by a restore, from rows that are compared.
+            # A restore computes materialized views anew, from rows that this compares.
             tables = [each for each in relations if each.kind == "r"]
             moved.counted = self._count(sides, tables)
             if hands.checker.name:
@@ -159,7 +159,7 @@ class Transfer:
         return ours
 
     def _undo(self, error: BaseException) -> None:
-        """Remove the incoming database; what cannot be removed is named."""
+        """Remove the incoming database; if that fails, the remedy names it."""
         left = target_module.clean(self.target.server, self.target.incoming)
         if isinstance(error, EntrypointError | Terminated) and left:
             error.remedy = f"{error.remedy} {left}".lstrip()

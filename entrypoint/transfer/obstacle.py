@@ -1,4 +1,4 @@
-"""What an operator must know before a transfer: and agrees to by its name, or mends. Pure."""
+"""What an operator must know before a transfer, and agrees to by name or mends. Pure."""
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
@@ -8,10 +8,10 @@ from ..errors import TransferError
 
 
 class Problem(NamedTuple):
-    """Something that an operator must know before."""
+    """Something that stands in the way of a transfer."""
 
     name: str
-    """What ``--allow`` takes."""
+    """The name for ``--allow``."""
 
     message: str
     remedy: str
@@ -19,20 +19,20 @@ class Problem(NamedTuple):
 
 
 ALL: Final = "all"
-"""What ``--allow`` takes for all that can be agreed to."""
+"""The name for every problem that is allowable."""
 
 
 WRITERS: Final = "writers"
-"""An obstacle that comes and goes, so who agrees to it may do so while nobody writes."""
+"""This problem comes and goes, so ``--allow`` takes its name also while nobody writes."""
 
 
 def agreed(problem: Problem, allowed: Collection[str]) -> bool:
-    """Whether an operator agreed to it who said so to these names."""
+    """Whether the operator who allowed these names agreed to the problem."""
     return problem.allowable and not {problem.name, ALL}.isdisjoint(allowed)
 
 
 def unique(problems: Iterable[Problem]) -> list[Problem]:
-    """The same, with one for each name: who agrees to it agrees to all that is said under it."""
+    """Merge problems of one name, because the operator agrees to all of them by that name."""
     found: dict[str, Problem] = {}
     for each in dict.fromkeys(problems):
         if (other := found.get(each.name)) is None:
@@ -47,7 +47,7 @@ def unique(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def refuse_unknown(problems: Collection[Problem], allowed: Collection[str]) -> None:
-    """Raise `TransferError` for names that were agreed to and that nothing in the way has."""
+    """Raise `TransferError` for an allowed name that no problem has."""
     names = [each.name for each in problems]
     unknown = sorted(set(allowed) - {*names, ALL, WRITERS})
     if not unknown:

@@ -1,4 +1,4 @@
-"""Who owns what a restore made: its writer first, and at the end who owns it in the source."""
+"""The owner of each restored object: first the writer, at the end its owner in the source."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +13,7 @@ from .plan import Plan
 _ANY: Final = "objid >= 16384 or identity = 'public' or classid = 'pg_largeobject'::regclass"
 _OF: Final = "owner = (select oid from pg_roles where rolname = %s)"
 
-# A multirange goes with its range in some minor versions, and is refused then.
+# In some minor versions a multirange follows its range, and the server refuses its own ALTER.
 _FIRST: Final = (
     f"{_OF} and not exists (select from pg_type m where classid = 'pg_type'::regclass"
     " and m.oid = objid and typtype = 'm')"
@@ -25,15 +25,14 @@ _KINDS: Final = {
     "procedure": "ROUTINE",
     "statistics object": "STATISTICS",
 }
-"""What ALTER calls an object otherwise than pg_identify_object does."""
+"""The kinds that ALTER names differently than pg_identify_object."""
 
 
 def hand_over(source: Session, target: Session, plan: Plan, writer: str, public: str) -> None:
-    """Give each object of the writer's in the target to the role that owns it in the source.
+    """Give each object that the writer owns in the target to its owner in the source.
 
-    ``public`` gets the schema of that name if the source has none. Evaluates nothing. Raises
-    `TransferError` for what the source does not have: something that was evaluated made it, and it
-    belongs to nobody.
+    The role ``public`` gets the schema public if the source has none. Evaluates nothing. Raises
+    `TransferError` for an object that the source does not have, because evaluated code made it.
     """
     left = {*plan.unrestorable(), *((PG_CLASS, each.oid) for each in plan.not_copied)}
     with translated("looking for owners", remedy="Run the transfer again."):
@@ -76,6 +75,6 @@ def _give(target: Session, owners: Mapping[tuple[str, str], str], which: str, wr
         for kind, name in keys
     ]
     with translated("giving each object to its owner", remedy="Run the transfer again."):
-        # A table's indexes, sequences and TOAST are locked with it until the transaction ends.
+        # The transaction locks each table's indexes, sequences and TOAST, too.
         for batch in batches(statements):
             target.connection.execute("; ".join(batch).encode())

@@ -1,4 +1,4 @@
-"""What a transfer moves, what it takes along, and what stays; a value that can be shown. Pure."""
+"""What a transfer moves, what it takes along, and what stays, as a value. Pure."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -14,7 +14,7 @@ from .obstacle import Problem
 from .source import Other, Publication, Relation, Source, Subject
 
 BYTES_PER_S: Final = 28e6
-"""What 178 MB with indexes took on two cores, dump, restore and comparison together."""
+"""Measured with 178 MB and indexes on two cores: dump, restore and comparison together."""
 
 
 class Plan(NamedTuple):
@@ -23,56 +23,56 @@ class Plan(NamedTuple):
     service: Service
     source: Source
     moving: Mapping[int, str]
-    """Relations that move, by OID, and why."""
+    """The relations that move, by OID, with the reason."""
 
     own: tuple[Other, ...]
-    """Types and functions that move too."""
+    """The types, functions and the like that move."""
 
     left_out: frozenset[Key]
-    """What else the target does not get: types, functions, operators and the like."""
+    """The types, functions and the like that the target does not get."""
 
     crossing: tuple[Problem, ...]
     """What needs the other side."""
 
     left: Mapping[Key, Left]
-    """Parts of what moves that the target does not get, by their entries in a dump."""
+    """Parts of moving relations that the target does not get, by their entries in a dump."""
 
     shared: frozenset[int]
-    """Sequences that stay, and of which the target gets its own."""
+    """Sequences that stay, and that the target gets a copy of."""
 
     broken: frozenset[int]
-    """Views that move and that the target does not get."""
+    """Views that move, and that the target does not get."""
 
     unpublished: tuple[Publication, ...]
-    """Publications of other services, or of nothing that moves; they stay."""
+    """Publications that stay: those of other services, or of tables that stay."""
 
     extensions: tuple[str, ...]
-    """Those that something in the target needs, or that were asked for."""
+    """Extensions that the target needs, or that the operator named."""
 
     @property
     def relations(self) -> list[Relation]:
-        """What moves, in a stable order."""
+        """The relations that move, in a stable order."""
         found = (self.source.relations[oid] for oid in self.moving)
         return sorted(found, key=lambda each: (each.schema, each.name))
 
     @property
     def restored(self) -> list[Relation]:
-        """What moves and the target gets, in the same order."""
+        """The relations that move and that the target gets, in the same order."""
         return [each for each in self.relations if each.oid not in self.broken]
 
     @property
     def staying(self) -> list[Relation]:
-        """What stays."""
+        """The relations that stay."""
         return [each for each in self.source.relations.values() if each.oid not in self.moving]
 
     @property
     def not_copied(self) -> list[Relation]:
-        """What of it the target does not get: a shared sequence it gets, an extension's it has."""
+        """The relations that stay, except shared sequences and those of extensions."""
         return [each for each in self.staying if not each.extension and each.oid not in self.shared]
 
     @property
     def unread(self) -> list[Relation]:
-        """Tables of extensions that stay, whose rows a dump would have."""
+        """Tables of extensions that the target does not get, and whose rows a dump would have."""
         return [
             each
             for each in self.staying
@@ -81,7 +81,7 @@ class Plan(NamedTuple):
         ]
 
     def sized(self, sizes: Mapping[int, int]) -> "Plan":
-        """The same with the sizes of what moves."""
+        """The same plan with the sizes of its relations."""
         relations = dict(self.source.relations)
         for oid, size in sizes.items():
             relations[oid] = relations[oid]._replace(size_bytes=size)
@@ -89,21 +89,21 @@ class Plan(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """Of everything that moves, with indexes."""
+        """The size of everything that moves, with indexes."""
         return sum(each.size_bytes for each in self.relations)
 
     @property
     def estimate_s(self) -> float:
-        """Seconds that it will take, roughly."""
+        """The seconds that the move takes, roughly."""
         return round(1 + self.size_bytes / BYTES_PER_S, 1)
 
     @property
     def carried(self) -> list[Other]:
-        """Types, functions and the like that the target gets."""
+        """The types, functions and the like that the target gets."""
         return [each for key, each in self.source.others.items() if key not in self.left_out]
 
     def used_functions(self) -> list[int]:
-        """What evaluating anything of what moves may call: functions, by their OIDs."""
+        """The OIDs of functions that an evaluation of what moves may call."""
         uses: dict[Key, list[Key]] = defaultdict(list)
         for edge in self.source.graph.edges:
             if not edge.soft:
@@ -117,11 +117,11 @@ class Plan(NamedTuple):
         return [oid for catalog, oid in found if catalog == PG_PROC]
 
     def left_oids(self) -> list[int]:
-        """The parts that the target does not get, whatever catalog they are in."""
+        """The OIDs of parts that the target does not get, in any catalog."""
         return sorted({oid for _, oid in self.left})
 
     def unrestorable(self) -> dict[Key, Subject]:
-        """What of a dump is not restored, and how its comments call it."""
+        """What a restore leaves out of a dump, and how the dump's comments name it."""
         gone = {each.key: each.subject() for each in self.unread}
         gone |= {key: part.subject() for key, part in self.left.items()}
         gone |= {key: self.source.others[key].subject() for key in self.left_out}
@@ -145,8 +145,8 @@ def make(
 ) -> Plan:
     """Decide what moves.
 
-    Relations do by literal prefix in any schema, by name in ``extra``, and as children of others; a
-    name that another service claims by a longer prefix is that service's.
+    A relation moves by its literal prefix in any schema, by its name in ``extra``, or as a child of
+    one that moves. A longer prefix of another service wins.
     """
     claim = partial(_claim, service, registry)
     moving = _moving(source, claim, {*extra})

@@ -1,4 +1,4 @@
-"""What stands in the way of a transfer; each is agreed to by its name, or mended. Reads only."""
+"""What stands in the way of a transfer, as far as the source shows it. Reads only."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing
@@ -20,32 +20,32 @@ from .tools import Tools
 
 
 class Prepared(NamedTuple):
-    """A plan, what stands in its way, and what it runs with."""
+    """A plan, what stands in its way, and the tools and roles that it runs with."""
 
     plan: Plan
     target: Target
     tools: Tools
     problems: list[Problem]
     apart: tuple[bool, bool]
-    """Whether source and target are evaluated by roles of the transfer's own."""
+    """Whether the transfer's own roles evaluate the source and the target."""
 
     without: list[str]
 
     def refused(self, allowed: Collection[str]) -> list[Problem]:
-        """What was not agreed to."""
+        """The problems that the operator did not agree to."""
         return [each for each in self.problems if not agreed(each, allowed)]
 
 
 MULTIRANGE_FOLLOWS_SINCE: Final = 170000
-"""Since this version a multirange goes to a new owner with its range."""
+"""Since this version a multirange follows its range to a new owner."""
 
 
 def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
-    """Whether the role is a superuser, and sees every row.
+    """Whether the role is a superuser, and whether it sees every row.
 
-    Raises `RefusedError` with all that it lacks, as statements. Only who owns all that moves, and a
-    superuser, who makes roles for it, may let it be evaluated: another member of its owner has
-    rights besides, which the content would get.
+    Raises `RefusedError` with SQL for all rights that it lacks. Only the owner of everything that
+    moves, or a superuser, who makes roles for that, may have the content evaluated. Another member
+    of the owner's role has rights of its own, which the content would get.
     """
     owners = {relation.owner for relation in plan.relations}
     with translated("looking at the role's rights", remedy="Start again."):
@@ -98,19 +98,19 @@ def _lacking(session: Session, plan: Plan, role: str, *, createdb: bool, create:
     return [*statements, *(f"ALTER {each} OWNER TO {quoted(role)}" for each in of_others)]
 
 
-# What is evaluated may heed no cancel; the server does not look whether anybody still listens.
+# Evaluated code may ignore a cancel, and the server does not notice that its client is gone.
 _END: Final = "select pg_catalog.pg_terminate_backend(%s, 10000)"
 
 Reading = Callable[[], AbstractContextManager[Server]]
-"""The server as a role that may read what moves, and evaluate it."""
+"""Yields the server as a role that may read what moves, and evaluate it."""
 
 
 def problems(
     session: Session, plan: Plan, reading: Reading, *, superuser: bool, bypass_rls: bool
 ) -> list[Problem]:
-    """Everything about the source.
+    """Report everything on the source that stands in the way.
 
-    What is evaluated is by the role of ``reading``. ``superuser`` says whether the session's is
+    The role of ``reading`` does the evaluating. ``superuser`` says whether the session's role is
     one. Raises `RefusedError` and `UnreachableError`.
     """
     return [
@@ -171,7 +171,7 @@ def _relations(plan: Plan, *, bypass_rls: bool) -> Iterator[Problem]:
 
 
 def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]:
-    """Try each expression that a restore evaluates, as it does: with an empty search_path."""
+    """Try each expression that a restore evaluates, with the empty search_path that it has."""
     oids = [relation.oid for relation in plan.relations if relation.kind in "rpm"]
     with translated("looking at expressions", remedy="Start again."):
         rows = session.rows("transfer/evaluated_expressions", {"oids": oids})
@@ -217,14 +217,14 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Refused | 
         "set local search_path = ''; set local lock_timeout = '1s';"
         f" set local statement_timeout = {int(child.SILENT_S * 1000)}"
     )
-    patience = session.patience(child.SILENT_S + WORD_S)  # what is evaluated may go on
+    patience = session.patience(child.SILENT_S + WORD_S)  # evaluated code may go on
     try:
         with session.savepoint(settings, undone=True), patience:
             session.connection.execute(query.encode())
     except errors.InsufficientPrivilege:
         return None  # the restore's role owns what it calls; this one may not call it
     except errors.LockNotAvailable:
-        return None  # told as `locked`
+        return None  # `locks.locked` reports it
     except (errors.QueryCanceled, NoAnswerError):
         return _Refused(
             f"more than {child.SILENT_S:.0f} s for one row",
@@ -256,7 +256,7 @@ def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
 
 
 def event_triggers(session: Session) -> list[Problem]:
-    """Those that would run as the session's role, whatever it does about it."""
+    """Report event triggers that would run as a superuser, whatever the session sets."""
     with translated("looking at event triggers", remedy="Start again."):
         superuser = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
         if session.connection.execute(superuser).fetchone() != (True,):

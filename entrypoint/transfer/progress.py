@@ -1,4 +1,4 @@
-"""How far a transfer is: bars on a terminal, otherwise events, one every 10 s."""
+"""How far a transfer is: bars on a terminal, elsewhere an event every 10 s."""
 
 import os
 import time
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .move import Result
 
 BYTES: Final = ("dump", "restore", "compare")
-"""Phases in which tables are done one by one."""
+"""Phases that handle table by table."""
 
 EVERY_S: Final = 10.0
 """Seconds between two events."""
@@ -26,10 +26,10 @@ EVERY_S: Final = 10.0
 
 @dataclass
 class Progress:
-    """Phases so far and their durations in seconds."""
+    """The phases so far, and their durations in seconds."""
 
     bars: Any = None
-    """A `rich.progress.Progress` that is shown, on a terminal."""
+    """A `rich.progress.Progress` on a terminal, otherwise None."""
 
     every_s: float = EVERY_S
     total_bytes: int = 0
@@ -39,19 +39,19 @@ class Progress:
     done_bytes: int = 0
     commits: Commits = field(default_factory=Commits)
     moved: "Result | None" = None
-    """What is moved by the last of them."""
+    """The result that the source's commit makes true."""
 
     answer: "Callable[[Result, dict[str, float]], Transferred] | None" = None
-    """Makes the answer of it, and of the durations."""
+    """Makes the answer from the result and the durations."""
 
     doing: str = ""
-    """What is under way, where that is known."""
+    """What the tools work on, as far as they print it."""
 
     _bar: Any = None
 
     @contextmanager
     def of(self, phase: str) -> Iterator[None]:
-        """One phase; its name is known to who asks when it fails."""
+        """Run one phase; after an error ``phase`` still has its name."""
         self.phase, self.done, self.done_bytes, self.doing = phase, 0, 0, ""
         started = time.monotonic()
         if self.bars is None:
@@ -78,7 +78,7 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Without the bars, which would write over what somebody is asked."""
+        """Hide the bars, which would overwrite a question."""
         if self.bars is not None:
             self.bars.stop()
         yield
@@ -86,27 +86,27 @@ class Progress:
             self.bars.start()
 
     def advance(self, size_bytes: int) -> None:
-        """One table more is done."""
+        """Count one more table."""
         self.done += 1
         self.done_bytes += size_bytes
         if self.bars is not None:
             self.bars.update(self._bar, advance=size_bytes, said=self._said())
 
     def at(self, what: str) -> None:
-        """What is under way now."""
+        """Show what the tools work on."""
         self.doing = what
         if self.bars is not None:
             self.bars.update(self._bar, said=self._said())
 
     def _said(self) -> str:
-        """What stands beside a bar."""
+        """The text beside a bar."""
         if self.phase not in BYTES:
             return self.doing
         bytes_ = f"{self.done_bytes / 1e6:,.1f} of {self.total_bytes / 1e6:,.1f} MB"
         return f"{bytes_}  {self.doing}".rstrip()
 
     def _tell(self, over: Event) -> None:
-        """Also while nothing is done: then it is known what does not come to an end."""
+        """Log also while nothing advances, because ``doing`` then names what hangs."""
         while self.bars is None and not over.wait(self.every_s):
             fields = {"doing": self.doing} if self.doing else {}
             log.event(
@@ -122,10 +122,7 @@ class Progress:
 
 @contextmanager
 def shown() -> Iterator[Progress]:
-    """Progress with a bar for each phase, where stderr is a terminal on which something can move.
-
-    What is logged meanwhile stands above the bars.
-    """
+    """Yield a progress, with a bar for each phase if stderr is a terminal with a cursor."""
     if not os.isatty(2) or Environment.of_container().get("TERM") in ("dumb", "unknown"):
         yield Progress()
         return
@@ -135,7 +132,7 @@ def shown() -> Iterator[Progress]:
     from rich.text import Text
     from rich.theme import Theme
 
-    # Its own yellow cannot be read on a light terminal.
+    # rich's yellow is hard to read on a light terminal.
     console = Console(stderr=True, theme=Theme({"progress.elapsed": "none"}))
 
     def above(line: str) -> None:

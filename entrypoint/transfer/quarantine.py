@@ -1,7 +1,6 @@
-"""Where moved objects stay in the source until somebody removes them: schemas of their own.
+"""Quarantines: schemas in the source that keep moved objects until an operator removes them.
 
-One for each schema that they came from, whose comment says what it is; nothing is ever dropped but
-on request.
+Each schema of origin has its own, whose comment says what it is.
 """
 
 import json
@@ -28,16 +27,16 @@ from .source import Relation
 MAX_NAME: Final = 63
 
 _REMOVED: Final = "removed"
-"""In the comment of a quarantine whose removal has begun, which comes in parts."""
+"""A key in the comment of a quarantine whose removal, in several transactions, has begun."""
 
 
 def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str]:
     """Move the plan's objects into quarantine, in the session's open transaction.
 
-    ``more`` is what the note says besides: `Note`'s ``where`` and ``replaced``. Returns the
-    new schemas by those of origin. Blocks for the locks; when it raises, nothing moved.
+    ``more`` are `Note`'s ``where`` and ``replaced``. Returns the quarantine of each schema of
+    origin. Blocks for the locks; an error moves nothing.
     """
-    # To the microsecond: it tells the moves of one service apart.
+    # The microseconds tell the moves of one service apart.
     more = {"at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), **more}
     schemas: dict[str, str] = {}
     connection = session.connection
@@ -47,7 +46,7 @@ def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str
     }
     moves = [row[:3] for row in session.rows("transfer/parts_to_move", parts)]
     moves += [(each.sql_kind(), each.quoted(), each.schema) for each in _in_order(plan)]
-    # A cast is in no schema: it is of its types.
+    # A cast has no schema of its own; it follows its types.
     moves += [(each.kind, each.identity, each.schema) for each in plan.own if each.kind != "CAST"]
     statements = []
     for kind, name, origin in sorted(moves, key=_functions_first):
@@ -55,7 +54,7 @@ def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str
             schemas[origin] = _create(session, plan, origin, more)
         statements.append(f"ALTER {kind} {name} SET SCHEMA {quoted(schemas[origin])}")
     _execute(session, statements)
-    # A foreign key that points here is checked as the owner of the table that it points to.
+    # The server checks a foreign key as the owner of the table that it references.
     for origin, owner in sorted({(each.schema, each.owner) for each in plan.relations}):
         grant = f"GRANT USAGE ON SCHEMA {quoted(schemas[origin])} TO {quoted(owner)}"
         connection.execute(grant.encode())
@@ -63,18 +62,18 @@ def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str
 
 
 def _execute(session: Session, statements: Sequence[str]) -> None:
-    """Many in one message: whoever wants to read waits until the last is done."""
+    """Send many statements in one message, because readers wait until the last is done."""
     for batch in batches(statements):
         session.connection.execute("; ".join(batch).encode())
 
 
 def _functions_first(move: Sequence[str]) -> bool:
-    """What is named with its arguments' types comes first, as long as those are where they were."""
+    """ALTER names these with their argument types, which must still be in their old schema."""
     return move[0] not in ("FUNCTION", "PROCEDURE", "AGGREGATE", "OPERATOR")
 
 
 def _in_order(plan: Plan) -> Iterable[Relation]:
-    """Owned sequences go with their table by themselves."""
+    """An owned sequence follows its table."""
     return (each for each in plan.relations if each.owner_table is None)
 
 
@@ -102,7 +101,7 @@ def _comment(session: Session, schema: str, note: Mapping[str, object]) -> None:
 
 
 def require_ours(session: Session, found: Collection[Quarantine], database: str) -> None:
-    """Raise `TransferError` where one may have been made to have us put it where it was not from.
+    """Raise `TransferError` for a quarantine that its owner may have forged for us to move.
 
     ``database`` is the service's.
     """
@@ -125,9 +124,9 @@ def require_ours(session: Session, found: Collection[Quarantine], database: str)
 
 
 def empty(session: Session, quarantine: Quarantine) -> int:
-    """Move everything back to where it came from, in the session's open transaction.
+    """Move everything back to its schema of origin, in the session's open transaction.
 
-    Returns how many objects. Raises `TransferError` when some of them have been removed.
+    Returns the number of objects. Raises `TransferError` if a removal has begun.
     """
     connection = session.connection
     removed = (
@@ -148,7 +147,7 @@ def empty(session: Session, quarantine: Quarantine) -> int:
 
 
 def locks_to_empty(session: Session, quarantines: Collection[Quarantine]) -> int:
-    """How many locks it takes to move everything back."""
+    """The number of locks that moving everything back takes."""
     with translated("looking at the quarantine", remedy="Start again."):
         schemas = [each.schema for each in quarantines]
         row = session.row("transfer/locks_to_move_back", [schemas])
@@ -156,13 +155,12 @@ def locks_to_empty(session: Session, quarantines: Collection[Quarantine]) -> int
 
 
 def _spaces(session: Session, schemas: Collection[str]) -> dict[str, object]:
-    """The schemas, and the OIDs of all quarantines."""
     [(away,)] = session.rows("transfer/quarantines_oids", [MARK])
     return {"schemas": list(schemas), "away": away}
 
 
 def pointing(session: Session, quarantines: Collection[Quarantine]) -> list[str]:
-    """Foreign keys in other quarantines that go with these, in words."""
+    """Describe the foreign keys in other quarantines that a removal of these drops."""
     with translated("looking at the quarantine", remedy="Start again."):
         params = _spaces(session, [each.schema for each in quarantines])
         rows = session.rows("transfer/foreign_keys_to", params)
@@ -170,12 +168,12 @@ def pointing(session: Session, quarantines: Collection[Quarantine]) -> list[str]
 
 
 def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
-    """Remove quarantines with all that is in them, for ever; many objects in many transactions.
+    """Remove quarantines with everything in them, for ever; many objects in many transactions.
 
-    Nothing is removed if something outside still uses them, but for the foreign keys of other
-    quarantines: two that point to each other could never be removed. Once the first is, no
-    quarantine can be put back; if this ends in between, it is to be called again. Raises
-    `TransferError`, also when somebody uses the tables for `TIMEOUT_S` seconds.
+    Refuses while an object outside uses them. Foreign keys of other quarantines are no obstacle:
+    otherwise two that reference each other could never go. After the first transaction nobody can
+    put a quarantine back; after an interruption call this again. Raises `TransferError`, also if a
+    session uses the tables for `TIMEOUT_S` seconds.
     """
     connection = session.connection
     schemas = [each.schema for each in quarantines]
@@ -190,7 +188,7 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
     def failed() -> TransferError:
         return in_use(session, quarantines)
 
-    # Before it is marked as removed, so that what somebody uses can still be put back.
+    # Before the mark, so that an undo is still possible if a session uses the tables.
     locks.unused(session, oids(session, quarantines), TIMEOUT_S, failed)
     if sum(map(len, parts)) > BATCH:
         with _transaction(session):
@@ -209,25 +207,25 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
 
 
 def oids(session: Session, quarantines: Collection[Quarantine]) -> list[int]:
-    """The relations in quarantines."""
+    """The OIDs of the relations in quarantines."""
     schemas = [each.schema for each in quarantines]
     with translated("looking at the quarantine", remedy="Start again."):
         return [oid for (oid,) in session.rows("transfer/quarantined_relations", [schemas])]
 
 
 def in_use(session: Session, quarantines: Collection[Quarantine]) -> TransferError:
-    """What to raise when somebody has used quarantined tables for too long."""
+    """The error for a session that has used quarantined tables for too long."""
     what = f"somebody has used the quarantine for more than {TIMEOUT_S:.0f} s"
     return locks.error(session, oids(session, quarantines), "AccessExclusiveLock", what)
 
 
 def _drop_some(session: Session, schemas: list[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Drop a batch and what of the quarantine depends on it; some of it may be gone already."""
+    """Drop a batch and its dependents in the quarantine; some may be gone already."""
     connection = session.connection
     tables = [name for kind, name, _, _ in rows if kind == "TABLE"]
     there = "select name from unnest(%s::text[]) as name where to_regclass(name) is not null"
     tables = [name for (name,) in connection.execute(there, [tables]).fetchall()]
-    if tables:  # nobody begins to use them after we have looked
+    if tables:  # no session begins to use them after the check
         connection.execute(f"LOCK TABLE ONLY {', ONLY '.join(tables)}".encode())
     _require_unused(session, schemas, rows)
     statements = [f"DROP {kind} IF EXISTS {name} CASCADE" for kind, name, _, _ in rows]
@@ -237,7 +235,7 @@ def _drop_some(session: Session, schemas: list[str], rows: Sequence[Sequence[Any
 def _require_unused(
     session: Session, schemas: list[str], rows: Sequence[Sequence[Any]] | None = None
 ) -> None:
-    """Raise `TransferError` when something outside uses these, or all that is in the schemas."""
+    """Raise `TransferError` if an object outside uses ``rows``, or anything in the schemas."""
     classes, oids = None, None
     if rows is not None:
         classes, oids = [each[2] for each in rows], [each[3] for each in rows]

@@ -1,7 +1,7 @@
-"""The rehearsal: the schema alone is restored on the target's server, and what failed is told.
+"""The rehearsal: restore the schema alone on the target's server, and report what fails.
 
-Nobody is asked before it, and nobody waits: it reads the source's catalogs, and fills a scratch
-database that is dropped again. It is filled by the code, the arguments and roles of the move.
+It asks nobody and blocks nobody: it reads the source's catalogs, and fills a scratch database,
+which it drops again. It uses the code, the arguments and the roles of the move.
 """
 
 import re
@@ -33,10 +33,10 @@ from .target import Target
 from .tools import Complaint
 
 MARK: Final = "__rehearsal_"
-"""What stands between the target's name and the number of who made a scratch database."""
+"""In a scratch database's name, between the target's name and the session's."""
 
 SHOWN: Final = 10
-"""Objects that are named of those that failed for one reason."""
+"""Objects to name that failed for one reason."""
 
 _ENTRY: Final = re.compile(r"(\d+); (\d+) (\d+) (.+)")
 
@@ -48,25 +48,23 @@ _POINTLESS: Final = (
     "tablespace",
     "collation",
 )
-"""Obstacles, by what their names begin with, without whose removal a rehearsal tells nothing."""
+"""Kinds of problems without whose mending a rehearsal reports nothing new."""
 
 
 _OF_ROWS: Final = "(populated,"
-"""How a fact begins that is another one without the rows."""
+"""The beginning of a fact that rows change."""
 
 
 class _Failure(NamedTuple):
     what: str
-    """The object's kind and name."""
-
     key: str
-    """Its name as the server's messages have it, without quotes and arguments."""
+    """The name as the server's messages have it, without quotes and arguments."""
 
     complaint: Complaint
 
 
 def remove_old(server: Server) -> None:
-    """Drop the scratch databases of rehearsals that were killed; what cannot be dropped stays."""
+    """Drop the scratch databases of killed rehearsals, as far as the role can."""
     with suppress(EntrypointError, psycopg.Error), closing(server.open()) as admin:
         for (name,) in admin.rows("transfer/old_scratch_databases"):
             with suppress(EntrypointError):
@@ -77,10 +75,10 @@ def remove_old(server: Server) -> None:
 def rehearsed(
     session: Session, request: Request, prepared: Prepared, progress: Progress
 ) -> Iterator[list[Problem]]:
-    """Rehearse a plan as it would be done if all was agreed to; what failed is in the way.
+    """Rehearse a plan as if the operator had agreed to everything; yield what failed.
 
-    The scratch database is dropped beside the body, at the latest when it ends: also by an
-    exception. ``session`` is in the source and in no transaction. Raises `RefusedError`,
+    A thread drops the scratch database during the body; the end of the body waits for it, also
+    after an exception. ``session`` is in the source and in no transaction. Raises `RefusedError`,
     `UnreachableError` and `Terminated`.
     """
     if pointless := _pointless(prepared.problems):
@@ -122,7 +120,7 @@ def _pointless(problems: Iterable[Problem]) -> list[str]:
 def _rehearse(
     made: ExitStack, session: Session, request: Request, prepared: Prepared, progress: Progress
 ) -> list[Problem]:
-    """``made`` gets what is to be removed, in its order."""
+    """``made`` collects the removals."""
     plan, apart = prepared.plan, prepared.apart
     source = replace(request.source, lock_timeout_s=locks.PLAN_S, passing=True)
     server = source
@@ -134,7 +132,7 @@ def _rehearse(
     made.callback(_remove, request.target, name)
     folder = made.enter_context(archive.temporary())
     with ThreadPoolExecutor(2) as workers:
-        # It takes the longest and needs nothing of the rest.
+        # CREATE DATABASE takes the longest and needs nothing of the rest.
         statement = target_module.creation(target, session, closed=apart[1])
         with signals.late():
             making = workers.submit(_create, target, statement)
@@ -152,7 +150,7 @@ def _rehearse(
         )
         stopped: list[Problem] = []
         try:
-            # What is compared is what was dumped, also where somebody changes it meanwhile.
+            # Compare what the dump has, although other sessions may change the schema.
             locks.begin(session, None)
             snapshot = locks.export(session)
             with signals.late():
@@ -163,15 +161,15 @@ def _rehearse(
                 dump.step = "compare"
                 stopped = _different(ours.result(), _facts(dump))
         except StuckError:
-            stopped = []  # it is among what failed
+            stopped = []  # the dump's complaints have it
         except (TransferError, RefusedError) as error:
-            if not dump.complaints:  # of which it is a consequence otherwise
+            if not dump.complaints:  # otherwise they caused it
                 stopped = _stopped(session, plan, dump.step, error)
     failures = _failures(session, dump)
     with translated("ending the rehearsal", remedy="Start again."):
         session.connection.execute("rollback")
     if hands.reader.name:
-        # A dump that begins while the role goes would find rights of nobody's.
+        # A dump that begins during the removal would find rights of a role that is gone.
         throwaway.revoke_all(session, hands.reader.name)
     return [*_told(failures, prepared.problems), *_new(stopped, prepared.problems)]
 
@@ -193,7 +191,6 @@ def _remove(server: Server, name: str) -> None:
 
 
 def _stopped(session: Session, plan: Plan, step: str, error: EntrypointError) -> list[Problem]:
-    """What kept the rehearsal from going on."""
     if step == "dump" and (locked := [*locks.locked(session, plan, waiting=True)]):
         return locked
     details = [str(error.fields[key]) for key in ("detail", "hint") if key in error.fields]
@@ -202,17 +199,14 @@ def _stopped(session: Session, plan: Plan, step: str, error: EntrypointError) ->
 
 
 class _Facts(NamedTuple):
-    """What one side is, but for its rows."""
+    """The facts of one side, except those of rows."""
 
     major: int
     texts: set[str]
 
 
 def _facts(dump: Dump, database: str = "", snapshot: str | None = None) -> _Facts:
-    """Of the source, in the dump's moment, or of the scratch database; in a session of their own.
-
-    It reads catalogs, and evaluates nothing.
-    """
+    """Read the source as the dump has it, or the scratch database; evaluates nothing."""
     role = dump.hands.reader if database else dump.hands.checker
     with closing(role.server.session(database or dump.target.incoming)) as session:
         found = dump.facts(session, snapshot, source=bool(database))
@@ -221,13 +215,13 @@ def _facts(dump: Dump, database: str = "", snapshot: str | None = None) -> _Fact
 
 
 def _different(ours: _Facts, theirs: _Facts) -> list[Problem]:
-    """What a restore makes otherwise without failing, such as columns in another order."""
+    """What a restore makes differently without an error, such as columns in another order."""
     majors = ours.major, theirs.major
     return [*differences.problems(differences.differences(ours.texts, theirs.texts, majors))]
 
 
 def _failures(session: Session, dump: Dump) -> list[_Failure]:
-    """What could not be restored, but for what only needs what could not be restored before."""
+    """What failed to restore, except for what needs an object that failed before."""
     entries = {int(m[1]): m for line in dump.listing if (m := _ENTRY.fullmatch(line.strip()))}
     names = _names(session, entries, [each.entry for each in dump.complaints])
     found: dict[str, _Failure] = {}
@@ -246,7 +240,6 @@ def _failures(session: Session, dump: Dump) -> list[_Failure]:
 def _names(
     session: Session, entries: Mapping[int, re.Match[str]], numbers: Sequence[int | None]
 ) -> dict[int, tuple[str, str]]:
-    """Kind and name of those entries that the catalogs know."""
     wanted = [entries[number] for number in {*numbers} if number is not None and number in entries]
     known = [each for each in wanted if int(each[2]) and int(each[3])]
     columns = [[int(each[group]) for each in known] for group in (1, 2, 3)]
@@ -260,13 +253,13 @@ def _mentions(text: str, key: str) -> bool:
 
 
 def _same(problem: str, failure: _Failure) -> bool:
-    """Whether a problem is about what failed, whose name may be but the dump's heading."""
+    """Whether a problem is about the failed object, whose name may be only the dump's heading."""
     name, key = re.split(r"[:.]", problem)[-1], failure.key.removeprefix("public.")
     return _mentions(problem.replace(":public.", ":"), key) or _mentions(key, name)
 
 
 def _new(found: Iterable[Problem], known: Sequence[Problem]) -> Iterator[Problem]:
-    """Without what is otherwise about objects that have to be mended anyway."""
+    """Leave out differences of objects that the operator must mend anyway."""
     must = [each.name for each in known if not each.allowable]
     for each in found:
         kind, _, name = each.name.partition(":")
@@ -275,7 +268,7 @@ def _new(found: Iterable[Problem], known: Sequence[Problem]) -> Iterator[Problem
 
 
 def _told(failures: Sequence[_Failure], known: Sequence[Problem]) -> Iterator[Problem]:
-    """A problem for each reason, but for what another one, which has to be mended, says already."""
+    """A problem for each reason, unless one that the operator must mend covers it."""
     must = [each.name.replace('"', "") for each in known if not each.allowable]
     reasons: dict[str, list[_Failure]] = {}
     for each in failures:

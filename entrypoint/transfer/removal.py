@@ -1,4 +1,4 @@
-"""Removes for ever what moves and undos have put aside: databases, each with its mark."""
+"""Remove for ever the databases that moves and undos put aside and marked."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ DROP_S: Final = 300.0
 processes."""
 
 Agree = Callable[["Transferred", str], None]
-"""Shows a person what would be done, asks, and raises `TransferError` where nobody agreed."""
+"""Shows a person the plan, asks the question, and raises `TransferError` if nobody agrees."""
 
 
 def names(request: Request) -> list[str]:
-    """What `drop` would remove; nothing where nobody can look."""
+    """The databases that `Removal.go` would remove; none if nobody can look."""
     with suppress(EntrypointError), closing(request.target.open()) as admin:
         return [each.name for each in _look(admin, request).ours]
     return []
@@ -37,7 +37,7 @@ def names(request: Request) -> list[str]:
 class _Found(NamedTuple):
     ours: list[Database]
     others: list[str]
-    """Why each of the others that are called so stays, and what removes it."""
+    """Why each other database of such a name stays, and the SQL that removes it."""
 
 
 def _look(admin: Session, request: Request) -> _Found:
@@ -58,7 +58,7 @@ def _look(admin: Session, request: Request) -> _Found:
 
 
 class Removal:
-    """One run of ``--drop-aside``; what it has done is known when it ends by an error, too."""
+    """One run of ``--drop-aside``, which knows what it removed even after an error."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -67,10 +67,10 @@ class Removal:
         self.removed: list[str] = []
 
     def open(self, *, dry_run: bool) -> Session:
-        """A session for `go`; unless it is a dry run, nobody moves to the target meanwhile.
+        """Open a session for `go`; except in a dry run it keeps transfers from the target.
 
-        Raises `RefusedError`, `UnreachableError`, and `TransferError` behind a pooler or where
-        somebody moves.
+        Raises `RefusedError`, `UnreachableError`, and `TransferError` behind a pooler or while a
+        transfer runs.
         """
         server = self.request.target
         if not dry_run:
@@ -80,11 +80,11 @@ class Removal:
         return session
 
     def go(self, admin: Session, agree: Agree | None, *, dry_run: bool) -> "Transferred":
-        """Remove every database of the service that was put aside, one after the other.
+        """Remove every database that a transfer of the service put aside, one after the other.
 
-        Nothing is removed while anybody is connected to one of them. Each may block for `DROP_S`
-        seconds. Raises `TransferError` for what is refused, `RefusedError` and `UnreachableError`;
-        then ``removed`` are gone, and the others are there as they were.
+        Removes none while a session is connected to one of them. Each may block for `DROP_S`
+        seconds. Raises `TransferError` for a refusal, `RefusedError` and `UnreachableError`; then
+        ``removed`` names those that are gone, and the others are as they were.
         """
         request = self.request
         found, others = _look(admin, request)
@@ -109,7 +109,7 @@ class Removal:
         return self.answer()
 
     def answer(self) -> "Transferred":
-        """What is said when none of them is there any more."""
+        """The answer after the removal of all of them."""
         request = self.request
         ours = [each for each in self.found if each.database in self.removed]
         return request.answer(
@@ -117,7 +117,7 @@ class Removal:
         )
 
     def left(self, session: Session) -> list[str]:
-        """Those that are still there."""
+        """The databases that are still there."""
         return [each.name for each in _look(session, self.request).ours]
 
     def _nothing(self, others: Sequence[str]) -> "Transferred":
@@ -134,7 +134,7 @@ class Removal:
         )
 
     def _check(self, admin: Session, found: Sequence[Database]) -> None:
-        """Raise `TransferError` for what would stop it half way."""
+        """Raise `TransferError` for anything that would stop the removal half way."""
         names = [each.name for each in found]
         for name in (each.name for each in found if each.template):
             raise TransferError(
@@ -177,7 +177,7 @@ class Removal:
         self.notes += [f"the replication slot {each!r} goes with {name!r}" for _, each in found]
 
     def _unchanged(self, admin: Session, name: str) -> None:
-        """Wait until nobody renames it: what is called so then is dropped, whatever it is."""
+        """Wait until no session renames it: DROP removes any database that has the name then."""
         deadline = time.monotonic() + locks.TIMEOUT_S
         with translated("looking for who renames it", remedy="Start again."):
             while rows := admin.rows("transfer/renaming_sessions", [self._oids.get(name)]):
@@ -219,7 +219,7 @@ class Removal:
         )
 
     def _undos(self, admin: Session) -> list[str]:
-        """Those that an undo would have given their names back."""
+        """Notes on the databases that an undo would have given their names back."""
         request = self.request
         if request.target is not request.source:
             return []
@@ -242,7 +242,7 @@ class Removal:
         return []
 
     def _drop(self, admin: Session, name: str) -> None:
-        """Remove one, unless it is gone, or is another one than was looked at."""
+        """Remove one, unless it is gone or another database has its name now."""
         self._unchanged(admin, name)
         with translated("looking at what was put aside", remedy="Start again."):
             rows = admin.rows("transfer/databases_and_rights", [[name]])

@@ -1,4 +1,4 @@
-"""What a transfer answers: its plan, its result, and what nobody agreed to."""
+"""The answers of a transfer: its plan, its result, and its refusal."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .move import Result
 
 SHOWN: Final = 5
-"""Obstacles that an error's sentence names; the others are beside it."""
+"""Obstacles that an error's sentence names; its fields have all of them."""
 
 _KINDS: Final = {
     "r": "table",
@@ -29,7 +29,7 @@ _KINDS: Final = {
 def done(
     request: Request, prepared: Prepared, moved: "Result", durations: Mapping[str, float]
 ) -> "Transferred":
-    """The plan as it was done, with what was counted and what is next."""
+    """The plan as an answer, with the result's counts and the next commands."""
     answer = describe(request, prepared)
     counted = {each.relation.label(): each for each in moved.counted}
     name = prepared.target.name
@@ -49,7 +49,7 @@ def done(
 
 
 class NotAgreedError(TransferError):
-    """What was not agreed to, with the plan as the answer."""
+    """Problems that the operator did not agree to, with the plan as the answer."""
 
     def __init__(self, answer: "Transferred") -> None:
         left = [each for each in answer.obstacles if not each.allowed]
@@ -69,7 +69,6 @@ class NotAgreedError(TransferError):
 
 
 def _some(texts: Sequence[str], between: str = ", ") -> str:
-    """The first of them, and how many more there are."""
     more = len(texts) - SHOWN
     return between.join([*texts[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
 

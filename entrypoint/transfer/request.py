@@ -1,4 +1,4 @@
-"""What an operator asked for: from where, to where, and what."""
+"""What an operator asks a transfer to do."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 class Request(NamedTuple):
-    """From where, to where, and what."""
+    """The source, the target, and what moves."""
 
     source: Server
     target: Server
     service: Service
     database: str
-    """The one on the source's server from which the objects move."""
+    """The database that the objects move from."""
 
     extra: tuple[str, ...]
-    """Relations that move though their names do not say so."""
+    """Names from ``--with``: relations and extensions that move, too."""
 
     allowed: frozenset[str]
-    """Obstacles that the operator agreed to."""
+    """Names from ``--allow``: problems that the operator agreed to."""
 
     jobs: int
     commands: CommandLines
-    """What comes after this command."""
+    """The commands after this one."""
 
     def met(self, session: Session) -> tuple["Request", bool]:
-        """The same, and whether both are on one server, as a session in the source finds it.
+        """The request, and whether source and target are one server; ``session`` is in the source.
 
-        By another address and as the same role, that is as if the target's had not been named.
-        Raises `RefusedError` and `UnreachableError`.
+        If they are one, and the role is the same, the target becomes the source's server. Raises
+        `RefusedError` and `UnreachableError`.
         """
         if self.target is self.source:
             return self, True
@@ -45,7 +45,7 @@ class Request(NamedTuple):
         return (self._replace(target=self.source) if found.alike else self), found.same
 
     def answer(self, result: "Result", **more: Any) -> "Transferred":  # noqa: ANN401  its fields
-        """An answer, with what every one of them says."""
+        """An answer, with the fields that all answers share."""
         from ..operator.report import Transferred  # pydantic: see `transfer.transfer`
 
         return Transferred(
@@ -57,9 +57,9 @@ class Request(NamedTuple):
         )
 
     def plan(self, session: Session, before: Plan | None = None) -> Plan:
-        """What moves, as the session's open transaction sees it.
+        """Plan what moves, as the session's open transaction sees it.
 
-        It is the plan from ``before`` if nothing has changed that it was made of: writers may wait.
+        Returns ``before`` if nothing has changed that it depends on, because writers may wait.
         """
         seen = digest.of(session)
         if before is not None and seen == before.source.digest:

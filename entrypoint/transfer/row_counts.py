@@ -1,7 +1,7 @@
-"""How many rows are here and there, counted exactly and by nobody whom a table's owner could use.
+"""Count rows on both sides, exactly, and give the owner of a table no rights by that.
 
-Even the planning of a count runs functions of the table's owner, so a superuser lets a role do it
-that lives as long as the counting and may do nothing else.
+Even the planning of a count runs functions of the table's owner. So a superuser lets a role count
+that lives as long as the count and may do nothing else.
 """
 
 import time
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from ..operator.report import TableRows
 
 BUDGET_S: Final = 20.0
-"""Seconds for the counting of one side; what is not counted by then has no number."""
+"""Seconds for the count of one side; a table that comes too late has no number."""
 
 
 class TableCount(NamedTuple):
-    """A table's rows on one side."""
+    """The rows of a table on one side."""
 
     oid: int
     schema: str
     name: str
     rows: int | None
-    """None where they could not be counted in time, or by this role."""
+    """None if the count took too long, or the role may not count them."""
 
     written: int
-    """Rows inserted, updated and deleted, as the server counted since it lost count."""
+    """Rows inserted, updated and deleted, as far as the server's statistics go back."""
 
 
 def count(
@@ -43,9 +43,9 @@ def count(
     schemas: Collection[str] | None = None,
     oids: Collection[int] | None = None,
 ) -> list[TableCount]:
-    """Count the rows of a database's tables: of all, of those in some schemas, or of these alone.
+    """Count the rows of a database's tables: of all, of those in ``schemas``, or of ``oids`` alone.
 
-    Blocks for about `BUDGET_S` seconds at the most. Raises `RefusedError` and `UnreachableError`.
+    Blocks for about `BUDGET_S` seconds at most. Raises `RefusedError` and `UnreachableError`.
     """
     with closing(server.session(database)) as session:
         with translated("looking at tables", remedy="Start again."):
@@ -93,9 +93,9 @@ def _one(session: Session, schema: str, name: str, seconds: float) -> int | None
 def both(
     here: Sequence[TableCount], there: Sequence[TableCount], origins: Mapping[str, str]
 ) -> "list[TableRows]":
-    """Rows of each table of the source, and of those that only the target has.
+    """The rows of each table of the source, and of each that only the target has.
 
-    ``origins`` are the schemas in the target of schemas in the source.
+    ``origins`` maps each quarantine to the target's schema.
     """
     from ..operator.report import TableRows
 
@@ -118,7 +118,7 @@ def both(
 
 
 def _written(source: TableCount | None, target: TableCount | None) -> int | None:
-    """Changes since the restore, which the server counted too; None where it has lost count."""
+    """Changes after the restore, which counts as writes; None after a reset of the counters."""
     restored = source.rows if source else 0
     if target is None or restored is None or target.written < restored:
         return None

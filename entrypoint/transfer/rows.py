@@ -1,4 +1,4 @@
-"""Whether every row arrived: counted, and summed in a way that no order changes."""
+"""Check that every row arrived: counts, and checksums that no order changes."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,10 +19,11 @@ from .lock_table import batches
 from .source import Relation
 
 HANG_UP_S: Final = 5.0
-"""Seconds in which a server that is well has cancelled a statement."""
+"""Seconds in which a healthy server has cancelled a statement."""
 
-# What is equal only where it is the same is hashed without its text, which is most of the work.
-# The hash of a number folds its halves into 32 bits, so that -1 and 4294967295 have the same.
+# Equal values of these types are identical, so hash the values and save their text, which is most
+# of the work. The hash of an integer folds its halves into 32 bits, so that -1 and 4294967295
+# collide; hence the XOR with the integer.
 _XOR: Final = "operator(pg_catalog.#)"
 _WHOLE: Final = (
     f"coalesce(pg_catalog.hashint8extended({{0}}::int8, {{1}}) {_XOR} {{0}}::int8, {{1}})"
@@ -37,16 +38,16 @@ _HASHES: Final = {
 }
 
 BATCH: Final = 50
-"""Tables that are counted in one transaction: to plan a query locks the table and its indexes until
-the transaction ends, and the table of locks is everybody's."""
+"""Tables to count in one transaction: planning a query locks the table and its indexes until the
+transaction ends, and all clients share the lock table."""
 
 MAX_PLAIN: Final = 50
-"""Columns that are hashed one by one, each nested in the next: the server's stack has an end."""
+"""Columns to hash one by one, each nested in the next: the server's stack is limited."""
 
 _NULL: Final = "\x01null"
 
 SMALL_BYTES: Final = 1 << 20
-"""Tables that are smaller together are counted by one query: most of what they take is its way."""
+"""Tables that are smaller together share a query, because its round trip takes most of the time."""
 
 _Done = Callable[[Relation], None]
 
@@ -57,26 +58,25 @@ class Side(NamedTuple):
     """Where rows are counted."""
 
     session: Session
-    """In a transaction, which ends."""
+    """In a transaction, which a count ends."""
 
     snapshot: str | None
-    """What it sees, where that is shared; else whatever is there, which nobody changes."""
+    """The shared snapshot to read; None for a database that nobody changes."""
 
 
 class Counted(NamedTuple):
-    """One table's rows."""
+    """The rows of one table."""
 
     relation: Relation
     rows: int
     checksum: str
-    """Order-free."""
+    """The same in any order of the rows."""
 
 
 def count(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> list[list[Counted]]:
-    """Count and sum every table on each side, the sides beside each other.
+    """Count and sum every table on all sides at once.
 
-    Returns a list of `Counted` for each side. In each session at most `BATCH` tables are locked at
-    a time.
+    Returns a list of `Counted` for each side. A session locks at most `BATCH` tables at a time.
     """
     queries = _queries(sides[0].session, tables) if tables else {}
     stop = Event()
@@ -104,7 +104,7 @@ def count(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> lis
 
 
 def _groups(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
-    """The tables in their order, in groups of one, or of such as are small together."""
+    """The tables in their order, each alone or in a group that is small together."""
     group: list[Relation] = []
     for table in tables:
         if group and sum(each.size_bytes for each in [*group, table]) > SMALL_BYTES:
@@ -115,7 +115,7 @@ def _groups(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
 
 
 def _queries(session: Session, tables: Sequence[Relation]) -> Mapping[int, str]:
-    """What counts and sums each table, by its OID, in the columns' order of the source."""
+    """The query that counts and sums each table, by OID, with the columns in the source's order."""
     with translated("looking at columns", remedy="Run the transfer again."):
         rows = session.rows("transfer/column_types", [[table.oid for table in tables]])
     columns: dict[int, list[tuple[str, str | None]]] = {table.oid: [] for table in tables}
@@ -135,7 +135,7 @@ def _queries(session: Session, tables: Sequence[Relation]) -> Mapping[int, str]:
 
 
 def _expression(columns: Sequence[tuple[str, str | None]]) -> sql.Composable:
-    """Each column's text hashed with the hash of those before it as the seed."""
+    """Hash each column's text, with the hash of the columns before it as the seed."""
     plain = [each for each in columns if each[1]][:MAX_PLAIN]
     others = [sql.Identifier("r", name) for name, kind in columns if (name, kind) not in plain]
     seeds = [
@@ -144,8 +144,8 @@ def _expression(columns: Sequence[tuple[str, str | None]]) -> sql.Composable:
         if kind in _HASHES
     ]
     hashed: sql.Composable = sql.SQL(f" {_XOR} ").join(seeds) if seeds else sql.SQL("0::int8")
-    # As the types' own output functions write it. Without a column, it ends what else were linear:
-    # values that two rows exchange would not be seen.
+    # record_out writes values as the types' output functions do. If XOR took all columns, an empty
+    # record still ends the hash: XOR is linear, and alone would miss values that two rows exchange.
     row = sql.SQL("pg_catalog.textin(pg_catalog.record_out(row({})))")
     texts = [row.format(sql.SQL(", ").join(others))] if others or len(seeds) == len(plain) else []
     texts += [
@@ -161,15 +161,15 @@ def _expression(columns: Sequence[tuple[str, str | None]]) -> sql.Composable:
 
 
 def _hash(text: sql.Composable, seed: sql.Composable) -> sql.Composable:
-    # A collation may take different texts for equal.
+    # Under other collations different texts may be equal.
     return sql.SQL('pg_catalog.hashtextextended({} collate pg_catalog."C", {})').format(text, seed)
 
 
 def together(sides: Sequence[Side], work: Callable[[Side], T], stop: Event) -> list[T]:
-    """Do the same on all sides at once; returns what it found on each.
+    """Do ``work`` on all sides at once; return what it found on each.
 
-    When a side fails, or a signal comes, ``stop`` is set and the statements of the others are
-    cancelled; who does not heed that for `HANG_UP_S` seconds is hung up. Raises what failed first.
+    When a side fails, or a signal comes, set ``stop`` and cancel the other statements; after
+    `HANG_UP_S` seconds close their connections. Raises the first failure.
     """
     with ThreadPoolExecutor(len(sides)) as pool:
         working: list[Future[T]] = []
@@ -178,7 +178,7 @@ def together(sides: Sequence[Side], work: Callable[[Side], T], stop: Event) -> l
                 working += [pool.submit(work, side) for side in sides]
             return [each.result() for each in working]
         except BaseException:
-            # Nobody waits for a count that takes hours, nor for a server that is frozen.
+            # A count may take hours, and a frozen server may never answer.
             stop.set()
             deadline = time.monotonic() + HANG_UP_S
             while wait(working, timeout=0.1).not_done:
@@ -191,7 +191,7 @@ def together(sides: Sequence[Side], work: Callable[[Side], T], stop: Event) -> l
 
 
 def _begin(side: Side) -> None:
-    """End the transaction and with it its locks, and see the same in another one."""
+    """End the transaction, which releases its locks, and read the same snapshot in another one."""
     side.session.connection.execute("commit")
     locks.begin(side.session, side.snapshot)
     side.session.connection.execute(load_sql("transfer/row_settings"))

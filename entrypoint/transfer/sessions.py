@@ -1,4 +1,4 @@
-"""Who else uses the source or the target: sessions that write, and such as are connected."""
+"""Other sessions in the source or the target: those that write, and all that are connected."""
 
 import time
 from collections import Counter
@@ -13,15 +13,14 @@ from .obstacle import WRITERS, Problem
 from .plan import Plan
 
 WINDOW_S: Final = 1.0
-"""Seconds over which rows are counted, at the least."""
+"""Seconds to count rows, at least."""
 
 LONGEST_S: Final = 2.4
-"""Seconds until even what a steady writer does is surely counted: its server process tells what it
-did once a second, when a transaction has ended, and before PostgreSQL 15 others hear of it half a
-second later."""
+"""Seconds after which the counters have even a steady writer's rows: a server process reports them
+once a second, after a transaction, and before PostgreSQL 15 others see them half a second later."""
 
 LEAVE_S: Final = 5.0
-"""Seconds in which whoever is connected to a database may leave it."""
+"""Seconds to wait for sessions to leave a database."""
 
 _NOW: Final = "select clock_timestamp(), current_setting('track_counts')::bool"
 
@@ -30,52 +29,50 @@ _WRITING: Final = ("RowExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock")
 
 
 class Person(NamedTuple):
-    """Sessions of one kind: what they call themselves, their role, and where they come from."""
+    """Sessions of one application name, role and address."""
 
     name: str
     role: str
     address: str | None
-    """None where the role may not see it."""
+    """None if the role may not see it."""
 
     def words(self, count: int) -> str:
-        """For people."""
+        """Describe so many sessions for people."""
         where = f", from {self.address}" if self.address else ""
         times = f" x {count}" if count > 1 else ""
         return f"{self.name} (role {self.role}{where}){times}"
 
 
 class _Seen(NamedTuple):
-    """What was found at one moment."""
-
     at_s: float
     rows: dict[int, int]
-    """Written so far, by table."""
+    """Rows written so far, by table."""
 
     doing: Counter[Person]
-    """Who did something since the first look."""
+    """Sessions that did something since the first look."""
 
     hidden: Counter[Person]
     idle: Counter[Person]
 
 
 class WriterWatch(NamedTuple):
-    """A look at who writes to what a plan moves, from `begin` on; `close` ends its session."""
+    """A watch for sessions that write to what a plan moves, from `begin` on; `close` ends it."""
 
     session: Session
-    """In the source, in no transaction: in one the server's counters would stand still."""
+    """In the source and in no transaction, in which the server's counters would stand still."""
 
     plan: Plan
     counts: bool
-    """Whether the server counts rows."""
+    """Whether the server counts rows (track_counts)."""
 
     asked: dict[str, object]
     first: _Seen
 
     def problems(self) -> list[Problem]:
-        """Who writes, as obstacles.
+        """Report sessions that write, and locks that keep readers out.
 
-        Blocks until `WINDOW_S` seconds are over since `begin`, and until `LONGEST_S` where somebody
-        did something that may be counted late. Raises `RefusedError` and `UnreachableError`.
+        Blocks until `WINDOW_S` seconds after `begin`, or `LONGEST_S` if a session did something
+        that the server may count late. Raises `RefusedError` and `UnreachableError`.
         """
         found = self._look(WINDOW_S)
         if not self._written(found) and (found.doing or found.hidden):
@@ -91,7 +88,7 @@ class WriterWatch(NamedTuple):
         return _look(self.session, self.asked)
 
     def _written(self, found: _Seen) -> dict[str, int]:
-        """Rows by table, since the first look; somebody may have reset the counters meanwhile."""
+        """Rows by table since the first look; a reset of the counters may hide some."""
         before, relations = self.first.rows, self.plan.source.relations
         more = {oid: rows - before.get(oid, rows) for oid, rows in found.rows.items()}
         written = {relations[oid].label(): rows for oid, rows in more.items() if rows > 0}
@@ -132,7 +129,7 @@ class WriterWatch(NamedTuple):
 
 
 def begin(server: Server, session: Session, plan: Plan) -> WriterWatch:
-    """Begin to count what others write to what moves. ``session`` is the transfer's in the source.
+    """Begin to count others' writes to moving tables. ``session`` is the transfer's in the source.
 
     Blocks for a connection only. Raises `RefusedError` and `UnreachableError`.
     """
@@ -182,7 +179,7 @@ _PREPARED: Final = "select gid from pg_catalog.pg_prepared_xacts where database 
 
 
 def connected(session: Session, database: str) -> list[str]:
-    """Who keeps a database from being renamed or replaced, in words; ``session`` is in another."""
+    """Describe the sessions that keep a database from a rename; ``session`` is in another one."""
     with translated("looking for sessions", remedy="Start again."):
         people = session.rows("transfer/sessions_in", [database])
         prepared = session.connection.execute(_PREPARED, [database]).fetchall()
@@ -191,9 +188,9 @@ def connected(session: Session, database: str) -> list[str]:
 
 
 def leave(session: Session, database: str, seconds: float = LEAVE_S) -> list[str]:
-    """Wait until nobody is connected to a database; who still is after so many seconds.
+    """Wait until no session is connected to a database; return those left after ``seconds``.
 
-    The server itself waits as long for a rename, while we hold what we have locked.
+    The server itself would wait as long for a rename, while this session holds its locks.
     """
     deadline = time.monotonic() + seconds
     while (found := connected(session, database)) and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What the source database holds, as far as a transfer needs to know. Reads catalogs only."""
+"""What the source database contains, as far as a transfer needs it. Reads catalogs only."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,12 +19,12 @@ _KINDS: Final = {
 
 
 class Subject(NamedTuple):
-    """What entries without an OID of their own are about."""
+    """The object of a dump's entry that has no OID of its own."""
 
     schema: str
     kind: str
     name: str
-    """With the types of its arguments, if it is a function."""
+    """With a function's argument types."""
 
     also: str | None = None
     """The name with another spelling of the arguments."""
@@ -34,7 +34,7 @@ class Subject(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A table, view, sequence or foreign table of a user."""
+    """A user's table, view, sequence or foreign table."""
 
     oid: int
     schema: str
@@ -43,79 +43,79 @@ class Relation(NamedTuple):
     """pg_class.relkind"""
 
     size_bytes: int
-    """With indexes, of what moves; 0 of what stays, and of what somebody has locked."""
+    """With indexes; 0 if the relation stays, or if another session has locked it."""
 
     rows: int
     parents: tuple[int, ...]
-    """What it is a partition of, or inherits from."""
+    """The tables that it is a partition of, or inherits from."""
 
     owner_table: int | None
-    """Of a sequence, the table whose column owns it."""
+    """The table whose column owns this sequence."""
 
     extension: int
-    """Whose it is: the extension's OID, or 0."""
+    """The OID of its extension, or 0."""
 
     partition: bool
     forced_rls: bool
     owner: str
     identity: str
-    """As SQL writes it where names are looked up in ``public``: unique, and fit to be pasted."""
+    """As SQL writes it with ``public`` in the search_path: unique, and fit to paste."""
 
     @property
     def key(self) -> Key:
-        """Its address."""
+        """Its address in pg_depend."""
         return PG_CLASS, self.oid
 
     def label(self) -> str:
-        """For people."""
+        """The name for people."""
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
 
     def names(self) -> set[str]:
-        """What people may call it."""
+        """The names that an operator may use."""
         return {self.name, f"{self.schema}.{self.name}", self.identity}
 
     def subject(self) -> Subject:
-        """What a dump's comments call it."""
+        """The relation as a dump's comments name it."""
         return Subject(self.schema, self.sql_kind(), self.name)
 
     def sql_kind(self) -> str:
-        """As ALTER and DROP have it."""
+        """The kind as ALTER and DROP write it."""
         return _KINDS[self.kind]
 
     def quoted(self) -> str:
-        """As SQL, and as a pattern for pg_dump that has no wildcards."""
+        """The name as SQL, and as a pattern without wildcards for pg_dump."""
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
 
 class Other(NamedTuple):
-    """A type, domain, function or the like: what is neither a relation nor an extension."""
+    """A type, domain, function or the like: neither a relation nor an extension."""
 
     key: Key
     kind: str
-    """As ALTER has it: TYPE, DOMAIN, FUNCTION, PROCEDURE, AGGREGATE, OPERATOR …"""
+    """As ALTER writes it: TYPE, DOMAIN, FUNCTION, PROCEDURE, AGGREGATE, OPERATOR …"""
 
     schema: str
     name: str
-    """As a dump's comments spell it, of a kind with more than one object of a name."""
+    """As a dump's comments spell it, if a name of this kind may stand for several objects."""
 
     identity: str
     """Schema-qualified SQL, with a function's argument types."""
 
     body: str
     owner: str
-    """Empty for what has none, such as a cast."""
+    """Empty if it has none, such as a cast."""
 
     trigger: bool
-    """Whether it is a function that triggers call."""
+    """Whether it is a trigger function."""
 
     arguments: str | None
-    """The types of a function's arguments, as the rights of an aggregate have them in a dump."""
+    """A function's argument types, as a dump writes them in the rights of an aggregate."""
 
     named: str | None
-    """The same with modes and names, as all other rights and comments have them."""
+    """The same with modes and names, as a dump writes them in all other rights and comments."""
 
     def subject(self) -> Subject:
-        """What a dump's comments call it."""
+        """The object as a dump's comments name it."""
         if self.arguments is None:
             return Subject(self.schema, self.kind, self.name)
         spelt = (f"{self.name}({each})" for each in (self.arguments, self.named))
@@ -123,7 +123,7 @@ class Other(NamedTuple):
 
     @property
     def plain(self) -> str:
-        """The name as it is; empty for what has none that says whose it is, such as a cast."""
+        """The name without quotes; empty for a kind whose names do not show whose it is: a cast."""
         if self.kind in _NAMELESS:
             return ""
         if self.key[0] in (graph.PG_TYPE, graph.PG_PROC):
@@ -132,7 +132,7 @@ class Other(NamedTuple):
         return match[1].replace('""', '"') if match else self.name.split(" USING ")[0]
 
     def movable(self) -> bool:
-        """Whether ALTER puts it into another schema, or it goes along with what it is of."""
+        """Whether ALTER moves it into another schema, or it follows its types."""
         return self.kind in MOVABLE
 
 
@@ -141,50 +141,50 @@ MOVABLE: Final = (
     *("PROCEDURE", "DOMAIN", "TYPE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY"),
     *("TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "COLLATION", "CONVERSION"),
 )
-"""Kinds of `Other` that can be in a quarantine, in an order in which they can be dropped."""
+"""Kinds of `Other` that a quarantine may have, in an order in which DROP removes them."""
 
 _NAMELESS: Final = ("CAST", "OPERATOR", "TRANSFORM", "USER MAPPING")
 
-# Of the rarer kinds, a name is quoted where it must be.
+# The names of the rarer kinds have quotes where SQL needs them.
 _FIRST: Final = re.compile(r'"((?:[^"]|"")*)"')
 
 
 class Publication(NamedTuple):
-    """What is published, to whom it may concern."""
+    """A publication, and what it publishes."""
 
     key: Key
     name: str
     tables: Mapping[Key, int]
-    """Those that it names, by their entries; none when it is for all, or for schemas."""
+    """The tables that it names, by their entries; none if it is for all tables, or for schemas."""
 
     schemas: Mapping[Key, str]
-    """The entries of those that it names."""
+    """The schemas that it names, by their entries."""
 
     everything: bool
     identity: str
 
 
 class Subscription(NamedTuple):
-    """What fills tables with what another server publishes."""
+    """A subscription, and the tables that it fills."""
 
     identity: str
     tables: frozenset[int]
 
 
 class Source(NamedTuple):
-    """A database to move from; mappings are by OID."""
+    """The database to move from; mappings are by OID."""
 
     relations: Mapping[int, Relation]
     others: Mapping[Key, Other]
     graph: Graph
     parts: frozenset[tuple[Key, Key]]
-    """Views and domains, and what a dump has of each besides, such as indexes and rules."""
+    """Views and domains, each with an entry that a dump has for it, such as an index or a rule."""
 
     publications: tuple[Publication, ...]
     subscriptions: tuple[Subscription, ...]
     extensions: Mapping[Key, str]
     granted: tuple[tuple[Key, Key, Subject], ...]
-    """Extensions, and what of theirs has rights that a dump may hold."""
+    """Extensions, each with an object whose rights a dump may contain."""
 
     large_objects: int
     settings: tuple[tuple[str | None, str], ...]
@@ -194,11 +194,11 @@ class Source(NamedTuple):
     locale: tuple[str, str]
     owner: str
     role: str
-    """Whose eyes looked."""
+    """The role that looked."""
 
     superuser: bool
     digest: str = ""
-    """Of the catalogs; see `digest.of`. Empty where nobody asks again."""
+    """See `digest.of`; empty if nobody asks again."""
 
 
 _QUERIES: Final = (
@@ -213,7 +213,7 @@ _QUERIES: Final = (
 
 
 def read(session: Session) -> Source:
-    """Look at the session's database in its open transaction.
+    """Read the session's database in its open transaction.
 
     Waits for no lock on a table. Raises `RefusedError` and `UnreachableError`.
     """
@@ -279,10 +279,7 @@ def read(session: Session) -> Source:
 
 
 def sizes(session: Session, oids: Iterable[int]) -> dict[int, int]:
-    """Bytes of relations with their indexes, but for what somebody has locked.
-
-    Raises `RefusedError` and `UnreachableError`.
-    """
+    """Bytes with indexes, or 0 if another session has a lock; raises as `read` does."""
     with translated("looking at sizes", remedy="Start again."):
         rows = session.rows("transfer/sizes", [[*oids]])
     return {oid: size or 0 for oid, size in rows}

@@ -1,4 +1,4 @@
-"""The last moment of a move: nobody gets between what was compared and the commit."""
+"""The last moment of a move: no session gets between the comparison and the commit."""
 
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -17,8 +17,8 @@ from .locks import TIMEOUT_S
 from .source import Relation
 
 ATTEMPT_S: Final = 2.0
-"""Seconds that one attempt waits for its locks, while others wait behind it; longer than the
-server needs to find a deadlock."""
+"""Seconds that one attempt waits for its locks, while others wait behind it; longer than the server
+needs to find a deadlock."""
 
 Position = tuple[int, bool]
 """A sequence's last_value and is_called."""
@@ -27,10 +27,10 @@ Position = tuple[int, bool]
 def swap(source: Session, dump: Dump, positions: Mapping[str, Position]) -> list[str]:
     """Move the source's objects into quarantine and the target into its place, in one commit.
 
-    ``positions`` are those of the target's sequences, by label. Returns the quarantine's schemas.
-    On two servers the target's commit comes first. Raises `RefusedError`, `UnreachableError`,
-    `TransferError`, and `Terminated` unless the signal came while it committed;
-    ``dump.progress`` says how far it came.
+    ``positions`` are those of the target's sequences, by label. Returns the quarantines. On two
+    servers the target's commit comes first. Raises `RefusedError`, `UnreachableError`,
+    `TransferError`, and `Terminated` unless the signal came during the commit; ``dump.progress``
+    says how far the swap came.
     """
     server, plan, target, commits = dump.server, dump.plan, dump.target, dump.progress.commits
     sequences = [each for each in plan.relations if each.kind == "S"]
@@ -52,7 +52,7 @@ def swap(source: Session, dump: Dump, positions: Mapping[str, Position]) -> list
         admin.connection.execute("begin")
         target_module.swap(admin, target)
         with translated("moving the source's objects", remedy="Run the transfer again."):
-            commit.of(source)  # it is there until now
+            commit.of(source)  # raises if the source's session is gone
             commits.target.run(admin, target.server, commit.database(target.name))
     with translated("moving the source's objects", remedy="Run the transfer again."):
         commits.source.run(source, server, commit.schemas(names))
@@ -60,7 +60,7 @@ def swap(source: Session, dump: Dump, positions: Mapping[str, Position]) -> list
 
 
 def _note(source: Session, dump: Dump) -> dict[str, str]:
-    """What an undo must know: where the target is, and which database was there before."""
+    """What an undo must know: where the target is, and which database it replaced."""
     server, target = dump.server, dump.target
     if target.server is not server:
         return {"where": target.server.conninfo.where()}
@@ -71,7 +71,7 @@ def _note(source: Session, dump: Dump) -> dict[str, str]:
 
 
 def _into_quarantine(source: Session, dump: Dump) -> dict[str, str]:
-    """Try until it succeeds or `TIMEOUT_S` seconds are over."""
+    """Try again until `TIMEOUT_S` seconds are over."""
     plan = dump.plan
     note = _note(source, dump)
     deadline = time.monotonic() + TIMEOUT_S
@@ -89,13 +89,13 @@ def _into_quarantine(source: Session, dump: Dump) -> dict[str, str]:
 
 
 def _cancel(source: Session, oids: Collection[int], *, waiting: bool) -> None:
-    """Cancel those who wait for us, and hold or wait for one of these relations."""
+    """Cancel sessions that wait for this one, and hold or wait for one of these relations."""
     with suppress(psycopg.errors.InsufficientPrivilege), source.savepoint():
         source.rows("transfer/cancel_deadlock", {"oids": list(oids), "waiting": waiting})
 
 
 def read(session: Session, sequences: Iterable[Relation]) -> list[Position]:
-    """Where each sequence is; no snapshot has a part in it."""
+    """The current position of each sequence, whatever the snapshot."""
     query = sql.SQL("select {} as n, last_value, is_called from {}")
     found: list[Position] = []
     for batch in batches([*sequences]):

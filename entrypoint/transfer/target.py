@@ -1,4 +1,4 @@
-"""The service's database: as a transfer finds it, made beside it, and put into its place."""
+"""The service's database: find it, fill another one beside it, and swap the two."""
 
 import re
 import secrets
@@ -28,17 +28,17 @@ _Words: TypeAlias = Mapping[str, Any]
 
 
 Setting: TypeAlias = tuple[str | None, str]
-"""Of a role in the database, or of all, and its name."""
+"""The role that it is for, or None for all, and its name."""
 
 
 class Lacks(NamedTuple):
-    """What the target's server does not have, and it was agreed to do without."""
+    """What the target's server does not have, and the operator agreed to do without."""
 
     space: bool = False
-    """A tablespace: then everything goes to the default one."""
+    """A tablespace: everything goes to the default one."""
 
     settings: frozenset[Setting] = frozenset()
-    """What it does not let the role set."""
+    """Settings that the role may not set."""
 
 
 class Target(NamedTuple):
@@ -49,13 +49,13 @@ class Target(NamedTuple):
     exists: bool
     owner: str
     grants: tuple[tuple[str, str], ...]
-    """Privileges on the database that is replaced, and to whom."""
+    """Privileges on the replaced database, each with its role."""
 
     settings: tuple[tuple[str | None, str], ...]
-    """Those of the database that is replaced; they come on top of the source's."""
+    """Those of the replaced database, which override the source's."""
 
     replaced: str
-    """What the database that is there already is called when it is replaced."""
+    """The new name of the database that is there already."""
 
     scratch: str = ""
     """The database that a rehearsal fills instead of the incoming one."""
@@ -64,25 +64,22 @@ class Target(NamedTuple):
 
     @property
     def incoming(self) -> str:
-        """The database that is filled before anybody sees it."""
+        """The database to fill before anybody sees it."""
         return self.scratch or suffixed(self.name, "__incoming")
 
 
 class Identity(NamedTuple):
-    """How a server stands to the one of a session."""
+    """How a server relates to the one of a session."""
 
     same: bool
-    """Whether it is the same, by whatever address: neither a copy nor a standby of it is."""
+    """Whether it is the same, by whatever address; a copy or a standby is another one."""
 
     alike: bool
-    """Whether it lets us in as the same role, too."""
+    """Whether the role is the same, too."""
 
 
 def compared(session: Session, server: Server) -> Identity:
-    """Find out whether a server is the one that the session is on.
-
-    Raises `RefusedError` and `UnreachableError`.
-    """
+    """Whether a server is the session's own. Raises `RefusedError` and `UnreachableError`."""
     mark = f"{NAME}-{secrets.token_hex(8)}"
     with (
         closing(server.open()) as there,
@@ -96,7 +93,7 @@ def compared(session: Session, server: Server) -> Identity:
 
 
 def free(session: Session, name: str, suffix: str) -> str:
-    """The name with the suffix, and a number if there is a database of that name already."""
+    """The name with the suffix, and with a number if another database has that name."""
     with translated("looking for a name", remedy="Start again."):
         rows = session.connection.execute("select datname from pg_catalog.pg_database").fetchall()
     there = {each for (each,) in rows}
@@ -107,7 +104,7 @@ def free(session: Session, name: str, suffix: str) -> str:
 def look(
     servers: tuple[Server, Server], source: Session, plan: Plan, owner: str
 ) -> tuple[Target, list[Problem]]:
-    """Whether there is a database already, and whether it may be replaced: it must have no row.
+    """Find the service's database, and whether the move may replace it: it must have no row.
 
     ``servers`` are the source's and the target's. Waits for a lock for `PLAN_S` seconds. Raises
     `RefusedError` and `UnreachableError`.
@@ -116,7 +113,7 @@ def look(
     own_server, server = (replace(each, lock_timeout_s=PLAN_S) for each in servers)
     with closing(server.open()) as session:
         found = row(session, name)
-        who = sessions.connected(session, name)  # before we are
+        who = sessions.connected(session, name)  # before we connect to it ourselves
         replaced = free(session, name, REPLACED)
     if found is None:
         owner = plan.service.owner or owner
@@ -142,7 +139,7 @@ def look(
 def _filled(
     server: Server, own_server: Server, source: Session, plan: Plan, filled: list[str]
 ) -> Iterator[Problem]:
-    """What is in the target, beside what would come in its place."""
+    """Compare the rows of the target with those that would replace them."""
     name = plan.service.database
     ours = [each for each in plan.relations if each.kind == "r"]
     here = row_counts.count(own_server, source.database, oids={each.oid for each in ours})
@@ -173,12 +170,12 @@ def _rows(number: int | None) -> str:
 
 
 def _any_row(server: Server, database: str, plan: Plan) -> bool:
-    """Whether anything that moves may have one; only what certainly has none counts as empty."""
+    """Whether a relation that moves may have a row: only an empty table certainly has none."""
     kinds = {each.kind for each in plan.relations}
     if "f" in kinds:
         return True  # its rows are on another server
     with closing(server.session(database)) as session:
-        session.connection.execute("set row_security = off")  # an error tells more than no row
+        session.connection.execute("set row_security = off")  # an error tells more than hidden rows
         return any(
             _has_rows(session, each.schema, each.name)
             for each in plan.relations
@@ -187,7 +184,7 @@ def _any_row(server: Server, database: str, plan: Plan) -> bool:
 
 
 def _drops(plan: Plan) -> Iterator[str]:
-    """What removes exactly what would move, and nothing that somebody else needs."""
+    """SQL that drops exactly what would move, and refuses if another object needs it."""
     for kinds, word in (
         ("v", "VIEW"),
         ("m", "MATERIALIZED VIEW"),
@@ -207,7 +204,7 @@ def _drops(plan: Plan) -> Iterator[str]:
 
 
 def _differences(name: str, target: _Words, source: _Words) -> Iterator[Problem]:
-    """The moved database has the source's encoding and order of texts; so the rows stay valid."""
+    """The new database has the source's encoding and collation, so that the rows stay valid."""
     now, then = _describe(target), _describe(source)
     if now != then:
         yield Problem(
@@ -225,18 +222,18 @@ def _describe(words: _Words) -> str:
 
 
 def row(session: Session, name: str) -> Any:  # noqa: ANN401  a row of ``database_row``
-    """What the server knows of a database; None if there is none of that name."""
+    """The server's facts about a database; None if no database has that name."""
     with translated("looking at the target", remedy="Start again."):
         return session.row("transfer/database_row", [name])
 
 
 class _FoundError(Exception):
-    """There is a row: leaving a COPY by an error cancels the rest of it."""
+    """There is a row; an error that leaves a COPY cancels it."""
 
 
 def _has_rows(session: Session, schema: str, table: str) -> bool:
-    # Unlike a query, a COPY is not planned, which would run functions of the table's owner; nor
-    # does it take a view.
+    # The planning of a query would run functions of the table's owner. A COPY has no plan, and it
+    # refuses views.
     query = sql.SQL("copy {} to stdout").format(sql.Identifier(schema, table))
     try:
         with (
@@ -252,7 +249,7 @@ def _has_rows(session: Session, schema: str, table: str) -> bool:
 
 
 def filled(server: Server, name: str) -> list[str]:
-    """Tables with rows."""
+    """The tables with rows."""
     with closing(server.session(name)) as session:
         with translated("looking at the target's tables", remedy="Start again."):
             tables = session.rows("transfer/filled_tables")
@@ -260,33 +257,31 @@ def filled(server: Server, name: str) -> list[str]:
 
 
 PUBLIC_CLOSED_SINCE: Final = 15
-"""Since this version not everybody may create in schema public of a new database, which belongs to
-the database's owner, and pg_dump says what is otherwise there, from and to whatever version."""
+"""Since this version the owner of a new database owns its schema public, in which PUBLIC may not
+create. pg_dump since then writes every other state of it, from and to any server version."""
 
 
 class Needs(NamedTuple):
-    """What a superuser makes in the incoming database while nothing of anybody's is in it."""
+    """What a superuser makes in the incoming database before anybody's objects are in it."""
 
     extensions: list[tuple[str, str]]
-    """With the schema of each."""
+    """Each with its schema."""
 
     schemas: dict[str, int]
-    """Schemas for them, with their OIDs in the source."""
+    """The extensions' schemas, with their OIDs in the source."""
 
     spaces: list[str]
-    """Tablespaces."""
-
     tables: list[int]
-    """Those of extensions whose rows a dump holds, by their OIDs in the source."""
+    """Extensions' tables whose rows a dump contains, by OID in the source."""
 
     closed: bool
-    """Whether the dump takes for granted that not everybody may create in schema public."""
+    """Whether the dump assumes that PUBLIC may not create in schema public."""
 
 
 def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:
-    """What creates the incoming database with encoding and locale of the one ``like`` is in.
+    """SQL that creates the incoming database with the encoding and locale of ``like``'s.
 
-    A ``closed`` one is the creator's, and lets in superusers only.
+    A ``closed`` one belongs to its creator, and only superusers can connect.
     """
     words = row(like, like.database)[1]
     provider = {"i": "icu", "b": "builtin"}.get(words.get("datlocprovider", "c"))
@@ -310,23 +305,20 @@ def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:
 
 
 def create(admin: Session, target: Target, statement: sql.Composed) -> None:
-    """Create the incoming database; one that a dead transfer left is removed first."""
+    """Create the incoming database; first remove one that a dead transfer left."""
     drop(admin, target.incoming)
     with translated(f"creating {target.incoming!r}", remedy="Let the role create databases."):
         try:
             admin.connection.execute(statement)
         except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-            drop(admin, target.incoming)  # the dead one's server session had not noticed yet
+            drop(admin, target.incoming)  # the dead transfer's backend went on
             admin.connection.execute(statement)
         revoke = sql.SQL("revoke connect on database {} from public")
         admin.connection.execute(revoke.format(sql.Identifier(target.incoming)))
 
 
 def needs(source: Session, plan: Plan, dump_version: int) -> Needs:
-    """What the restore of what the plan moves takes for granted. Raises `RefusedError`.
-
-    ``dump_version`` is pg_dump's major version.
-    """
+    """What the restore of a plan needs, by pg_dump's major version. Raises `RefusedError`."""
     with translated("looking at extensions", remedy="Start again."):
         rows = source.rows("transfer/extension_schemas", [[*plan.extensions]])
         spaces = source.rows("transfer/used_tablespaces", [[*plan.moving]])
@@ -340,10 +332,7 @@ def needs(source: Session, plan: Plan, dump_version: int) -> Needs:
 
 
 def prepare(target: Target, needs: Needs, writer: str) -> str:
-    """Make what is needed, and let a writer that is not the session's role fill the rest.
-
-    Returns the owner of schema public.
-    """
+    """Make what is needed, and let ``writer`` fill the rest; return the owner of schema public."""
     role, incoming = quoted(writer), quoted(target.incoming)
     made = [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}" for schema in needs.schemas]
     made += ["REVOKE CREATE ON SCHEMA public FROM PUBLIC"] if needs.closed else []
@@ -371,7 +360,7 @@ def prepare(target: Target, needs: Needs, writer: str) -> str:
 
 
 def open_up(admin: Session, target: Target, *, owned: bool) -> None:
-    """Let in who may connect to the database that is replaced, and give it to its owner."""
+    """Give the incoming database the replaced one's privileges and, unless ``owned``, an owner."""
     incoming = quoted(target.incoming)
     with translated(f"opening {target.incoming!r}", remedy="Let the role own databases."):
         statements = [] if owned else [f"ALTER DATABASE {incoming} OWNER TO {quoted(target.owner)}"]
@@ -397,14 +386,14 @@ def _rename(session: Session, statement: str, old: str, new: str) -> None:
 
 
 def drop(admin: Session, name: str) -> None:
-    """Remove a database of a transfer's, whoever is connected to it."""
+    """Remove a database of a transfer, and end the sessions in it."""
     statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
     with translated(f"removing {name!r}", remedy=f"Run DROP DATABASE {quoted(name)} WITH (FORCE)."):
         admin.connection.execute(statement)
 
 
 def clean(server: Server, name: str) -> str | None:
-    """Remove a database after a failure; what must be done by hand where that fails too."""
+    """Remove a database after a failure; if that fails, too, return the remedy."""
     try:
         with closing(server.open()) as admin:
             drop(admin, name)
@@ -414,7 +403,7 @@ def clean(server: Server, name: str) -> str | None:
 
 
 def settle(server: Server, target: Target) -> str | None:
-    """Remove the replaced database if nobody put a row into it; else say that it is still there."""
+    """Remove the replaced database if it has no row; otherwise return its name."""
     with suppress(EntrypointError):
         if not filled(server, target.replaced):
             with closing(server.open()) as admin:
@@ -424,7 +413,7 @@ def settle(server: Server, target: Target) -> str | None:
 
 
 def tidy(server: Server, name: str) -> None:
-    """Remove the replaced database of a transfer that was killed after its commit."""
+    """Remove the empty replaced database of a transfer that died after its commit."""
     replaced = suffixed(name, REPLACED)
     with suppress(EntrypointError), closing(server.open()) as admin:
         ours = transfers.aside_of(admin, replaced) is not None
@@ -433,9 +422,9 @@ def tidy(server: Server, name: str) -> None:
 
 
 def analyze(server: Server, name: str) -> None:
-    """Let the planner know the tables that it does not know yet; nothing depends on it.
+    """Analyze the tables that the planner does not know yet; a failure does no harm.
 
-    The functions of indexes are run by that as the tables' owner.
+    ANALYZE runs the functions of indexes as the tables' owner.
     """
     with suppress(EntrypointError, psycopg.Error), closing(server.session(name)) as session:
         for schema, table in session.rows("transfer/unknown_statistics"):
@@ -451,13 +440,13 @@ _LISTS: Final = (
     "temp_tablespaces",
     "unix_socket_directories",
 )
-"""Settings that are stored as lists of quoted names: one literal for all would be one name."""
+"""Settings that the server stores as lists of quoted names; one literal would be one name."""
 
 _ROLES: Final = "select rolname::text from pg_catalog.pg_roles where rolname = any (%s)"
 
 
 def configure(admin: Session, target: Target, plan: Plan) -> None:
-    """Give the incoming database the source's settings and its own (ALTER DATABASE ... SET)."""
+    """Give the incoming database the source's and its own settings (ALTER DATABASE ... SET)."""
     for setting, to in _settings(admin, target, plan):
         role, name = setting
         if setting in target.lacks.settings:
@@ -469,9 +458,9 @@ def configure(admin: Session, target: Target, plan: Plan) -> None:
 
 
 def refused(admin: Session, target: Target, plan: Plan, user: str) -> Mapping[Setting, str]:
-    """What the server would not let the session's role ``user`` set, and why.
+    """The settings that the server would refuse to the session's role ``user``, and why.
 
-    It is tried, and taken back. A role that the server does not have is not told here.
+    Tries each and rolls back. Leaves it to others to report a role that does not exist.
     """
     found: dict[Setting, str] = {}
     settings = [*_settings(admin, target, plan)]
@@ -486,7 +475,7 @@ def refused(admin: Session, target: Target, plan: Plan, user: str) -> Mapping[Se
                 with admin.savepoint(undone=True):
                     connection.execute(f"alter role {who} {to}".encode())
             except psycopg.errors.LockNotAvailable:
-                pass  # whoever sets something now
+                pass  # another session sets something now
             except psycopg.Error as error:
                 if connection.broken:
                     raise
@@ -496,7 +485,7 @@ def refused(admin: Session, target: Target, plan: Plan, user: str) -> Mapping[Se
 
 
 def _settings(admin: Session, target: Target, plan: Plan) -> Iterator[tuple[Setting, str]]:
-    """The source's settings and those of the database that is replaced, with SQL that sets them."""
+    """The source's settings, then those of the replaced database, with SQL that sets them."""
     for role, setting in (*plan.source.settings, *target.settings):
         name, _, value = setting.partition("=")
         values = _listed(value) if name.lower() in _LISTS else [value]
@@ -505,6 +494,6 @@ def _settings(admin: Session, target: Target, plan: Plan) -> Iterator[tuple[Sett
 
 
 def _listed(value: str) -> list[str]:
-    """The names in a list as it is stored: quoted, with quotes doubled, or bare."""
+    """The names in a stored list: in quotes, which are doubled inside, or bare."""
     found = re.findall(r'\s*(?:"((?:[^"]|"")*)"|([^",]+))\s*(?:,|$)', value)
     return [name.replace('""', '"') if name else bare.strip() for name, bare in found] or [""]

@@ -1,13 +1,12 @@
-"""Roles that live as long as a transfer: what others defined is evaluated by nobody mightier.
+"""Roles that live as long as a transfer, so that others' code runs with no more rights than theirs.
 
-A restore, a comparison and even the planning of a query run what the owners of tables defined:
-checks, defaults, generated columns, functions of indexes (those with constant arguments when a
-query is planned), views. In a session that logged in as a superuser that would be done with a
-superuser's rights, and SET ROLE is no help, because the content can say RESET ROLE. So it is done
-by roles that log in for themselves and may do nothing else: the *writer* owns all that a restore
-makes until nobody can be it any more; the *reader* may read what moves, in transactions that write
-nothing. They are two, because the writer's content may give the writer another password, and must
-not be there when what it made is compared.
+A restore, a comparison and even the planning of a query run code of the tables' owners: checks,
+defaults, generated columns, functions of indexes (with constant arguments even while a query is
+planned), views. A superuser's session would run it as a superuser. SET ROLE does not help, because
+the code can RESET ROLE. So roles run it that log in themselves and may do nothing else. The
+*writer* owns what a restore makes, until nobody can be the writer any more. The *reader* may read
+what moves, in read-only transactions. They are two, because the writer's code may change the
+writer's password, and must be out before the comparison.
 """
 
 import re
@@ -32,28 +31,28 @@ from .plan import Plan
 PREFIX: Final = "entrypoint_transfer_"
 
 READERS: Final = 8
-"""Sessions that a reader may have, beside pg_dump's jobs."""
+"""Sessions that a reader may have besides pg_dump's jobs."""
 
 END_S: Final = 10.0
-"""Seconds in which the sessions of a role that is locked out must have ended."""
+"""Seconds in which the sessions of a locked-out role must end."""
 
 GRANT_S: Final = 1.0
-"""Seconds that a GRANT waits for somebody else's."""
+"""Seconds that a GRANT waits for another session's."""
 
 SHORTEST_S: Final = 3600.0
-"""Seconds that a role can log in at the least, should nobody be left to remove it."""
+"""Seconds that a role can log in, at least, if nobody is left to remove it."""
 
 _INHERIT_SINCE: Final = 160000
-"""Since this version it is said for each membership."""
+"""Since this version each membership says whether it inherits."""
 
 _OURS: Final = re.compile(f"{PREFIX}[0-9a-f]{{16}}")
 
 _NOTE: Final = "a transfer's own, of the session "
-"""What the comment on a role begins with; behind it who made it, by pid and start."""
+"""The beginning of a role's comment; the PID and the start of its maker follow."""
 
 
 class Throwaway(NamedTuple):
-    """A role of a transfer's own."""
+    """A role of a transfer."""
 
     name: str
     server: Server
@@ -61,40 +60,37 @@ class Throwaway(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a role may besides what it is given."""
+    """The limits of a role."""
 
     sessions: int
     seconds: float
-    """How long it can log in at the most, but no less than `SHORTEST_S`."""
+    """How long it can log in, or `SHORTEST_S` if that is longer."""
 
     bypass_rls: bool
-    """Whether it sees what row-level security hides from who does not own the table."""
+    """Whether it sees the rows that row-level security hides from all but a table's owner."""
 
 
 class Hands(NamedTuple):
-    """Who evaluates what: roles of the transfer's, or, without a name, the operator's own."""
+    """The roles that read the source, fill the target and check it.
+
+    A role without a name is the operator's own. ``admin`` is the operator's session on the target's
+    server.
+    """
 
     reader: Throwaway
-    """Reads the source."""
-
     writer: Throwaway
-    """Fills the target."""
-
     checker: Throwaway
-    """Reads the target."""
-
     admin: Session
-    """The operator's own, on the target's server."""
 
     @property
     def readers(self) -> list[str]:
-        """Who was given rights that are no part of what moves."""
+        """The roles whose rights are no part of what moves."""
         return [each.name for each in (self.reader, self.checker) if each.name]
 
 
 @contextmanager
 def reading(server: Server, database: str, plan: Plan) -> Iterator[Server]:
-    """The server as a role sees it that may read what moves, for the time before a move."""
+    """Yield the server as a role that may read what moves, for the time before a move."""
     with closing(server.session(database)) as admin, _removing() as made:
         role = make(admin, server, Terms(1, 0, hidden(admin, plan)), made)
         may_read(admin, role.name, plan)
@@ -105,7 +101,7 @@ def reading(server: Server, database: str, plan: Plan) -> Iterator[Server]:
 def counting(
     admin: Session, server: Server, oids: Sequence[int], *, bypass_rls: bool
 ) -> Iterator[Server]:
-    """The server as a role sees it that may read these tables of the session's database only."""
+    """Yield the server as a role that may read only these tables of the session's database."""
     with _removing() as made:
         role = make(admin, server, Terms(1, 0, bypass_rls), made)
         _grant(
@@ -132,9 +128,9 @@ def hired(
     *,
     apart: tuple[bool, bool],
 ) -> Iterator[Hands]:
-    """The roles of one transfer, for the source and the target, ``apart`` from the operator's.
+    """Yield the roles of one transfer, on each side that is ``apart`` from the operator's role.
 
-    The session in the source may not be in a transaction yet. Raises `RefusedError`.
+    The session in the source is in no transaction yet. Raises `RefusedError`.
     """
     (here, there), (source, target) = admins, servers
     same = source is target
@@ -151,23 +147,19 @@ def hired(
             writer = make(there, target, Terms(jobs + 1, seconds, bypass), made)
             checker = reader
             if not (same and apart[0]):
-                # Of one name, because a dump tells what the reader may of large objects.
+                # The same name, because a dump contains the reader's rights on large objects.
                 like = reader if reader.name else None
                 checker = make(there, target, Terms(READERS, seconds, bypass), made, like)
         yield Hands(reader, writer, checker, there)
 
 
 Made = list[tuple[Server, str]]
-"""Roles by their servers, as the operator sees these."""
+"""Roles, each with its server as the operator sees it."""
 
 
 @contextmanager
 def _removing() -> Iterator[Made]:
-    """Remove the roles that are in the list in the end, with all that they were given.
-
-    Where they cannot be removed, because the server is gone or we are killed, the next transfer
-    does it.
-    """
+    """Remove the listed roles in the end; if that fails, the next transfer does it."""
     made: Made = []
     try:
         yield made
@@ -178,7 +170,7 @@ def _removing() -> Iterator[Made]:
 
 
 def _come_in(role: Throwaway, database: str) -> None:
-    """Log in once before anything is locked: what a server asks for need not be a password."""
+    """Log in once before locking anything: a server may ask for something other than a password."""
     try:
         role.server.session(database).close()
     except RefusedError as error:
@@ -192,9 +184,9 @@ def _come_in(role: Throwaway, database: str) -> None:
 def make(
     admin: Session, server: Server, terms: Terms, made: Made, like: Throwaway | None = None
 ) -> Throwaway:
-    """A role that may do nothing; it is noted in ``made`` for its removal.
+    """Make a role without rights, and note it in ``made`` for its removal.
 
-    ``like`` is the same on another server, or on this one by another address. Raises
+    ``like`` is the same role on another server, or on this one by another address. Raises
     `RefusedError`.
     """
     name = like.name if like else PREFIX + secrets.token_hex(8)
@@ -203,7 +195,7 @@ def make(
         password = like.server.conninfo.params["password"]
     log.hide([password])
     pgconn = admin.connection.pgconn
-    # The server gets what proves the password, not the password: nobody reads it in its log.
+    # Send a verifier in place of the password, which the server's log may show.
     verifier = pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     until = max(SHORTEST_S, terms.seconds)
     with translated("making a role for the transfer", remedy="Start again."):
@@ -225,7 +217,7 @@ def make(
         except psycopg.errors.DuplicateObject:
             if like is None:
                 raise
-        except Terminated:  # the server makes it all the same
+        except Terminated:  # the server makes it anyway
             made.append((server, name))
             raise
         else:
@@ -241,11 +233,10 @@ def _as_role(server: Server, name: str, password: str) -> Server:
 
 
 def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:
-    """Let a role read what the plan moves, or all, in the session's database.
+    """Let a role read what the plan moves, or everything, in the session's database.
 
-    Whatever it evaluates there has the rights of nobody but itself. `remove` and `revoke_all` take
-    them away. A dump from a snapshot that is older does not know of them, and may read all the same
-    but for large objects.
+    The role evaluates with its own rights only. `remove` and `revoke_all` take them away. A dump
+    from an older snapshot does not see the grants, but it can read, except large objects.
     """
     oids = functions = None
     if plan is not None:
@@ -262,9 +253,9 @@ def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:
 
 
 def may_read_all(admin: Session, role: str) -> None:
-    """Let a role read every table, for a session that evaluates nothing.
+    """Let a role read every table, in sessions that evaluate nothing.
 
-    No table is changed by it, so it waits for nobody who changes one, and is in nobody's way.
+    A membership changes no table, so it neither waits for other sessions nor blocks them.
     """
     with translated("letting a role read", remedy="Start again."):
         member = f"GRANT pg_read_all_data TO {quoted(role)}"
@@ -286,7 +277,7 @@ def may_read_objects(admin: Session, role: str) -> None:
 
 
 def _grant(admin: Session, role: str, query: str, params: dict[str, object]) -> None:
-    """Who changes the same rights is waited for shortly: writers may be locked out meanwhile."""
+    """Wait only shortly for another session's GRANT, because writers may be locked out."""
     shortly = f"set local lock_timeout = {int(GRANT_S * 1000)}"
     with translated("letting a role read", remedy="Start again."):
         rows = admin.rows(query, params)
@@ -297,10 +288,7 @@ def _grant(admin: Session, role: str, query: str, params: dict[str, object]) -> 
 
 
 def _insist(admin: Session, statement: sql.Composed | bytes) -> None:
-    """Run it again where somebody changes the same row of a catalog: the server refuses one.
-
-    Two transfers do that, too, such as by the rights on the database that they look at.
-    """
+    """Try again if another session, such as a transfer's, changes the same row of a catalog."""
     deadline = time.monotonic() + GRANT_S
     while True:
         try:
@@ -314,7 +302,7 @@ def _insist(admin: Session, statement: sql.Composed | bytes) -> None:
 
 
 def superuser(session: Session) -> bool:
-    """Whether the session's role is one."""
+    """Whether the session's role is a superuser."""
     with translated("looking at the role", remedy="Start again."):
         row = session.connection.execute(
             "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
@@ -323,17 +311,17 @@ def superuser(session: Session) -> bool:
 
 
 def hidden(session: Session, plan: Plan) -> bool:
-    """Whether rows are hidden from who does not own their table, unless the role bypasses that."""
+    """Whether policies may hide rows of the source from a role that does not bypass them."""
     with translated("looking at row-level security", remedy="Start again."):
         row = session.row("transfer/hidden_rows", [[*plan.source.relations]])
     return bool(row and row[0])
 
 
 def lock_out(admin: Session, name: str) -> None:
-    """See to it that nobody is this role, and nobody can be any more.
+    """End the role's sessions, and make sure that nobody can log in as it.
 
-    Content that it evaluated may have changed its password. Blocks until its sessions have ended.
-    Raises `TransferError` if one does not within `END_S` seconds.
+    Code that it evaluated may have changed its password. Blocks until its sessions have ended.
+    Raises `TransferError` after `END_S` seconds.
     """
     role = sql.Identifier(name)
     deadline = time.monotonic() + END_S
@@ -354,14 +342,13 @@ def lock_out(admin: Session, name: str) -> None:
 
 
 def remove(server: Server, names: Sequence[str]) -> None:
-    """Remove roles of a transfer's with what they were given, whoever is connected as them.
+    """Remove roles of a transfer, with their rights and sessions.
 
-    What they own goes with them, in whichever database somebody made it who logged in as one of
-    them. No database goes: that of a killed transfer is dropped by the next one to the same target.
-    Raises `RefusedError`.
+    An object that somebody made while logged in as one of them goes, too, in any database. A killed
+    transfer's database stays: the next transfer to that target drops it. Raises `RefusedError`.
     """
     with closing(server.open()) as admin, ExitStack() as stack:
-        # What a crash of the server brings back, the next transfer removes.
+        # If a crash of the server brings a role back, the next transfer removes it.
         admin.connection.execute("set synchronous_commit = off")
         if not (names := _there(admin, names)):
             return
@@ -377,7 +364,7 @@ def remove(server: Server, names: Sequence[str]) -> None:
 
 
 def _there(admin: Session, names: Sequence[str]) -> list[str]:
-    """Those of the roles that there are: a server may still be making one for who was ended."""
+    """The roles that exist; the server may still be making one for an interrupted session."""
     deadline = time.monotonic() + GRANT_S
     query = "select rolname::text from pg_catalog.pg_roles where rolname = any (%s)"
     while True:
@@ -388,7 +375,7 @@ def _there(admin: Session, names: Sequence[str]) -> list[str]:
 
 
 def revoke_all(session: Session, *names: str) -> None:
-    """Take away what roles, which own nothing, were given in the session's database."""
+    """Revoke what roles that own nothing may do in the session's database."""
     roles = sql.SQL(", ").join(map(sql.Identifier, names))
     with translated("taking rights away", remedy=f"Run DROP OWNED BY {', '.join(names)}."):
         _insist(
@@ -398,7 +385,7 @@ def revoke_all(session: Session, *names: str) -> None:
 
 
 def remove_old(server: Server) -> None:
-    """Remove what transfers that were killed left behind; where that fails it does no harm."""
+    """Remove the roles of killed transfers; a failure does no harm."""
     with suppress(EntrypointError, psycopg.Error):
         with closing(server.open()) as admin:
             params = {"prefix": PREFIX, "note": _NOTE}

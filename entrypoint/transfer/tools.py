@@ -1,4 +1,4 @@
-"""pg_dump and pg_restore: found, checked, and run so that nobody sees a password."""
+"""pg_dump and pg_restore: find them, check them, and run them without showing a password."""
 
 import re
 import secrets
@@ -19,15 +19,15 @@ from ..process import child
 from ..process.output import shown
 
 TIMEOUT_S: Final = 7 * 86400.0
-"""Seconds that one tool may take: as long as it must."""
+"""Seconds that one tool may take: a week, so as long as it must."""
 
 _TIMEOUT_SINCE: Final = 17
-"""Since this version pg_restore sets transaction_timeout, unasked, and older servers refuse it."""
+"""Since this version pg_restore always sets transaction_timeout, which older servers refuse."""
 
 _STATISTICS_SINCE: Final = 18
 
 MAX_ERRORS: Final = 5
-"""Errors of one tool that are told."""
+"""Errors of one tool to report."""
 
 EVENT_TRIGGERS_SINCE: Final = 17
 """Since this version a superuser's session can turn event triggers off."""
@@ -38,7 +38,7 @@ _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
 class Tools(NamedTuple):
-    """Where the programs are, and their major version."""
+    """The paths of the programs, and their major version."""
 
     pg_dump: str
     pg_restore: str
@@ -47,26 +47,23 @@ class Tools(NamedTuple):
     """The major version of the target's server."""
 
     ahead: bool
-    """Whether they say what the target's server does not understand, but may leave out."""
+    """Whether they set parameters that the target's server does not know, and can do without."""
 
     statistics: bool
-    """Whether a dump can hold the planner's statistics, and the target's server take them."""
+    """Whether a dump can contain the planner's statistics, and the target's server takes them."""
 
     def without_extensions(self, left: Collection[str]) -> list[str]:
-        """The options of pg_dump that leave extensions out; an older one's dump has them.
+        """The options of pg_dump that leave extensions out; older versions dump all of them.
 
-        It can be told which it dumps, and would then dump nothing else that is in no schema: no
-        large objects, casts or publications.
+        With ``--extension`` a dump would have nothing else that has no schema: no large objects,
+        casts or publications.
         """
         since = self.version >= _EXCLUDE_EXTENSION_SINCE
         return [f"--exclude-extension={quoted(name)}" for name in left] if since else []
 
 
 def find(environ: Environment, server_version: int, target_version: int) -> Tools:
-    """Find both by PG_BINDIR or on PATH, no older than the servers, and of one version.
-
-    Raises `TransferError`.
-    """
+    """Find both, of one version, no older than the servers, or raise `TransferError`."""
     path = environ.get("PG_BINDIR") or environ.get("PATH")
     found = [shutil.which(name, path=path) for name in ("pg_dump", "pg_restore")]
     remedy = (
@@ -110,16 +107,16 @@ class Runner(NamedTuple):
     environ: Environment
     conninfo: Conninfo
     watches: Sequence[child.Watch]
-    """The sessions without which the work makes no sense."""
+    """The sessions that the work depends on."""
 
     hear: Callable[[str], None]
     """Gets every line, masked."""
 
     options: str = ""
-    """Settings of the tools' sessions, as PGOPTIONS has them."""
+    """Settings of the tools' sessions, in the form of PGOPTIONS."""
 
     silent: Callable[[float], None] | None = None
-    """Gets the seconds since the last line once they are many; what it raises ends the tool."""
+    """Gets the seconds since the last line when they become many; its exception ends the tool."""
 
     def run(
         self,
@@ -130,10 +127,10 @@ class Runner(NamedTuple):
         forgiving: bool = False,
         gathering: bool = False,
     ) -> list["Complaint"]:
-        """Run one to its end. Raises `TransferError`, or what a watch raises.
+        """Run one tool to its end. Raises `TransferError`, or what a watch raises.
 
-        When it is ``forgiving``, what a server before 17 cannot know is no error. When it is
-        ``gathering``, what a restore complains of is returned, and its exit code is no error then.
+        ``forgiving`` ignores errors about parameters that a server before 17 does not know.
+        ``gathering`` returns the complaints of a restore, and then ignores its exit code.
         """
         environ = self._environ(database)
         said = Said(self.hear, forgiving=forgiving, first=forgiving and not gathering)
@@ -145,7 +142,7 @@ class Runner(NamedTuple):
         return []
 
     def _environ(self, database: str) -> Environment:
-        """The container's without its PG* variables, and the connection as libpq's own."""
+        """The container's environment without PG* and *_URL, with the connection for libpq."""
         options = f"{self.conninfo.params.get('options', '')} {_OPTIONS} {self.options}".strip()
         params = trusted({**self.conninfo.params, "dbname": database, "options": options})
         added = {
@@ -157,23 +154,23 @@ class Runner(NamedTuple):
 
 
 class Complaint(NamedTuple):
-    """An error of a tool's."""
+    """An error of a tool."""
 
     entry: int | None
     """The dump's entry that it is about."""
 
     error: str
-    """In the server's words where it is the server's, such as ``ERROR:  no such thing``."""
+    """In the words of the server, such as ``ERROR:  no such thing``, or of the tool."""
 
     details: tuple[str, ...]
-    """What the server says besides, each with its label; in a DETAIL there may be a row."""
+    """The server's other lines, each with its label; a DETAIL may contain a row."""
 
     def words(self) -> str:
-        """What may be told wherever rows are restored: no row is in it."""
+        """The text that every log may contain, because no row is in it."""
         return " ".join((self.error, *(d for d in self.details if not d.startswith("DETAIL:"))))
 
 
-# What follows is a statement: in its literals there may be rows, and passwords.
+# A statement follows, whose literals may contain rows and passwords.
 _STATEMENT = re.compile(r"(?:error|detail|hint): (?:query|command) was", re.IGNORECASE)
 
 _PROGRAM = re.compile(r"pg_(?:dump|restore): (.*)")
@@ -183,22 +180,22 @@ _ABOUT = re.compile(r"from TOC entry (\d+);")
 
 @dataclass
 class Said:
-    """Listens to a tool: keeps its complaints, and tells all but statements and rows.
+    """Listens to a tool: keeps its complaints, and passes on all but statements and rows.
 
-    Only lines that begin with the tool's name are its own words; below an error come the server's,
-    and the statement that failed.
+    Lines that begin with the tool's name are its own words. Below an error come the server's, and
+    the statement that failed.
     """
 
     tell: Callable[[str], None]
     forgiving: bool = False
-    """Whether it is no error that its later version sets what the server does not know."""
+    """Whether to ignore an error about a parameter that the server does not know."""
 
     first: bool = False
-    """Whether to raise `TransferError` for the first complaint."""
+    """Whether to raise `TransferError` at the first complaint."""
 
     complaints: list[Complaint] = field(default_factory=list)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=child.TAIL_LINES))
-    """The last that were told."""
+    """The last lines that it passed on."""
 
     _forgiven: int = 0
     _entry: int | None = None
@@ -237,7 +234,7 @@ class Said:
             raise _failed(error, list(self.lines))
 
     def _below(self, line: str) -> None:
-        """What the server said with an error, which ends where the statement begins."""
+        """Keep the server's lines below an error, up to the statement."""
         if line.startswith("Command was: "):
             self._open = False
         elif line.startswith(("DETAIL:  ", "HINT:  ", "connection to server ")):
@@ -245,13 +242,13 @@ class Said:
             self.complaints[-1] = last._replace(details=(*last.details, line))
 
     def forgiven_all(self, finished: child.Finished) -> bool:
-        """Whether it did all but what is no error; it does not count the errors of its workers."""
+        """Whether the tool did all but the forgiven; it does not count its workers' errors."""
         last = self.lines[-1] if self.lines else ""
         done = finished.returncode == 1 and "errors ignored on" in last
         return done and self._forgiven > 0 and not self.complaints
 
 
-# What the tools do not set themselves, and a role or a database may have set for its services.
+# Settings that the tools leave alone, and that a role or a database may have for its services.
 _OPTIONS: Final = "-c quote_all_identifiers=off -c idle_session_timeout=0"
 
 _VARIABLES: Final[Mapping[str, str]] = {
@@ -298,7 +295,6 @@ def _run(
 
 
 def _fail(argv: Sequence[str], finished: child.Finished, said: Said) -> NoReturn:
-    """Raise what a tool said: its errors first, then its last lines."""
     tool, lines = Path(argv[0]).name, list(said.lines)
     errors = list(dict.fromkeys(each.words() for each in said.complaints))[:MAX_ERRORS]
     errors += [line for line in lines if "FATAL:" in line and not any(e in line for e in errors)]

@@ -1,4 +1,4 @@
-"""Plans a transfer, looks for what stands in its way, and moves."""
+"""Plan a transfer, look for what stands in its way, and move."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 def preparing(
     session: Session, request: Request, plan: Plan, progress: Progress
 ) -> Iterator[Prepared]:
-    """Look for what stands in the plan's way, in the session's open transaction; end that.
+    """Look for what stands in the plan's way, in the session's open transaction, and end that.
 
-    Then rehearse it, while others are watched. What the rehearsal made is removed beside the body.
-    Raises `RefusedError`, `UnreachableError` and `Terminated`.
+    Then rehearse the plan while watching other sessions. During the body a thread removes what the
+    rehearsal made. Raises `RefusedError`, `UnreachableError` and `Terminated`.
     """
     superuser, bypass = preflight.rights(session, plan)
     with closing(sessions.begin(request.source, session, plan)) as watch:
@@ -87,7 +87,7 @@ def _prepare(
 
 
 def _known(plan: Plan, extra: Collection[str]) -> None:
-    """Raise `TransferError` where a name of ``--with`` is of nothing, of several, or moves not."""
+    """Raise `TransferError` for a ``--with`` that is unknown, ambiguous, or does not move."""
     extensions = {*plan.source.extensions.values()}
     for name in extra:
         found = [each for each in plan.source.relations.values() if name in each.names()]
@@ -115,7 +115,7 @@ def _owner(plan: Plan) -> str:
 
 
 def begin(session: Session) -> None:
-    """Begin to look at the source: one moment, nothing written, and short waits for locks."""
+    """Begin to look at the source: one snapshot, read-only, with short waits for locks."""
     with translated("beginning to look", remedy="Start again."):
         session.connection.execute(
             "begin isolation level repeatable read read only; set local lock_timeout ="
@@ -124,7 +124,7 @@ def begin(session: Session) -> None:
 
 
 def end(session: Session) -> None:
-    """End what `begin` began."""
+    """Roll back what `begin` began."""
     try:
         session.connection.execute("rollback")
     except psycopg.Error:
@@ -132,7 +132,7 @@ def end(session: Session) -> None:
 
 
 def _nothing(session: Session, request: Request, plan: Plan, *, dry_run: bool) -> "Transferred":
-    """The answer where nothing moves, because it did before or was never there."""
+    """The answer if nothing moves, because an earlier move did it or there is nothing."""
     before = [each.schema for each in quarantines.find(session, request.service.name)]
     if not before:
         _known(plan, request.extra)
@@ -156,7 +156,7 @@ def transfer(
     agree: "Callable[[Transferred], None] | None",
     progress: Progress,
 ) -> "Transferred":
-    """Plan, ask unless ``agree`` is None, and move. Raises `TransferError` for what was refused."""
+    """Plan, ask unless ``agree`` is None, and move. Raises `TransferError` for a refusal."""
     service, database = request.service, request.database
     own = database == service.database
     if own and request.target is request.source:
@@ -166,7 +166,7 @@ def transfer(
         if own and same:
             raise _in_its_place(database)
         source, target = request.source, request.target
-        # What is dead is removed by a dry run, too: it makes such things itself.
+        # A dry run, too, removes what killed transfers left, because it makes such things itself.
         archive.remove_old()
         for server in {id(each): each for each in (source, target)}.values():
             rehearsal.remove_old(server)
@@ -185,7 +185,7 @@ def transfer(
                 raise NotAgreedError(answer.model_copy(update={"result": "refused"}))
             if agree is not None:
                 agree(describe(request, prepared))
-            # What the answer needs (pydantic, rich) is loaded while tools and server work.
+            # Import what the answer needs (pydantic, rich) while the tools and the server work.
             Thread(target=import_module, args=("entrypoint.operator.render",)).start()
             jobs = request.jobs
             with (

@@ -1,4 +1,4 @@
-"""Undoes the last move of a service, or removes the quarantines of all its moves."""
+"""Undo the last move of a service, or remove the quarantines of all its moves."""
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -33,16 +33,16 @@ class _Place(NamedTuple):
 
     server: Server
     name: str
-    """Empty where it is not there, or on a server that nobody named."""
+    """Empty if it is gone, or on a server that the operator did not name."""
 
     aside: str
-    """What it is called then."""
+    """Its new name."""
 
     back: str
-    """The database that was there before the move, and gets its name back; empty for none."""
+    """The database that the move replaced, and that gets its name back; or empty."""
 
     note: str = ""
-    """What becomes of a target that cannot be put aside."""
+    """What becomes of a target that the undo cannot put aside."""
 
 
 class EarlierMove:
@@ -52,15 +52,15 @@ class EarlierMove:
         self.session = session
         self.request = request
         self.answer: Transferred | None = None
-        """What is to be said when it is done, from the moment on at which it could be."""
+        """The answer of a success, set before the first change."""
 
     def undo(self, agree: Agree | None, *, dry_run: bool) -> "Transferred":
         """Put the objects of the last move back where they came from, in one transaction.
 
-        The target keeps what it has under another name, because the service may have written there,
-        and a database that the move replaced gets its name back. On another server the target is
-        put aside first. Blocks for about `TIMEOUT_S` seconds for locks. Whatever is raised,
-        everything is as it was, but for that.
+        The target keeps what it has under another name, because the service may have written there.
+        A database that the move replaced gets its name back. On another server the undo puts the
+        target aside first. Blocks for about `TIMEOUT_S` seconds for locks. An error leaves
+        everything as it was, except a target on another server.
         """
         session, request = self.session, self.request
         there = _quarantines(session, request.service)
@@ -96,7 +96,7 @@ class EarlierMove:
         return self.answer.model_copy(update={"rows": rows})
 
     def drop(self, agree: Agree | None, *, dry_run: bool) -> "Transferred":
-        """Remove the quarantined objects of all moves for ever; what ends in between, run again."""
+        """Remove the quarantined objects of all moves for ever; a second run finishes a first."""
         session, request = self.session, self.request
         found = _quarantines(session, request.service)
         if not found[-1].where:
@@ -149,7 +149,7 @@ def _quarantines(session: Session, service: Service) -> list[Quarantine]:
 def _place(request: Request, moved: Quarantine) -> _Place:
     name, server = moved.database, request.target
     if server is request.source and moved.where:
-        # One of that name here is another one.
+        # A database of that name on this server is another one.
         return _Place(
             server,
             "",
@@ -169,14 +169,14 @@ def _place(request: Request, moved: Quarantine) -> _Place:
         aside, back = free(admin, name, "__undone"), ""
         if server is request.source and moved.replaced:
             row = admin.connection.execute(_NAMED, [moved.replaced]).fetchone()
-            # The OID alone may be another's, in a copy of the server.
+            # In a copy of the server, another database may have this OID.
             if row and row[0].startswith(suffixed(name, REPLACED)):
                 back = row[0]
     return _Place(server, name, aside, back)
 
 
 def _check(session: Session, found: Sequence[Quarantine], place: _Place) -> None:
-    """Raise `TransferError` for what an undo would fail at, before anything is asked or locked."""
+    """Raise `TransferError` for anything that an undo would fail at, before it asks or locks."""
     for each in found:
         asked = {"schema": each.schema, "origin": each.origin}
         with translated("looking at what is there", remedy="Start again."):
@@ -244,7 +244,7 @@ def _rename(session: Session, place: _Place) -> None:
         statement = f"alter database {quoted(old)} rename to {quoted(new)}"
         try:
             session.connection.execute(statement.encode())
-        except psycopg.errors.ObjectInUse:  # somebody who came after we had looked
+        except psycopg.errors.ObjectInUse:  # a session that came after the check
             session.connection.execute("rollback")
             who = sessions.connected(session, old) or ["somebody who is gone again"]
             _refuse_sessions(who, place._replace(name=old))
@@ -256,7 +256,7 @@ def _rename(session: Session, place: _Place) -> None:
 def _count(
     server: Server, database: str, found: Sequence[Quarantine] | None
 ) -> list[row_counts.TableCount]:
-    """The rows, or nothing where nobody can count them: that keeps nobody from what was asked."""
+    """The rows, or nothing if nobody can count them, which is no reason to refuse."""
     schemas = None if found is None else [each.schema for each in found]
     with suppress(EntrypointError):
         return row_counts.count(server, database, schemas)
@@ -282,7 +282,7 @@ def _plans(request: Request, found: Sequence[Quarantine], place: _Place) -> list
 
 
 def _aside(place: _Place, found: Sequence[Quarantine]) -> list[str]:
-    """What becomes of the target, and of what was there before the move."""
+    """What becomes of the target, and of the database that the move replaced."""
     if not place.aside:
         return [place.note]
     said = [f"the database {place.name!r} is kept as {place.aside!r}, with all that is in it"]
