@@ -1,6 +1,6 @@
--- Cancels sessions that wait for us and keep us waiting.
--- Both would wait for ever: the server would find a deadlock, and make us its victim. Nobody may
--- take the next number of a sequence after a transfer has read it.
+-- Cancels sessions that wait for this one while it waits for them.
+-- Otherwise the server would find the deadlock and end this session. No session may take the next
+-- number of a sequence after the transfer has read it.
 select pg_catalog.pg_cancel_backend(pid) from (
   select distinct w.pid from pg_catalog.pg_locks w where not w.granted and exists (
     select from pg_catalog.pg_locks h

@@ -1,4 +1,4 @@
--- Which unit depends on which other one, and by what.
+-- The units that depend on others, and the parts by which they do.
 with recursive \ir units_alone.sql
 , \ir units.sql
 , edge as (
@@ -34,5 +34,5 @@ select distinct userclass::int8, userid::int8, usedclass::int8, usedid::int8, ki
   quote_ident(name), entryclass::int8, entry::int8, viaclass::int8, viaid::int8, userknown,
   usedknown
 from edge where (userclass, userid) <> (usedclass, usedid) and userid > 0 and usedid > 0
-  -- What is published is no need: it is told of by itself.
+  -- A publication does not need its tables; the plan reports it by itself.
   and (userclass <> 'pg_publication'::regclass or usedclass <> 'pg_class'::regclass)

@@ -1,5 +1,5 @@
--- What a DROP would take along from other schemas.
--- A table takes along its toast table and its array type, a type its casts, its multirange and
+-- Objects of other schemas that a DROP would take along.
+-- A table takes along its TOAST table and its array type, a type its casts and its multirange with
 -- their functions, and a foreign key its triggers.
 with recursive space as (
   select oid, nspname from pg_namespace where nspname = any (%(schemas)s)

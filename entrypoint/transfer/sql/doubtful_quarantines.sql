@@ -1,6 +1,6 @@
--- Quarantines that a role may have made that is neither ours nor a superuser.
--- A comment is no evidence: whoever may create a schema writes one. Its owner is, who must be a
--- superuser, or us, or who could do the same without us.
+-- Quarantines whose maker may be neither our role nor a superuser.
+-- The comment proves nothing, because everybody who may create a schema can write it. The owner
+-- proves it: a superuser, our role, or a role that could do the same without us.
 select nspname::text, pg_get_userbyid(nspowner)::text from pg_namespace n
 join pg_roles r on r.oid = nspowner
 where nspname = any (%(schemas)s) and not rolsuper and rolname <> current_user and not (

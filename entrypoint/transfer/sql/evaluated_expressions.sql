@@ -1,5 +1,5 @@
--- Expressions that a restore evaluates for each row, and that are not all the server's own.
--- It does so with an empty search_path.
+-- Expressions that a restore evaluates for each row, and that use an object of users.
+-- The restore evaluates them with an empty search_path.
 with expression (kind, name, relation, text, classid, objid) as (
   select 'index', i.relname, indrelid, pg_get_expr(indexprs, indrelid), 'pg_class'::regclass,
     indexrelid

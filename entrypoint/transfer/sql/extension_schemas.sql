@@ -1,4 +1,4 @@
--- Extensions, the oldest first, because one may need another, and the schemas that they did not make.
+-- Extensions, oldest first because one may need another, and schemas that they did not create.
 select e.extname::text, n.nspname::text, case when n.oid >= 16384 and not exists (
   select from pg_depend d where d.classid = 'pg_namespace'::regclass and d.objid = n.oid
     and d.deptype = 'e') then n.oid::int8 end

@@ -1,2 +1,2 @@
--- Tables of extensions that are dumped.
+-- Tables of extensions whose rows a dump contains.
 select unnest(extconfig)::int8 from pg_catalog.pg_extension where extname = any (%s)

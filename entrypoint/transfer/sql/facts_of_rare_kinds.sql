@@ -1,5 +1,5 @@
--- What the target gets of the rarer kinds, as rows of text.
--- The options of a foreign server may have a password, so they are no fact.
+-- The rarer kinds of objects that the target gets, as rows of text.
+-- The options of a foreign server may contain a password, so they are no fact.
 select row('carried', upper(type), identity, said)::text from (
   select 'pg_operator'::regclass, oid, row(oprcode, oprcanmerge, oprcanhash, oprrest, oprjoin,
     oprcom::regoperator, oprnegate::regoperator)::text from pg_operator

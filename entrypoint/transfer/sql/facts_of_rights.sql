@@ -1,5 +1,5 @@
 -- Rights to what moves, as rows of text.
--- Rights that were never granted are written as what they amount to; a dump may keep either.
+-- A dump may keep default rights or write them out, so the query writes them out.
 with acl (what, owner, items) as (
   select row(nspname, relname), relowner, coalesce(relacl, acldefault(
       (case relkind when 'S' then 's' else 'r' end)::"char", relowner))

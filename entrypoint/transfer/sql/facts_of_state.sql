@@ -2,7 +2,7 @@
 select row('populated', oid::regclass, relispopulated)::text from pg_class
 where oid = any (%(oids)s) and relkind = 'm'
 union all
--- Of a view's text, versions share the words, not their order.
+-- Versions write the text of a view in the same words, but in another order.
 select row('output', attrelid::regclass, array_agg(
     row(attname, format_type(atttypid, atttypmod)) order by attnum))::text
 from pg_attribute join pg_class c on c.oid = attrelid

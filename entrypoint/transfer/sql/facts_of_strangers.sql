@@ -1,6 +1,6 @@
 -- Rights to schemas and large objects, operators and casts, as rows of text.
--- What the source may have more of, because it is others'. Of what has a name only, such as an
--- operator, content that is evaluated could make another one while it is restored.
+-- The source may have more of them, those of others. Content that a restore evaluates could make
+-- another object in place of one that has only a name, such as an operator.
 select row('object', 'rights of a schema', nspname, pg_get_userbyid(nspowner), (
   select array_agg(item::text order by item::text)
   from unnest(coalesce(nspacl, acldefault('n', nspowner))) as each (item)

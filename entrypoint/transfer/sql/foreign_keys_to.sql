@@ -1,5 +1,5 @@
--- Foreign keys in a quarantine that point to what is removed.
--- The removal takes them along, because it takes what they are for.
+-- Foreign keys in other quarantines that reference what a removal drops.
+-- The removal drops them, too, because they have no use without it.
 select format('%%I of %%s', conname, conrelid::regclass) from pg_constraint
 join pg_class t on t.oid = confrelid join pg_namespace n on n.oid = t.relnamespace
 where contype = 'f' and conparentid = 0 and nspname = any (%(schemas)s)

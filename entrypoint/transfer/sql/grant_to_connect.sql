@@ -1,2 +1,2 @@
--- What a role must be granted to connect to a database.
+-- The grant that a role needs to connect to a database.
 select 'CONNECT', format('DATABASE %%I', %(database)s::text)

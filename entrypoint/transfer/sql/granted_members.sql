@@ -1,4 +1,4 @@
--- Objects of extensions that somebody has granted rights to.
+-- Members of extensions that have explicit rights.
 with \ir ../../postgres/sql/members.sql
 select json_agg(json_build_array(extension::int8, class::int8, id::int8, coalesce(nspname, '-'),
   kind, name, also)) from (

@@ -1,6 +1,6 @@
--- What a role must be granted to read what pg_dump and the comparison read.
+-- The grants that a role needs to read what pg_dump and the comparison read.
 -- Those are tables and sequences, the tables of extensions that pg_dump dumps, and functions that
--- not every role may call, because the planner may call them.
+-- PUBLIC may not call, because the planner may call them.
 with \ir ../../postgres/sql/members.sql
 select distinct 'USAGE', format('SCHEMA %%I', nspname) from pg_class c
 join pg_namespace n on n.oid = relnamespace

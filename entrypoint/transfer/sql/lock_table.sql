@@ -1,7 +1,7 @@
--- How many locks the server has room for, and how many it holds.
--- As InitializeMaxBackends (postinit.c) and NLOCKENTS (lock.c) have it: 18 has slots for workers of
--- autovacuum, and one special process more. What goes by the fast path is not in the table;
--- one that is held in several modes is there once.
+-- The room in the server's lock table, and the locks in it.
+-- As InitializeMaxBackends (postinit.c) and NLOCKENTS (lock.c) compute it: 18 has slots for
+-- autovacuum workers, and one more special process. The table has no fast-path locks, and one entry
+-- for a lock in several modes.
 with setting as materialized (select name, setting::int8 as value from pg_catalog.pg_settings
   where name in ('max_locks_per_transaction', 'max_connections', 'max_prepared_transactions',
     'max_worker_processes', 'max_wal_senders', 'autovacuum_max_workers', 'autovacuum_worker_slots'))

@@ -1,5 +1,5 @@
--- What somebody has locked against everybody, or waits to: the CTE locked.
--- Who asks for its size waits behind.
+-- Relations that a session has locked against everybody, or waits to lock: the CTE locked.
+-- A query for the size of such a relation would wait.
 locked as materialized (
   select coalesce(indrelid, relation) as oid from pg_locks left join pg_index
     on indexrelid = relation

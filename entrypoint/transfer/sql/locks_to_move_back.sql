@@ -1,4 +1,4 @@
--- How many locks it takes to move everything back.
+-- The number of locks that moving everything back takes.
 select (select count(*) from pg_class where relnamespace = any (spaces)
     and relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c'))
   + (select count(*) from pg_proc where pronamespace = any (spaces))

@@ -1,4 +1,4 @@
--- Relations of which somebody has MAINTAIN, and not ALL, and who that is.
+-- Relations on which a role has MAINTAIN without ALL, and the role.
 select \ir ../../postgres/sql/relation_label.sql
   , format('%%I.%%I', nspname, relname),
   string_agg(case grantee when 0 then 'PUBLIC' else quote_ident(rolname) end, ', ')

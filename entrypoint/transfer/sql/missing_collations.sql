@@ -1,4 +1,4 @@
--- Which of these collations a server does not have.
+-- The collations of these that a server does not have.
 select name from unnest(%s::text[]) name where not exists (
   select from pg_catalog.pg_collation where collname = name
     and collnamespace = 'pg_catalog'::regnamespace

@@ -1,7 +1,7 @@
 -- Expressions that may look up an object by a text, such as nextval('x'::text).
--- Functions of the server that take a name do, users' functions, and casts to types that stand for
--- a name. The query reads the trees as the server stores them: to write them as SQL, the server
--- would lock the relations in them.
+-- Those call a user's function or a function of the server that takes a name, or cast to a reg*
+-- type. The query reads the stored trees, because writing them as SQL would lock the relations in
+-- them.
 with looking as materialized (
   select ':funcid (' || string_agg(oid::text, '|') || '|[1-9][0-9]{4,}) '
     || '|:resulttype (24|2202|2203|2204|2205|2206|3734|3769|4191) ' as pattern

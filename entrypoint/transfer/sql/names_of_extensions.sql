@@ -1,4 +1,4 @@
--- Names that objects of extensions have, and no function of the server's.
+-- Names of extensions' members that no function of the server has.
 select refobjid::int8, name, nspname, classid = 'pg_proc'::regclass from (
   select m.refobjid, m.classid, coalesce(relname, typname, proname)::text as name,
     coalesce(relnamespace, typnamespace, pronamespace) as space

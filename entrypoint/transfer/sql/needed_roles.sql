@@ -1,5 +1,5 @@
--- Roles that what moves needs: owners, grantees, and roles for which the database has settings.
--- The first superuser is in no dependency.
+-- Roles that what moves needs: owners, grantees, and roles with settings for the database.
+-- pg_shdepend has no entry for the bootstrap superuser.
 select distinct rolname::text from pg_catalog.pg_shdepend d
 join pg_catalog.pg_database b on b.oid = d.dbid and datname = current_database()
 join pg_catalog.pg_roles r on r.oid = d.refobjid

@@ -1,5 +1,5 @@
--- Columns that may be null where the parent's may not.
--- The parent's NOT NULL is the child's too, when a newer server makes them.
+-- Columns that may be null although the parent's may not.
+-- A newer server would make the parent's NOT NULL the child's, too.
 select \ir ../../postgres/sql/relation_label.sql
   || '.' || a.attname, format('%%I.%%I', nspname, relname), quote_ident(a.attname)
 from pg_inherits join pg_attribute p on p.attrelid = inhparent and p.attnotnull

@@ -1,3 +1,3 @@
--- Indexes that take nulls for equal.
+-- Indexes with NULLS NOT DISTINCT.
 select i.relname from pg_index x join pg_class i on i.oid = indexrelid
 where indrelid = any (%(oids)s) and to_jsonb(x) ->> 'indnullsnotdistinct' = 'true'

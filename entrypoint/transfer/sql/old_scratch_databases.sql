@@ -1,6 +1,6 @@
 -- Scratch databases whose session is gone.
--- Other roles' sessions have no start for who is no superuser. A superuser drops no other's database
--- than those that are named so: nobody else names one so by chance.
+-- Only a superuser sees when another role's session began. Databases of such a name come from
+-- rehearsals only, so a superuser drops those of other roles, too.
 select d.datname::text from pg_catalog.pg_database d
 where d.datname ~ '__rehearsal_[0-9a-f]+_[0-9a-f]+$' and pg_has_role(d.datdba, 'USAGE') and not exists (
   select from pg_catalog.pg_stat_activity a

@@ -1,4 +1,4 @@
--- Roles of transfers whose session is gone, and as which nobody is connected.
+-- Roles of transfers whose session is gone, and that no session has logged in as.
 select rolname::text from pg_catalog.pg_roles r
 left join pg_catalog.pg_shdescription d
   on d.objoid = r.oid and d.classoid = 'pg_catalog.pg_authid'::regclass

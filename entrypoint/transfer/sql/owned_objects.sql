@@ -1,5 +1,6 @@
--- Everything that has an owner of its own, and who that is.
--- A sequence goes with the table that owns it, the type of a row or an array with what it is of.
+-- Every object with an owner of its own, and the owner.
+-- A sequence follows the table that owns it; a row type or an array type follows its relation or
+-- its element type.
 with owned (classid, objid, owner) as (
   select 'pg_class'::regclass::oid, oid, relowner from pg_class c
   where relkind in ('r', 'p', 'v', 'm', 'S', 'f') and not exists (

@@ -1,5 +1,5 @@
--- Views and domains, and what a dump has of each besides.
--- The checks of a domain may be apart from it.
+-- Views and domains, each with the other entries that a dump has for it.
+-- A dump may write the checks of a domain apart from it.
 select json_agg(json_build_array('pg_class'::regclass::int8, relation::int8, classid::int8,
   objid::int8)) from (
   select ev_class, 'pg_rewrite'::regclass::oid, oid from pg_rewrite where ev_class >= 16384

@@ -1,4 +1,4 @@
--- What does not go by itself with the table or the type that it belongs to, and its owner.
+-- Objects that ALTER does not move with their table or type, and their owners.
 -- Those are extended statistics, multiranges, and the functions that make ranges.
 select 'STATISTICS', format('%%I.%%I', nspname, stxname), nspname::text, pg_get_userbyid(stxowner)::text
 from pg_statistic_ext s join pg_namespace n on n.oid = stxnamespace

@@ -1,5 +1,5 @@
 -- Publications with the tables that they name.
--- They have entries of tables and, since PostgreSQL 15, of schemas.
+-- They have entries for tables and, since PostgreSQL 15, for schemas.
 select json_agg(json_build_array('pg_publication'::regclass::int8, p.oid::int8, pubname, coalesce((
     select json_agg(json_build_array('pg_publication_rel'::regclass::int8, oid::int8,
       prrelid::int8)) from pg_publication_rel where prpubid = p.oid), '[]'), coalesce((

@@ -1,4 +1,4 @@
--- What is in a quarantine, as ALTER names it.
+-- The objects in a quarantine, as ALTER names them.
 select case relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'S' then 'SEQUENCE'
     when 'f' then 'FOREIGN TABLE' else 'TABLE' end, format('%%I.%%I', nspname, relname)
 from pg_class c join pg_namespace n on n.oid = relnamespace

@@ -1,4 +1,4 @@
--- Objects of the rarer kinds, which a dump takes along whatever relations it leaves out.
+-- Objects of the rarer kinds, which a dump contains whatever relations it leaves out.
 with \ir rare_kinds.sql
 select json_agg(json_build_array(classid::int8, objid::int8, upper(type), coalesce(
     (parse_ident(schema))[1], '-'),

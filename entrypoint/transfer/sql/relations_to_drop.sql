@@ -1,6 +1,6 @@
--- Relations of schemas, in an order in which each drops little else.
--- Views come first, children before their parents, and the younger before the older, because a
--- foreign key is younger than what it points to.
+-- The relations of schemas, in an order in which each DROP takes little else along.
+-- Views come first, children before their parents, and younger before older, because a foreign key
+-- is younger than the table that it references.
 with recursive space as (select oid, nspname from pg_namespace where nspname = any (%(schemas)s)
 ), descent (oid, level) as (
   select inhparent, 0 from pg_inherits

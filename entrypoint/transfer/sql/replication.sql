@@ -1,5 +1,5 @@
 -- Subscriptions and replication slots of a database.
--- A subscription keeps its database from being removed; a slot that nobody reads goes with it.
+-- A subscription makes DROP DATABASE fail; an inactive slot goes with the database.
 select true, subname::text from pg_catalog.pg_subscription s
 join pg_catalog.pg_database d on d.oid = subdbid where datname = %(name)s
 union all

@@ -1,4 +1,4 @@
--- Views that read with the rights of who asks.
+-- Views with security_invoker.
 select \ir ../../postgres/sql/relation_label.sql
   , format('%%I.%%I', nspname, relname)
 from pg_class c join pg_namespace n on n.oid = relnamespace

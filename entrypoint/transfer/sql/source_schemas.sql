@@ -1,4 +1,4 @@
--- Schemas of users but for quarantines, and members of extensions: the CTEs space and member.
+-- Users' schemas without quarantines, and members of extensions: the CTEs space and member.
 space as materialized (
   select n.oid, nspname from pg_namespace n
   where \ir ../../postgres/sql/user_schema.sql

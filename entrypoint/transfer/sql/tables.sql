@@ -1,4 +1,4 @@
--- Tables of users' schemas, whether they are ours, and how often they were written.
+-- Tables of users' schemas, whether our role owns them, and the rows written to them.
 select c.oid::int8, nspname::text, relname::text, relowner = (
     select oid from pg_roles where rolname = current_user), relrowsecurity,
   (pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)

@@ -1,4 +1,4 @@
--- Names of a quarantine that its old schema has again, in pg_class or pg_type.
+-- Names of a quarantine's objects that its schema of origin has again, in pg_class or pg_type.
 select distinct c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
 join pg_class o on o.relname = c.relname join pg_namespace p on p.oid = o.relnamespace
 where n.nspname = %(schema)s and p.nspname = %(origin)s

@@ -1,6 +1,6 @@
--- Which unit each object belongs to: CTEs, of which the last is lifted.
--- What belongs to a unit, the unit, and the part: kind, name, and its entry in a dump. A unit of its
--- own has no part. A unit 0 is nobody's business: what the server keeps for itself, such as TOAST.
+-- The unit of each object: CTEs, the last of which is lifted.
+-- A row has an object, its unit, and the part: kind, name, and entry in a dump. A unit's own row
+-- has no part. Unit 0 marks what the server keeps for itself, such as TOAST.
 owned as materialized (
   select distinct on (objid) objid, refobjid from pg_depend d
   join pg_class s on s.oid = objid and relkind = 'S' where \ir ../../postgres/sql/owned_sequence.sql

@@ -1,4 +1,4 @@
--- Objects that stand for themselves, and those of extensions: the CTEs alone and member.
+-- Objects that are units of their own, and members of extensions: the CTEs alone and member.
 \ir rare_kinds.sql
 , alone (classid, objid) as materialized (
   select classid, objid from rare where classid <> 'pg_cast'::regclass

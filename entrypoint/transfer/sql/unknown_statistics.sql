@@ -1,5 +1,5 @@
--- Tables that the planner knows too little of after a restore.
--- Restored statistics leave nothing to do but for extended ones, which no dump holds.
+-- Tables that the planner knows too little about after a restore.
+-- Restored statistics suffice, except for extended ones, which no dump contains.
 select nspname, relname from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = relnamespace
 where relkind in ('r', 'm') and relpersistence <> 't' and \ir ../../postgres/sql/user_schema.sql

@@ -1,5 +1,5 @@
--- Collations of the server that what moves is ordered by.
--- Of columns, indexes, domains: what is in expressions only is met by a restore.
+-- Collations of the server that columns, indexes and domains of what moves have.
+-- A restore finds those that only an expression names.
 select distinct collname::text from pg_catalog.pg_collation l
 where oid < 16384 and collprovider <> 'd' and (
   exists (select from pg_catalog.pg_attribute a

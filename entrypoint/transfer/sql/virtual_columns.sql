@@ -1,4 +1,4 @@
--- Columns that are generated and virtual.
+-- Virtual generated columns.
 select \ir ../../postgres/sql/relation_label.sql
   || '.' || attname, format('%%I.%%I', nspname, relname),
   quote_ident(attname)

@@ -1,6 +1,6 @@
--- Sessions of others in this database that can write to one of the tables.
--- Who could write to one of the tables, itself or as a role that it may become. What a session of
--- another role does is hidden from who may not read all statistics.
+-- Sessions of others in this database whose role can write to one of the tables.
+-- The role may write itself, or as a role that it can become. Only a role that may read all
+-- statistics sees what the sessions of others do.
 with session as materialized (
   select pid, application_name, usesysid, usename::text as usename, client_addr, backend_type,
     case when backend_type is not null then state <> 'idle' or state_change >= %(since)s end as did
