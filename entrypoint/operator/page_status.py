@@ -49,7 +49,7 @@ class PushRow(NamedTuple):
     release: str
     took: str
     place: float | None
-    """Per cent from the left, which is long ago; None if ``at`` is no moment."""
+    """Per cent from the left, which is long ago; None if ``at`` is not a timestamp."""
 
 
 def facts(answer: Status) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _pushes(
 
 
 def _seconds(moment: str, now: datetime) -> float | None:
-    """None if a ledger has no moment there."""
+    """None if the ledger has no timestamp there."""
     try:
         return max(0.0, (now - datetime.fromisoformat(moment)).total_seconds())
     except (TypeError, ValueError):

@@ -125,7 +125,7 @@ def tallies(findings: Iterable[Finding]) -> Iterator[Tally]:
     services = grouped(findings, lambda found: found.service)
     for name in sorted(services, key=lambda name: name is None):
         found = Counter(each.level for each in services[name])
-        # Neither the size of a quarantine nor that of a whole database is a stray's.
+        # A quarantine and a whole database have a size, too, but are no strays.
         strays = [each for each in services[name] if each.level == "misplaced" and each.object]
         rows, sizes = (
             sum(known) if (known := [number for number in numbers if number is not None]) else None
@@ -240,7 +240,7 @@ def left(services: Iterable[ServiceStatus]) -> Section:
 
 
 def age(moment: str, now: datetime) -> str:
-    """How long ago a moment is, in the largest unit that fits: ``3 min``; other text stays."""
+    """How long ago a timestamp is, in the largest unit that fits: ``3 min``; other text stays."""
     try:
         seconds = (now - datetime.fromisoformat(moment)).total_seconds()
     except (TypeError, ValueError):

@@ -30,7 +30,7 @@ MAINTENANCE: Final = ("postgres", "defaultdb")
 _TRANSACTION_TIMEOUT_SINCE: Final = 170000
 
 _LATER: Final = re.compile(r"[,;] (?:or|if (?:the|that) [^,;]*,) raise ENTRYPOINT_WAIT_TIMEOUT")
-"""A start's advice to wait, which an operator's command does not do."""
+"""A start's advice to raise the timeout; an operator's command does not wait."""
 
 _NAMES: Final = "Write a service's name as it is in the registry."
 

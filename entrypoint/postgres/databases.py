@@ -204,8 +204,8 @@ def _execute(admin: Session, statement: sql.Composed, deadline: float) -> None:
         if admin.connection.patience_s != math.inf and not admin.pooled:
             raise  # our own statement_timeout
         # The role's own statement_timeout, set for the service's queries, ended the statement. SET
-        # LOCAL needs a transaction, in which no database can be created; RESET, because a pooler
-        # hands the session to its next client.
+        # LOCAL needs a transaction, and CREATE DATABASE runs in none; RESET, because a pooler hands
+        # the session to its next client.
         admin.connection.execute(f"set statement_timeout = {PATIENCE_S * 1000:.0f}".encode())
         try:
             _try(admin, statement, deadline)

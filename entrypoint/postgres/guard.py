@@ -9,8 +9,8 @@ A dump taken under a guard restores. pg_dump leaves out the event trigger, a mem
 plpgsql; the server removes it with ``pg_temp`` whenever the guard's session ends. The tables'
 triggers use built-in functions only, and their conditions expire with the push's time. While the
 push runs, the guard's session watches the start's session on the server itself; if that one dies,
-it removes the triggers, table by table, in tries of `TRY_S` seconds. After a reader that never
-ends, or a crash of the whole server, the next start removes what is left, see `leftovers`.
+it removes the triggers, table by table, in tries of `TRY_S` seconds. The next start removes what is
+left, see `leftovers`.
 
 The guard does not cover: objects that the role may not guard (`Guard.drops`, `Guard.unguarded`), a
 push whose client takes neither PGAPPNAME nor PGOPTIONS (Prisma's engine, JDBC), rows that DELETE
@@ -98,9 +98,7 @@ class Guard:
     def disarm(self, timeout_s: float = DISARM_S) -> list[str]:
         """Remove the triggers and close the session; return the tables that keep a dead trigger.
 
-        DROP TRIGGER needs its table alone for a moment, so this tries for ``timeout_s`` seconds. A
-        table that somebody reads all the time keeps its trigger, which refuses nothing, until the
-        next start.
+        Tries for ``timeout_s`` seconds to lock the tables; others may read them all the time.
         """
         left: list[str] = []
         try:

@@ -247,7 +247,7 @@ def _damage(what: str, rows: int, fingerprint: str, release: str | None, at: str
     return Damage(what, rows, fingerprint, release, at)
 
 
-def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  whatever JSON holds
+def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  any value of JSON
     if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
         raise TypeError
     fingerprint, at = data
@@ -288,8 +288,7 @@ class Found(NamedTuple):
     """None while somebody changes the schema."""
 
     stranger: str | None = None
-    """The owner, if our role owns neither the database nor anything in it: its words may be
-    invented."""
+    """The owner, if our role owns neither the database nor its content: a ledger may be forged."""
 
     leftovers: bool = False
     """Whether a guard left something that our role may remove."""

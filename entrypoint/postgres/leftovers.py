@@ -1,8 +1,7 @@
 """What a guard could not remove, and how a later start removes it.
 
-DROP TRIGGER needs its table alone for a moment, but somebody may read the table all the time; and
-after a crash of the server everything stays. Leftovers refuse nothing, and no dump fails because of
-them.
+DROP TRIGGER needs its table alone for a moment, but others may read the table all the time; and a
+crash of the server leaves everything. Leftovers refuse nothing, and no dump fails because of them.
 """
 
 import time

@@ -84,9 +84,9 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
     """Wait for the lock, trying at least every `POLL_S` seconds, for at most ``timeout_s`` seconds.
 
     Any role that may connect can hold it. If the holder's role owns nothing in the database, the
-    holder is no start, and `acquire` ends its session where our role may. A follower whose session
-    breaks continues with one from ``reopen``. Logs contention at once and then every 10 s. Raises
-    `LockError` with the holder when the time is up; closes the session then, and on a signal.
+    holder cannot be a start, and `acquire` ends its session where our role may. A follower whose
+    session breaks continues with one from ``reopen``. Logs contention at once, then every 10 s.
+    Raises `LockError` with the holder when the time is up; closes the session then and on a signal.
     """
     backoff = Backoff(time.monotonic() + timeout_s, initial_s=POLL_S, cap_s=POLL_S)
     wait = Wait("lock.contended", backoff, level="info")
@@ -105,7 +105,7 @@ def acquire(session: Session, reopen: Callable[[], Session], *, timeout_s: float
                 if _ended(session, holder["holder_pid"]):
                     log.event("warning", "lock.holder_ended", **holder)
             if delay is None:
-                raise _busy(holder, session.database, timeout_s)  # noqa: TRY301  the session is closed below
+                raise _busy(holder, session.database, timeout_s)  # noqa: TRY301  the handler closes the session
             wait.tell(f"lock held by {_who(holder)}", since_s=held_s, **holder)
             time.sleep(delay)
     except BaseException:
@@ -150,7 +150,7 @@ def _holder(session: Session) -> dict[str, Any]:
 
 
 def _stranger(session: Session, holder: dict[str, Any]) -> str | None:
-    """The holder's role, if no start can have this role."""
+    """The holder's role, if it cannot be a start's."""
     try:
         with session.transaction():
             cursor = session.connection.execute(

@@ -24,7 +24,7 @@ class Stray(NamedTuple):
 
     database: str
     misplaced: bool
-    """False if nothing says whose it is, so that it may belong to its database."""
+    """False if its service is unknown, so that it may belong to its database."""
 
     own: Service | None = None
     """The service that the database belongs to."""
@@ -78,7 +78,7 @@ class Stray(NamedTuple):
 def in_default(objects: Iterable[Object], registry: Mapping[str, Service]) -> list[Stray]:
     """Find strays in the default database: every application's object is one.
 
-    A name that services share does not tell whose it is; the users of the object may.
+    A name that services share does not tell the object's service; the object's users may.
     """
     strays = []
     for each in objects:

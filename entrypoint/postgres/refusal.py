@@ -158,7 +158,7 @@ class Refusal:
         """Let the server itself remove the triggers when the session with this pid is gone.
 
         Until `wake`, the guard's session can do nothing else: it notes refusals to sessions of
-        ``role``, which is that session's, or of our own role. It goes on even if this process is
+        ``role``, the watched session's, or of our own role. It goes on even if this process is
         gone, too: a backend notices that only at the end of its statements.
         """
         self._roles.append(role)

@@ -193,7 +193,7 @@ class Session(NamedTuple):
         self.connection.close()
 
 
-def open_session(  # noqa: PLR0913  each is a fact of the session
+def open_session(  # noqa: PLR0913  the options of a connection
     conninfo: Conninfo,
     timeout_s: float,
     *,

@@ -1,4 +1,4 @@
--- The role of a session, if no start can have this role.
+-- The role of a session, if it cannot be a start's role.
 -- A start's role owns the database or tables in it, or, before its first push, is a member of the
 -- database's owner. Large objects, temporary tables and default privileges prove nothing: anybody
 -- may create them.

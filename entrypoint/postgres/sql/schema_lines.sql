@@ -45,7 +45,7 @@ with \ir members.sql
              row_number() over (partition by inhrelid order by inhseqno))::text
   from pg_inherits join rel on rel.oid = inhrelid
   union all
-  -- A default has no columns in it; without the relation it is written faster.
+  -- A default refers to no column; without the relation PostgreSQL writes it faster.
   select row('columns', nspname, relname)::text || string_agg(row(
                attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated,
                attstorage, (select attcompression from (select a.*) as later_than_13),
@@ -116,7 +116,7 @@ with \ir members.sql
   where p.oid not in (select objid from member where classid = 'pg_proc'::regclass)
     /* functions */
   union all
-  -- The internal ones enforce constraints, unless somebody turned them off.
+  -- Internal triggers enforce constraints, unless somebody turned them off.
   select row('trigger', tgenabled, case when tgisinternal
                then (nspname, relname, conname, tgfoid::regproc)::text
                else pg_get_triggerdef(t.oid) end)::text
@@ -141,7 +141,7 @@ with \ir members.sql
   from pg_statistic_ext x join rel on rel.oid = stxrelid
   where true /* left statistics */
   union all
-  -- Of the rarer kinds, that they are there.
+  -- Of rarer kinds, only which objects exist.
   select distinct row('object', type, identity)::text
   from pg_depend d cross join pg_identify_object(classid, objid, 0)
   where d.classid in ('pg_cast'::regclass, 'pg_collation'::regclass, 'pg_conversion'::regclass,

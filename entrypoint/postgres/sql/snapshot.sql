@@ -15,7 +15,7 @@ select
      and not row_security_active(oid))) from rel),
   (select json_agg(json_build_array(attrelid::int8, attnum, attname)) from pg_attribute
    where attrelid in (select oid from rel) and attnum > 0 and not attisdropped),
-  -- One that nobody enforces (PostgreSQL 18) was never meant to be validated.
+  -- A constraint that is NOT ENFORCED (PostgreSQL 18) does not need validation.
   (select json_agg(json_build_array(oid::int8, conrelid::int8, conname,
      convalidated or to_jsonb(c) ->> 'conenforced' is not distinct from 'false'))
    from pg_constraint c where conrelid in (select oid from rel) and contype <> 'n'),
@@ -27,7 +27,7 @@ select
        || quote_ident(i.relname)))
    from pg_index join rel on rel.oid = indrelid join pg_class i on i.oid = indexrelid
    where not indisvalid
-     -- Whose index another role builds is hidden, but not what that session has locked.
+     -- Our role may not see which index another role builds, but sees that session's locks.
      and not exists (
        select from pg_stat_progress_create_index p
        where p.datid = (select oid from pg_database where datname = current_database())
