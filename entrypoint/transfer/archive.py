@@ -113,10 +113,7 @@ class Apart(NamedTuple):
 def select(
     listing: Iterable[str], without: Mapping[Key, Subject], apart: Apart | None = None
 ) -> Selection:
-    """Split a dump's lines by whether they concern an object in ``without``.
-
-    Without ``apart`` the writer restores everything else.
-    """
+    """Split a dump's lines into those of ``without``, those for a superuser, and the rest."""
     about = _about(without.values())
     found = Selection([], [], [])
     for line in listing:
@@ -187,10 +184,7 @@ def remove_old() -> None:
 
 
 def problems(session: Session, plan: Plan, *, blobs: bool) -> list[Problem]:
-    """Report a disk that may be too small for the dump, with ``blobs`` or without.
-
-    A relation that another session has locked counts as empty. Raises `RefusedError`.
-    """
+    """Report a disk that may be too small for the dump. Raises `RefusedError`."""
     with translated("looking at sizes", remedy="Start again."):
         [(size,)] = session.rows("transfer/data_size", [list(plan.moving), blobs])
     folder = tempfile.gettempdir()

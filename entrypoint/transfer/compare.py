@@ -63,7 +63,7 @@ def facts(session: Session, scope: Scope) -> set[str]:
         lines = lines.replace(f"/* {name} */", condition)
     if session.server_version < CLONES_SINCE:
         lines = lines.replace("tgisinternal", "(tgisinternal and tgparentid = 0)")
-    lines = lines.replace("%", "%%").replace("%%(", "%(")  # psycopg's parameters have the rest
+    lines = lines.replace("%", "%%").replace("%%(", "%(")  # only %( begins a parameter
     queries = [f"{lines} select text from line"]  # noqa: S608  texts of our own
     queries += [load_sql(each) for each in _FACTS if scope.rights or each != _RIGHTS]
     settings = load_sql("postgres/fingerprint_settings")
@@ -83,10 +83,7 @@ def facts(session: Session, scope: Scope) -> set[str]:
 def scope_of(
     session: Session, plan: Plan, ours: list[str], *, powerful: bool, source: bool
 ) -> Scope:
-    """The plan's objects by their OIDs in this database.
-
-    A ``powerful`` session also reads rights and large objects.
-    """
+    """The plan's objects by OID in this database; with rights and large objects if ``powerful``."""
     types = [each for each in plan.carried if each.key[0] == PG_TYPE]
     functions = [each for each in plan.carried if each.key[0] == PG_PROC]
     rare = [each for each in plan.carried if each.key[0] not in (PG_TYPE, PG_PROC)]

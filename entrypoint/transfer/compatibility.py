@@ -141,10 +141,7 @@ def _spaces(source: Session, there: Session, plan: Plan) -> list[str]:
 
 
 def _locale(source: Session, there: Session) -> Iterator[Problem]:
-    """The new database keeps the source's locale.
-
-    Only CREATE DATABASE can tell whether the other system has a locale of libc.
-    """
+    """Only CREATE DATABASE can tell whether the other system has a locale of libc."""
     words = row(source, source.database)[1]
     if (found := words.get("datlocprovider", "c")) not in PROVIDERS:
         return

@@ -1,7 +1,4 @@
-"""Dependencies between what moves and what stays, and what becomes of them. Pure.
-
-Each part of a unit gets one `Problem` of its name, however many objects it needs.
-"""
+"""Dependencies between what moves and what stays, one `Problem` for each part of a unit. Pure."""
 
 import re
 from collections import defaultdict
@@ -80,10 +77,7 @@ class _Met(NamedTuple):
 
 
 def find(fates: Fates, prefixes: Mapping[str, bool]) -> Crossings:
-    """Find what crosses, the parts to leave out for it, and the sequences to copy.
-
-    ``prefixes`` are those of all services, with whether the moving service owns each.
-    """
+    """Find all that crosses; ``prefixes`` says for every service's prefix whether it moves."""
     source = fates.source
     back, out = _edges(fates)
     parts = {(edge.user, edge.part.kind, edge.part.plain) for edge in (*back, *out) if edge.part}

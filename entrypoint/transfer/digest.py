@@ -1,7 +1,4 @@
-"""A digest of the catalogs that a plan depends on, far cheaper than reading them again.
-
-Writers wait while a move checks its plan. With the same digest the plan is still right.
-"""
+"""A digest of what a plan depends on, because writers wait while a move checks its plan."""
 
 from typing import Final
 
@@ -57,11 +54,7 @@ CATALOGS: Final = frozenset((*_VERSIONS, *_COLUMNS))
 
 
 def of(session: Session) -> str:
-    """A text that changes with everything that a plan depends on.
-
-    Reads in the session's open transaction and blocks nobody. Raises `RefusedError` and
-    `UnreachableError`.
-    """
+    """Digest the catalogs in the open transaction. Raises `RefusedError`, `UnreachableError`."""
     with translated("looking for changes of the source", remedy="Start again."):
         rows = session.connection.execute(_ALL.encode()).fetchall()
     return " ".join(f"{name}:{number}:{sum_}" for name, number, sum_ in rows)

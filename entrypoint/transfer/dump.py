@@ -174,7 +174,7 @@ class Dump:
         with closing(target.server.session(target.incoming)) as session:
             hand_over(source, session, self.plan, writer, public)
             later = chosen.later
-            if self.rehearsing:  # they succeed, and are no facts
+            if self.rehearsing:  # they add no fact to compare
                 later = [line for line in later if _OF_EXTENSION not in line]
             if later:
                 self.step = "rights"
@@ -187,7 +187,7 @@ class Dump:
             throwaway.may_read_objects(session, self.hands.checker.name)
 
     def _restore_later(self, watches: Sequence[Watch], folder: Path, lines: Sequence[str]) -> None:
-        """Restore what only a superuser may make; it refers to what is there, evaluates nothing."""
+        """Restore what only a superuser may make, and what evaluates nothing."""
         path = folder / "later"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         options = "-c synchronous_commit=off -c session_replication_role=replica"
@@ -231,7 +231,7 @@ class Dump:
         else:
             argv.append(f"--lock-wait-timeout={WAIT_S}s")
             argv += [] if all(self.prepared.apart) else ["--no-blobs"]
-            # Nothing tells the statistics of a view that the restore leaves out from the rest.
+            # A restore could not tell the statistics of a view that it leaves out.
             known = self.tools.statistics and not self.plan.broken
             argv += ["--statistics"] if known else []
         argv += [f"--exclude-table={each.quoted()}" for each in self.plan.not_copied]
@@ -295,11 +295,7 @@ class Dump:
         self.progress.at(", ".join(self.under_way))
 
     def _silent(self, seconds: float) -> None:
-        """End a rehearsal that hangs at one object, as the object's owner may intend.
-
-        A rehearsal locks nothing and has no rows. A move takes as long as it must. Raises
-        `StuckError`.
-        """
+        """End a rehearsal that hangs at one object; a move may take as long as it must."""
         if self.rehearsing and self.under_way:
             error = f"it was not done after {seconds:.0f} s, and there is no row in it"
             self.complaints.append(Complaint(self._entry(self.under_way[0]), error, ()))
@@ -323,10 +319,7 @@ class Dump:
             self._sizes.setdefault(each.name, []).append(each.size_bytes)
 
     def _count(self, line: str) -> None:
-        """Count the table that a line reports as done.
-
-        A tool with one job prints what it begins, so then the table before is done.
-        """
+        """Count a table as done; a tool with one job prints what it begins, so the one before."""
         if match := _DONE.match(line):
             if sizes := self._sizes.get(match[1]):
                 self.progress.advance(sizes.pop())

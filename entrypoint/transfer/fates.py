@@ -44,10 +44,7 @@ class Fates:
 def decide(
     source: Source, moving: Iterable[int], stays: Iterable[Key], claim: Claim, extra: Iterable[Key]
 ) -> Fates:
-    """Give each unit its fate.
-
-    ``moving`` are relations, ``stays`` publications, ``extra`` extensions that the operator named.
-    """
+    """Give each unit its fate; ``stays`` are publications, ``extra`` the operator's extensions."""
     fates = Fates(source, {(PG_CLASS, oid) for oid in moving}, set(), {*stays})
     fates.stays |= {each.key for each in source.relations.values()} - fates.moves
     fates.copied |= {each.key for each in source.publications} - fates.stays

@@ -60,8 +60,6 @@ class Strange(NamedTuple):
     """A unit that is neither a relation nor an `Other`."""
 
     name: str
-    """In the server's words."""
-
     known: bool
     """Whether ``units.sql`` names its catalog: then it is out of the way, such as in a
     quarantine."""

@@ -1,7 +1,4 @@
-"""The locks and the snapshot of a transfer, by which it sees every acknowledged row.
-
-A lock that comes too late raises an error that names the sessions in the way.
-"""
+"""The locks and the snapshot of a transfer, by which it sees every acknowledged row."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -165,7 +162,7 @@ def locked(session: Session, plan: Plan, *, waiting: bool = False) -> Iterator[P
 
 
 def error(session: Session, oids: Collection[int] | None, wanted: str, what: str) -> TransferError:
-    """The error for a lock that came too late; it names the sessions that are still in the way.
+    """The error after a wait for a lock; it names the sessions that are still in the way.
 
     ``session`` is in no failed transaction. ``wanted`` is a mode of `blockers.AGAINST`.
     """
@@ -205,10 +202,7 @@ def insist(
 def unused(
     session: Session, oids: Collection[int], seconds: float, failed: Callable[[], TransferError]
 ) -> None:
-    """Wait until no session has a lock on these relations, or raise what ``failed`` returns.
-
-    Takes no lock, so no session queues behind this one.
-    """
+    """Wait, without a lock, until no session has one on these relations, or raise ``failed()``."""
     deadline = time.monotonic() + seconds
     while blockers.of_relations(session, oids, "AccessExclusiveLock"):
         if time.monotonic() > deadline:

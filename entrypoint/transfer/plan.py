@@ -32,8 +32,6 @@ class Plan(NamedTuple):
     """The types, functions and the like that the target does not get."""
 
     crossing: tuple[Problem, ...]
-    """What needs the other side."""
-
     left: Mapping[Key, Left]
     """Parts of moving relations that the target does not get, by their entries in a dump."""
 

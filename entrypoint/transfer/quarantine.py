@@ -1,7 +1,4 @@
-"""Quarantines: schemas in the source that keep moved objects until an operator removes them.
-
-Each schema of origin has its own, whose comment says what it is.
-"""
+"""Quarantines: schemas that keep moved objects until a removal, one for each schema of origin."""
 
 import json
 import shlex
@@ -101,10 +98,7 @@ def _comment(session: Session, schema: str, note: Mapping[str, object]) -> None:
 
 
 def require_ours(session: Session, found: Collection[Quarantine], database: str) -> None:
-    """Raise `TransferError` for a quarantine that its owner may have forged for us to move.
-
-    ``database`` is the service's.
-    """
+    """Raise `TransferError` for a quarantine that its owner may have forged for us to move."""
     asked = {
         "schemas": [each.schema for each in found],
         "origins": [each.origin for each in found],

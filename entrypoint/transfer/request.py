@@ -57,10 +57,7 @@ class Request(NamedTuple):
         )
 
     def plan(self, session: Session, before: Plan | None = None) -> Plan:
-        """Plan what moves, as the session's open transaction sees it.
-
-        Returns ``before`` if nothing has changed that it depends on, because writers may wait.
-        """
+        """Plan what moves in the open transaction; return ``before`` if its digest is the same."""
         seen = digest.of(session)
         if before is not None and seen == before.source.digest:
             return before

@@ -93,10 +93,7 @@ def _one(session: Session, schema: str, name: str, seconds: float) -> int | None
 def both(
     here: Sequence[TableCount], there: Sequence[TableCount], origins: Mapping[str, str]
 ) -> "list[TableRows]":
-    """The rows of each table of the source, and of each that only the target has.
-
-    ``origins`` maps each quarantine to the target's schema.
-    """
+    """Rows of all tables, side by side; ``origins`` maps quarantines to the target's schemas."""
     from ..operator.report import TableRows
 
     ours = {(origins.get(each.schema, each.schema), each.name): each for each in here}

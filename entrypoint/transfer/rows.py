@@ -74,10 +74,7 @@ class Counted(NamedTuple):
 
 
 def count(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> list[list[Counted]]:
-    """Count and sum every table on all sides at once.
-
-    Returns a list of `Counted` for each side. A session locks at most `BATCH` tables at a time.
-    """
+    """Count and sum every table on all sides at once; return a list of `Counted` for each."""
     queries = _queries(sides[0].session, tables) if tables else {}
     stop = Event()
 

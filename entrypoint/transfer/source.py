@@ -213,10 +213,7 @@ _QUERIES: Final = (
 
 
 def read(session: Session) -> Source:
-    """Read the session's database in its open transaction.
-
-    Waits for no lock on a table. Raises `RefusedError` and `UnreachableError`.
-    """
+    """Read the database without table locks. Raises `RefusedError` and `UnreachableError`."""
     path = "set local search_path = pg_catalog, pg_temp; set local lock_timeout = '1s'"
     with (
         translated("looking at the source", remedy="Let the role read its catalogs."),

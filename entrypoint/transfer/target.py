@@ -279,10 +279,7 @@ class Needs(NamedTuple):
 
 
 def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:
-    """SQL that creates the incoming database with the encoding and locale of ``like``'s.
-
-    A ``closed`` one belongs to its creator, and only superusers can connect.
-    """
+    """SQL that creates the incoming database like ``like``'s; ``closed`` to all but superusers."""
     words = row(like, like.database)[1]
     provider = {"i": "icu", "b": "builtin"}.get(words.get("datlocprovider", "c"))
     locale = words.get("datlocale") or words.get("daticulocale")
@@ -458,10 +455,7 @@ def configure(admin: Session, target: Target, plan: Plan) -> None:
 
 
 def refused(admin: Session, target: Target, plan: Plan, user: str) -> Mapping[Setting, str]:
-    """The settings that the server would refuse to the session's role ``user``, and why.
-
-    Tries each and rolls back. Leaves it to others to report a role that does not exist.
-    """
+    """The settings that the server would refuse to ``user``, and why; tries each and rolls back."""
     found: dict[Setting, str] = {}
     settings = [*_settings(admin, target, plan)]
     connection = admin.connection

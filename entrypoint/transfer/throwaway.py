@@ -71,11 +71,7 @@ class Terms(NamedTuple):
 
 
 class Hands(NamedTuple):
-    """The roles that read the source, fill the target and check it.
-
-    A role without a name is the operator's own. ``admin`` is the operator's session on the target's
-    server.
-    """
+    """Roles to read, fill and check with; one without a name is the operator's, as is ``admin``."""
 
     reader: Throwaway
     writer: Throwaway
@@ -253,10 +249,7 @@ def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:
 
 
 def may_read_all(admin: Session, role: str) -> None:
-    """Let a role read every table, in sessions that evaluate nothing.
-
-    A membership changes no table, so it neither waits for other sessions nor blocks them.
-    """
+    """Let a role that evaluates nothing read all tables, by a membership that blocks no session."""
     with translated("letting a role read", remedy="Start again."):
         member = f"GRANT pg_read_all_data TO {quoted(role)}"
         if admin.server_version >= _INHERIT_SINCE:

@@ -1,3 +1,3 @@
--- NOT NULL constraints that no child inherits.
+-- NOT NULL constraints with NO INHERIT.
 \ir constraints.sql
   contype = 'n' and connoinherit

@@ -1,3 +1,3 @@
--- NOT NULL constraints that are not valid.
+-- NOT NULL constraints that are NOT VALID.
 \ir constraints.sql
   contype = 'n' and not convalidated
