@@ -21,11 +21,10 @@ TIMEOUT_S: Final = 30.0
 def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:
     """Create missing databases, owned by the registry's ``owner``, else by our role. Idempotent.
 
-    Race-safe: a database that somebody else creates meanwhile exists. An existing database that
-    does not belong to the registry's ``owner`` is a failure, because somebody may have created it
-    as a trap. With ``isolate`` PUBLIC may not connect to databases that this command created. A
-    database that it cannot create is a failure in the answer. Raises `RefusedError` or
-    `UnreachableError` if it cannot list the server's databases.
+    Race-safe: a database that somebody else creates meanwhile exists. An existing database with
+    another owner than the registry's is a failure, because somebody may have created it as a trap.
+    With ``isolate`` PUBLIC may not connect to databases that this command created. Raises
+    `RefusedError` or `UnreachableError` if it cannot list the server's databases.
     """
     with closing(server.open()) as session:
         with look.snapshot(session):

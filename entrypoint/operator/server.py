@@ -55,12 +55,10 @@ class Server:
 
     bookkeeping: tuple[str, ...] | None
     lock_timeout_s: float | None = None
-    """Seconds that a statement waits for another session's lock, with all other timeouts off; None
-    leaves the settings of the role and the database."""
+    """Seconds to wait for a lock, with all other timeouts off; None leaves the role's settings."""
 
     passing: bool = False
-    """Whether a crash of the server may lose the work, so that no commit waits for its disk. Needs
-    ``lock_timeout_s``."""
+    """Whether a crash may lose the work: no commit waits for the disk. Needs ``lock_timeout_s``."""
 
     reads: bool = False
     """Whether the command only looks, so that a standby will do."""

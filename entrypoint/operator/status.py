@@ -125,10 +125,7 @@ SORTS: Final[Mapping[str, Callable[[ServiceStatus], Any]]] = {
 
 
 def exit_code(answer: Status, *, fail: bool) -> int:
-    """0, the greatest code of the failures, or 9 for concerns if they are to ``fail`` the command.
-
-    A failure outweighs the rest: an unseen database is never well.
-    """
+    """The greatest code of the failures, else 9 if concerns are to ``fail`` the command, else 0."""
     failures = [row.failure.exit_code for row in answer.services if row.failure]
     if failures:
         return max(failures)

@@ -153,10 +153,7 @@ def _flow(console: Console, cells: Iterable[Text]) -> list[Text]:
 
 
 def _print(console: Console, text: Text, head: str = "") -> None:
-    """Wrap text between words behind a head, or below it if the longest word does not fit there.
-
-    A word that is longer than the terminal is wide goes over its edge.
-    """
+    """Wrap text between words behind a head, or below the head if the longest word is too long."""
     longest = max(map(cell_len, text.plain.split(" ")))
     if len(head) > 2 * _GAP and len(head) + longest > console.width:
         console.print(Text(head.rstrip()), crop=False, soft_wrap=True)

@@ -72,15 +72,11 @@ SORTS: Final[Mapping[str, Callable[[Finding, int], Any]]] = {
     "size": lambda found, _: -(found.size_bytes or 0),
     "name": lambda found, _: (found.object or found.database, found.database),
 }
-"""By database, with misplaced objects first, then by service; by size, the largest first; by
-name."""
+"""By database, with misplaced objects first, then by service; by size, largest first; by name."""
 
 
 def exit_code(answer: Verification, *, strict: bool) -> int:
-    """0 when clean, 9 with findings, 4 or 5 if the command could not look at a database.
-
-    A failure outweighs the rest: an unseen database is never clean.
-    """
+    """4 or 5 if the command could not look at a database, else 9 with findings, else 0."""
     if answer.failures:
         return max(failed.exit_code for failed in answer.failures)
     return 9 if any(strict or f.level == "misplaced" for f in answer.findings) else 0

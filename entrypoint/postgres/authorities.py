@@ -49,10 +49,7 @@ def _file() -> str:
 
 
 def mistake(path: str) -> str | None:
-    """Say why OpenSSL can read no certificate in a file; None if it can.
-
-    OpenSSL has one message for all of these mistakes: "no certificate or crl found".
-    """
+    """Say why OpenSSL finds "no certificate or crl" in a file; None if it can read one."""
     try:
         data = files.read(path, MAX_BYTES)
     except IsADirectoryError:

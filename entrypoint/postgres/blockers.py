@@ -13,10 +13,7 @@ LOOK_S: Final = 5.0
 
 
 def of_readers(session: Session) -> list[str]:
-    """Describe up to five tables that nobody can read now, and the session that has locked each.
-
-    Opens a transaction or a savepoint; returns an empty list if the query fails.
-    """
+    """Describe up to five tables that nobody can read, and who locked each; empty on failure."""
     try:
         with session.transaction():
             rows = session.rows("postgres/unreadable_tables")

@@ -86,10 +86,7 @@ class Guard:
     def others(
         self, tables: Mapping[int, Table], ports: Collection[int] | None = None
     ) -> frozenset[str]:
-        """What sessions other than the push's lost of ``tables`` meanwhile, as `Table.label`s.
-
-        Empty if the guard's session is gone; `refused` reports that.
-        """
+        """What other sessions lost of ``tables``, as `Table.label`s; empty if the guard is gone."""
         try:
             return frozenset(self.refusal.others(tables, ports) if self.refusal else ())
         except psycopg.Error:
@@ -200,10 +197,7 @@ def _arm(
 
 
 def _begin(session: Session) -> None:
-    """Prepare the session and remove what an earlier guard left: nobody else has a guard now.
-
-    Whatever stays refuses nothing.
-    """
+    """Prepare the session and remove an earlier guard's remains: nobody else has a guard now."""
     connection = session.connection
     connection.execute(load_sql("postgres/guard_settings"))
     if session.server_version >= SINCE_14:

@@ -49,8 +49,7 @@ LOOKS: Final = 3
 LOOK_AGAIN_S: Final = 0.2
 
 _PASSING: Final = (InternalError_, LockNotAvailable)
-"""The server's errors if somebody drops an object while the query describes it (XX000), or keeps it
-locked for longer than lock_timeout."""
+"""Errors about an object that somebody drops (XX000) or locks while the query describes it."""
 
 
 class PushRecord(NamedTuple):
@@ -151,10 +150,7 @@ class Ledger(NamedTuple):
         return sorted(names - {service}) if service else []
 
     def pushed(self, push: PushRecord) -> "Ledger":
-        """Add a push as the current one, in place of an earlier one with the same fingerprint.
-
-        It takes over the earlier one's releases. The last 20 pushes of each service stay.
-        """
+        """Add a push; it takes the place and the releases of one with its fingerprint."""
         same = [p for p in self.of(push.service) if p.fingerprint == push.fingerprint]
         earlier = [r for p in same for r in p.releases if r not in push.releases]
         releases = (*earlier, *push.releases)[-MAX_RELEASES:]

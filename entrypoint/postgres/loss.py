@@ -20,12 +20,10 @@ class Loss(NamedTuple):
     constraints: tuple[str, ...] = ()
     enum_values: tuple[str, ...] = ()
     rows: Mapping[str, int] = {}
-    """Lost rows by table, also those that others deleted meanwhile; an estimate for a table with
-    more than `MAX_ROWS`."""
+    """Lost rows by table, including rows that others deleted; an estimate above `MAX_ROWS`."""
 
     of_rows: Mapping[str, frozenset[str]] = {}
-    """Tables, columns and truncated tables that went with their rows, each with every name under
-    which ENTRYPOINT_ALLOW_LOSS allows that."""
+    """Tables and columns that went with rows, each with its names in ENTRYPOINT_ALLOW_LOSS."""
 
     def unallowed(self, allowed: Collection[str]) -> list[str]:
         """What went with its rows although ``allowed`` does not name it."""

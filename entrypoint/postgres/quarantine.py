@@ -69,10 +69,7 @@ class Quarantine(NamedTuple):
 
 
 def find(session: Session, service: str | None = None, *, sizes: bool = False) -> list[Quarantine]:
-    """List the quarantines in the session's database, of one service or of all, the oldest first.
-
-    With ``sizes`` this waits for sessions that have a quarantined table locked.
-    """
+    """List quarantines of a service or of all, the oldest first; ``sizes`` wait for locks."""
     with translated("looking for quarantined objects", remedy="Start again."):
         rows = session.rows("postgres/quarantines", [sizes, MARK])
     found = [

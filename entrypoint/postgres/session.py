@@ -68,11 +68,7 @@ class NoAnswerError(psycopg.OperationalError):
 
 
 class Connection(psycopg.Connection[TupleRow]):
-    """A connection that closes itself if the server says nothing for too long.
-
-    PostgreSQL ends a statement itself at its ``statement_timeout``, but a frozen or a fake server
-    does not.
-    """
+    """A connection that closes itself if a frozen or fake server ignores ``statement_timeout``."""
 
     patience_s: float = math.inf
     """Seconds that all further statements together may wait for the server."""
@@ -152,11 +148,7 @@ class Session(NamedTuple):
 
     @contextmanager
     def savepoint(self, settings: str = "", *, undone: bool = False) -> Iterator[None]:
-        """Open a savepoint of the open transaction; ``settings`` are statements at its beginning.
-
-        The server takes back what the body did if one of its statements fails, or if ``undone``.
-        The body's errors propagate.
-        """
+        """Open a savepoint with ``settings``; undo it if a statement fails, or if ``undone``."""
         execute = self.connection.execute
         execute(f"savepoint ours; {settings}".encode())
         try:
@@ -169,10 +161,7 @@ class Session(NamedTuple):
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
-        """Give the statements of the body ``seconds`` together, apart from the session's patience.
-
-        Sets no timeout on the server. The body's errors propagate.
-        """
+        """Let the body's statements wait ``seconds`` together, apart from the session's own."""
         before, self.connection.patience_s = self.connection.patience_s, seconds
         try:
             yield

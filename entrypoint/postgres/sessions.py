@@ -85,10 +85,7 @@ class There(NamedTuple):
 
 
 def before(session: Session) -> There | None:
-    """Take `came`'s first count. Blocks for a second on PostgreSQL 14, which counts late.
-
-    A session that began in that second, first of all one of ours, would count as new.
-    """
+    """Take `came`'s first count; PostgreSQL 14 counts our own session a second late, so wait."""
     if session.server_version < _COUNTS_AT_ONCE_SINCE:
         time.sleep(COUNT_S)
     return there(session)

@@ -163,15 +163,11 @@ _PASSING: Final = (
     errors.InsufficientPrivilege,
     errors.WrongObjectType,
 )
-"""Errors of one table that leave the others countable: somebody has locked or dropped it, it is
-slow, or our role may not use its schema."""
+"""Errors of one table alone: locked, dropped, slow, or in a schema that our role may not use."""
 
 
 def _counted(session: Session, tables: list[Table], deadline: float) -> dict[int, int | None]:
-    """Count rows of tables that are still the same: an owner may put a view in a table's place.
-
-    None for a table with rows whose count would evaluate a stranger's code.
-    """
+    """Count rows of tables that are still the same: an owner may put a view in a table's place."""
     names = {table.oid: sql.Identifier(table.schema, table.name) for table in tables}
     lock = sql.SQL("{}; set local row_security = off; lock table {} in access share mode")
     locked = sql.SQL(", ").join(sql.SQL("only {}").format(name) for name in names.values())

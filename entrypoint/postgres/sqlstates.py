@@ -155,8 +155,7 @@ _POOLERS_WORDS: Final = (
 )
 
 _POOLERS_OWN: Final = ("08P01", "XX000", "58000")
-"""The catch-all codes of PgBouncer, of Supavisor and Neon, and of pgcat and Odyssey; a missing
-database or a server that is down may have one, too."""
+"""Catch-all codes of PgBouncer, Supavisor and Neon, pgcat and Odyssey, for any failure."""
 
 
 class ErrorResponse(NamedTuple):
