@@ -162,9 +162,7 @@ class Terminated(BaseException):
 
     step: str = "entrypoint"
     elapsed_s: float | None = None
-    outcome: str = ""
-    """What the start or command had done before the signal, if it knows."""
-
+    outcome: str = ""  # what the start or command had done before the signal, if it knows
     remedy: str = ""
 
     def __init__(self, signum: int) -> None:

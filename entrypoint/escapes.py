@@ -15,8 +15,7 @@ class Quoting(NamedTuple):
     """One way in which programs quote a text."""
 
     pattern: re.Pattern[str]
-    plain: Callable[[re.Match[str]], str]
-    """The text that a match stands for."""
+    plain: Callable[[re.Match[str]], str]  # the text that a match stands for
 
 
 class Reading(NamedTuple):
@@ -45,7 +44,6 @@ def _character(code: int) -> str:
 
 
 def _codes(digits: str) -> list[int]:
-    """The numbers of a run of two-digit hexadecimal or three-digit octal escapes."""
     return [
         int(each[1:], 16) if each[0] == "x" else int(each, 8) & 0xFF
         for each in digits.split("\\")[1:]

@@ -13,8 +13,7 @@ from typing import Any, Final
 
 _CHUNK: Final = 1 << 18
 
-_SAMPLE: Final = 200
-"""Bytes from which `encoding` guesses."""
+_SAMPLE: Final = 200  # bytes from which `encoding` guesses
 
 
 def read(path: str | os.PathLike[str], most: int) -> bytes:
@@ -90,7 +89,6 @@ def encoding(data: bytes) -> str:
 
 
 def _opened(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Open a regular file; return its descriptor and its size in bytes."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:

@@ -96,7 +96,6 @@ def _deep() -> Iterator[None]:
 
 
 def _folder(tree: str, reach: str) -> str:
-    """Return the folder in which links may have their targets. Raises `InputsError`."""
     folder = os.path.realpath(os.path.join(tree, reach))
     if not os.path.isdir(folder):
         raise InputsError([f"the inputs' root {reach!r} is no folder"])
@@ -166,14 +165,12 @@ class _Reading:
         return self.folders[key] or None
 
     def add(self, digest: "hashlib._Hash", found: Mapping[str, str | bytes]) -> None:
-        """Add the files found to a digest, in the order of their names. Raises OSError."""
         for name in sorted(found, key=os.fsencode):
             what = found[name]
             _add(digest, os.fsencode(name))
             _add(digest, what if isinstance(what, bytes) else self.content(what))
 
     def content(self, path: str) -> bytes:
-        """The digest of a file. Raises OSError."""
         if path not in self.contents:
             self.contents[path], size = _content(path, self.left)
             self.left -= size
@@ -205,8 +202,6 @@ class _Reading:
 
 @dataclass
 class _Search:
-    """What one pattern matches in a folder."""
-
     reading: _Reading
     found: dict[str, str | bytes] = field(default_factory=dict)
     seen: set[tuple[str, int]] = field(default_factory=set)
@@ -238,14 +233,12 @@ class _Search:
             self.count(name, path)
 
     def count(self, name: str, what: str | bytes) -> None:
-        """Record a match. Raises OSError when there are too many."""
         self.found[name] = what
         if len(self.found) > MAX_FILES:
             text = f"the inputs are more than {MAX_FILES} files; name fewer"
             raise OSError(errno.EFBIG, text, name)
 
     def descend(self, name: str, path: str, parts: list[str]) -> None:
-        """Match the rest of the pattern inside a folder."""
         head, rest = parts[0], parts[1:]
         if head == _BELOW:
             if (path, len(parts)) not in self.seen:
@@ -260,7 +253,6 @@ class _Search:
             self.each(name, path, [head], rest)
 
     def each(self, name: str, path: str, entries: Iterable[str], parts: list[str]) -> None:
-        """Match the rest of the pattern at entries of a folder."""
         for entry in entries:
             inner = os.path.join(path, entry)
             if _NEVER.fullmatch(entry) or (
@@ -272,7 +264,6 @@ class _Search:
 
 
 def _content(path: str, most: int) -> tuple[bytes, int]:
-    """Return a file's digest and its size in bytes. Raises OSError."""
     digest, size = hashlib.sha256(), 0
     try:
         for chunk in files.chunks(path, most):

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 1 << 20
 """Bytes of a body that are read; the rest is cut off."""
 
-_MAX_QUOTE: Final = 200
-"""Characters of a library's message that a cause quotes."""
+_MAX_QUOTE: Final = 200  # characters of a library's message that a cause quotes
 
 _OTHER_NAME: Final = (62, 64)
 """OpenSSL's codes for a certificate of a trusted issuer that names another host or address."""
@@ -38,9 +37,7 @@ class Answer(NamedTuple):
 
     status: int
     reason: str
-    location: str
-    """The target of a redirect, else empty."""
-
+    location: str  # the target of a redirect, else empty
     body: bytes
 
 
@@ -100,7 +97,6 @@ def reach(host: str, port: int, timeout_s: float) -> None:
 def _exchange(
     method: str, url: str, timeout_s: float, content: bytes | None = None
 ) -> Iterator["httpx.Response"]:
-    """Send a request and yield its response, whose body is still unread."""
     import httpx
 
     limit = _Limit(time.monotonic() + timeout_s)
@@ -192,7 +188,6 @@ class _Limit:
             self._connection = timelimit.Limit(connection.fileno(), left_s)
 
     def close(self) -> None:
-        """Release the connection."""
         if self._connection:
             self._connection.close()
 
@@ -209,7 +204,6 @@ def _addresses(host: str, port: int) -> int:
 
 
 def _failed(error: Exception, timeout_s: float) -> RequestError:
-    """Turn an exception of httpx into a cause that does not quote the URL."""
     import httpx
 
     unsent = httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError
@@ -226,7 +220,6 @@ def _failed(error: Exception, timeout_s: float) -> RequestError:
 
 
 def _unreached(error: OSError, timeout_s: float) -> RequestError:
-    """Turn an exception of the system or of TLS into a cause."""
     if isinstance(error, TimeoutError):
         return RequestError(f"no answer within {timeout_s:.2g} s", absent=True)
     code = getattr(error, "verify_code", None)

@@ -39,8 +39,7 @@ _AUTHORIZATION = re.compile(
 )
 _BASIC = re.compile(r"(?i)(\bbasic\s+)([A-Za-z0-9+/_-]{4,})={0,2}")
 
-_ESCAPE = re.compile(r"[%\\&]|''|\"\"|'\"")
-"""What every quoted or escaped text contains."""
+_ESCAPE = re.compile(r"[%\\&]|''|\"\"|'\"")  # what every quoted or escaped text contains
 
 _ALPHABET: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _URL_SAFE: Final = {ord("+"): "-", ord("/"): "_"}
@@ -68,8 +67,7 @@ _LEVEL_STYLES: Final = {
 _KEYS: Final = "\x1b[36m"
 """structlog's colour of field names: cyan, which is unreadable on a light terminal."""
 
-_WIDTH: Final = 80
-"""Columns of a terminal that reports no size."""
+_WIDTH: Final = 80  # columns of a terminal that reports no size
 
 MAX_BYTES: Final = 16_384
 """Docker splits a longer line, its end included, into pieces that are not JSON (moby#34855)."""
@@ -82,18 +80,15 @@ _WORDS: Final = ("error", "remedy", "exit_code")
 
 _CUT: Final = "... (cut)"
 
-_LEAST_BYTES: Final = 100
-"""The least that a cut leaves of a field."""
+_LEAST_BYTES: Final = 100  # the least that a cut leaves of a field
 
 _AT_THE_END: Final = frozenset({"tail", "traceback"})
 """Fields whose end says more than their beginning."""
 
-_last: deque[str] = deque(maxlen=20)
-"""The last lines as written."""
+_last: deque[str] = deque(maxlen=20)  # the last lines as written
 
 _secrets: set[str] = set()
-_codes: set[str] = set()
-"""The forms that the secrets have within base64 and hexadecimal words."""
+_codes: set[str] = set()  # the forms that the secrets have within base64 and hexadecimal words
 
 _pattern: re.Pattern[str] | None = None
 
@@ -184,7 +179,6 @@ def _without_quoted(text: str) -> str:
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join spans that overlap."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if merged and start < merged[-1][1]:
@@ -328,7 +322,6 @@ def _level(sizes: list[int], over: int) -> int:
 
 
 def _cut(event: dict[str, Any], key: str, room: int, sizes: dict[str, int]) -> None:
-    """Shorten a field to at most ``room`` bytes, and name it in ``cut``."""
     event[key] = _shortened(event[key], room, end=key in _AT_THE_END)
     sizes[key] = min(_size(event[key]), sizes[key] - 1, room)
     if key not in event["cut"]:
@@ -365,12 +358,10 @@ def _shortened(value: Any, room: int, *, end: bool = False) -> Any:  # noqa: ANN
 
 
 def _excess(text: str) -> int:
-    """Bytes by which a line is too long."""
     return len(_encoded_line(text)) + len("\n") - (MAX_BYTES - 1)
 
 
 def _size(value: object) -> int:
-    """Bytes that a value takes in a line of JSON, separator included."""
     return len(_encoded_line(_json(value))) + len(", ")
 
 
@@ -488,7 +479,6 @@ def _on_a_terminal(
 
 
 def _folded(head: str, text: str) -> list[str]:
-    """Wrap a sentence behind its head at the terminal's width, without breaking words."""
     import textwrap
 
     try:

@@ -48,8 +48,7 @@ class Limit:
     """
 
     def __init__(self, fileno: int, timeout_s: float) -> None:
-        self.passed = False
-        """Whether the limit shut the connection down."""
+        self.passed = False  # whether the limit shut the connection down
 
         self._socket = socket.socket(fileno=os.dup(fileno))
         self._timer = Timer(max(0.0, timeout_s), self._shut)

@@ -22,8 +22,7 @@ CLEAR: Final = "\x1b[H\x1b[2J"
 
 
 class _Stdout:
-    written = False
-    """Whether a part of an answer was written."""
+    written = False  # whether a part of an answer was written
 
 
 _stdout = _Stdout()
@@ -52,7 +51,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _unexpected(arguments: list[str], error: Exception) -> tuple[Exception, int]:
-    """Report an unexpected exception: the kernel's refusal, or a bug."""
     from ..process import kernel
 
     refused = kernel.refusal(error)
@@ -126,7 +124,6 @@ def _is_for_people(command: str) -> bool:
 
 
 def _operate(arguments: "argparse.Namespace") -> int:
-    """Run an operator's command."""
     import gc
     import sys
 
@@ -205,14 +202,12 @@ def _fitting(text: str) -> str:
 
 
 def _paints() -> bool:
-    """Whether the terminal understands escape sequences."""
     from ..config.environment import Environment
 
     return Environment.of_container().get("TERM") not in ("dumb", "unknown")
 
 
 def _width() -> int | None:
-    """Columns of the terminal on stdout; None if stdout is none."""
     import shutil
     import sys
 
@@ -224,7 +219,6 @@ def _is_terminal(stream: "TextIO | None") -> bool:
 
 
 def _ask(question: str) -> bool:
-    """Ask on the terminal; only "yes" agrees."""
     import os
     import sys
     from textwrap import wrap
@@ -276,7 +270,6 @@ def _write(text: str, *, clear: bool = False) -> bool:
 
 
 def _report(error: EntrypointError | Terminated) -> None:
-    """Log a failure under the name of its step, and record it for probes."""
     fields: dict[str, object] = {"exit_code": error.exit_code}
     if error.elapsed_s is not None:
         fields["elapsed_s"] = error.elapsed_s

@@ -65,7 +65,6 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Ou
 
 
 def _looked(arguments: argparse.Namespace, look: Callable[[], _Seen]) -> _Seen:
-    """Look at the server, and write the ``--html`` page if the arguments name one."""
     if arguments.html is None:
         return look()
     from ..operator import artifact, page

@@ -117,8 +117,7 @@ class _Formatter(argparse.HelpFormatter):
         return "\n".join(lines)
 
 
-_CODES_INDENT: Final = " " * 7
-"""The column of the words beside an exit code."""
+_CODES_INDENT: Final = " " * 7  # the column of the words beside an exit code
 
 
 class _Misused(SystemExit):

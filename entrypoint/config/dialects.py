@@ -63,8 +63,7 @@ class ConninfoError(ValueError):
         super().__init__("; ".join(problems))
         self.problems = problems
         self.corrected = template(params)
-        self.more = has_more(params)
-        """Whether the corrected form leaves out parameters."""
+        self.more = has_more(params)  # whether the corrected form leaves out parameters
 
 
 def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = True) -> Conninfo:
@@ -296,7 +295,6 @@ def _check_tls(params: dict[str, str], problems: list[str]) -> None:
 
 
 def _translate(params: Mapping[str, str]) -> dict[str, str]:
-    """Translate other drivers' parameters for libpq, or drop them."""
     ours = {key: value for key, value in params.items() if key in PASSED_ON}
     if mode := params.get("sslmode") or params.get("ssl"):
         ours["sslmode"] = _SSL_DIALECTS[mode.lower()]

@@ -18,12 +18,9 @@ class Endpoints(NamedTuple):
 
     gates: tuple[Gate, ...]
     health_url: str | None
-    health_problem: str | None
-    """Why the URL in the settings cannot be used by a probe."""
-
+    health_problem: str | None  # why the URL in the settings cannot be used by a probe
     lookup: Lookup | None
-    notifies: bool
-    """Whether a start that fails calls a webhook."""
+    notifies: bool  # whether a start that fails calls a webhook
 
 
 class Webhook(NamedTuple):
@@ -90,7 +87,6 @@ def webhook(environ: Environment, directory: Path) -> Webhook | None:
 
 
 def _where(sources: Sources, key: str) -> str:
-    """The name of a setting, as problems begin."""
     name = variable(key)
     return name if name in sources.from_environment else f"{sources.file}: {key}"
 
@@ -98,7 +94,6 @@ def _where(sources: Sources, key: str) -> str:
 def _url(
     sources: Sources, where: str, url: object, schemes: tuple[str, ...] = urls.HTTP
 ) -> str | None:
-    """A URL with its variables filled in; None if there is none, or a problem with it."""
     if url is None:
         return None
     try:

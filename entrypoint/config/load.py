@@ -37,13 +37,10 @@ def load(environ: Environment, directory: Path, look: Look | None = None) -> Set
 
 
 class _Loader:
-    """One reading of the sources, and its problems."""
-
     def __init__(self, sources: Sources, look: Look | None) -> None:
         self.sources = sources
         self.look = look
-        self.first = ""
-        """What to do before correcting the settings."""
+        self.first = ""  # what to do before correcting the settings
         self.environ = sources.environ
         self.problems = sources.problems
         self.misread = bool(self.problems)
@@ -136,7 +133,6 @@ class _Loader:
         )
 
     def _by(self) -> str:
-        """The source of the service's name."""
         return f" (named by {self.sources.named()[1]})"
 
     def _is_foreign(self) -> bool:
@@ -144,7 +140,6 @@ class _Loader:
         return self.sources.named()[1] == "SERVICE_NAME"
 
     def _rename(self, name: str) -> str:
-        """How to correct the service's name, the nearest way first."""
         variable, file = f"set ENTRYPOINT_SERVICE={name}", self.sources.file
         line = f'write service = "{name}" in {file}'
         where = self.sources.named()[1]
@@ -229,7 +224,6 @@ class _Loader:
         return Push(**read, allow_loss=self.sources.option("ENTRYPOINT_ALLOW_LOSS"))
 
     def _section(self, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
-        """The settings of a section, by the fields of its named tuple."""
         keys = {field: f"{name}.{field.removesuffix('_s')}" for field in fields}
         return {field: self.sources.get(key) for field, key in keys.items() if key in IN_FILE}
 

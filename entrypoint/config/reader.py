@@ -39,8 +39,7 @@ _LINK: Final = (
 )
 """Variables that Kubernetes and Docker links set for a Service whose name is `entrypoint...`."""
 
-_OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")
-"""The placeholders in a corrected URL."""
+_OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")  # the placeholders in a corrected URL
 
 MAX_FILE_BYTES: Final = 1 << 20
 
@@ -58,17 +57,13 @@ class Sources:
         """By variable, the corrected form of a refused connection string."""
         self.files: dict[str, str] = {}
         """By variable, the file that its secret came from, fit to be shown."""
-        self.remedies: list[str] = []
-        """Remedies for other problems than connection strings."""
-        self.more = False
-        """Whether a corrected form leaves out parameters."""
+        self.remedies: list[str] = []  # remedies for other problems than connection strings
+        self.more = False  # whether a corrected form leaves out parameters
         self.from_environment: dict[str, Any] = {}
         self.from_file: dict[str, Any] = {}
         self.file = DEFAULT_FILE
-        self.absent = False
-        """Whether the default file is missing and no other is named."""
-        self.gates: object = []
-        """The file's ``gates``, unchecked."""
+        self.absent = False  # whether the default file is missing and no other is named
+        self.gates: object = []  # the file's ``gates``, unchecked
         self._read_environment()
         self._read_file()
 
@@ -289,7 +284,6 @@ class Sources:
 
 
 def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Join the keys of the known sections with a dot."""
     sections = {key.split(".")[0] for key in IN_FILE if "." in key}
     pairs: list[tuple[str, object]] = []
     for key, value in table.items():

@@ -175,8 +175,7 @@ class Misfit(NamedTuple):
 
     why: str
     right: str | None
-    owner: str | None = None
-    """The other service that the database belongs to."""
+    owner: str | None = None  # the other service that the database belongs to
 
 
 def misfit(database: str, name: str | None, registry: Mapping[str, Service]) -> Misfit | None:

@@ -77,8 +77,7 @@ class Gate(NamedTuple):
 
     url: str
     timeout_s: float
-    status: frozenset[int]
-    """The HTTP statuses that open it; empty means 200-299."""
+    status: frozenset[int]  # the HTTP statuses that open it; empty means 200-299
 
     @property
     def longest_s(self) -> float:

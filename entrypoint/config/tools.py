@@ -16,8 +16,7 @@ class ToolFailure(NamedTuple):
     says: tuple[str, ...]
     meaning: str = "reported an error"
     remedy: str = "Correct what its lines say and start again."
-    until: tuple[str, ...] = ()
-    """Words that undo the failure, besides the tool's success."""
+    until: tuple[str, ...] = ()  # words that undo the failure, besides the tool's success
 
 
 class Tool(NamedTuple):
@@ -25,12 +24,8 @@ class Tool(NamedTuple):
 
     name: str
     versions: tuple[str, ...] = ()
-    sign: tuple[str, ...] = ()
-    """Empty for a tool whose words no other program prints."""
-
-    success: tuple[str, ...] = ()
-    """Empty for a tool that may succeed silently."""
-
+    sign: tuple[str, ...] = ()  # empty for a tool whose words no other program prints
+    success: tuple[str, ...] = ()  # empty for a tool that may succeed silently
     failure: tuple[ToolFailure, ...] = ()
     tables: tuple[str, ...] = ()
     flags: str = ""

@@ -8,8 +8,7 @@ that does not name localhost.
 import socket
 import time
 
-_HEAD_BYTES = 1 << 16
-"""The longest header that is read, in bytes."""
+_HEAD_BYTES = 1 << 16  # the longest header that is read, in bytes
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
@@ -57,7 +56,6 @@ def ask(url: str, timeout_s: float) -> str:
 
 
 def _basic(user: str) -> str:
-    """Encode a URL's userinfo for an Authorization header."""
     import binascii
 
     name, _, password = user.partition(":")
@@ -147,7 +145,6 @@ def _status(connection: socket.socket) -> str:
 
 
 def _head(connection: socket.socket, data: bytes) -> tuple[bytes, bytes]:
-    """Read a status line with its headers; return it and the bytes behind it."""
     while b"\r\n\r\n" not in data and len(data) <= _HEAD_BYTES:
         more = connection.recv(4096)
         data += more

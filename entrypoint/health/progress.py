@@ -17,8 +17,7 @@ _PHASES: Final = {"lock": "push", "extensions": "push"}
 _MAX_DETAIL: Final = 500
 """Characters of a reason that are kept; platforms cut a probe's output at 4096 bytes."""
 
-_SAME_S: Final = 2.0
-"""Seconds by which two measurements of one instant may differ."""
+_SAME_S: Final = 2.0  # seconds by which two measurements of one instant may differ
 
 
 class _Phase:
@@ -118,7 +117,6 @@ def _write(**values: str) -> None:
 
 
 def _save(folders: list[str]) -> bool:
-    """Write the state to the first folder that takes it, and stay there; whether one did."""
     for folder in folders:
         with suppress(OSError):
             state.replace(folder, _phase.values)

@@ -135,7 +135,6 @@ def _lives(state: dict[str, str], who: str) -> bool:
 
 
 def _user(state: dict[str, str], who: str) -> int:
-    """The user id of a process; -1 if unknown."""
     try:
         return os.stat(f"/proc/{int(number(state, who))}").st_uid
     except OSError:
@@ -232,6 +231,5 @@ def _forget(path: str) -> None:
 
 
 def _is_name(text: str) -> bool:
-    """Whether a file name may be one of `replace`'s."""
     numbers = text.removeprefix(_PREFIX).split(".")
     return text.startswith(_PREFIX) and len(numbers) <= 2 and all(map(str.isdecimal, numbers))  # noqa: PLR2004

@@ -12,8 +12,7 @@ from typing import Final
 
 ROOT: Final = "/sys/fs/cgroup"
 
-_NO_LIMIT: Final = 1 << 60
-"""cgroup v1 reports a number from here on when there is no limit."""
+_NO_LIMIT: Final = 1 << 60  # cgroup v1 reports a number from here on when there is no limit
 
 
 def oom_kills() -> int | None:

@@ -240,7 +240,6 @@ class _Child:
         self.callbacks.line(stream, line)
 
     def _next_wakeup(self) -> float:
-        """Seconds until the next decision."""
         if self.pidfd is None:
             return TICK_S
         until = self.kill_at if self.kill_at is not None else self.ends_at
@@ -267,7 +266,6 @@ class _Child:
             selector.unregister(key.fileobj)
 
     def _decide(self) -> None:
-        """Look, report and end the child when its time has come or a signal came."""
         now = time.monotonic()
         if now >= self.ports_at:
             group, left = self._pids()
@@ -308,7 +306,6 @@ class _Child:
             key.data.close()
 
     def _signal_group(self, signum: int) -> None:
-        """Signal the group, and the descendants that left it."""
         group, left = self._pids()
         self.ports |= procfs.local_ports(group | left)
         with suppress(ProcessLookupError, PermissionError):
@@ -322,7 +319,6 @@ class _Child:
         return group, procfs.marked(self.mark) - group
 
     def _end(self) -> None:
-        """Kill what is left of the child; runs last, whatever happened."""
         self._signal_group(signal.SIGKILL)
         self.process.wait()
         deadline = time.monotonic() + DRAIN_S
@@ -365,12 +361,10 @@ class _Watchdog:
         os.close(reader)
 
     def watch(self, group: int) -> None:
-        """Tell the watchdog the child's process group."""
         if self._pid:
             os.write(self._writer, b"%d" % group)
 
     def dismiss(self) -> None:
-        """Kill and reap the watchdog."""
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)

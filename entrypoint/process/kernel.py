@@ -18,8 +18,7 @@ from . import cgroups
 _CLONE3: Final = 435
 """The system call with which newer C libraries start threads; one number on all machines."""
 
-_NO_THREAD: Final = "can't start new thread"
-"""Python's message, whatever errno was."""
+_NO_THREAD: Final = "can't start new thread"  # Python's message, whatever errno was
 
 _SHORTAGE: Final = re.compile(
     r"(?im)too many open files|cannot allocate memory|failed to map|implementation: *$"
@@ -28,8 +27,6 @@ _SHORTAGE: Final = re.compile(
 
 
 class _Why(NamedTuple):
-    """Cause, remedy and error class of a refusal."""
-
     error: type[EntrypointError]
     cause: str
     remedy: str
@@ -205,7 +202,6 @@ _KNOWN: Final[dict[int, Callable[[], _Why]]] = {
 
 
 def _limit(name: str) -> int | None:
-    """The soft limit of this process; None if it is unlimited."""
     import resource
 
     most = resource.getrlimit(getattr(resource, name))[0]
@@ -222,7 +218,6 @@ def _clone3() -> int:
 
 
 def _seccomp() -> bool:
-    """Whether a seccomp filter applies to this process."""
     try:
         return "\nSeccomp:\t2" in Path("/proc/self/status").read_text("utf-8", "replace")
     except OSError:

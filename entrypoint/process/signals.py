@@ -18,16 +18,11 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class _State:
-    first: int | None = None
-    """The first ending signal."""
-
-    deferred: bool = False
-    """Whether the handler only notes signals."""
-
+    first: int | None = None  # the first ending signal
+    deferred: bool = False  # whether the handler only notes signals
     count: int = 0
 
-    ignored: int = 0
-    """The signals that our parent ignored, as the kernel's bits."""
+    ignored: int = 0  # the signals that our parent ignored, as the kernel's bits
 
 
 _state = _State()

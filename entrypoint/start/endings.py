@@ -14,8 +14,7 @@ class Ending(NamedTuple):
 
     message: str
     remedy: str
-    certain: bool = False
-    """Whether the cause is certain, whatever the program's lines say."""
+    certain: bool = False  # whether the cause is certain, whatever the program's lines say
 
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
@@ -127,7 +126,6 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
 
 
 def _of_container(how: str, finished: Finished) -> Ending | None:
-    """The container's limits, or Node's own, as the cause."""
     if finished.oom_kills:
         limit = cgroups.memory_limit()
         kills = finished.oom_kills

@@ -88,7 +88,6 @@ def _told(
 
 
 def _transfer(name: str, own: services.Service, rest: list[objects.Object]) -> str:
-    """The command, with the options for tables without a prefix of the service."""
     words = [own.name, "--from", name]
     if len(rest) <= MAX_WITH:
         words += [word for each in rest for word in ("--with", each.label())]

@@ -34,8 +34,6 @@ CYCLE_S: Final = 60.0
 
 
 class _Shut(NamedTuple):
-    """Why a gate is shut."""
-
     cause: str
     permanent: bool = False
     absent: bool = False
@@ -79,13 +77,10 @@ def _all(
 
 
 class _GateWait:
-    """The wait for one gate, and its thread's last report."""
-
     def __init__(self, gate: Gate, service: str | None) -> None:
         self.gate = gate
         self.deadline = time.monotonic() + gate.longest_s
-        self.asked: float | None = None
-        """When the thread's attempt began; None between attempts."""
+        self.asked: float | None = None  # when the thread's attempt began; None between attempts
 
         self._url = urls.safe(gate.url)
         parts = urlsplit(gate.url)
@@ -161,7 +156,6 @@ class _GateWait:
 
 
 def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:
-    """The gate's thread."""
     while True:
         wait.asked = time.monotonic()
         timeout_s = min(ATTEMPT_TIMEOUT_S, wait.deadline - wait.asked)
@@ -182,7 +176,6 @@ def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:
 
 
 def _ask(gate: Gate, timeout_s: float) -> _Shut | None:
-    """Make one attempt; return why the gate is shut, or None."""
     parts = urlsplit(gate.url)
     try:
         if parts.scheme == "tcp":
@@ -200,7 +193,6 @@ def _ask(gate: Gate, timeout_s: float) -> _Shut | None:
 
 
 def _place(url: str, location: str) -> str:
-    """The target of a redirect, for people."""
     try:
         return urls.safe(urljoin(url, location))[:200]
     except ValueError:

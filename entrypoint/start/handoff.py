@@ -27,8 +27,7 @@ _CHANGES: Final = frozenset(";&|\n`(){}<>")
 _PLAIN: Final = frozenset(string.ascii_letters + string.digits + "_./@%+-")
 """Characters that a shell does not interpret."""
 
-_ELF_HEADER: Final = 20
-"""Bytes of an ELF header up to the end of e_machine."""
+_ELF_HEADER: Final = 20  # bytes of an ELF header up to the end of e_machine
 
 _MACHINES: Final = {"x86_64": b"\x3e\0", "aarch64": b"\xb7\0"}
 """e_machine on the machines that services run on; on other machines every binary is tried."""
@@ -162,7 +161,6 @@ def _doubt(argv: tuple[str, ...]) -> None:
 
 
 def _refusal(file: str, argv: Sequence[str], path: str) -> ExecError | None:
-    """Why an existing file cannot be executed; None if it probably can."""
     if not os.path.isfile(file) or not os.access(file, os.X_OK):
         from . import shapes
 

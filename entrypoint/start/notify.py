@@ -66,7 +66,6 @@ def _tell(failure: Failure, code: int) -> None:
 
 
 def _words(failure: Failure) -> tuple[str, str, str | None]:
-    """The failed step, the message and the remedy."""
     if isinstance(failure, EntrypointError):
         return failure.step, failure.message, failure.remedy
     if isinstance(failure, Terminated):

@@ -32,8 +32,7 @@ class Decision(NamedTuple):
 
     action: Action
     reason: str
-    tenant: str | None = None
-    """The seed's tenant, if it is known without a lookup."""
+    tenant: str | None = None  # the seed's tenant, if it is known without a lookup
 
     @property
     def runs(self) -> bool:
@@ -201,7 +200,6 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
 
 
 def _named(key: str, config: Settings) -> str:
-    """A key, or its variable if that is set."""
     name = variable(key)
     return name if config.service_environment.get(name) else key
 

@@ -30,8 +30,7 @@ _REMEDIES: Final = {
 }
 """Remedies by the errno of a program that cannot be started."""
 
-_CHECKS_CLIENT_SINCE = 140000
-"""The first server version with client_connection_check_interval."""
+_CHECKS_CLIENT_SINCE = 140000  # the first server version with client_connection_check_interval
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,11 @@ class ChildContext:
     held: Held
     environ: Environment
     service: str | None
-    reconnect: Callable[[], Session]
-    """Opens a session with the child's role in its database."""
-
-    same_role: bool
-    """Whether the lock's session may end the child's sessions."""
-
-    pooled: bool
-    """Whether the child connects through a pooler, which refuses PGOPTIONS."""
-
+    reconnect: Callable[[], Session]  # opens a session with the child's role in its database
+    same_role: bool  # whether the lock's session may end the child's sessions
+    pooled: bool  # whether the child connects through a pooler, which refuses PGOPTIONS
     lock_timeout_s: float
-    added: Mapping[str, str] = field(default_factory=dict)
-    """Additional variables for the child."""
+    added: Mapping[str, str] = field(default_factory=dict)  # additional variables for the child
 
 
 class Task(NamedTuple):
@@ -115,8 +107,6 @@ def run(
 
 @dataclass
 class _ChildEvents:
-    """Logs a child's lines and silences, and ends its sessions."""
-
     step: str
     name: str
     context: ChildContext

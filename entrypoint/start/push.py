@@ -154,7 +154,6 @@ class _Judge(NamedTuple):
         return still
 
     def wrong(self, evidence: Evidence) -> Wrong | None:
-        """Return why the push failed, or None."""
         who, book = self.expected.who, self.expected.before
         still = self.held(evidence)
         proved = {push.fingerprint for push in book.of(who.service)} if who.fingerprint else ()
@@ -213,7 +212,6 @@ def _guarded(
     session: Session,
     sessions: Callable[[], Iterator[Session]],
 ) -> Iterator[guard.Guard | None]:
-    """Arm a guard around the body, as far as the role may."""
     tables = before.filled
     if push.on_loss == "warn" or not tables:
         yield None

@@ -250,7 +250,6 @@ def _folder(name: str, words: list[str]) -> tuple[str, str] | None:
 
 
 def _main_of(folder: str, words: Sequence[str]) -> str:
-    """The remedy that starts a folder's main file, as Node and Nest name it."""
     files = (f"{folder}/{each}" for each in ("main.js", "index.js", "server.js", "__main__.py"))
     found = next(filter(os.path.exists, files), None)
     if found is None:
@@ -259,7 +258,6 @@ def _main_of(folder: str, words: Sequence[str]) -> str:
 
 
 def _file(name: str, words: list[str]) -> tuple[str, str] | None:
-    """A file that needs an interpreter."""
     ending = os.path.splitext(name)[1].lower()
     interpreter = INTERPRETERS.get(ending)
     if interpreter is None:

@@ -30,8 +30,7 @@ QUERY_TIMEOUT_S: Final = 10.0
 _NOT_YET: Final = ("3D000", "3F000", "42P01", "42703")
 """SQLSTATEs of a missing database, schema, table or column: its service may be creating it."""
 
-_PASSING: Final = ("40", "55")
-"""Classes of SQLSTATEs that a retry may cure: conflicts and locks."""
+_PASSING: Final = ("40", "55")  # classes of SQLSTATEs that a retry may cure: conflicts and locks
 
 _NO_PRIVILEGE: Final = "42501"
 
@@ -94,12 +93,10 @@ def _found(lookup: Lookup, server: Conninfo, connect: Connect, deadline: float) 
 
 
 def _left_s(deadline: float, most_s: float) -> float:
-    """Seconds for a part of an attempt."""
     return min(most_s, max(SHORTEST_S, deadline - time.monotonic()))
 
 
 def _asked(url: str, field: str, timeout_s: float) -> object:
-    """Ask an HTTP server."""
     from .. import http_client
 
     try:
@@ -182,7 +179,6 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: flo
 
 
 def _opened(conninfo: Conninfo, connect: Connect, timeout_s: float) -> Session:
-    """Open a session for the query."""
     try:
         return connect(conninfo, timeout_s)
     except ConnectError as error:
@@ -213,7 +209,6 @@ def _refuse_mighty(session: Session) -> None:
 
 
 def _grant(conninfo: Conninfo) -> str:
-    """The remedy for a missing permission."""
     remedy = (
         f'Run GRANT CONNECT ON DATABASE "{conninfo.database}" and GRANT SELECT on what the query '
         f'reads TO "{conninfo.user}"'

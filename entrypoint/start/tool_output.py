@@ -86,15 +86,12 @@ class Patterns:
 
 
 class _ToolPatterns(NamedTuple):
-    """A tool with its compiled patterns."""
-
     tool: Tool
     any: Patterns
     sign: Patterns
     success: Patterns
     failures: tuple[tuple[Patterns, ToolFailure], ...]
-    until: Patterns
-    """The words that undo failures with an ``until``."""
+    until: Patterns  # the words that undo failures with an ``until``
 
 
 class _Known(NamedTuple):
@@ -124,8 +121,6 @@ def known() -> _Known:
 
 @dataclass
 class _Run:
-    """What one tool has printed so far."""
-
     patterns: _ToolPatterns
     seen: bool = False
     begun: bool = False
@@ -223,7 +218,6 @@ class OutputParser:
             self._feed(part[:MAX_LINE], number)
 
     def _quote(self, number: int) -> str:
-        """A part of the current line, masked."""
         pieces = parts(log.mask(self._line))
         # A mask over a line's break leaves one part less.
         return shown(pieces[min(number, len(pieces) - 1)])

@@ -114,7 +114,6 @@ class _Record:
 
     @property
     def book(self) -> ledger.Ledger:
-        """The ledger to write."""
         return self.found.ledger
 
     @book.setter
@@ -122,7 +121,6 @@ class _Record:
         self.found = self.found._replace(ledger=changed)
 
     def damaged(self, damages: Sequence[ledger.Damage]) -> None:
-        """Record what failed pushes left."""
         self.book = self.book._replace(damages=tuple(damages)[-ledger.MAX_DAMAGES :])
 
     def record_loss(self, pushed: push.Pushed) -> None:
@@ -344,7 +342,6 @@ def _told(plan: StartPlan, tenant: str | None) -> dict[str, str]:
 
 
 def _tenant(plan: StartPlan, held: lock.Held, connect: wait.Connect) -> str | None:
-    """The tenant that the lookup finds; None without a lookup."""
     config = plan.config
     server = config.lookup_server or config.direct or config.database
     if not config.seed.lookup or server is None:

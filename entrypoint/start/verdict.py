@@ -16,8 +16,7 @@ from .tool_output import ToolResult
 
 _INDEX: Final = "index "
 
-_NEARLY: Final = 0.9
-"""The share of an estimated number of rows that counts as all rows."""
+_NEARLY: Final = 0.9  # the share of an estimated number of rows that counts as all rows
 
 
 class Wrong(NamedTuple):
@@ -237,7 +236,6 @@ def mend(damages: Iterable[Damage]) -> str:
 
 
 def _sorted(damages: Iterable[Damage]) -> tuple[list[str], list[str]]:
-    """The names of invalid indexes, and those of lost tables and columns."""
     names = [each.what for each in damages]
     indexes = [name.removeprefix(_INDEX) for name in names if name.startswith(_INDEX)]
     return indexes, [name for name in names if not name.startswith(_INDEX)]

@@ -50,11 +50,7 @@ def until_ready(
 
 
 class _Manner(NamedTuple):
-    """How to wait for a session."""
-
-    stops: tuple[Kind, ...] = ()
-    """Causes that end the wait."""
-
+    stops: tuple[Kind, ...] = ()  # causes that end the wait
     ask: Ask | None = None
     attempt_s: float = ATTEMPT_TIMEOUT_S
 
