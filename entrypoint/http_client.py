@@ -157,10 +157,7 @@ def _tls(scheme: str) -> "ssl.SSLContext":
 
 
 class _Limit:
-    """Ends an exchange at an instant of the monotonic clock.
-
-    httpx limits each read, so a server that sends one byte a second would hold it for ever.
-    """
+    """Ends an exchange at an instant of the monotonic clock; httpx only limits each read."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline

@@ -189,10 +189,7 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _without_code(text: str, code: str) -> str:
-    """Mask the base64 or hexadecimal words that contain ``code``.
-
-    Whole words, because the characters next to ``code`` hold bits of the secret.
-    """
+    """Mask the whole words that contain ``code``: the characters around it hold bits of it, too."""
     words: list[str] = []
     at = 0
     while (found := text.find(code, at)) >= 0:

@@ -97,10 +97,7 @@ class Wait:
         return round(time.monotonic() - self.started, 2)
 
     def pause(self, cause: str, *, least_s: float = 0.0) -> bool:
-        """Report why the attempt failed and sleep until the next one.
-
-        Returns False at once if the deadline leaves less than ``least_s`` seconds for an attempt.
-        """
+        """Report why an attempt failed and sleep; False if less than ``least_s`` would be left."""
         delay = self.backoff.next_delay(time.monotonic(), least_s)
         if delay is None:
             return False
@@ -112,10 +109,7 @@ class Wait:
     def tell(
         self, detail: str, *, since_s: float | None = None, news: bool = False, **fields: object
     ) -> bool:
-        """Report what the wait is for; return whether it was logged, as ``news`` always is.
-
-        ``since_s`` is for how many seconds ``detail`` has been true.
-        """
+        """Report what the wait is for, since ``since_s`` seconds; return whether it was logged."""
         progress.detail(f"{self._about}{detail}", since_s)
         due = self._reminder.due(time.monotonic(), news=news)
         if due:

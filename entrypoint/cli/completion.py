@@ -10,10 +10,7 @@ from ..config.reader import Sources
 
 
 def script(commands: Mapping[str, argparse.ArgumentParser], shell: str) -> str:
-    """Return a script for bash, zsh or fish with the options and the registry's services.
-
-    Leaves out names that a shell could evaluate, and all names if the registry cannot be read.
-    """
+    """Return the script of a shell; leaves out services whose names a shell could evaluate."""
     registry = Sources(Environment.of_container(), Path()).registry()
     words = _words(commands, [name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
     return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](words)

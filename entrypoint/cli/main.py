@@ -155,10 +155,7 @@ def _operate(arguments: "argparse.Namespace") -> int:
 
 
 def _watch(arguments: "argparse.Namespace", every_s: float) -> int:
-    """Show an answer repeatedly until its reader is gone or presses Ctrl-C.
-
-    With ``--fail``, stop at the first answer with an exit code.
-    """
+    """Show an answer again and again, until Ctrl-C, or with ``--fail`` until an exit code."""
     import signal
 
     from . import operate
@@ -238,10 +235,7 @@ def _ask(question: str) -> bool:
 
 
 def _write(text: str, *, clear: bool = False) -> bool:
-    """Write to stdout; return whether somebody reads it. A closed pipe is no error.
-
-    ``clear`` clears the terminal first, if it can be cleared.
-    """
+    """Write to stdout; return whether somebody reads it. ``clear`` clears the terminal first."""
     import io
     import os
     import sys

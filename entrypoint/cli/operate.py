@@ -90,8 +90,7 @@ def watched(
 ) -> Iterator[Output]:
     """Yield an answer, sleep ``every_s`` seconds, and repeat; ask ``width`` each time.
 
-    Logs once that the server is gone, and tries again. Raises as `run` does if the first look
-    fails.
+    Logs once that the server is gone, and retries. Raises as `run` does if the first look fails.
     """
     answered = told = False
     while True:

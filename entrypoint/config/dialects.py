@@ -67,10 +67,7 @@ class ConninfoError(ValueError):
 
 
 def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = True) -> Conninfo:
-    """Parse a URL or key=value conninfo that came from ``variable``.
-
-    Raises `ConninfoError` with all problems.
-    """
+    """Parse a connection string from ``variable``. Raises `ConninfoError` with all problems."""
     if len(text) > MAX_CHARACTERS:
         raise ConninfoError([f"is longer than {MAX_CHARACTERS} characters"], {})
     problems: list[str] = []

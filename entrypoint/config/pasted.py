@@ -58,8 +58,7 @@ class _Layer(NamedTuple):
 def unwrapped(text: str) -> tuple[str, list[str]]:
     """Return the connection string in ``text``, and the problems of its surroundings.
 
-    Keeps white space within the string; replaces control characters and bytes that are not UTF-8 by
-    `HIDDEN`.
+    In the string, `HIDDEN` replaces control characters and bytes that are not UTF-8.
     """
     found = _AT_ENDS.fullmatch(text)
     bare = found[1] if found else ""

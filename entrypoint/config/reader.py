@@ -220,11 +220,7 @@ class Sources:
         return "a file (not shown here, since it may be the secret itself)"
 
     def _content(self, path: str) -> tuple[str, str]:
-        """Return a problem of a secret's file, or its content.
-
-        Strips a BOM and invisible characters at both ends, as editors, `echo` and Windows leave
-        them.
-        """
+        """Return a problem of a secret's file, or its content without invisible ends and BOM."""
         if "://" in path:
             log.hide([path])
             return "has a URL in it, and must have a file's path", ""

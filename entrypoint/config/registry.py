@@ -218,10 +218,7 @@ def misspelt(name: str, registry: Mapping[str, Service]) -> str | None:
 
 
 def namesake(name: str, registry: Mapping[str, Service]) -> str | None:
-    """The only service whose name differs by common words: finance for gaqno-finance-service.
-
-    It may still be another service, so this is only a hint.
-    """
+    """A guess: the only service of this name plus common words, as gaqno-finance-service."""
     words = [word for known in registry for word in _words(known)]
     common = {word for word in words if 2 * words.count(word) > len(registry)}
     own = _words(name[:MAX_SHOWN]) - common

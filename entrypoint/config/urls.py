@@ -25,10 +25,7 @@ class UnsetError(BadUrlError):
 
 
 def filled_in(text: str, environ: Mapping[str, str]) -> str:
-    """Replace ``${NAME}`` and ``${NAME:-default}``; an empty variable counts as unset.
-
-    Raises `UnsetError` for an unset variable without a default.
-    """
+    """Replace ``${NAME}`` and ``${NAME:-default}``. Raises `UnsetError` if neither is set."""
 
     def value(match: re.Match[str]) -> str:
         found = environ.get(match[1]) or match[2]

@@ -76,7 +76,7 @@ def detail(text: str, since_s: float | None = None) -> None:
 
 
 def _is_since(since: float | None) -> bool:
-    """Whether the state already has this instant; repeated measurements differ a little."""
+    """Whether the state has this instant already, give or take a measurement's error."""
     written = _phase.values.get("detail_since")
     if since is None or not written:
         return since is None and not written

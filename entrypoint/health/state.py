@@ -44,10 +44,7 @@ def name() -> str:
 
 
 def writer() -> dict[str, str]:
-    """The keys that identify the writer: this process and its oldest visible ancestor.
-
-    That ancestor is the container's main process, or a process exec'd into the container.
-    """
+    """The writer's keys: this process and its oldest ancestor, the main process or one exec'd."""
     pid = oldest = os.getpid()
     with suppress(OSError, IndexError):
         while _stat(parent := int(_stat(oldest)[1])):
@@ -180,10 +177,7 @@ def number(values: dict[str, str], key: str) -> float:
 
 
 def replace(folder: str, values: dict[str, str]) -> None:
-    """Write a state atomically. Raises OSError.
-
-    Only our user and root may read a state whose URL may contain a secret.
-    """
+    """Write a state atomically, readable for all unless its URL may be secret. Raises OSError."""
     lines = [VERSION, *(f"{key} {' '.join(value.split())}" for key, value in values.items())]
     path = f"{folder}/{name()}"
     beside = f"{path}.{os.getpid()}"

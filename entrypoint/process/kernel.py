@@ -43,10 +43,7 @@ def refusal(error: BaseException) -> EntrypointError | None:
 
 
 def last_word(error: ImportError | MemoryError | OSError | SystemError) -> int:
-    """Write a refusal to stderr before the log is set up; return the exit code.
-
-    Raises ``error`` if the kernel refused nothing.
-    """
+    """Write a refusal to stderr without the log; return its exit code, or raise ``error``."""
     refused = refusal(error)
     if refused is None:
         raise error

@@ -50,10 +50,7 @@ LAST_WORD_S: Final = 5.0
 
 
 def longest_s(config: Settings) -> float:
-    """Seconds after which a start is over: the sum of `waits`, our own statements included.
-
-    Each silent address of a server with several adds up to 5 s for every session.
-    """
+    """The sum of `waits`; each silent address of a server adds up to 5 s for every session."""
     return sum(waits(config).values())
 
 

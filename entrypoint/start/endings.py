@@ -187,10 +187,7 @@ def _late(step: str, message: str, finished: Finished) -> Ending:
 
 
 def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] | None:
-    """Return what a program does, by its sessions as `blockers.find` has them, and the remedy.
-
-    ``hidden`` means that a pooler may hide sessions. None if nothing is known.
-    """
+    """What a program's sessions do, and the remedy; ``hidden``: a pooler may hide some."""
     if "sessions" not in found:
         return None
     sessions = found["sessions"]

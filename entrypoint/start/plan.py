@@ -108,10 +108,7 @@ class StartPlan(NamedTuple):
         )
 
     def to_record(self, found: Found) -> bool:
-        """Whether to write the ledger although no step runs.
-
-        A list of what failed pushes left calls for another look, until nothing is left.
-        """
+        """Whether to write the ledger although no step runs; damage calls for another look."""
         idle = all(map(self.config.no_work, STEPS))
         if idle or not found.ledger.writable or not self.provable:
             return False

@@ -179,7 +179,7 @@ class _Judge(NamedTuple):
 def look_again(
     push: Push, session: Session, damages: Sequence[ledger.Damage]
 ) -> list[ledger.Damage]:
-    """Return and log what is still there of failed pushes' damage; for starts that do not push.
+    """Return and log what is left of failed pushes' damage, for a start that does not push.
 
     Raises `UnreachableError` and `RefusedError`.
     """

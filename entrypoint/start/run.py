@@ -25,10 +25,7 @@ from .steps import since, step
 
 
 def run(argv: tuple[str, ...]) -> NoReturn:
-    """Do everything that `prepare` does, then become the service.
-
-    A failed step ends the start. Raises the errors in `errors`; never returns.
-    """
+    """Do everything that `prepare` does, then become the service. Raises any error in `errors`."""
     started = time.monotonic()
     progress.begin()
     with step("settings"):

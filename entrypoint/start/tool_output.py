@@ -189,7 +189,7 @@ class _Run:
 
 
 class OutputParser:
-    """Judges a child's lines; ``success`` and ``failure`` replace the known tools' patterns.
+    """Judges a child's lines, by ``success`` and ``failure`` or else by the known tools' patterns.
 
     ``if_right`` is the remedy for a wrong verdict.
     """

@@ -124,10 +124,7 @@ class _Record:
         self.book = self.book._replace(damages=tuple(damages)[-ledger.MAX_DAMAGES :])
 
     def record_loss(self, pushed: push.Pushed) -> None:
-        """Record what a push lost, whether it succeeded or not.
-
-        If the push removed a table's rows, no tenant counts as seeded any longer.
-        """
+        """Record what a push lost; if it removed a table's rows, no tenant counts as seeded."""
         if told := pushed.loss.told():
             losses = ledger.Losses(tuple(told), self.plan.config.release, sessions.host(), _now())
             self.book = self.book.with_losses(losses)
@@ -153,10 +150,7 @@ class _Record:
             self._current()
 
     def seeded(self, tenant: str | None) -> None:
-        """Record a seed, and accept tables that it created as the push's schema.
-
-        Only if the schema before the seed is the one that the push left.
-        """
+        """Record a seed; its tables are no drift if the schema before it was the push's."""
         self.book = self.plan.seeded(self.book, tenant, _now())
         who = self.plan.who
         mine = self.book.of(who.service)
@@ -324,10 +318,7 @@ def _seed(plan: StartPlan, record: _Record, connect: wait.Connect) -> None:
 
 
 def _told(plan: StartPlan, tenant: str | None) -> dict[str, str]:
-    """The variables that give the seed its tenant.
-
-    Raises `SeedError` if the container names another tenant than the lookup found.
-    """
+    """The seed's tenant variables. Raises `SeedError` if the container names another tenant."""
     name = plan.config.seed.variable or "SEED_TENANT_ID"
     if tenant is None:
         return {}
