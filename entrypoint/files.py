@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 _CHUNK: Final = 1 << 18
-
 _SAMPLE: Final = 200  # bytes from which `encoding` guesses
 
 

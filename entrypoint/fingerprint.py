@@ -19,9 +19,7 @@ from typing import Final
 from . import files
 
 _MAGIC: Final = re.compile(r"[*?\[]")
-
 _NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-
 _BELOW: Final = "**"
 
 _ENDS: Final[tuple[list[str], ...]] = ([], [_BELOW])

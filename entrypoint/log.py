@@ -38,9 +38,7 @@ _AUTHORIZATION = re.compile(
     r"(?i)(authorization[\"']{0,2}\s*[:=,]\s*[\"']?(?:(?:basic|bearer|token|digest)\s+)?)[^\s\"',;]+"
 )
 _BASIC = re.compile(r"(?i)(\bbasic\s+)([A-Za-z0-9+/_-]{4,})={0,2}")
-
 _ESCAPE = re.compile(r"[%\\&]|''|\"\"|'\"")  # what every quoted or escaped text contains
-
 _ALPHABET: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _URL_SAFE: Final = {ord("+"): "-", ord("/"): "_"}
 _USUAL: Final = {ord("-"): "+", ord("_"): "/"}
@@ -53,7 +51,6 @@ _LONGEST_ESCAPE: Final = 24
 
 # Control characters move a terminal's cursor; the others reverse the direction of its text.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _LEVEL_STYLES: Final = {
@@ -77,19 +74,15 @@ MAX_WORDS_BYTES: Final = 6_000
 
 _HEAD: Final = ("timestamp", "level", "event")
 _WORDS: Final = ("error", "remedy", "exit_code")
-
 _CUT: Final = "... (cut)"
-
 _LEAST_BYTES: Final = 100  # the least that a cut leaves of a field
 
 _AT_THE_END: Final = frozenset({"tail", "traceback"})
 """Fields whose end says more than their beginning."""
 
 _last: deque[str] = deque(maxlen=20)  # the last lines as written
-
 _secrets: set[str] = set()
 _codes: set[str] = set()  # the forms that the secrets have within base64 and hexadecimal words
-
 _pattern: re.Pattern[str] | None = None
 
 

@@ -34,9 +34,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNEXPANDED = re.compile(r"\$\{|\$\$|\$\(")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LOCATION = re.compile(r"([^@/#]*@)?[^@/#]*/[^@/#]*")
-
 _BEGIN: Final = "postgres"
-
 _SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 _SSL_DIALECTS: Final = {

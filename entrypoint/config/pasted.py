@@ -16,7 +16,6 @@ HIDDEN: Final = "\x01"
 QUOTES: Final = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2032\u2033<>"
 
 _LAYERS: Final = 6  # how many layers may surround the string
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNDECODED = re.compile(r"[\ud800-\udfff]")
 _ODD = re.compile(f"[{INVISIBLE}]")
@@ -39,7 +38,6 @@ _REMARK = re.compile(
     re.DOTALL,
 )
 _PASSWORD_LAST = re.compile(r"(?![\"`<]).*\bpassword\s*=\s*[^\s']+", re.DOTALL)
-
 _SWITCH: Final = r"(?:-c *|--)[\w.]+=[^\s&]*"
 _BLANKS_BELONG = re.compile(
     rf"[?&](?:options={_SWITCH}(?: +{_SWITCH})*|application_name=[\w .-]+)(?=&|$)"

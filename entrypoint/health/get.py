@@ -9,7 +9,6 @@ import socket
 import time
 
 _HEAD_BYTES = 1 << 16  # the longest header that is read, in bytes
-
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 

@@ -39,7 +39,6 @@ TICK_S: Final = 0.1
 TAIL_LINES: Final = 50
 
 _PR_SET_DUMPABLE: Final = 4  # prctl(2)
-
 _PTRACE_TRACEME: Final = 0  # ptrace(2)
 
 SILENT_S: Final = 60.0

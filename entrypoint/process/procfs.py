@@ -16,7 +16,6 @@ KNOWN: Final = Path("/proc/self/fd").exists()
 """Whether there is a /proc with processes and descriptors."""
 
 _ESTABLISHED: Final = "01"
-
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 

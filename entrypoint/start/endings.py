@@ -18,7 +18,6 @@ class Ending(NamedTuple):
 
 
 _SEE_LINES: Final = "Correct what its lines say and start again."
-
 _HEAP: Final = re.compile(r"JavaScript heap out of memory")
 
 _MEMORY: Final = (

@@ -18,7 +18,6 @@ from ..errors import NOT_EXECUTABLE, NOT_FOUND, ExecError
 from ..process import signals
 
 _JOINERS: Final = frozenset({"&&", "||"})
-
 _SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 
 _CHANGES: Final = frozenset(";&|\n`(){}<>")

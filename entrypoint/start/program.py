@@ -95,7 +95,7 @@ def run(
     except OSError as problem:
         from ..process import kernel
 
-        # Unless errno is about the program's file, the kernel refuses it for lack of resources.
+        # The kernel's refusal is not the program's fault, unless it concerns the program's file.
         refused = kernel.refusal(problem) if problem.errno != errno.EPERM else None
         raise refused or task.error(
             f"the {task.step} command {task.argv[0]!r} cannot be started: {problem.strerror}",

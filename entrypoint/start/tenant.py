@@ -31,11 +31,8 @@ _NOT_YET: Final = ("3D000", "3F000", "42P01", "42703")
 """SQLSTATEs of a missing database, schema, table or column: its service may be creating it."""
 
 _PASSING: Final = ("40", "55")  # classes of SQLSTATEs that a retry may cure: conflicts and locks
-
 _NO_PRIVILEGE: Final = "42501"
-
 _CORRECT: Final = "Correct seed.tenant_lookup, or set SEED_TENANT_ID."
-
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 

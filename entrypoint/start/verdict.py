@@ -15,7 +15,6 @@ from .endings import Ending
 from .tool_output import ToolResult
 
 _INDEX: Final = "index "
-
 _NEARLY: Final = 0.9  # the share of an estimated number of rows that counts as all rows
 
 
