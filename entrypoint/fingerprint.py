@@ -206,7 +206,7 @@ class _Search:
     """The folders already searched with ``**``, and how many names of the pattern were left."""
 
     passed: bool = False
-    """Whether a name in `NEVER` was skipped."""
+    """Whether the search skipped a name in `NEVER`."""
 
     def match(self, name: str, path: str, parts: list[str]) -> None:
         """Find what the rest of the pattern matches at and below a path.

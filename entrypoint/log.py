@@ -1,4 +1,4 @@
-"""Events on stderr, as JSON or for a person at a terminal. Every event is masked here.
+"""Events on stderr, as JSON or for a person at a terminal. This module masks every event.
 
 stdout belongs to the service. A log that cannot be written (a closed or broken stderr) never stops
 a start.
@@ -89,10 +89,9 @@ _pattern: re.Pattern[str] | None = None
 def hide(secrets: Iterable[str], *, shown: Iterable[str] = ()) -> None:
     """Mask these secrets in every later event and in everything that `mask` gets.
 
-    Each is masked as it is and in every form that programs print: quoted or escaped up to twice
-    (URLs, JSON, repr, shells, SQL, conninfo, HTML), and as base64 or hexadecimal, where the whole
-    word is masked. ``shown`` are names that the log prints anyway, such as the user's and the
-    database's.
+    Masks each in every form that programs print: as it is, quoted or escaped up to twice (URLs,
+    JSON, repr, shells, SQL, conninfo, HTML), and base64 or hexadecimal, of which it masks the whole
+    word. ``shown`` are names that the log prints anyway, such as the user's and the database's.
     """
     global _pattern  # noqa: PLW0603  one set of secrets for the whole process
     _pattern = None

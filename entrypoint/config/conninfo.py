@@ -18,8 +18,8 @@ PASSED_ON: Final = frozenset(
         "gsslib gssdelegation target_session_attrs load_balance_hosts"
     ).split()
 )
-"""The libpq parameters that our own connections use. All others are dropped: they belong to another
-driver (Prisma's ``schema``, ``pgbouncer``, ``connection_limit``), or we set them ourselves
+"""The libpq parameters that our own connections use. `parse` drops all others: another driver's
+(Prisma's ``schema``, ``pgbouncer``, ``connection_limit``), and those that we set ourselves
 (``application_name``, ``connect_timeout``, ``client_encoding``)."""
 
 _SECRET: Final = frozenset({"password", "sslpassword"})

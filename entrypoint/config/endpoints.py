@@ -32,7 +32,7 @@ class Webhook(NamedTuple):
 
 
 def read(sources: Sources, wait_timeout_s: float) -> Endpoints:
-    """Read all of them and note every problem; ``wait_timeout_s`` is the default timeout."""
+    """Read them and note every problem; ``wait_timeout_s`` is the default timeout."""
     notifies = notify_url(sources) is not None
     url, problem = _health(sources)
     gates, lookup = _gates(sources, wait_timeout_s), _lookup(sources, wait_timeout_s)

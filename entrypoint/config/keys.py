@@ -469,7 +469,7 @@ MAY_BE_QUOTED: Final = (
     *("ENTRYPOINT_PUSH_COMMAND", "ENTRYPOINT_SEED_COMMAND"),
     *("ENTRYPOINT_PUSH_SUCCESS", "ENTRYPOINT_PUSH_FAILURE"),
 )
-"""Variables that may contain quotes; a secret's quotes are reported with its other problems."""
+"""Variables whose values may have quotes; other readers report those around a secret."""
 
 NONE: Final = "none"
 """In a variable: unset, whatever the image's file says."""

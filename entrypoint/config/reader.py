@@ -153,7 +153,7 @@ class Sources:
         return named
 
     def registry(self) -> Mapping[str, services.Service]:
-        """The services of the registry; none if it has a problem, which is noted."""
+        """The registry's services; notes its problems, and returns none then."""
         path = self.services_file
         try:
             return services.load(self.directory / path) if path else services.load()

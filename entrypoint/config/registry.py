@@ -14,7 +14,7 @@ SEEDS: Final = ("tenant", "always", "never")
 MAX_BYTES: Final = 1 << 20
 
 MAX_SHOWN: Final = 100
-"""Characters of an unregistered name that are compared and shown."""
+"""Characters of an unregistered name that messages show and `misspelt` compares."""
 
 KEYS: Final = {
     "database": ("The service's database, on the server that its URL names.", "required"),

@@ -51,7 +51,7 @@ def begin() -> None:
 
 
 def service(url: str | None, problem: str | None) -> None:
-    """Record the URL of the service's health, or why nobody can know it."""
+    """Record the URL of the service's health, or the problem with it."""
     _write(url=url or "", url_problem=problem or "")
 
 

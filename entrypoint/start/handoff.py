@@ -29,7 +29,7 @@ _PLAIN: Final = frozenset(string.ascii_letters + string.digits + "_./@%+-")
 _ELF_HEADER: Final = 20  # bytes of an ELF header up to the end of e_machine
 
 _MACHINES: Final = {"x86_64": b"\x3e\0", "aarch64": b"\xb7\0"}
-"""e_machine on the machines that services run on; on other machines every binary is tried."""
+"""e_machine on the machines that services run on; on other machines `find` tries every binary."""
 
 _PT_INTERP: Final = 3
 

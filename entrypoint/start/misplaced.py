@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Look at the service's database and at the default one, and log misplaced objects.
 
-    ``default`` opens a session in the default database, which is skipped if that fails. Raises
+    ``default`` opens a session in the default database; `run` skips that one if it fails. Raises
     `MisplacedError` if ``verify.at_start`` is "fail" and an object is misplaced; the pushed schema
     stays, and the next start looks again.
     """

@@ -280,7 +280,7 @@ def decide_seed(
 
 
 def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | None) -> None:
-    """Log why a step is skipped; for an older release, warn and name the newer one."""
+    """Log why the start skips a step; for an older release, warn and name the newer one."""
     pushes = ledger.of(service)
     if decision.reason is not OLDER or not pushes:
         fields = {"tenant_id": decision.tenant} if decision.tenant else {}

@@ -20,7 +20,7 @@ RAILS: Final = {"CI": "1", "NO_COLOR": "1"}
 
 
 class Expected(NamedTuple):
-    """What a push is judged by, besides its settings."""
+    """What `run` needs to judge a push, besides its settings."""
 
     prefixes: Collection[str]
     bookkeeping: Collection[str] | None

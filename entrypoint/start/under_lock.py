@@ -187,7 +187,7 @@ class _Record:
         )
 
     def write(self) -> None:
-        """Write the ledger if it changed; a failure to write is logged and ends nothing."""
+        """Write the ledger if it changed; log a failure to write, and go on."""
         if self.book == self.before:
             return
         session = self.held.session

@@ -26,7 +26,7 @@ class Wrong(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What is known of a push: its ending, its output, the schema and the guard."""
+    """The evidence about a push: its ending, its output, the schema and the guard."""
 
     ended: Ending | None
     """How the program failed by its exit code or timeout; None if it exited with 0."""
