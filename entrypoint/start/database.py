@@ -114,7 +114,7 @@ def as_service(
     connect: wait.Connect,
     deadline: float,
 ) -> None:
-    """Connect by the service's URL, and check that it leads to the database that the start prepared.
+    """Connect by the service's URL, and check that it leads where the start worked before.
 
     ``known`` is the place that ``direct`` led to; both are None if there is only one URL. Blocks
     until ``deadline``, an instant of ``time.monotonic``, and 24 s more. Raises `SettingsError` if
