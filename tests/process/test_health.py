@@ -180,11 +180,11 @@ def test_a_push_that_prints_again_is_not_silent(watched: Stage) -> None:
 
 TOLD = """
 import time
-from entrypoint import phase, state
-phase.begin()
-phase.entered("lock")
+from entrypoint.health import progress, state
+progress.begin()
+progress.entered("lock")
 for seconds in (30.0, 30.9, 0.5):
-    phase.detail("lock held by demo/host", seconds)
+    progress.detail("lock held by demo/host", seconds)
     print(round(time.monotonic() - state.number(state.read(), "detail_since")))
 """
 
