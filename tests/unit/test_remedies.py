@@ -256,11 +256,12 @@ WRITTEN = [
 
 VARIABLES = {*IN_ENVIRONMENT, *OUR_SECRETS, *(f"{name}_FILE" for name in OUR_SECRETS)}
 
-FOREIGN = {"ENTRYPOINT_SERVICE_HOST", "ENTRYPOINT_ROUNDS", "ENTRYPOINT_SEED"}
-"""What Kubernetes sets for a Service called `entrypoint`, and what the tests' campaign reads."""
-
-FOREIGN |= {"ENTRYPOINT_PUSH_UNSET_ENV"}
-"""The setting that a newcomer adds in CONTRIBUTING.md."""
+FOREIGN = {
+    "ENTRYPOINT_SERVICE_HOST",  # Kubernetes sets it for a Service called `entrypoint`
+    "ENTRYPOINT_ROUNDS",  # the tests' campaign reads it
+    "ENTRYPOINT_SEED",  # the same
+    "ENTRYPOINT_PUSH_UNSET_ENV",  # a newcomer adds it in CONTRIBUTING.md
+}
 
 
 def unknown_variables(text: str) -> set[str]:
