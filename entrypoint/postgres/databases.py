@@ -106,7 +106,9 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
         # PUBLIC may connect to a new database, and several services share the server.
         revoke = closing(name)
         remedy = f"Run {revoke.as_string()} as {quoted(owner)}: it is there, and complete."
-        with translated(f"closing the new database {name!r} to PUBLIC", remedy=remedy):
+        doing = f"closing the new database {name!r} to PUBLIC"
+        # In a transaction, which replaces the role's own statement_timeout.
+        with translated(doing, remedy=remedy), admin.transaction(timeout_s=PATIENCE_S):
             connection.execute(revoke)
     return True
 

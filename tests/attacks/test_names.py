@@ -7,6 +7,7 @@ casts, domains and relations that write into the server's log who evaluates them
 from __future__ import annotations
 
 import re
+import threading
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -548,23 +549,30 @@ def test_a_pooled_session_is_left_as_it_was(world: World) -> None:
 
 
 @needs_pooler
-def test_a_timeout_is_as_it_was(world: World) -> None:
-    """CREATE DATABASE outlives the role's statement_timeout, which a pooler's next client has."""
+def test_a_timeout_is_as_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What creates and closes a database outlives the role's limit, which the next client has."""
     admin = Role(f"{world.name}_admin", PASSWORD)
     world.sql(
         f"create role {admin.name} login createdb password '{PASSWORD}';"
-        f"alter role {admin.name} set statement_timeout = '25ms'"
+        f"alter role {admin.name} set statement_timeout = '300ms'"
     )
     made = f"{world.name}_made"
+    slow = sql.SQL("select pg_sleep(0.5); ") + databases.closing(made)
+    monkeypatch.setattr(databases, "closing", lambda _name: slow)
     users = {admin.name: admin.password}
     with Pooler(world.server, mode="transaction", auth="scram-sha-256", users=users) as pooler:
         visitor = Visitor(world, pooler, admin)
         with closing(visitor.open()) as session:
             assert session.pooled
             deadline = time.monotonic() + 30
-            databases.create(session, made, owner=admin.name, isolate=True, deadline=deadline)
+            with closing(world.server.connect()) as other:
+                other.execute("begin; lock table pg_database in share mode")
+                release = threading.Timer(0.5, other.rollback)
+                release.start()
+                databases.create(session, made, owner=admin.name, isolate=True, deadline=deadline)
+                release.join()
         with closing(visitor.connect()) as client:
-            assert client.execute("show statement_timeout").fetchone() == ("25ms",)
+            assert client.execute("show statement_timeout").fetchone() == ("300ms",)
     with world.server.connect() as connection:
         connection.execute(f"drop database {made} with (force)")
         connection.execute(f"drop role {admin.name}")
