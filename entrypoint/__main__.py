@@ -5,9 +5,9 @@ import os
 import sys
 
 _NO_ROOM = (
-    b'{"level": "error", "event": "entrypoint.failed", "error": "there is no memory to start with, '
-    b'or too few files may be open", "remedy": "Raise the container\'s memory limit, ulimit -v and '
-    b'ulimit -n.", "exit_code": 4}\n'
+    b'{"level": "error", "event": "entrypoint.failed", "error": "the start ran out of memory or of '
+    b'open files", "remedy": "Raise the container\'s memory limit, ulimit -v and ulimit -n.", '
+    b'"exit_code": 4}\n'
 )
 
 _PROBE = sys.argv[1:2] == ["health"]

@@ -96,7 +96,7 @@ def _deep() -> Iterator[None]:
 def _folder(tree: str, reach: str) -> str:
     folder = os.path.realpath(os.path.join(tree, reach))
     if not os.path.isdir(folder):
-        raise InputsError([f"the inputs' root {reach!r} is no folder"])
+        raise InputsError([f"the inputs_root {reach!r} is not a folder"])
     return folder
 
 
@@ -140,8 +140,8 @@ class _Reading:
             return {}
         search.match("", tree, parts)
         if not search.found and len(self.problems) == before:
-            rest = f" but what never counts ({NEVER})" if search.passed else ""
-            self.problems[f"{pattern!r} matches no file{rest}"] = None
+            what = f"only files that never count ({NEVER})" if search.passed else "no file"
+            self.problems[f"{pattern!r} matches {what}"] = None
         return search.found
 
     def folder(self, path: str, parts: list[str]) -> bytes | None:
@@ -178,22 +178,24 @@ class _Reading:
         """Return mode and path of a link's target; mode 0 means that the link does not count."""
         real, bounds = os.path.realpath(path), self.bounds
         name = os.path.relpath(path, bounds[0])
-        link = f"the link {name!r} leads to {os.readlink(path)!r}"
+        link = f"the link {name!r} points to {os.readlink(path)!r}"
         try:
             mode = os.stat(real).st_mode
         except OSError as error:
             if error.errno not in _NOWHERE:
                 raise
             if parts in _ENDS:
-                problem = f"{link}, which is not there: remove it, or name inputs without it"
+                problem = (
+                    f"{link}, which does not exist: remove the link, or name inputs without it"
+                )
                 self.problems[problem] = None
             return 0, real
         if any(os.path.commonpath([real, bound]) == bound for bound in bounds):
             return mode, real
         if (stat.S_ISDIR(mode) and parts) or (stat.S_ISREG(mode) and parts in _ENDS):
-            where = "below the working directory" + (" nor inputs_root" if bounds[1:] else "")
+            where = "the working directory" + (" and inputs_root" if bounds[1:] else "")
             folder = real if stat.S_ISDIR(mode) else os.path.dirname(real)
-            problem = f"{link}, not {where}: name its folder as inputs_root, such as {folder!r}"
+            problem = f"{link}, outside {where}: set inputs_root to its folder, such as {folder!r}"
             self.problems[problem] = None
         return 0, real
 
@@ -233,7 +235,7 @@ class _Search:
     def count(self, name: str, what: str | bytes) -> None:
         self.found[name] = what
         if len(self.found) > MAX_FILES:
-            text = f"the inputs are more than {MAX_FILES} files; name fewer"
+            text = f"the inputs have more than {MAX_FILES} files; name fewer"
             raise OSError(errno.EFBIG, text, name)
 
     def descend(self, name: str, path: str, parts: list[str]) -> None:

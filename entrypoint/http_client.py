@@ -29,7 +29,7 @@ _OTHER_NAME: Final = (62, 64)
 """OpenSSL's codes for a certificate of a trusted issuer that names another host or address."""
 
 
-_UNSENT: Final = "no request can be sent to such a URL"
+_UNSENT: Final = "the URL is not valid for an HTTP request"
 
 
 class Answer(NamedTuple):
@@ -197,7 +197,7 @@ def _addresses(host: str, port: int) -> int:
         text = f"the host name {host!r} does not resolve ({error.strerror})"
         raise RequestError(text, absent=True) from None
     except UnicodeError:
-        raise RequestError(f"{host!r} is no host name", permanent=True) from None
+        raise RequestError(f"{host!r} is not a valid host name", permanent=True) from None
 
 
 def _failed(error: Exception, timeout_s: float) -> RequestError:

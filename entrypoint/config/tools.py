@@ -15,7 +15,7 @@ class ToolFailure(NamedTuple):
 
     says: tuple[str, ...]
     meaning: str = "reported an error"
-    remedy: str = "Correct what its lines say and start again."
+    remedy: str = "Correct the error in its lines and start again."
     until: tuple[str, ...] = ()  # words that undo the failure, besides the tool's success
 
 

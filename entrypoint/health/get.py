@@ -38,7 +38,7 @@ def ask(url: str, timeout_s: float) -> str:
     path = path if path.startswith("/") else f"/{path}"
     host, port = _host_and_port(authority, 443 if scheme == "https" else 80)
     if scheme not in ("http", "https") or not host:
-        raise Unwell("is no http:// or https:// URL")
+        raise Unwell("not an http:// or https:// URL")
     request = f"GET {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: entrypoint-health\r\n"
     if at:
         request += f"Authorization: Basic {_basic(user)}\r\n"
@@ -90,7 +90,7 @@ def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no name"
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise Unwell(f"{host!r} does not resolve ({reason})") from None
     deadline = began + timeout_s
     last: OSError = OSError("no address")
@@ -139,7 +139,7 @@ def _status(connection: socket.socket) -> str:
     leads = [header for header in headers if header.lower().startswith("location:")]
     if line[9] == "3" and leads:
         where = shown(leads[0][9:].strip())[:100]
-        said += f" to {where if where.isprintable() else '...'}, which is not followed"
+        said += f" to {where if where.isprintable() else '...'}; a probe follows no redirect"
     raise Unwell(said)
 
 
@@ -148,12 +148,12 @@ def _head(connection: socket.socket, data: bytes) -> tuple[bytes, bytes]:
         more = connection.recv(4096)
         data += more
         if not b"HTTP/1.".startswith(data[:7]):
-            raise Unwell("answered with something that is not HTTP/1.1")
+            raise Unwell("the answer is not HTTP/1.1")
         if not more:
             break
     head, _, rest = data.partition(b"\r\n\r\n")
     if not head:
-        raise Unwell("closed the connection without an answer")
+        raise Unwell("the service closed the connection without an answer")
     if not head[9:12].isdigit():
-        raise Unwell("answered with something that is not HTTP/1.1")
+        raise Unwell("the answer is not HTTP/1.1")
     return head, rest

@@ -20,8 +20,8 @@ _UNWELL, _USAGE = 1, 2
 
 _HELP = """usage: entrypoint health [--url URL] [--timeout SECONDS]
 
-Ends with 0 if the service answers 2xx at health.url, otherwise with 1, and prints one line that
-says why; while the service is being started, how far that is."""
+Exits with 0 if the service answers 2xx at health.url, else with 1. Prints one line with the reason,
+or with the progress of a start."""
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +48,7 @@ def _options(arguments: list[str]) -> tuple[str | None, float]:
         if name in ("-h", "--help"):
             raise ValueError
         if name not in ("--url", "--timeout") or not words:
-            raise ValueError(f"unknown or without its value: {name}")
+            raise ValueError(f"unknown option, or option without a value: {name}")
         value = words.pop(0)
         if name == "--url":
             url = value
@@ -114,13 +114,14 @@ def _look(url: str | None, timeout_s: float, asked: list[str]) -> str:
         found = state.read()
     except PermissionError as error:
         raise Unwell(
-            f"unhealthy: another user's start keeps its state to itself ({error.filename}), "
-            "because health.url has a password or a query; probe as that user, or as root"
+            f"unhealthy: only root and the user of the start may read {error.filename}, "
+            "because health.url has a password or a query; run the probe as one of them"
         ) from None
     if found is None:
         raise Unwell(
-            "not started: entrypoint has left no word in this container. Does the platform replace "
-            "the image's ENTRYPOINT (Dokploy's Command, compose's entrypoint, Kubernetes' command)?"
+            "not started: entrypoint has written no state in this container. Does the platform "
+            "replace the image's ENTRYPOINT (Dokploy's Command, compose's entrypoint, Kubernetes' "
+            "command)?"
         )
     now = time.monotonic()
     _must_be_over(found, now)
@@ -129,7 +130,7 @@ def _look(url: str | None, timeout_s: float, asked: list[str]) -> str:
         raise Unwell(f"unhealthy: {problem}")
     url = url or found.get("url")
     if not url:
-        return f"running: {since}; health.url is not set, so nothing was asked"
+        return f"running: {since}; health.url is not set, so the probe asked no service"
     where = shown(url)
     asked.append(where)
     try:
@@ -150,7 +151,7 @@ def _must_be_over(found: dict[str, str], now: float) -> None:
         raise Unwell(f"unhealthy: the service (PID {found.get('pid')}) has ended")
     if alive:
         raise Unwell(f"starting: {phase} {_seconds(found, now)}{_detail(found, now)}")
-    raise Unwell(f"failed: the start ended in {phase} without a word; was it killed?")
+    raise Unwell(f"failed: the start ended in {phase} and reported no error; did a signal kill it?")
 
 
 def _seconds(found: dict[str, str], now: float, key: str = "since") -> str:

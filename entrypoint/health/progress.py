@@ -133,6 +133,6 @@ def _warn() -> None:
         "warning",
         "state.not_written",
         folders=state.folders(),
-        remedy="Mount a folder that can be written to and name it in ENTRYPOINT_STATE_DIR, or "
-        "`entrypoint health` cannot tell how far a start is.",
+        remedy="Mount a writable folder and set ENTRYPOINT_STATE_DIR to it; without one, "
+        "`entrypoint health` cannot report the progress of a start.",
     )

@@ -414,8 +414,8 @@ def _shield() -> None:
             "warning",
             "process.not_protected",
             reason="the kernel refused prctl(PR_SET_DUMPABLE)",
-            remedy="Allow prctl in the container's seccomp profile, or push and seed can read this "
-            "program's memory and with it ENTRYPOINT_ADMIN_URL.",
+            remedy="Allow prctl in the container's seccomp profile; without it, push and seed can "
+            "read this program's memory, which contains ENTRYPOINT_ADMIN_URL.",
         )
 
 

@@ -38,7 +38,7 @@ def refusal(error: BaseException) -> EntrypointError | None:
     if why is None:
         return None
     said = error.strerror if isinstance(error, OSError) else str(error).rpartition("\n")[2]
-    what = f"the kernel refuses what this needs ({said or type(error).__name__})"
+    what = f"the kernel refused an operation ({said or type(error).__name__})"
     return why.error(f"{what}: {why.cause}", remedy=why.remedy)
 
 
@@ -92,22 +92,23 @@ def _processes() -> _Why:
     if most is not None and os.geteuid():
         return _Why(
             UnreachableError,
-            f"user {os.geteuid()} may have {most} processes and threads, on the whole host",
-            "Raise ulimit -u (docker run --ulimit nproc), or give the service a user id of its "
-            "own: that of another container on the host counts, too.",
+            f"user {os.geteuid()} may run {most} processes and threads on the whole host",
+            "Raise ulimit -u (docker run --ulimit nproc), or give the service its own user id: "
+            "processes of other containers with the same id count, too.",
         )
     if _limit("RLIMIT_AS") is not None:
         return _memory()
     if _seccomp():
         return _Why(
             RefusedError,
-            "neither the container nor the user has too many, so a seccomp profile refuses it",
+            "neither the container nor the user has reached a limit, so a seccomp profile refuses "
+            "new processes and threads",
             "Allow clone, clone3, fork and vfork in the container's seccomp profile.",
         )
     return _Why(
         UnreachableError,
-        "there are too many processes, or there is no memory for another one",
-        "Look at the limits of the host (kernel.pid_max, kernel.threads-max) and its free memory.",
+        "the host has too many processes, or no memory for another one",
+        "Check the host's limits (kernel.pid_max, kernel.threads-max) and its free memory.",
     )
 
 
@@ -116,15 +117,15 @@ def _processes_of_container() -> _Why | None:
     if limit is not None and (there >= limit - 1 or refused):
         return _Why(
             UnreachableError,
-            f"the container may have {limit} processes and threads, and has {there}",
+            f"the container may run {limit} processes and threads, and runs {there}",
             "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
-            "kubelet), or end what else runs in it.",
+            "kubelet), or stop other programs in the container.",
         )
     if refused:  # the container counts what a limit that only the host sees has refused
         return _Why(
             UnreachableError,
-            "the pod that this container is in may have no more processes and threads",
-            "Raise its limit (podPidsLimit of the kubelet), or end what else runs in it.",
+            "the pod of this container has reached its limit of processes and threads",
+            "Raise its limit (podPidsLimit of the kubelet), or stop other programs in the pod.",
         )
     return None
 
@@ -132,47 +133,46 @@ def _processes_of_container() -> _Why | None:
 def _memory() -> _Why:
     most = _limit("RLIMIT_AS")
     if most is not None:
-        cause = f"a process may have {_size(most)} of addresses (ulimit -v)"
+        cause = f"a process may use {_size(most)} of address space (ulimit -v)"
         return _Why(RefusedError, cause, "Raise ulimit -v: a thread's stack alone takes 8 MiB.")
     limit = cgroups.memory_limit()
-    has = f"; the container may have {_size(limit)}" if limit is not None else ""
+    has = f"; the container may use {_size(limit)}" if limit is not None else ""
     return _Why(
         UnreachableError,
-        f"there is no memory left{has}",
-        "Give the container or its host more memory, or take other containers off the host.",
+        f"no memory is left{has}",
+        "Give the container or its host more memory, or move other containers to another host.",
     )
 
 
 def _files() -> _Why:
     return _Why(
         RefusedError,
-        f"a process may have {_limit('RLIMIT_NOFILE')} files open (ulimit -n)",
-        "Raise it: docker run --ulimit nofile=1024:524288, `ulimits` in compose.",
+        f"a process may open {_limit('RLIMIT_NOFILE')} files (ulimit -n)",
+        "Raise ulimit -n: docker run --ulimit nofile=1024:524288, `ulimits` in compose.",
     )
 
 
 def _files_of_host() -> _Why:
     return _Why(
         UnreachableError,
-        "the host has as many files open as it may",
-        "Raise fs.file-max on the host, or end what leaves files open there.",
+        "the host has reached its limit of open files",
+        "Raise fs.file-max on the host, or stop the program that leaves files open there.",
     )
 
 
 def _disk() -> _Why:
     return _Why(
         UnreachableError,
-        "a disk, a quota or another room of the kernel's is full",
-        "Make room on the host's disk (docker system prune), or in what is mounted in the "
-        "container (df -h).",
+        "a disk, a quota or another resource of the kernel is full",
+        "Free space on the host's disk (docker system prune) or on the container's mounts (df -h).",
     )
 
 
 def _read_only() -> _Why:
     return _Why(
         RefusedError,
-        "what should be written is mounted read-only",
-        "Mount a folder that can be written to, such as a tmpfs at /tmp.",
+        "the file system is read-only",
+        "Mount a writable folder, such as a tmpfs at /tmp.",
     )
 
 
@@ -180,7 +180,7 @@ def _profile() -> _Why:
     which = "the container's seccomp profile" if _seccomp() else "a security module"
     return _Why(
         RefusedError,
-        f"{which} or a missing capability forbids it",
+        f"{which} or a missing capability forbids the operation",
         "Update Docker and libseccomp on the host, or allow the call in the container's profile.",
     )
 

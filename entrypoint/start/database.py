@@ -56,7 +56,7 @@ def ask(
         with closing(session):
             if _knows(session, target.database):
                 return True
-        text = "nobody answers for it, and the server does not know it"
+        text = "connections to it get no answer, and the server has no such database"
         return Cause(Kind.MISSING, text, "Create the database.")
     return False
 
@@ -95,7 +95,7 @@ def _check_name(target: Conninfo, session: Session) -> None:
     if session.database != target.database:
         session.close()
         raise SettingsError(
-            [f"{target.variable} names {target.database!r} and leads to {session.database!r}"],
+            [f"{target.variable} names {target.database!r}, but leads to {session.database!r}"],
             remedy=f"Correct the pooler's alias, or name the database itself in {target.source}.",
         )
 
@@ -133,17 +133,17 @@ def as_service(
         if direct and isinstance(error, UnreachableError):
             error.remedy = (
                 f"Correct {own.source}, or the pooler's list of databases and roles: the server "
-                f"itself answers by {direct.variable}."
+                f"itself accepts {direct.variable}."
             )
         raise
     problem = (
         f"{own.variable} leads to another server than {direct.variable} ({own.where()} and "
-        f"{direct.where()}): what is checked and pushed there is not what the service gets"
+        f"{direct.where()}), so the start would push to another database than the service uses"
     )
     raise SettingsError(
         [problem],
-        remedy=f"Let {own.variable} lead to the same server through its pooler as "
-        f"{direct.variable} does past it, or unset {direct.variable}.",
+        remedy=f"Set {own.variable} to a pooler of the server that {direct.variable} names, or "
+        f"unset {direct.variable}.",
     )
 
 
@@ -213,6 +213,6 @@ def _maintenance(options: CreateOptions, connect: wait.Connect, deadline: float)
         return None
     names = ", ".join(options.maintenance_databases)
     raise refusal or RefusedError(
-        f"none of the databases {names} exists to create another from",
+        f"the server has none of the maintenance databases {names}",
         remedy="Set ENTRYPOINT_MAINTENANCE_DATABASE to a database that this role may connect to.",
     )

@@ -17,92 +17,96 @@ class Ending(NamedTuple):
     certain: bool = False  # whether the cause is certain, whatever the program's lines say
 
 
-_SEE_LINES: Final = "Correct what its lines say and start again."
+_SEE_LINES: Final = "Correct the error in its lines and start again."
 _HEAP: Final = re.compile(r"JavaScript heap out of memory")
 
 _MEMORY: Final = (
     "Give the container more memory (docker run --memory, Coolify's and Kubernetes' memory limit), "
-    "or the program less to do at once. Node takes less with NODE_OPTIONS=--max-old-space-size=MB."
+    "or let the program do less at once. NODE_OPTIONS=--max-old-space-size=MB limits Node's heap."
 )
 
 _KILLED: Final[dict[int, tuple[str, str]]] = {
     signal.SIGILL: (
-        "the CPU does not know an instruction of it",
+        "the CPU lacks an instruction that the program uses",
         (
             "Use a build of the program, or of its native module, for older CPUs, or give the "
             "virtual machine the host's CPU type."
         ),
     ),
-    signal.SIGABRT: ("it gave up", _SEE_LINES),
+    signal.SIGABRT: ("the program aborted", _SEE_LINES),
     signal.SIGBUS: (
-        "memory that it had mapped was not there",
-        "Look whether a disk or /dev/shm is full: docker run --shm-size gives it more.",
+        "the kernel could not provide memory that the program had mapped",
+        "Check whether a disk or /dev/shm is full: docker run --shm-size enlarges /dev/shm.",
     ),
     signal.SIGKILL: (
-        "somebody killed it, and not the kernel for the memory of this container",
+        "another process killed it, not the kernel for the memory of this container",
         (
-            "Find out who: the platform, somebody with kill -9, or the host, whose log (dmesg) "
-            "tells when it had no memory left itself."
+            "Find out who killed it: the platform, a person with kill -9, or the host's kernel, "
+            "whose log (dmesg) shows when the host itself ran out of memory."
         ),
     ),
     signal.SIGSEGV: (
-        "it crashed",
+        "the program crashed",
         (
-            "Install its packages in the image that they run in: a native module that is made for "
-            "another C library (Alpine's, Debian's) or version crashes so."
+            "Install its packages in the image that runs them: a native module that is built for "
+            "another C library (Alpine's, Debian's) or version crashes this way."
         ),
     ),
     signal.SIGSYS: (
-        "the container's seccomp profile forbids a system call of it",
+        "the container's seccomp profile forbids a system call of the program",
         "Update Docker and libseccomp on the host, or allow the call in the profile.",
     ),
-    signal.SIGTERM: ("somebody ended it, not this program", "Find out who, and start again."),
-    signal.SIGXCPU: ("it took more CPU time than it may", "Raise ulimit -t."),
-    signal.SIGXFSZ: ("it wrote a larger file than it may", "Raise ulimit -f."),
+    signal.SIGTERM: (
+        "another process ended it, not entrypoint",
+        "Find out which process did, and start again.",
+    ),
+    signal.SIGXCPU: ("the program exceeded its CPU time", "Raise ulimit -t."),
+    signal.SIGXFSZ: ("the program exceeded the size of a file", "Raise ulimit -f."),
 }
 """By signal, what it means if the kernel or another process ends the program with it."""
 
 _KILLED_UNSEEN: Final = (
-    "somebody killed it, or the kernel did for want of memory, which this container cannot see",
-    f"If nobody did, it was the memory, and the host's log (dmesg) says so. {_MEMORY}",
+    "another process or, for lack of memory, the kernel killed it: this container cannot see which",
+    f"Look in the host's log (dmesg), which shows a kill by the kernel. {_MEMORY}",
 )
 """SIGKILL's meaning where the kernel's OOM kills are not visible."""
 
 _CODES: Final = {
     126: (
-        "what a shell says of a program that it may not execute",
+        "a shell may not execute a program",
         (
-            "Look in its lines which one, and run chmod +x for it in the image, or name its "
+            "Look for the program in its lines, and run chmod +x for it in the image, or name its "
             "interpreter."
         ),
     ),
     127: (
-        "what a shell says of a program that it does not find",
+        "a shell did not find a program",
         (
-            "Look in its lines which one, and add it to the image: what npm installs is in "
-            "node_modules/.bin, and what is a dev dependency is not in an image made without those."
+            "Look for the program in its lines, and add it to the image: npm installs programs in "
+            "node_modules/.bin, and an image without dev dependencies lacks theirs."
         ),
     ),
 }
 
 _POOL: Final = (
-    "End its connections when it is done: await pool.end() (pg), await knex.destroy(), await "
+    "Close its connections at its end: await pool.end() (pg), await knex.destroy(), await "
     "dataSource.destroy() (TypeORM), await sequelize.close(), await prisma.$disconnect(), "
     "engine.dispose() (SQLAlchemy)."
 )
 
 
 _UNBLOCK: Final = (
-    "End that session with pg_terminate_backend(pid), or wait until it is done, and start again."
+    "End that session with pg_terminate_backend(pid), or wait for its end, and start again."
 )
 
 _FORGOTTEN: Final = (
-    "Let it commit or roll back: in between it waits for something else, or nobody told it to."
+    "Let it commit or roll back: inside the transaction it waits for something else, or its code "
+    "never ends the transaction."
 )
 
 _ELSEWHERE: Final = (
-    "Look in its lines for what else it waits for: another host, an answer, a program that it "
-    "started. Raise {}.timeout only if it was still at work."
+    "Check its lines for another wait: for a host, an answer, or a program that it started. Raise "
+    "{}.timeout only if it was still working."
 )
 
 
@@ -110,7 +114,7 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
     """Return what went wrong with a step's program; None if it exited with code 0."""
     code = finished.returncode
     if finished.timed_out:
-        how = f"the {step} command was not done within {timeout_s:.0f} s and was ended"
+        how = f"the start ended the {step} command, which did not finish within {timeout_s:.0f} s"
     elif not code:
         return None
     else:
@@ -130,13 +134,11 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
         kills = finished.oom_kills
         what = "a process" if kills == 1 else f"{kills} processes"
         most = (
-            f"which may have {limit / (1 << 20):,.0f} MiB"
-            if limit
-            else "which has no limit in sight"
+            f"which may use {limit / (1 << 20):,.0f} MiB" if limit else "which has no visible limit"
         )
         return Ending(
             f"{how}: the kernel killed {what} of this container, {most}, "
-            "because there was no memory left",
+            "because no memory was left",
             _MEMORY if limit else f"Give the host more memory. {_MEMORY}",
             certain=True,
         )
@@ -145,10 +147,10 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
         return Ending(
             f"{how}: "
             + (
-                f"this container may have {limit} processes and threads, and one more was refused"
+                f"the kernel refused a process or thread: this container may run {limit} of them"
                 if limit
-                else "one more process or thread was refused, and this container has no limit in "
-                "sight: its pod has one"
+                else "the kernel refused a process or thread: this container has no visible limit, "
+                "so its pod has one"
             ),
             "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
             "kubelet): Node alone takes a dozen.",
@@ -156,9 +158,9 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
         )
     if any(map(_HEAP.search, finished.tail)):
         return Ending(
-            f"{how}: Node's own limit of its heap was reached",
-            "Set NODE_OPTIONS=--max-old-space-size=MB to more (about three quarters of what the "
-            "container may have), or give the program less to do at once.",
+            f"{how}: Node reached its own limit of the heap",
+            "Raise NODE_OPTIONS=--max-old-space-size=MB to about three quarters of the container's "
+            "memory limit, or let the program do less at once.",
             certain=True,
         )
     return None
@@ -180,7 +182,7 @@ def _by_code(how: str, code: int, *, oom_known: bool) -> Ending:
 def _late(step: str, message: str, finished: Finished) -> Ending:
     clue, remedy = finished.clue or (
         "",
-        f"Find out what it waited for in the lines above, or raise {step}.timeout.",
+        f"Check the lines above for the cause of the wait, or raise {step}.timeout.",
     )
     return Ending(f"{message}{clue and ': '}{clue}", remedy)
 
@@ -192,7 +194,7 @@ def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] 
     sessions = found["sessions"]
     if blocked := found.get("blocked_by"):
         waits = next((each["waits_for"] for each in sessions if each["waits_for"]), "a lock")
-        return f"it waits for {waits}, which {_who(blocked)} has in the way", _UNBLOCK
+        return f"it waits for {waits}, and {_who(blocked)} blocks it", _UNBLOCK
     if not sessions:
         return None if hidden else ("it has no session in the database", _ELSEWHERE.format(step))
     # The server hides the state of other roles' sessions, and of all without track_activities.
@@ -205,10 +207,10 @@ def _of(sessions: list[dict[str, Any]], step: str) -> tuple[str, str]:
         if each["state"] in ("active", "fastpath function call"):
             return (
                 (
-                    f"a statement of it ({each['kind'] or 'of another kind'}) has been at work for "
+                    f"its statement ({each['kind'] or 'of another kind'}) has been running for "
                     f"{each['state_s']:.0f} s"
                 ),
-                f"Raise {step}.timeout if that is what it takes, or make it faster.",
+                f"Raise {step}.timeout if the statement needs so long, or make it faster.",
             )
     open_ones = [each for each in sessions if each["state"] != "idle"]
     since_s = min(each["state_s"] for each in open_ones or sessions)
@@ -217,8 +219,8 @@ def _of(sessions: list[dict[str, Any]], step: str) -> tuple[str, str]:
     which = "its session has" if len(sessions) == 1 else f"its {len(sessions)} sessions have"
     return (
         (
-            f"{which} been idle for {since_s:.0f} s: it may be done, and not end because its "
-            "connections are open"
+            f"{which} been idle for {since_s:.0f} s: its work may be finished, and its open "
+            "connections keep it from ending"
         ),
         _POOL,
     )

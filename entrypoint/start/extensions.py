@@ -53,7 +53,7 @@ def create(session: Session, names: Sequence[str], where: str, *, last: bool) ->
                 continue
             if code in ("58P01", "0A000"):
                 error.remedy = (
-                    f"Install the extension {name!r} on the server, or take it out of "
+                    f"Install the extension {name!r} on the server, or remove it from "
                     "database.extensions."
                 )
             raise
@@ -98,12 +98,12 @@ def _refuse_lesser(session: Session, name: str, spaces: Sequence[str]) -> None:
     found: Any = session.row("start/owned_in_schemas", [list(spaces)])
     if found[0]:
         raise RefusedError(
-            f"the extension {name!r} would be created by a superuser, and its script might call "
-            f"what another role has in {' or '.join(map(repr, spaces))}",
-            remedy="Let an operator who has looked at that schema run CREATE EXTENSION.",
+            f"a superuser would create the extension {name!r}, and its script might call code of "
+            f"another role in {' or '.join(map(repr, spaces))}",
+            remedy="Let an operator review that schema and run CREATE EXTENSION.",
         )
 
 
 _EXTENSION_RIGHT: Final = (
-    "Set ENTRYPOINT_ADMIN_URL to a role that may create this extension, or let an operator do it."
+    "Set ENTRYPOINT_ADMIN_URL to a role that may create this extension, or let an operator do so."
 )

@@ -82,7 +82,7 @@ def _told(
     ways = [_transfer(name, own, rest)]
     if not there and name not in _EVERYBODYS:
         old, new = (quoted(each) for each in (name, own.database))
-        who = "as a superuser or as its owner with CREATEDB, while nobody is connected to it"
+        who = "as a superuser or as its owner with CREATEDB, while no session is connected to it"
         ways.insert(0, f"ALTER DATABASE {old} RENAME TO {new} ({who})")
     return Lying(f"{what}, such as {found[0].label()!r}", f"Run {', or '.join(ways)}")
 
@@ -99,7 +99,7 @@ def _transfer(name: str, own: services.Service, rest: list[objects.Object]) -> s
 def _unknown(named: Conninfo, own: services.Service, why: str) -> Lying:
     transfer = _transfer(named.database, own, [])
     return Lying(
-        f"whether it has tables of the service is not known ({why})",
-        f"Look first whether {named.database!r} at {named.where()} has the service's tables, which "
-        f"{own.database!r} may lack; {transfer} moves them",
+        f"the start could not look for tables of the service in it ({why})",
+        f"Check first whether {named.database!r} at {named.where()} has tables of the service that "
+        f"{own.database!r} lacks; {transfer} moves them",
     )

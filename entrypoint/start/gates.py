@@ -105,7 +105,7 @@ class _GateWait:
         self._shut = outcome
         if outcome.permanent:
             raise RefusedError(
-                f"the gate {self._url} will not open by waiting: {outcome.cause}",
+                f"waiting will not open the gate {self._url}: {outcome.cause}",
                 remedy="Correct the gate's url, or the certificate of its server.",
                 url=self._url,
                 attempts=self._attempts,
@@ -124,9 +124,9 @@ class _GateWait:
             self._remind()
         if now >= self.deadline:
             remedy = (
-                f"Correct the certificate of {self._host}, or name its issuer's in SSL_CERT_FILE."
+                f"Correct the certificate of {self._host}, or add its issuer's to SSL_CERT_FILE."
                 if self._shut.cause.startswith("TLS")
-                else f"Check that {self._host} runs and is well, correct the gate's url or status, "
+                else f"Check that {self._host} is up and well, correct the gate's url or status, "
                 "or raise its timeout."
             )
             raise UnreachableError(
@@ -151,7 +151,7 @@ class _GateWait:
             return {}
         return {
             "hint": f"Likely cause: {self._host} waits for {self._service} in turn, and two "
-            "services that wait for each other never start. Take one of the two gates away."
+            "services that wait for each other never start. Remove one of the two gates."
         }
 
 
@@ -188,7 +188,7 @@ def _ask(gate: Gate, timeout_s: float) -> _Shut | None:
         return None
     text = f"answered {answer.status} {answer.reason}"[:80].rstrip()
     if answer.location and 300 <= answer.status < 400:  # noqa: PLR2004  HTTP's redirects
-        text += f", which leads to {_place(gate.url, answer.location)}: redirects are not followed"
+        text += f", which leads to {_place(gate.url, answer.location)}; a gate follows no redirect"
     return _Shut(text)
 
 
@@ -196,4 +196,4 @@ def _place(url: str, location: str) -> str:
     try:
         return urls.safe(urljoin(url, location))[:200]
     except ValueError:
-        return "what is no URL"
+        return "an invalid URL"

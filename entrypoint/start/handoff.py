@@ -34,14 +34,14 @@ _MACHINES: Final = {"x86_64": b"\x3e\0", "aarch64": b"\xb7\0"}
 _PT_INTERP: Final = 3
 
 _PLATFORM: Final = (
-    "Use a program that is made for this image's platform and C library: build the image with "
+    "Use a program that is built for this image's platform and C library: build the image with "
     "--platform, and copy programs from a base of the same kind (Alpine, or Debian)."
 )
 
 _REMEDIES: Final = {
-    errno.E2BIG: "Give the service fewer or shorter variables and words: the kernel takes 128 KiB "
+    errno.E2BIG: "Give the service fewer or shorter variables and words: the kernel allows 128 KiB "
     "for each, and a quarter of the stack's limit (ulimit -s) for all together.",
-    errno.ETXTBSY: "Let nobody write to the program while the service starts.",
+    errno.ETXTBSY: "Stop the process that writes to the program, and start again.",
 }
 """Remedies by the errno of exec."""
 
@@ -153,9 +153,9 @@ def _doubt(argv: tuple[str, ...]) -> None:
         log.event(
             "warning",
             "command.variable_not_expanded",
-            reason=f"the word {word!r} reaches the service as it is: a list is expanded by nobody",
+            reason=f"the word {word!r} reaches the service unchanged: no shell expands a list",
             remedy=f"Set the container's command to {shapes.expanding(argv)}, whose shell expands "
-            "it, or write what it stands for.",
+            "it, or write the value.",
         )
 
 
@@ -196,7 +196,7 @@ def _refusal_of_script(file: str, line: bytes, path: str) -> ExecError | None:
     if os.path.basename(interpreter) == b"env" and not missing:
         missing = _missing_of_env(words[1:], path)
     if missing:
-        message = f"{file!r} wants the interpreter {os.fsdecode(missing)!r}, which is not found"
+        message = f"{file!r} needs the interpreter {os.fsdecode(missing)!r}, which is missing"
         remedy = f"Install the interpreter in the image, or correct the first line of {file}."
         return ExecError(message, code=NOT_FOUND, remedy=remedy)
     return None
@@ -226,9 +226,9 @@ def _refusal_of_binary(file: str, head: bytes) -> ExecError | None:
     if problem is None:
         return None
     code = NOT_FOUND if problem.errno == errno.ENOENT else NOT_EXECUTABLE
-    what = f"cannot be executed: {problem.strerror}"
+    what = f"cannot run: {problem.strerror}"
     if code == NOT_FOUND:
-        what = f"wants the loader {os.fsdecode(loader)!r}, which is not in the image"
+        what = f"needs the loader {os.fsdecode(loader)!r}, which is missing in the image"
     return ExecError(f"{file!r} {what}", code=code, remedy=_PLATFORM)
 
 
@@ -259,7 +259,7 @@ def become(service: Executable, environ: Environment) -> NoReturn:
     except OSError as error:
         found = error.errno != errno.ENOENT
         raise ExecError(
-            f"{service.path!r} cannot be executed: {error.strerror}",
+            f"{service.path!r} cannot run: {error.strerror}",
             code=NOT_EXECUTABLE if found else NOT_FOUND,
             remedy=_REMEDIES.get(error.errno or 0, _PLATFORM),
         ) from None

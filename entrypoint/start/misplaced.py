@@ -7,7 +7,7 @@ from typing import Final
 from .. import log
 from ..config.registry import Service
 from ..config.settings import Verify
-from ..errors import MisplacedError, RefusedError, UnreachableError
+from ..errors import MisplacedError, RefusedError, UnreachableError, plural
 from ..postgres import objects, placement
 from ..postgres.session import Session
 
@@ -57,9 +57,9 @@ def run(
     misplaced = [stray for stray in strays if stray.misplaced]
     if misplaced and settings.at_start == "fail":
         failure = MisplacedError(
-            f"{len(misplaced)} objects are where they do not belong, such as "
+            f"{plural(len(misplaced), 'object')} in the wrong database, such as "
             f"{misplaced[0].object.label()!r} in {misplaced[0].database!r}",
-            remedy='Run entrypoint verify for all of them, or set verify.at_start = "warn".',
+            remedy='Run `entrypoint verify` to list them, or set verify.at_start = "warn".',
         )
         failure.step = "verify"
         raise failure

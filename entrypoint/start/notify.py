@@ -32,7 +32,7 @@ def tell(failure: Failure, code: int) -> None:
     try:
         _tell(failure, code)
     except Terminated:
-        log.event("warning", "notify.failed", cause="ended by a signal")
+        log.event("warning", "notify.failed", cause="a signal ended the request")
     except http_client.RequestError as problem:
         log.event("warning", "notify.failed", cause=problem.text)
     except TimeoutError:
@@ -71,4 +71,4 @@ def _words(failure: Failure) -> tuple[str, str, str | None]:
     if isinstance(failure, Terminated):
         return failure.step, failure.message, None
     message = f"{type(failure).__name__}: {failure}"
-    return "entrypoint", message, "Report this bug of entrypoint's, with its traceback."
+    return "entrypoint", message, "Report this bug of entrypoint with its traceback."

@@ -46,7 +46,7 @@ FORCED = "forced"
 
 UNPROVABLE = "neither inputs nor a release to compare"
 
-OLDER = "an older release: a newer schema was pushed since"
+OLDER = "an older release: a newer one has pushed its schema since"
 
 
 class StartPlan(NamedTuple):
@@ -67,7 +67,7 @@ class StartPlan(NamedTuple):
             seed = _fingerprint("seed", config, problems)
         if problems:
             raise SettingsError(
-                problems, remedy="Correct what is listed, in the image or in its settings file."
+                problems, remedy="Correct these problems in the image or in its settings file."
             )
         return cls(config, push, seed)
 
@@ -142,7 +142,7 @@ class StartPlan(NamedTuple):
         there = is_there(session, seed.check, tenant)
         if there:
             return decision
-        answer = "had no answer" if there is None else "found no row"
+        answer = "got no answer" if there is None else "found no row"
         return Decision(Action.RUN, f"seed.check {answer}", tenant)
 
     def seeds(self, tenant: str | None) -> Seed:
@@ -174,7 +174,7 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     part = config.push if step == "push" else config.seed
     path = config.service_environment.get("PATH")
     if shutil.which(part.command[0], path=path) is None:
-        one = "; it is one word with a blank in it" if " " in part.command[0] else ""
+        one = "; the word contains a blank" if " " in part.command[0] else ""
         name = _named(f"{step}.command", config)
         problems.append(f"{name}: {part.command[0]!r} is not found on PATH{one}")
     words = [*part.command, *(_of_push(config) if step == "push" else _of_seed(config.seed))]
@@ -192,7 +192,7 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
         problems += [f"{name}: {problem}" for problem in error.problems]
     except OSError as error:
         name = _named(f"{step}.inputs", config)
-        problems.append(f"{name}: {error.filename!r} cannot be read ({error.strerror})")
+        problems.append(f"{name}: cannot read {error.filename!r} ({error.strerror})")
     return None
 
 
@@ -238,7 +238,9 @@ def decide_push(
     if same and same.catalog == catalog:
         return UNCHANGED
     if same is pushes[-1]:
-        drift = "drift" if catalog is not None else "unknown: somebody is changing the schema"
+        drift = (
+            "drift" if catalog is not None else "unknown: another session is changing the schema"
+        )
         return Decision(Action.RUN, drift)
     if older(ledger, catalog, who):
         actions = {"skip": Action.SKIP, "push": Action.RUN, "fail": Action.FAIL}
@@ -287,9 +289,9 @@ def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | N
         log.event("info", f"{step}.skipped", reason=decision.reason, **fields)
         return
     last = pushes[-1]
-    remedy = f"Set ENTRYPOINT_FORCE={step} for one start to {step} all the same."
+    remedy = f"Set ENTRYPOINT_FORCE={step} for one start to {step} anyway."
     if not last.release:
-        remedy += " Set ENTRYPOINT_RELEASE in every image: a revert is then told from a replica."
+        remedy += " Set ENTRYPOINT_RELEASE in every image to tell a revert from a late replica."
     log.event(
         "warning",
         f"{step}.skipped",
@@ -315,8 +317,8 @@ def _refuse_superuser(session: Session) -> None:
 
     if ownership.lesser_content(session):
         raise RefusedError(
-            "seed.check was not asked: the role is a superuser, and the query might call what "
-            "another role has defined in this database",
+            "the start did not run seed.check: the role is a superuser, and the query might call "
+            "code that another role has defined in this database",
             remedy="Give the service a role of its own in DATABASE_URL.",
         )
 
@@ -355,4 +357,4 @@ def waited_for(session: Session) -> str:
     from ..postgres import blockers
 
     found = blockers.of_readers(session)
-    return ", ".join(found) or "it took too long"
+    return ", ".join(found) or "the query took too long"

@@ -26,7 +26,7 @@ _REMEDIES: Final = {
     errno.EACCES: "Run chmod +x for the program in the image, or name its interpreter first in "
     "{command}, as in node push-db.js.",
     errno.ENOEXEC: "Name the program's interpreter first in {command}, as in node push-db.js, or "
-    "use one that is made for this image's platform.",
+    "use a program that is built for this image's platform.",
 }
 """Remedies by the errno of a program that cannot be started."""
 
@@ -98,7 +98,7 @@ def run(
         # The kernel's refusal is not the program's fault, unless it concerns the program's file.
         refused = kernel.refusal(problem) if problem.errno != errno.EPERM else None
         raise refused or task.error(
-            f"the {task.step} command {task.argv[0]!r} cannot be started: {problem.strerror}",
+            f"cannot start the {task.step} command {task.argv[0]!r}: {problem.strerror}",
             remedy=_REMEDIES.get(problem.errno or 0, f"Correct {task.step}.command.").format(
                 command=f"{task.step}.command"
             ),
@@ -126,7 +126,7 @@ class _ChildEvents:
     def silence(self, silent_s: float, ports: set[int]) -> None:
         found = self._sessions(ports)
         self.silent = True
-        progress.detail("it prints nothing", silent_s)
+        progress.detail("the program prints nothing", silent_s)
         if clue := endings.doing(found, self.step, hidden=self.context.pooled):
             found = {"reason": clue[0], "remedy": clue[1], **found}
         log.event("warning", f"{self.step}.stalled", silent_s=round(silent_s, 1), **found)

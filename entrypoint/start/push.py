@@ -112,7 +112,7 @@ def run(
             "warning",
             "push.constraints_not_validated",
             constraints=names,
-            remedy="Run ALTER TABLE … VALIDATE CONSTRAINT when the rows that are there satisfy it.",
+            remedy="Run ALTER TABLE … VALIDATE CONSTRAINT when the existing rows satisfy it.",
         )
     changed = _change(catalog, catalog_after)
     if changed == "changed":
@@ -220,8 +220,8 @@ def _guarded(
         log.event(
             "warning",
             "guard.not_armed",
-            reason="a pooler stands between",
-            remedy="Set ENTRYPOINT_DIRECT_URL to the server itself.",
+            reason="the connection goes through a pooler",
+            remedy="Set ENTRYPOINT_DIRECT_URL to a URL of the server itself.",
         )
         yield None
         return
@@ -261,8 +261,8 @@ def _arm(
             "warning",
             "guard.not_armed",
             reason=armed.drops,
-            remedy="Set ENTRYPOINT_ADMIN_URL to a superuser's, or go on: what is dropped with rows "
-            "in it is then told afterwards.",
+            remedy="Set ENTRYPOINT_ADMIN_URL to a superuser's URL; without one, the start reports "
+            "dropped rows only after the push.",
         )
     if armed.unguarded:
         log.event("info", "guard.tables_skipped", truncate=armed.unguarded)
@@ -286,7 +286,7 @@ def _placed(wrong: Wrong, evidence: Evidence, session: Session) -> Wrong:
             remedy, certain = found
             if certain:
                 return wrong._replace(remedy=f"R{remedy[1:]}")
-            denied = "If they say that permission is denied for schema public"
+            denied = "If they report 'permission denied for schema public'"
             return wrong._replace(remedy=f"{wrong.remedy} {denied}, {remedy}")
     return wrong
 

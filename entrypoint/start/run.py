@@ -108,8 +108,8 @@ def _prepare(plan: StartPlan) -> None:
             "database.shared",
             database=session.database,
             services=others,
-            remedy="Give each service a database of its own. If this is a former name of this "
-            "service, set ENTRYPOINT_FORCE=push for one start, which forgets it.",
+            remedy="Give each service its own database. If one of these is a former name of this "
+            "service, set ENTRYPOINT_FORCE=push for one start, which forgets that name.",
         )
     if found and found.leftovers:
         from ..postgres import leftovers  # only a start that finds some needs it

@@ -10,7 +10,7 @@ from .endings import Ending
 from .plan import CHECK_LATE_S, is_there, waited_for
 from .tool_output import SILENCE_SEED, OutputParser
 
-_CHECKED: Final = {True: "found a row", False: "found no row", None: "had no answer"}
+_CHECKED: Final = {True: "found a row", False: "found no row", None: "got no answer"}
 
 
 def run(seed: Seed, session: Session, context: program.ChildContext) -> dict[str, object]:
@@ -35,9 +35,9 @@ def run(seed: Seed, session: Session, context: program.ChildContext) -> dict[str
         fields["check"] = _CHECKED[found]
         if found is None:
             wrong = Ending(
-                "the seed command exited with code 0, but seed.check had no answer: "
+                "the seed command exited with code 0, but seed.check got no answer: "
                 + waited_for(session),
-                "End the session that has the table locked, or make seed.check faster.",
+                "End the session that locks the table, or make seed.check faster.",
             )
         elif not found:
             wrong = Ending(

@@ -59,11 +59,11 @@ def none() -> UsageError:
     """The error of a start without a command."""
     return UsageError(
         "there is no command for the service after `run --`",
-        remedy='Write CMD ["node", "dist/main.js"], whatever the service is, into the same '
-        "Dockerfile after ENTRYPOINT, and both in the exec form, as lists: an ENTRYPOINT drops the "
-        "CMD of the image below, and one in the shell form hands no CMD on. Where a platform names "
-        "the command, its `command` (Kubernetes) or `entrypoint` (compose) drops the image's CMD: "
-        "add the service's to `args`, or to `command` in compose.",
+        remedy='Write the service\'s command, such as CMD ["node", "dist/main.js"], into the '
+        "Dockerfile after ENTRYPOINT, and write both as lists (the exec form): an ENTRYPOINT drops "
+        "the CMD of the base image, and one in the shell form passes no CMD on. If the platform "
+        "sets `command` (Kubernetes) or `entrypoint` (compose), which drops the image's CMD, add "
+        "the service's command to `args`, or to `command` in compose.",
     )
 
 
@@ -79,14 +79,14 @@ def misused(arguments: Sequence[str]) -> UsageError:
         )
     if arguments[:1] == ["prepare"]:
         return UsageError(
-            f"`prepare` takes no command, but was given {listed(rest)}",
-            remedy="Take those words away, where a platform still adds the service's command "
-            f"(CMD, `args`); or start the service by {listed([OURS, 'run', '--', *rest])}.",
+            f"`prepare` takes no command, but got {listed(rest)}",
+            remedy="Remove these words where the platform still adds the service's command "
+            f"(CMD, `args`), or start the service by {listed([OURS, 'run', '--', *rest])}.",
         )
     if not arguments:
-        what = "it was not said what to do"
+        what = "the command line names no command"
     else:
-        what = f"{arguments[0]!r} is no command of entrypoint's"
+        what = f"{arguments[0]!r} is not a command of entrypoint"
     return UsageError(
         f"{what}, such as `run` or `prepare`",
         remedy=f"Set {_ENTRYPOINT} in the image, and the service's own "
@@ -109,7 +109,7 @@ def joined(argv: Sequence[str]) -> UsageError:
     return UsageError(
         f"the command has {joiner!r} as a word of its own, which only a shell understands",
         remedy=f"Set the container's command to {listed(['sh', '-c', script])}, the chain as one "
-        "word. What makes the schema belongs into push.command.",
+        "word. Move a command that changes the schema into push.command.",
     )
 
 
@@ -174,7 +174,7 @@ def _empty(name: str, words: list[str]) -> tuple[str, str] | None:
         f"{_set(*rest)}."
         if rest
         else "Name the service's program in the container's command; "
-        "a variable that is not set leaves an empty word.",
+        "an unset variable leaves an empty word.",
     )
 
 
@@ -184,7 +184,7 @@ def _list(name: str, words: list[str]) -> tuple[str, str] | None:
         return None
     bare = [each.strip(f"[], {_QUOTES}") for word in words for each in word.split(",")]
     return (
-        "it is a piece of a list that was taken for a shell's text",
+        "it is a piece of a list, which Docker took for a shell command",
         f"{_set(*filter(None, bare))}: with double quotes, commas and both brackets.",
     )
 
@@ -197,9 +197,13 @@ def _option(name: str, words: list[str]) -> tuple[str, str] | None:
             "the image's ENTRYPOINT ends with -- already",
             f"{_set(*words[1:])}, without the --." if words[1:] else none().remedy,
         )
-    whose = f"For entrypoint's own, run it with --entrypoint {OURS}. " if len(words) == 1 else ""
+    whose = (
+        f"For an option of entrypoint, use docker run --entrypoint {OURS}. "
+        if len(words) == 1
+        else ""
+    )
     return (
-        "the command begins with an option, and no program",
+        "the command begins with an option, not with a program",
         f"{whose}Write the whole command, as in {listed(['node', *words])}: it replaces the CMD.",
     )
 
@@ -213,18 +217,18 @@ def _ours(name: str, words: list[str]) -> tuple[str, str] | None:
     else:
         ours = [OURS, *(words[1:] if name == "entrypoint" else words)]
         remedy = (
-            f"Replace the image's ENTRYPOINT by {listed(ours)} (`entrypoint` in compose, `command` "
-            "in Kubernetes), or name the service's program."
+            f"Replace the image's ENTRYPOINT with {listed(ours)} (`entrypoint` in compose, "
+            "`command` in Kubernetes), or name the service's program."
         )
-    return "it is a word of entrypoint's own, and stands where the service's command begins", remedy
+    return "it is a word of entrypoint in the place of the service's command", remedy
 
 
 def _unexpanded(name: str, words: list[str]) -> tuple[str, str] | None:
     if not _VARIABLE.search(name):
         return None
     return (
-        "nobody expands a variable in a list",
-        f"Set the container's command to {expanding(words)}, or write what it stands for.",
+        "no shell expands a variable in a list",
+        f"Set the container's command to {expanding(words)}, or write the value.",
     )
 
 
@@ -233,15 +237,15 @@ def _several(name: str, words: list[str]) -> tuple[str, str] | None:
     assigned = _ASSIGNMENT.match(name)
     if _OPERATORS.search(name):
         script = " ".join([name, *map(shlex.quote, words[1:])])
-        return "it is a shell's text", f"{_set('sh', '-c', script)}."
+        return "it is a shell command", f"{_set('sh', '-c', script)}."
     parts = [*_split(name), *words[1:]]
     if assigned and len(parts) > 1:
         return (
             "it sets a variable, which only a shell does",
-            f"{_set('env', *parts)}, or set the variable by ENV.",
+            f"{_set('env', *parts)}, or set the variable with ENV.",
         )
     if name.split() != [name]:
-        return "it is more than a program's name in one word", f"{_set(*parts)}: a word for each."
+        return "it is more than a program's name in one word", f"{_set(*parts)}, one item per word."
     return None
 
 
@@ -253,7 +257,7 @@ def _main_of(folder: str, words: Sequence[str]) -> str:
     files = (f"{folder}/{each}" for each in ("main.js", "index.js", "server.js", "__main__.py"))
     found = next(filter(os.path.exists, files), None)
     if found is None:
-        return f"Name a program in the container's command, and a file in {folder} for it"
+        return f"Name a program in the container's command, and a file in {folder} as its argument"
     return _set(*INTERPRETERS[os.path.splitext(found)[1]], found, *words[1:])
 
 
@@ -264,14 +268,14 @@ def _file(name: str, words: list[str]) -> tuple[str, str] | None:
         if not os.path.isfile(name):
             return None
         return (
-            "it is in the working directory, where nobody looks",
+            "it is in the working directory, which is not on PATH",
             f"{_set(f'./{name}', *words[1:])}.",
         )
     remedy = f"{_set(*interpreter, *words)}{_hint(ending)}"
     if os.path.exists(name):
-        return "it is no program, but a file for one", f"{remedy}."
+        return "it is a file for an interpreter, not a program", f"{remedy}."
     return (
-        "it is no program, but a file for one, and the image has none of that name",
+        "it is a file for an interpreter, not a program, and the image has no such file",
         f"{remedy}, and name a file that is in the image.",
     )
 
@@ -279,7 +283,7 @@ def _file(name: str, words: list[str]) -> tuple[str, str] | None:
 def _hint(ending: str) -> str:
     if ending not in (".ts", ".mts", ".cts"):
         return ""
-    return ", which takes Node 22.18 or later, or to node with the .js file that it is compiled to"
+    return ", which needs Node 22.18 or later, or to node with the compiled .js file"
 
 
 def _of_package(name: str, words: list[str]) -> tuple[str, str] | None:
@@ -290,7 +294,7 @@ def _of_package(name: str, words: list[str]) -> tuple[str, str] | None:
             rest = ["--", *words[1:]] if words[1:] else []
             return (
                 "it is a script of package.json",
-                f"{_set('npm', 'run', name, *rest)}, or to what the script says.",
+                f"{_set('npm', 'run', name, *rest)}, or to the command in the script.",
             )
     if "/" not in name and os.path.exists(f"node_modules/.bin/{name}"):
         return (
@@ -309,15 +313,15 @@ def no_program(path: str, argv: Sequence[str]) -> ExecError:
         what = "is a folder"
         remedy = f"{_main_of(path, argv)}."
     elif not os.path.isfile(path):
-        what, remedy = "is no file", "Name a program in the container's command."
+        what, remedy = "is not a file", "Name a program in the container's command."
     elif os.stat(path).st_mode & 0o111 and os.statvfs(path).f_flag & os.ST_NOEXEC:
-        what = "may not be executed: its file system is mounted with noexec"
-        remedy = "Put it on another file system, or mount that one without noexec."
+        what = "is not executable: its file system has the option noexec"
+        remedy = "Move it to another file system, or mount this one without noexec."
     elif interpreter:
-        what = "may not be executed"
+        what = "is not executable"
         remedy = f"{_set(*interpreter, *words)}{_hint(ending)}."
     else:
-        what = "may not be executed"
+        what = "is not executable"
         remedy = (
             f"Run chmod a+rx {path} in the image, or name a program in the container's command."
         )

@@ -71,9 +71,9 @@ def find(lookup: Lookup, server: Conninfo, connect: Connect, check: Callable[[],
             return found
         if not wait.pause(cause):
             raise UnreachableError(
-                f"no tenant was found at {source} within {wait.waited_s:.1f} s: {cause}",
-                remedy="Set SEED_TENANT_ID, make sure that the tenant is there, or raise the "
-                "timeout of seed.tenant_lookup.",
+                f"the start found no tenant at {source} within {wait.waited_s:.1f} s: {cause}",
+                remedy="Set SEED_TENANT_ID, create the tenant, or raise the timeout of "
+                "seed.tenant_lookup.",
                 attempts=wait.backoff.attempts,
             )
 
@@ -85,7 +85,7 @@ def _found(lookup: Lookup, server: Conninfo, connect: Connect, deadline: float) 
     else:
         found = _queried(server.with_database(str(lookup.database)), lookup, connect, deadline)
     if not isinstance(found, str) or not UUID.fullmatch(found):
-        raise SeedError(f"{shortened(found)} is no UUID", remedy=_CORRECT)
+        raise SeedError(f"{shortened(found)} is not a UUID", remedy=_CORRECT)
     return found.lower()
 
 
@@ -105,16 +105,16 @@ def _asked(url: str, field: str, timeout_s: float) -> object:
     except TimeoutError:  # the resolver took too long
         raise _NotYetError(f"no answer within {timeout_s:.2g} s") from None
     if not 200 <= answer.status < 300:  # noqa: PLR2004  HTTP's
-        redirect = ", a redirect, which is not followed" if answer.location else ""
+        redirect = "; the lookup follows no redirect" if answer.location else ""
         raise _NotYetError(f"answered {answer.status}{redirect}")
     if len(answer.body) >= http_client.MAX_BODY:
         raise SeedError("the answer is longer than 1 MiB", remedy=_CORRECT)
     if not answer.body.strip():
-        raise _NotYetError("answered nothing")
+        raise _NotYetError("the answer is empty")
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):
-        raise SeedError("the answer is no JSON", remedy=_CORRECT) from None
+        raise SeedError("the answer is not JSON", remedy=_CORRECT) from None
     return _at(field, found)
 
 
@@ -132,7 +132,7 @@ def _at(field: str, value: Any) -> object:  # noqa: ANN401  whatever JSON holds
     while isinstance(value, list):
         value = _only(value)
     if value is None:
-        raise _NotYetError(f"there is nothing at {shortened(field)}")
+        raise _NotYetError(f"the answer has no value at {shortened(field)}")
     return value
 
 
@@ -155,9 +155,9 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: flo
     except _TooMightyError:
         raise RefusedError(
             f"the role {conninfo.user!r} is a superuser or may use the server's files and programs "
-            "or end sessions, so it runs no query over others' objects",
+            "or end sessions, so the start runs no query as this role",
             remedy=f"Set {LOOKUP_URL} to a role that may only CONNECT to {conninfo.database!r} and "
-            "SELECT what the query reads.",
+            "SELECT from the query's tables.",
         ) from None
     except RefusedError as error:
         code = str(error.fields.get("sqlstate", ""))
@@ -207,12 +207,12 @@ def _refuse_mighty(session: Session) -> None:
 
 def _grant(conninfo: Conninfo) -> str:
     remedy = (
-        f'Run GRANT CONNECT ON DATABASE "{conninfo.database}" and GRANT SELECT on what the query '
-        f'reads TO "{conninfo.user}"'
+        f'Run GRANT CONNECT ON DATABASE "{conninfo.database}" and GRANT SELECT ON the query\'s '
+        f'tables TO "{conninfo.user}"'
     )
     if conninfo.variable == LOOKUP_URL:
         return f"{remedy}."
-    return f"{remedy}, or set {LOOKUP_URL} to a role that may read it."
+    return f"{remedy}, or set {LOOKUP_URL} to a role that may read them."
 
 
 def _only(values: list[Any]) -> Any:  # noqa: ANN401  whatever it holds

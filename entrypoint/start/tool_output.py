@@ -24,21 +24,21 @@ SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
 """The end of drizzle-kit 0.21's spinner, which writes no line break."""
 
 
-_SEE_LINES: Final = "Correct what its lines say and start again."
+_SEE_LINES: Final = "Correct the error in its lines and start again."
 
 SET_SUCCESS: Final = (
-    "If it did what it should, set push.success to a pattern of what it says then, or let a shell "
-    'say so: push.command = ["sh", "-c", "… && echo pushed"] and push.success = "^pushed$".'
+    "If the push did its work, set push.success to a pattern of its last line, or let a shell "
+    'print one: push.command = ["sh", "-c", "… && echo pushed"] and push.success = "^pushed$".'
 )
 
 SILENCE_SEED: Final = (
-    "If it did what it should, keep its lines from being judged: seed.command = "
+    "If the seed did its work, hide its lines from the start: seed.command = "
     '["sh", "-c", "… >/dev/null 2>&1"], and let seed.check prove it.'
 )
 """`SET_SUCCESS` for a seed, which has no pattern of its own."""
 
 _SILENT: Final = (
-    "Correct what its lines say; if they say nothing, look whether it connects to the same "
+    "Correct the error in its lines; if they report none, check whether it connects to the same "
     "database."
 )
 
@@ -261,9 +261,7 @@ class OutputParser:
                 unsure = f" {self._if_right}" if run.is_unsure() else ""
                 return _not_done(text, run.failure.remedy + unsure)
             if tool.success and run.begun and not run.done:
-                return _not_done(
-                    f"{tool.name} did not say that it was done", f"{_SILENT} {self._if_right}"
-                )
+                return _not_done(f"{tool.name} reported no success", f"{_SILENT} {self._if_right}")
             done.append(tool.name)
         return _done(" and ".join(done)) if done else ToolResult()
 

@@ -81,11 +81,11 @@ def _work(plan: StartPlan, target: Conninfo, held: lock.Held, connect: wait.Conn
 def _owned_by_stranger(session: Session, owner: str | None) -> RefusedError:
     user, name = session.connection.info.user, session.database
     error = RefusedError(
-        f"the database {name!r} was there already and belongs to {owner!r}, not to {user!r} or a "
-        "role that it is a member of, and nothing in it is theirs",
-        remedy=f"Find out who made it. If it is the service's, run ALTER DATABASE {quoted(name)} "
-        f"OWNER TO {quoted(user)}, or agree to its owner by ENTRYPOINT_DATABASE_OWNER={owner}; "
-        "if it is not, have it dropped and start again.",
+        f"the existing database {name!r} belongs to {owner!r}; neither {user!r} nor a role that "
+        f"{user!r} is a member of owns it or anything in it",
+        remedy="Find out who created it. If it is the service's, run ALTER DATABASE "
+        f"{quoted(name)} OWNER TO {quoted(user)}, or accept its owner by "
+        f"ENTRYPOINT_DATABASE_OWNER={owner}; if not, let its owner drop it and start again.",
     )
     error.step = "database"
     return error
@@ -136,7 +136,8 @@ class _Record:
         self.found = self.found._replace(catalog=pushed.catalog)
         if pushed.catalog is None:
             self._not_written(
-                "somebody is changing the schema", "Nothing: the next start pushes again."
+                "another session is changing the schema",
+                "No action needed: the next start pushes again.",
             )
             return
         if decision.reason == FORCED:

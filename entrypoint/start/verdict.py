@@ -138,8 +138,8 @@ def _refusal(evidence: Evidence, allowed: Collection[str]) -> Wrong | None:
     # Includes what is already allowed, because one push may need several names.
     allow = _listed([*allowed, *(evidence.output.refused or ["NAME"])])
     return Wrong(
-        f"the push wanted to lose the rows of {names} and was refused; nothing of them is lost",
-        f"Set ENTRYPOINT_ALLOW_LOSS={allow} for one start if they may go, or correct the schema.",
+        f"the guard refused the push, which would lose the rows of {names}; no row is lost",
+        f"Correct the schema, or set ENTRYPOINT_ALLOW_LOSS={allow} for one start to lose the rows.",
     )
 
 
@@ -160,7 +160,7 @@ def _absence(evidence: Evidence) -> Wrong | None:
         return None
     return Wrong(
         "the push command exited with code 0, but never connected to the service's database",
-        "Correct what push.command connects to: a .env file may name another database, or the "
+        "Correct the URL that push.command uses: a .env file may name another database, or the "
         "program may end before it connects. Set push.command = [] if there is nothing to push, or "
         "ENTRYPOINT_DIRECT_URL if the push goes through a pooler by another variable.",
     )
@@ -197,7 +197,7 @@ def _half(evidence: Evidence) -> Wrong | None:
     if not half:
         return None
     return Wrong(
-        "the push command exited with code 0, but left half made: "
+        "the push command exited with code 0, but left invalid: "
         + ", ".join(f"{_INDEX}{name}" for name in half),
         _mend_indexes(half),
     )
@@ -212,12 +212,12 @@ def _held(evidence: Evidence) -> Wrong | None:
     if not evidence.held:
         return None
     first = evidence.held[0]
-    who = f"release {first.release}" if first.release else "no named release"
+    who = f"release {first.release}" if first.release else "a release without a name"
     indexes, lost = _sorted(evidence.held)
-    what = [f"left half made: {', '.join(f'{_INDEX}{name}' for name in indexes)}"] * bool(indexes)
+    what = [f"left invalid: {', '.join(f'{_INDEX}{name}' for name in indexes)}"] * bool(indexes)
     what += [f"lost the rows of {', '.join(lost)}"] * bool(lost)
     return Wrong(
-        f"an earlier push ({who}, {first.at}) {' and '.join(what)}; that is so still",
+        f"an earlier push ({who}, {first.at}) {' and '.join(what)}; the damage is still there",
         mend(evidence.held),
     )
 
@@ -253,8 +253,8 @@ def _lost(evidence: Evidence, allowed: Collection[str]) -> Wrong | None:
     if not lost:
         return None
     return Wrong(
-        f"the push lost the rows of {', '.join(sorted(lost))}, which nothing could refuse",
-        "Correct the schema and restore them from a backup, or set ENTRYPOINT_ALLOW_LOSS="
+        f"the push lost the rows of {', '.join(sorted(lost))}, and no guard could refuse it",
+        "Correct the schema and restore the rows from a backup, or set ENTRYPOINT_ALLOW_LOSS="
         f"{_listed(sorted(lost))} for one start to go on without them. With a superuser's "
-        "ENTRYPOINT_ADMIN_URL the next push is refused before it loses anything.",
+        "ENTRYPOINT_ADMIN_URL the guard refuses the next push before it loses rows.",
     )

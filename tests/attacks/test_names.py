@@ -499,7 +499,7 @@ def test_an_extension_that_requires_another(world: World) -> None:
     small(world)
     world.sql("create schema clean; create extension cube schema evil")
     with closing(direct(world).open()) as session:
-        with pytest.raises(RefusedError, match="another role has in 'evil'"):
+        with pytest.raises(RefusedError, match="another role in 'evil'"):
             extensions.create(session, ["earthdistance"], "clean", last=True)
         world.sql("create extension earthdistance schema clean")  # the control: it would have run
 

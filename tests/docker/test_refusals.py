@@ -85,30 +85,30 @@ class Refused(NamedTuple):
 
 LIMITS = {
     "no thread": Refused(
-        ["--pids-limit", "1"], "wait.failed", 4, "may have 1 processes and threads", "--pids-limit"
+        ["--pids-limit", "1"], "wait.failed", 4, "may run 1 processes and threads", "--pids-limit"
     ),
     "no child": Refused(
-        ["--pids-limit", "2"], "push.failed", 4, "may have 2 processes and threads", "--pids-limit"
+        ["--pids-limit", "2"], "push.failed", 4, "may run 2 processes and threads", "--pids-limit"
     ),
     "no thread of the child": Refused(
         ["--pids-limit", "6", "--env", "ENTRYPOINT_PUSH_TIMEOUT=5"],  # Node may wait for ever
         "push.failed",
         7,
-        "this container may have 6 processes and threads, and one more was refused",
+        "the kernel refused a process or thread: this container may run 6 of them",
         "--pids-limit",
     ),
     "no thread of the user": Refused(
         ["--user", "52341", "--ulimit", "nproc=1:1"],
         "wait.failed",
         4,
-        "user 52341 may have 1 processes",
+        "user 52341 may run 1 processes",
         "--ulimit nproc",
     ),
     "no child of the user": Refused(
         ["--user", "52341", "--ulimit", "nproc=2:2"],
         "push.failed",
         4,
-        "user 52341 may have 2 processes",
+        "user 52341 may run 2 processes",
         "--ulimit nproc",
     ),
 }
@@ -153,7 +153,7 @@ def test_a_profile_against_threads(image: str, options: list[str], tmp_path: Pat
     failed = failure(image, options, *profile(tmp_path, "against threads"))
 
     assert (failed["event"], failed["exit_code"]) == ("wait.failed", 5)
-    assert "a seccomp profile refuses it" in failed["error"]
+    assert "a seccomp profile refuses new processes" in failed["error"]
 
 
 def test_a_profile_against_what_we_can_do_without(
@@ -181,7 +181,7 @@ def test_a_push_that_is_killed_for_memory(image: str, options: list[str], throug
     failed = failure(image, options, *limit)
 
     assert (failed["event"], failed["exit_code"]) == ("push.failed", 7)
-    assert "the kernel killed a process of this container, which may have 96 MiB" in failed["error"]
+    assert "the kernel killed a process of this container, which may use 96 MiB" in failed["error"]
     assert "--memory" in failed["remedy"]
     assert "--max-old-space-size" in failed["remedy"]
 

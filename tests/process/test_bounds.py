@@ -69,7 +69,7 @@ def test_a_locked_table_is_no_proof_of_a_seed(checked: Stage) -> None:
         assert f"psql has rpg_proof locked (pid {pid}, from" in failures[0]["error"]
         assert "55P03" in failures[0]["error"]
     assert program.one("push.skipped")["reason"] == "unchanged"
-    assert program.one("seed.started")["reason"] == "seed.check had no answer"
+    assert program.one("seed.started")["reason"] == "seed.check got no answer"
     assert program.one("seed.finished")["check"] == "found a row"
 
 
@@ -82,8 +82,8 @@ def test_a_check_without_an_answer_after_the_seed_exits_8(checked: Stage) -> Non
 
         assert program.wait(timeout=60) == 8, program.output
         failure = program.one("seed.failed")
-        assert "seed.check had no answer: a_backup has rpg_proof locked" in failure["error"]
-        assert failure["check"] == "had no answer"
+        assert "seed.check got no answer: a_backup has rpg_proof locked" in failure["error"]
+        assert failure["check"] == "got no answer"
         assert checked.locks() == 0
     after = checked.start()
     assert after.wait() == 0
@@ -96,7 +96,7 @@ def test_a_check_that_takes_too_long_is_no_proof(checked: Stage) -> None:
     program = checked.start()
 
     assert program.wait(timeout=60) == 0, program.output
-    assert "(57014): it took too long" in program.all("seed.check_failed")[0]["error"]
+    assert "(57014): the query took too long" in program.all("seed.check_failed")[0]["error"]
     assert program.one("seed.finished")["check"] == "found a row"
 
 

@@ -126,7 +126,7 @@ def test_an_alias_of_the_pooler_that_leads_elsewhere(
     try:
         for through in behind(direct, mode="transaction", auth="scram-sha-256"):
             failure = refused(through.start(), 3)
-            assert "names 'alias_db' and leads to 'postgres'" in failure["error"]
+            assert "names 'alias_db', but leads to 'postgres'" in failure["error"]
     finally:
         direct.database = database
         with server.connect() as connection:

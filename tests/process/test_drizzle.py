@@ -63,7 +63,7 @@ def image(wanted: Schema, *flags: str, **more: Any) -> Scenario:  # noqa: ANN401
 
 
 DONE = done()
-SILENT = failed(1, "drizzle-kit did not say that it was done")
+SILENT = failed(1, "drizzle-kit reported no success")
 WHICH = asked(0, "Is full_name column in rpg_users table created or renamed")
 TTY = asked(0, "Error: Interactive prompts require a TTY terminal")
 CONFIRM = asked(0, "Do you still want to push changes?")
@@ -346,7 +346,7 @@ def test_a_drop_that_nothing_could_refuse(begin: Begin) -> None:
 
     ended = trial.start(image(NO_ITEMS, FORCE, role="plain"), may_lose={"rpg_items"})
 
-    lost = "the push lost the rows of rpg_items, which nothing could refuse"
+    lost = "the push lost the rows of rpg_items, and no guard could refuse it"
     check(
         ended,
         DONE._replace(

@@ -62,7 +62,10 @@ def test_a_pool_that_is_left_open(stage: Stage, step: str) -> None:
     argv = pooled(stage)
     failed = ends(stage, step, [*argv, "forget"], timeout=12)
 
-    assert f"the {step} command was not done within 12 s and was ended: its " in failed["error"]
+    assert (
+        f"the start ended the {step} command, which did not finish within 12 s: its "
+        in failed["error"]
+    )
     assert "sessions have been idle for" in failed["error"]
     assert "await pool.end()" in failed["remedy"]
     assert "timeout" not in failed["remedy"]
@@ -90,7 +93,7 @@ def test_a_statement_that_takes_its_time(stage: Stage, step: str) -> None:
     argv = python("push", "sql", "select pg_sleep(60), 'c4n4ry'")
     failed = ends(stage, step, argv, timeout=6)
 
-    assert "a statement of it (SELECT) has been at work for" in failed["error"]
+    assert "its statement (SELECT) has been running for" in failed["error"]
     assert f"Raise {step}.timeout" in failed["remedy"]
     assert "c4n4ry" not in failed["error"] + failed["remedy"]
 
@@ -110,7 +113,7 @@ def test_sessions_of_which_the_server_tells_nothing(stage: Stage, step: str) -> 
         connection.execute(off.format(sql.Identifier(stage.user)))
     failed = ends(stage, step, python("push", "sql", "select 1", "hang"), timeout=6)
 
-    assert failed["error"] == f"the {step} command was not done within 6 s and was ended"
+    assert failed["error"] == f"the start ended the {step} command, which did not finish within 6 s"
     assert f"raise {step}.timeout" in failed["remedy"]
 
 
@@ -124,7 +127,7 @@ def test_a_lock_of_a_live_service(stage: Stage, step: str) -> None:
         live.execute("begin; lock rpg_heroes in access exclusive mode")
         failed = ends(stage, step, executes("lock rpg_heroes"), timeout=6)
         assert (
-            "it waits for AccessExclusiveLock on rpg_heroes, which live-service (pid "
+            "it waits for AccessExclusiveLock on rpg_heroes, and live-service (pid "
             in (failed["error"])
         )
         assert "pg_terminate_backend" in failed["remedy"]
@@ -136,24 +139,34 @@ def test_nothing_on_the_server(stage: Stage, step: str) -> None:
     failed = ends(stage, step, ["sh", "-c", "exec sleep 60"], timeout=2)
 
     assert "it has no session in the database" in failed["error"]
-    assert "what else it waits for" in failed["remedy"]
+    assert "for another wait" in failed["remedy"]
 
 
 @pytest.mark.parametrize(
     "told",
     [
-        ("kill -9 $$", "was ended by signal 9", "somebody killed it", "dmesg"),
-        ("sh -c 'kill -9 $$'; exit $?", "exited with code 137", "somebody killed it", "dmesg"),
-        ("kill -TERM $$", "was ended by signal 15", "somebody ended it", "Find out who"),
-        ("kill -SEGV $$", "was ended by signal 11", "SIGSEGV, it crashed", "native module"),
-        ("sh -c 'kill -SEGV $$'; exit $?", "code 139", "it crashed", "another C library"),
+        ("kill -9 $$", "was ended by signal 9", "another process killed it", "dmesg"),
+        (
+            "sh -c 'kill -9 $$'; exit $?",
+            "exited with code 137",
+            "another process killed it",
+            "dmesg",
+        ),
+        ("kill -TERM $$", "was ended by signal 15", "another process ended it", "Find out which"),
+        (
+            "kill -SEGV $$",
+            "was ended by signal 11",
+            "SIGSEGV, the program crashed",
+            "native module",
+        ),
+        ("sh -c 'kill -SEGV $$'; exit $?", "code 139", "the program crashed", "another C library"),
         ("sh -c 'kill -ILL $$'; exit $?", "code 132", "an instruction", "older CPUs"),
         ("kill -SYS $$", "signal 31", "seccomp profile", "Update Docker and libseccomp"),
-        ("kill -BUS $$", "signal 7", "was not there", "--shm-size"),
-        ("no-such-migrate up", "code 127", "does not find", "add it to the image"),
+        ("kill -BUS $$", "signal 7", "had mapped", "--shm-size"),
+        ("no-such-migrate up", "code 127", "did not find", "add it to the image"),
         ("./plain", "code 126", "may not execute", "chmod +x"),
-        ("exit 3", "exited with code 3", "", "Correct what its lines say"),
-        ("exit 255", "exited with code 255", "", "Correct what its lines say"),
+        ("exit 3", "exited with code 3", "", "Correct the error in its lines"),
+        ("exit 255", "exited with code 255", "", "Correct the error in its lines"),
     ],
 )
 def test_a_child_that_is_ended(stage: Stage, step: str, told: tuple[str, ...]) -> None:
@@ -186,7 +199,7 @@ def test_a_pod_s_limit_of_processes(stage: Stage) -> None:
 
     assert program.wait() == 7, program.output
     failed = program.one("push.failed")
-    assert "no limit in sight: its pod has one" in failed["error"]
+    assert "no visible limit, so its pod has one" in failed["error"]
     assert "podPidsLimit" in failed["remedy"]
 
 
@@ -198,7 +211,7 @@ def test_a_kill_that_nobody_counts(stage: Stage) -> None:
 
     assert program.wait() == 7, program.output
     failed = program.one("push.failed")
-    assert "or the kernel did for want of memory" in failed["error"]
+    assert "for lack of memory, the kernel killed it" in failed["error"]
     assert "more memory" in failed["remedy"]
 
 
@@ -207,7 +220,7 @@ def test_a_child_that_is_killed_keeps_its_cause_beside_a_tool_s_words(stage: Sta
     words = "Reading config file 'drizzle.config.ts'"
     failed = ends(stage, "push", ["sh", "-c", f"echo {shlex.quote(words)}; kill -SEGV $$"])
 
-    assert "drizzle-kit did not say that it was done" in failed["error"]
+    assert "drizzle-kit reported no success" in failed["error"]
     assert "native module" in failed["remedy"]
 
 
@@ -218,7 +231,7 @@ def test_node_s_own_limit(stage: Stage, step: str) -> None:
     argv = ["node", "--max-old-space-size=20", "-e", script]
     failed = ends(stage, step, argv)
 
-    assert "Node's own limit of its heap was reached" in failed["error"]
+    assert "Node reached its own limit of the heap" in failed["error"]
     assert "NODE_OPTIONS=--max-old-space-size=MB" in failed["remedy"]
     if step == "seed":
         stage.seed = ["node", "-e", script]

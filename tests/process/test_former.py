@@ -195,9 +195,9 @@ def test_who_may_not_look_is_told_to_look(finance: Stage) -> None:
     ):
         finance.environ["DATABASE_URL"] = wrong
         error, remedy = refused(finance)
-        assert "whether it has tables of the service is not known" in error
+        assert "the start could not look for tables of the service" in error
         assert why in error + remedy
-        assert remedy.startswith("Look first whether 'gaqno_finance' at 127.0.0.1:")
+        assert remedy.startswith("Check first whether 'gaqno_finance' at 127.0.0.1:")
         assert "then set DATABASE_URL to" in remedy
 
 

@@ -189,15 +189,15 @@ WRONG: dict[str, tuple[Answer | None, str]] = {
     "no reason": (http("503"), "answered 503"),
     "redirect": (
         http("301 Moved Permanently", Location="/login?canary=1"),
-        "answered 301 Moved Permanently, which leads to {site}/login: redirects are not followed",
+        "answered 301 Moved Permanently, which leads to {site}/login; a gate follows no redirect",
     ),
     "redirect away": (
         http("302 Found", Location="https://u:canary@sso/x?canary#canary"),
-        "answered 302 Found, which leads to https://sso/x: redirects are not followed",
+        "answered 302 Found, which leads to https://sso/x; a gate follows no redirect",
     ),
     "redirect to nowhere": (
         http("302 Found", Location="http://[canary"),
-        "answered 302 Found, which leads to what is no URL: redirects are not followed",
+        "answered 302 Found, which leads to an invalid URL; a gate follows no redirect",
     ),
     "garbage": (b"\0\xff garbage\r\n\r\n", "no valid HTTP answer (illegal status line"),
     "hangs up": (b"", "no valid HTTP answer (Server disconnected without sending a response.)"),
@@ -232,7 +232,7 @@ def test_a_gate_behind_a_redirect(stage: Stage, site: Site) -> None:
         program = start(stage, front.url(), timeout=1)
         assert f"leads to {site.url('/well')}" in failure(program)
 
-    assert "redirects are not followed" in program.one("gate.retry_scheduled")["cause"]
+    assert "a gate follows no redirect" in program.one("gate.retry_scheduled")["cause"]
     assert site.requests == []
 
 

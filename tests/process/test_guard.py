@@ -58,7 +58,7 @@ def refused(program: Program) -> dict[str, Any]:
     """It ended with exit 7 because the guard refused something; its `push.failed`."""
     assert program.wait() == 7, program.output
     failure = program.one("push.failed")
-    assert "was refused; nothing of them is lost" in failure["error"]
+    assert "the guard refused the push" in failure["error"]
     return failure
 
 

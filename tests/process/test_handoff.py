@@ -243,20 +243,25 @@ SHAPES = {
     "a program of a dependency": Shape(
         ["next", "start"], 127, "a dependency", ["node_modules/.bin/next", "start"]
     ),
-    "a file of JavaScript": Shape(["server.js"], 127, "a file for one", SERVER),
+    "a file of JavaScript": Shape(["server.js"], 127, "a file for an interpreter", SERVER),
     "a file of JavaScript with its folder": Shape(
-        ["dist/main.js", "x"], 126, "may not be executed", ["node", "dist/main.js", "x"]
+        ["dist/main.js", "x"], 126, "is not executable", ["node", "dist/main.js", "x"]
     ),
     "a file of TypeScript that is not there": Shape(
-        ["src/main.ts"], 127, "the image has none", ["node", "src/main.ts"]
+        ["src/main.ts"], 127, "the image has no such file", ["node", "src/main.ts"]
     ),
     "a file of Python in a shell": Shape(
-        ["sh", "-c", "exec app.py --x"], 127, "a file for one", ["python3", "app.py", "--x"]
+        ["sh", "-c", "exec app.py --x"],
+        127,
+        "a file for an interpreter",
+        ["python3", "app.py", "--x"],
     ),
     "a file that a shell does not find": Shape(
         ["sh", "-c", "./nothing --x"], 127, "'./nothing' is not found", None
     ),
-    "a shell's script": Shape(["start.sh", "x"], 127, "a file for one", ["sh", "start.sh", "x"]),
+    "a shell's script": Shape(
+        ["start.sh", "x"], 127, "a file for an interpreter", ["sh", "start.sh", "x"]
+    ),
     "a folder": Shape(["dist"], 127, "is a folder", ["node", "dist/main.js"]),
     "a folder by its path": Shape(["./dist"], 126, "is a folder", ["node", "./dist/main.js"]),
     "a chain": Shape(
@@ -278,7 +283,10 @@ SHAPES = {
         ["sh", "-c", "node a.js && node server.js --x"],
     ),
     "a chain in one word": Shape(
-        ["true && node server.js"], 127, "a shell's text", ["sh", "-c", "true && node server.js"]
+        ["true && node server.js"],
+        127,
+        "it is a shell command",
+        ["sh", "-c", "true && node server.js"],
     ),
     "an empty word": Shape(["", *SERVER], 127, "is empty", SERVER),
     "nothing but an empty word": Shape([""], 127, "is empty", None),
@@ -292,10 +300,10 @@ SHAPES = {
     "a command of ours": Shape(
         ["prepare"],
         127,
-        "a word of entrypoint's own",
+        "a word of entrypoint in the place",
         ["/opt/entrypoint/bin/entrypoint", "prepare"],
     ),
-    "ours twice": Shape(["run", "--", *SERVER], 127, "a word of entrypoint's own", SERVER),
+    "ours twice": Shape(["run", "--", *SERVER], 127, "a word of entrypoint in the place", SERVER),
 }
 
 
@@ -454,12 +462,12 @@ def test_what_bash_reads_before_its_text_is_left_to_it(image: Stage) -> None:
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ([], "it was not said what to do"),
-        (["node", "server.js"], "'node' is no command of entrypoint's"),
-        (["RUN", "--", "node"], "'RUN' is no command of entrypoint's"),
+        ([], "the command line names no command"),
+        (["node", "server.js"], "'node' is not a command of entrypoint"),
+        (["RUN", "--", "node"], "'RUN' is not a command of entrypoint"),
         (["run"], "there is no command for the service"),
         (["run", "--inspect", "server.js"], "`run` has no option --inspect"),
-        (["prepare", "--", "node"], '`prepare` takes no command, but was given ["node"]'),
+        (["prepare", "--", "node"], '`prepare` takes no command, but got ["node"]'),
     ],
 )
 def test_an_entrypoint_that_was_written_wrong(stage: Stage, words: list[str], error: str) -> None:
@@ -510,7 +518,7 @@ def test_a_binary_of_another_c_library(stage: Stage) -> None:
 
     assert started.wait() == 127
     failed = started.one("settings.failed")
-    assert "'/lib64/ld-musl-x86-64.so.1', which is not in the image" in failed["error"]
+    assert "'/lib64/ld-musl-x86-64.so.1', which is missing in the image" in failed["error"]
     assert "C library" in failed["remedy"]
 
 
@@ -523,7 +531,7 @@ def test_an_interpreter_that_env_does_not_find(stage: Stage) -> None:
         program = stage.start(str(path))
 
         assert program.wait() == 127
-        assert "wants the interpreter 'no-such-node'" in program.one("settings.failed")["error"]
+        assert "needs the interpreter 'no-such-node'" in program.one("settings.failed")["error"]
 
 
 def test_no_zombie_is_left_to_the_service(stage: Stage) -> None:

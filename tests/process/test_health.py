@@ -164,7 +164,7 @@ def test_a_push_that_prints_again_is_not_silent(watched: Stage) -> None:
     talk = f"{CHATTY}; until test -e c; do echo more; sleep 0.02; done"
     watched.push = ["sh", "-c", talk, "sh", *words[:2]]
     program = watched.start(launcher=QUICK)
-    silent = r"starting: push \d+ s \(it prints nothing since {} s\)"
+    silent = r"starting: push \d+ s \(the program prints nothing since {} s\)"
 
     def until_shown(pattern: str) -> None:
         until(lambda: re.fullmatch(pattern, health(watched.directory).line), pattern)
@@ -231,7 +231,7 @@ def test_a_start_that_was_killed_is_no_start(watched: Stage) -> None:
     until(lambda: program.all("push.printed"), "it pushes")
     program.signal(signal.SIGKILL)
     program.wait()
-    expected = "failed: the start ended in push without a word; was it killed?"
+    expected = "failed: the start ended in push and reported no error; did a signal kill it?"
     assert health(watched.directory) == Health(1, expected)
 
 
@@ -455,27 +455,27 @@ ANSWERS: dict[str, tuple[bytes, int, str]] = {
     "301": (
         http("301 Moved Permanently", location="https://sso/login?token=t"),
         1,
-        "301 Moved Permanently to https://sso/login, which is not followed",
+        "301 Moved Permanently to https://sso/login; a probe follows no redirect",
     ),
     "301 with a password": (
         http(
             "301 Moved Permanently", location=f"http://{'u' * 95}:{CANARY}@sso/login#token={CANARY}"
         ),
         1,
-        "301 Moved Permanently to http://sso/login, which is not followed",
+        "301 Moved Permanently to http://sso/login; a probe follows no redirect",
     ),
     "301 in place": (
         http("301 Moved Permanently", location=f"//u:{CANARY}@sso//a@b/c?d"),
         1,
-        "301 Moved Permanently to //sso//a@b/c, which is not followed",
+        "301 Moved Permanently to //sso//a@b/c; a probe follows no redirect",
     ),
     "404": (http("404 Not Found"), 1, "404 Not Found"),
     "500": (http("500 Internal Server Error"), 1, "500 Internal Server Error"),
     "101": (http("101 Switching Protocols"), 1, "101 Switching Protocols"),
-    "nothing": (b"\r\n\r\n", 1, "answered with something that is not HTTP/1.1"),
-    "garbage": (b"\x00\xff\x16garbage", 1, "answered with something that is not HTTP/1.1"),
-    "HTTP/2": (b"HTTP/2 200\r\n\r\n", 1, "answered with something that is not HTTP/1.1"),
-    "no status": (b"HTTP/1.1 abc OK\r\n\r\n", 1, "answered with something that is not HTTP/1.1"),
+    "nothing": (b"\r\n\r\n", 1, "the answer is not HTTP/1.1"),
+    "garbage": (b"\x00\xff\x16garbage", 1, "the answer is not HTTP/1.1"),
+    "HTTP/2": (b"HTTP/2 200\r\n\r\n", 1, "the answer is not HTTP/1.1"),
+    "no status": (b"HTTP/1.1 abc OK\r\n\r\n", 1, "the answer is not HTTP/1.1"),
     "10 MB of header": (
         b"HTTP/1.1 500 Oh\r\nX: " + b"x" * 10_000_000,
         1,
@@ -691,7 +691,7 @@ def test_a_state_that_another_user_keeps_to_himself(shared: Path, stranger: list
         found = health(shared, through=stranger)
         assert health(shared).code == 0
     assert found.code == 1
-    assert found.line.startswith("unhealthy: another user's start keeps its state to itself")
+    assert found.line.startswith("unhealthy: only root and the user of the start may read")
 
 
 def test_root_does_not_believe_just_anybody(shared: Path, stranger: list[str]) -> None:

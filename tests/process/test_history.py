@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.program import Program
     from tests.support.stage import Stage
 
-OLDER = "an older release: a newer schema was pushed since"
+OLDER = "an older release: a newer one has pushed its schema since"
 
 SCHEMAS = {
     "A": ["alter table rpg_heroes drop column if exists level"],

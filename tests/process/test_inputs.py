@@ -101,8 +101,8 @@ def test_a_workspace_s_package_is_no_blind_spot(stage: Stage) -> None:
     packages = workspace(stage)
     [problem] = refused(stage.start())
     assert problem == (
-        f"push.inputs: the link 'schema' leads to '../{packages.name}/schema', not below the "
-        f"working directory: name its folder as inputs_root, such as '{packages}/schema'"
+        f"push.inputs: the link 'schema' points to '../{packages.name}/schema', outside the "
+        f"working directory: set inputs_root to its folder, such as '{packages}/schema'"
     )
     stage.environ["ENTRYPOINT_PUSH_INPUTS_ROOT"] = problem.rpartition("such as ")[2].strip("'")
     assert pushed(stage.start()) == "first"
@@ -125,16 +125,16 @@ def test_all_that_is_missing_is_told_at_once(stage: Stage) -> None:
         "push.inputs: 'a/**' matches no file",
         "push.inputs: 'b.ts' matches no file",
         (
-            "push.inputs: the link 'lost' leads to 'nowhere', which is not there: remove it, "
-            "or name inputs without it"
+            "push.inputs: the link 'lost' points to 'nowhere', which does not exist: remove the "
+            "link, or name inputs without it"
         ),
     ]
-    assert problems[3:] == ["seed.inputs: the inputs' root 'missing' is no folder"]
+    assert problems[3:] == ["seed.inputs: the inputs_root 'missing' is not a folder"]
     del stage.sections["seed"]["inputs_root"]
     names = "__pycache__, *.pyc, .git, .hg, .svn, node_modules/.cache"
     assert refused(stage.start())[3:] == [
         "seed.inputs: 'c' matches no file",
-        f"seed.inputs: '.git' matches no file but what never counts ({names})",
+        f"seed.inputs: '.git' matches only files that never count ({names})",
     ]
 
 

@@ -50,7 +50,7 @@ def test_too_few_open_files(stage: Stage, most: int) -> None:
     failure = failed(stage.start(preexec_fn=limited(resource.RLIMIT_NOFILE, most)), 5)
 
     assert failure["event"] in ("settings.failed", "wait.failed", "lock.failed", "push.failed")
-    assert f"a process may have {most} files open (ulimit -n)" in str(failure["error"])
+    assert f"a process may open {most} files (ulimit -n)" in str(failure["error"])
     assert "--ulimit nofile=" in str(failure["remedy"])
     program = stage.start(preexec_fn=limited(resource.RLIMIT_NOFILE, 64))
     assert program.wait() == 0, program.output
@@ -145,7 +145,7 @@ def test_a_pod_s_limit_of_processes(stage: Stage) -> None:
     )
     event = json.loads(done.stderr)
     assert event["exit_code"] == 4
-    assert "the pod that this container is in" in event["error"]
+    assert "the pod of this container" in event["error"]
     assert "podPidsLimit" in event["remedy"]
 
 
@@ -172,7 +172,7 @@ def test_a_program_that_is_not_there_is_the_push_s_fault(stage: Stage) -> None:
         path.chmod(0o755)
         stage.push = ["./script"]
         failure = failed(stage.start(), 7)
-        assert "the push command './script' cannot be started" in str(failure["error"])
+        assert "cannot start the push command './script'" in str(failure["error"])
         assert remedy in str(failure["remedy"])
 
 

@@ -423,7 +423,7 @@ def test_long_lines_are_whole_documents(telling: Stage, receiver: Site) -> None:
     failed = program.one("push.failed")
     assert failed["error"] == "the push command exited with code 1"
     assert (failed["remedy"], failed["exit_code"], failed["cut"]) == (
-        "Correct what its lines say and start again.",
+        "Correct the error in its lines and start again.",
         7,
         ["tail"],
     )

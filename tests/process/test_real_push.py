@@ -28,7 +28,7 @@ NODE = Path(__file__).parents[1] / "support" / "node"
 
 USERS = "id integer not null primary key, name text not null, email text"
 
-OLDER = "an older release: a newer schema was pushed since"
+OLDER = "an older release: a newer one has pushed its schema since"
 
 ONE: dict[str, Any] = {
     "enums": {"transaction_type": ["income", "expense"]},

@@ -217,8 +217,7 @@ def test_a_command_in_quotes_of_an_env_file(stage: Stage, step: str) -> None:
 
     assert program.wait() == 3
     assert program.one("settings.failed")["error"] == (
-        f"{variable}: 'no-such-program push-db.js' is not found on PATH; "
-        "it is one word with a blank in it"
+        f"{variable}: 'no-such-program push-db.js' is not found on PATH; the word contains a blank"
     )
     assert databases(stage) == set()
 

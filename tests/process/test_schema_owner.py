@@ -138,8 +138,8 @@ def test_a_role_that_may_name_another_schema(others: Stage) -> None:
 
     remedy = failed(others)["remedy"]
 
-    first, lines, rest = remedy.partition("If they say that permission is denied for schema public")
-    assert first.startswith("Correct what its lines say")
+    first, lines, rest = remedy.partition("If they report 'permission denied for schema public'")
+    assert first.startswith("Correct the error in its lines")
     assert lines
     assert rest.startswith(f", run GRANT USAGE, CREATE ON SCHEMA public TO {name}, or ")
 

@@ -279,8 +279,8 @@ def test_a_service_that_is_not_there_is_waited_for(asking: Stage, site: Site) ->
     ("answer", "cause"),
     [
         (http("404 Not Found"), "answered 404"),
-        (http("301 Moved", Location="http://["), "answered 301, a redirect, which is not followed"),
-        (http(body=b""), "answered nothing"),
+        (http("301 Moved", Location="http://["), "answered 301; the lookup follows no redirect"),
+        (http(body=b""), "the answer is empty"),
         (HANG, "no answer within"),
         (b"SSH-2.0\r\n", "no valid HTTP answer"),
     ],
@@ -308,7 +308,7 @@ def test_at_the_deadline_the_last_cause_is_told(
     ("body", "words"),
     [
         (b'[{"id": "a"}, {"id": "b"}]', "more than one tenant"),
-        (b'{"id": "gaqno"}', "'gaqno' is no UUID"),
+        (b'{"id": "gaqno"}', "'gaqno' is not a UUID"),
         (b'{"name": "gaqno"}', "no field 'id'"),
         (b"<html>", "no JSON"),
     ],
@@ -516,7 +516,7 @@ def test_a_role_that_may_not_look_is_told_what_to_grant(
     ("query", "words"),
     [
         ("select id from sso_tenants", "more than one tenant"),
-        ("select name from sso_tenants limit 1", "'gaqno-development' is no UUID"),
+        ("select name from sso_tenants limit 1", "'gaqno-development' is not a UUID"),
         ("selekt", "42601"),
         ("delete from sso_tenants returning id", "42601"),
         ("select nextval('sso_seen')", "25006"),

@@ -46,7 +46,7 @@ def test_a_lock_of_knex(begin: Begin) -> None:
     assert trial.killed("one", "locks", signum=signal.SIGTERM).code == 7
 
     for ended in (trial.start("one", "locks"), trial.start("one", "locks")):
-        assert ended.cell == "1 → 7 found its own lock, which a run that was killed leaves behind"
+        assert ended.cell == "1 → 7 found its own lock, which a killed run leaves behind"
         assert "`knex migrate:unlock`" in ended.push["remedy"]
 
     subprocess.run(

@@ -94,7 +94,7 @@ def test_an_older_image_with_alembic(begin: Begin) -> None:
     trial.stage.environ["ENTRYPOINT_FORCE"] = "push"
     ended = trial.start("one")
 
-    assert ended.cell == "255 → 7 does not know the revision that the database has"
+    assert ended.cell == "255 → 7 does not have the database's revision"
     assert "start that one" in ended.push["remedy"]
     assert trial.start("one", "more").cell == "0 → 0"
     assert trial.tables() == MORE
@@ -156,7 +156,7 @@ def test_a_migration_of_prisma_that_failed(begin: Begin) -> None:
 
     for release in ("deploy-half", "deploy-more"):
         ended = trial.start(release)
-        assert ended.cell == "1 → 7 stops at a migration that failed"
+        assert ended.cell == "1 → 7 stopped at a failed migration"
         assert "prisma migrate resolve --rolled-back NAME" in ended.push["remedy"]
         assert trial.users() == USERS
 

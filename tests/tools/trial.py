@@ -35,8 +35,8 @@ DROPPED = {"rpg_users": ["id", "name"]}
 WORDS = {
     "reported an error": "error",
     "asked a question and had no terminal": "asked",
-    "did not say that it was done": "silent",
-    "wanted to lose data and was not allowed to": "not allowed",
+    "reported no success": "silent",
+    "stopped before a change that loses data": "not allowed",
 }
 """What a verdict says, as the table says it."""
 

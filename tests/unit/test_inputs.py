@@ -381,22 +381,22 @@ def test_link_to_outside_is_refused(tree: Path, kind: str, pattern: str) -> None
         of(tree, pattern)
     assert caught.value.problems == [
         (
-            f"the link 'link' leads to '{target}', not below the working directory: name its "
-            f"folder as inputs_root, such as '{outside}'"
+            f"the link 'link' points to '{target}', outside the working directory: set "
+            f"inputs_root to its folder, such as '{outside}'"
         )
     ]
     for root in (str(outside), "../outside", "..", "/"):
         before = fingerprint([], [pattern], str(tree), root)
         (outside / "file").write_bytes(os.urandom(8))
         assert fingerprint([], [pattern], str(tree), root) != before
-    with pytest.raises(InputsError, match="not below the working directory nor inputs_root"):
+    with pytest.raises(InputsError, match="outside the working directory and inputs_root"):
         fingerprint([], [pattern], str(tree), "src")
 
 
 def test_a_root_that_is_no_folder(tree: Path) -> None:
     """A misspelt root is an error that names it."""
     for root in ("push.js", "missing"):
-        with pytest.raises(InputsError, match=f"the inputs' root '{root}' is no folder"):
+        with pytest.raises(InputsError, match=f"the inputs_root '{root}' is not a folder"):
             fingerprint([], ["src"], str(tree), root)
 
 
@@ -408,7 +408,7 @@ def test_pattern_through_a_link_to_outside(tree: Path, pattern: str) -> None:
     (outside / "file").write_bytes(b"x")
     (outside / "folder/file").write_bytes(b"x")
     (tree / "link").symlink_to(outside)
-    with pytest.raises(InputsError, match="the link 'link' leads to '/"):
+    with pytest.raises(InputsError, match="the link 'link' points to '/"):
         of(tree, pattern)
     assert len(reaching(tree, pattern)) == 64
 
@@ -419,7 +419,7 @@ def test_sibling_with_a_longer_name_is_outside(tree: Path) -> None:
     beside.mkdir()
     (beside / "file").write_bytes(b"x")
     (tree / "link").symlink_to(beside / "file")
-    with pytest.raises(InputsError, match="not below the working directory"):
+    with pytest.raises(InputsError, match="outside the working directory"):
         of(tree, "link")
 
 
@@ -432,8 +432,8 @@ def test_link_to_nowhere_is_refused(tree: Path, target: str, pattern: str) -> No
         of(tree, pattern)
     assert caught.value.problems == [
         (
-            f"the link 'src/gone.ts' leads to {target!r}, which is not there: remove it, or name "
-            "inputs without it"
+            f"the link 'src/gone.ts' points to {target!r}, which does not exist: remove the link, "
+            "or name inputs without it"
         )
     ]
 
@@ -452,7 +452,7 @@ def test_every_problem_is_told_at_once(tree: Path) -> None:
     (tree / "src/gone.ts").symlink_to("nowhere")
     with pytest.raises(InputsError) as caught:
         of(tree, "missing.js", "push.js", "../x", "src/**", "*.py", "src/*.ts")
-    assert [problem.partition(" leads")[0] for problem in caught.value.problems] == [
+    assert [problem.partition(" points")[0] for problem in caught.value.problems] == [
         "'missing.js' matches no file",
         "'../x' is not a path below the working directory",
         "the link 'src/gone.ts'",
@@ -483,7 +483,7 @@ def test_names_that_never_count(tree: Path, name: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x")
     assert [of(tree, pattern) for pattern in ("**", ".", "src/**", "**/*.ts", "*/*")] == before
-    with pytest.raises(InputsError, match="matches no file but what never counts"):
+    with pytest.raises(InputsError, match="matches only files that never count"):
         of(tree, name)
 
 

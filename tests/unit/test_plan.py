@@ -57,7 +57,7 @@ PUSHES: list[tuple[Ledger, str | None, str, Decision]] = [
     (ledger("B/y", "A/x"), "x", "A", UNCHANGED),
     (ledger("A/x"), "y", "A", Decision(RUN, "drift")),
     (ledger("B/y", "A/x"), "y", "A", Decision(RUN, "drift")),
-    (ledger("A/x"), None, "A", Decision(RUN, "unknown: somebody is changing the schema")),
+    (ledger("A/x"), None, "A", Decision(RUN, "unknown: another session is changing the schema")),
     (ledger("A/x"), "x", "B", Decision(RUN, "changed")),
     (ledger("A/x", "B/y"), "y", "C", Decision(RUN, "changed")),
     (ledger(), "x", "", Decision(RUN, UNPROVABLE)),

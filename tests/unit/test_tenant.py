@@ -60,9 +60,9 @@ def test_a_path_with_dots_leads_to_the_tenant(field: str, answer: object) -> Non
 @pytest.mark.parametrize(
     ("field", "body", "words"),
     [
-        ("id", b"<html>", "the answer is no JSON"),
-        ("id", b"\xff", "the answer is no JSON"),
-        ("id", b"[" * 100_000, "the answer is no JSON"),
+        ("id", b"<html>", "the answer is not JSON"),
+        ("id", b"\xff", "the answer is not JSON"),
+        ("id", b"[" * 100_000, "the answer is not JSON"),
         ("id", b" " * (1 << 20) + b"{}x", "longer than 1 MiB"),
         ("id", b"1", "the answer has no field 'id'"),
         ("id", b'"x"', "the answer has no field 'id'"),
@@ -71,13 +71,13 @@ def test_a_path_with_dots_leads_to_the_tenant(field: str, answer: object) -> Non
         ("id", json.dumps([ROW, ROW]).encode(), "more than one tenant"),
         ("id", json.dumps([[ROW, ROW]]).encode(), "more than one tenant"),
         ("data", json.dumps({"data": [ROW, ROW]}).encode(), "more than one tenant"),
-        ("id", b'{"id": 7}', "7 is no UUID"),
-        ("id", b'{"id": "gaqno-development"}', "'gaqno-development' is no UUID"),
-        ("id", b'{"id": {}}', "{} is no UUID"),
-        ("id", b'{"id": ""}', "'' is no UUID"),
-        ("id", json.dumps({"id": f"{TENANT}\n"}).encode(), "is no UUID"),
-        ("id", json.dumps({"id": "x" * 9999}).encode(), "xxx... is no UUID"),
-        ("id", b'{"id": "postgres://u:c4n4ry@h/d"}', "'postgres://... is no UUID"),
+        ("id", b'{"id": 7}', "7 is not a UUID"),
+        ("id", b'{"id": "gaqno-development"}', "'gaqno-development' is not a UUID"),
+        ("id", b'{"id": {}}', "{} is not a UUID"),
+        ("id", b'{"id": ""}', "'' is not a UUID"),
+        ("id", json.dumps({"id": f"{TENANT}\n"}).encode(), "is not a UUID"),
+        ("id", json.dumps({"id": "x" * 9999}).encode(), "xxx... is not a UUID"),
+        ("id", b'{"id": "postgres://u:c4n4ry@h/d"}', "'postgres://... is not a UUID"),
     ],
 )
 def test_an_answer_that_is_not_one_tenant_ends_the_wait(
@@ -94,16 +94,16 @@ def test_an_answer_that_is_not_one_tenant_ends_the_wait(
 @pytest.mark.parametrize(
     ("field", "body", "cause"),
     [
-        ("id", b"", "answered nothing"),
-        ("id", b" \n", "answered nothing"),
+        ("id", b"", "the answer is empty"),
+        ("id", b" \n", "the answer is empty"),
         ("id", b"[]", "there is no tenant yet"),
         ("id", b"[[]]", "there is no tenant yet"),
-        ("id", b"[null]", "there is nothing at 'id'"),
-        ("ids", b'{"ids": [null]}', "there is nothing at 'ids'"),
+        ("id", b"[null]", "the answer has no value at 'id'"),
+        ("ids", b'{"ids": [null]}', "the answer has no value at 'ids'"),
         ("data.id", b'{"data": []}', "there is no tenant yet"),
-        ("data.0.id", b'{"data": []}', "there is nothing at 'data.0.id'"),
-        ("data.id", b'{"data": null}', "there is nothing at 'data.id'"),
-        ("id", b"null", "there is nothing at 'id'"),
+        ("data.0.id", b'{"data": []}', "the answer has no value at 'data.0.id'"),
+        ("data.id", b'{"data": null}', "the answer has no value at 'data.id'"),
+        ("id", b"null", "the answer has no value at 'id'"),
     ],
 )
 def test_an_answer_without_a_tenant_is_waited_out(field: str, body: bytes, cause: str) -> None:

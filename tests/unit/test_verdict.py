@@ -111,10 +111,10 @@ AGAINST = [
         FINE._replace(refused=True),
         (
             (
-                "the push wanted to lose the rows of a table or column that its lines do not name "
-                "and was refused; nothing of them is lost"
+                "the guard refused the push, which would lose the rows of a table or column that "
+                "its lines do not name; no row is lost"
             ),
-            "Set ENTRYPOINT_ALLOW_LOSS=NAME for one start if they may go, or correct",
+            "Correct the schema, or set ENTRYPOINT_ALLOW_LOSS=NAME for one start",
         ),
     ),
     (
@@ -122,10 +122,10 @@ AGAINST = [
         FINE._replace(output=ToolResult(refused=("rpg_items", "rpg_heroes.level"))),
         (
             (
-                "the push wanted to lose the rows of rpg_items, rpg_heroes.level and was refused; "
-                "nothing of them is lost"
+                "the guard refused the push, which would lose the rows of rpg_items, "
+                "rpg_heroes.level; no row is lost"
             ),
-            "Set ENTRYPOINT_ALLOW_LOSS=rpg_items,rpg_heroes.level for one start",
+            "Correct the schema, or set ENTRYPOINT_ALLOW_LOSS=rpg_items,rpg_heroes.level for one ",
         ),
     ),
     (
@@ -148,7 +148,7 @@ AGAINST = [
         "an index",
         FINE._replace(after=snapshot("rpg_items", indexes=("rpg_name",))),
         (
-            "the push command exited with code 0, but left half made: index rpg_name",
+            "the push command exited with code 0, but left invalid: index rpg_name",
             "Correct the data that the index refuses, run DROP INDEX rpg_name, and start again.",
         ),
     ),
@@ -157,7 +157,7 @@ AGAINST = [
         FINE._replace(connected=False),
         (
             "the push command exited with code 0, but never connected to the service's database",
-            "Correct what push.command connects to",
+            "Correct the URL that push.command uses",
         ),
     ),
     (
@@ -170,8 +170,8 @@ AGAINST = [
         FINE._replace(held=(HELD, HELD._replace(what="rpg_heroes", rows=3))),
         (
             (
-                "an earlier push (release v2, then) left half made: index rpg_name and lost the "
-                "rows of rpg_heroes; that is so still"
+                "an earlier push (release v2, then) left invalid: index rpg_name and lost the "
+                "rows of rpg_heroes; the damage is still there"
             ),
             "Correct the data that the index refuses, run DROP INDEX rpg_name, and start again. R",
         ),
@@ -180,8 +180,8 @@ AGAINST = [
         "a loss",
         FINE._replace(loss=LOSS),
         (
-            "the push lost the rows of rpg_items, which nothing could refuse",
-            "Correct the schema and restore them from a backup, or set ENTRYPOINT_ALLOW_LOSS=",
+            "the push lost the rows of rpg_items, and no guard could refuse it",
+            "Correct the schema and restore the rows from a backup, or set ENTRYPOINT_ALLOW_LOSS=",
         ),
     ),
 ]
@@ -308,11 +308,11 @@ def test_the_worst_is_told_first() -> None:
         worst = worst._replace(**better)
     assert verdict(worst) is None
     beginnings = [
-        "the push wanted to lose",
+        "the guard refused the push",
         "the push command exited with code 1: psql",
         "the push command exited with code 0, but psql",
         "the push command exited with code 0, but there is no",
-        "the push command exited with code 0, but left half made",
+        "the push command exited with code 0, but left invalid",
         "the push lost the rows of rpg_items",
     ]
     assert [
@@ -327,7 +327,7 @@ def test_what_is_allowed_excuses_nothing_else() -> None:
     two = LOSS._replace(of_rows={**LOSS.of_rows, "others": frozenset({"others"})})
     found = verdict(FINE._replace(loss=two), allowed=("others",))
     assert found is not None
-    assert "the rows of rpg_items, which" in found.message
+    assert "the rows of rpg_items, and no guard" in found.message
 
 
 def test_what_was_allowed_stays_allowed() -> None:

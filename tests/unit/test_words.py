@@ -218,7 +218,7 @@ def test_done(name: str) -> None:
 ASKED = "asked a question and had no terminal"
 ERROR = "reported an error"
 MISSING = "found migrations in the database that this image does not have"
-SILENT = "did not say that it was done"
+SILENT = "reported no success"
 
 NOT_DONE = {
     "Knex 3.3.0 fails": (
@@ -235,7 +235,7 @@ NOT_DONE = {
             "migrations are not running you can release the lock manually by running 'knex "
             "migrate:unlock'\nMigrationLocked: Migration table is already locked\n"
         ),
-        "found its own lock, which a run that was killed leaves behind: Can't take lock",
+        "found its own lock, which a killed run leaves behind: Can't take lock",
     ),
     "Knex 3.3.0 misses a file": (
         "Error: The migration directory is corrupt, the following files are missing: 2_more.js\n",
@@ -406,15 +406,15 @@ NOT_DONE = {
             f"{PRISMA}⚠️  There might be data loss when applying the changes:\n"
             "Error: Use the --accept-data-loss flag to ignore the data loss warnings\n"
         ),
-        "wanted to lose data and was not allowed to: ⚠️  There might be data loss",
+        "stopped before a change that loses data: ⚠️  There might be data loss",
     ),
     "Prisma 6.19.3 drops a column, stderr first": (
         f"Error: Use the --accept-data-loss flag to ignore the data loss warnings\n{PRISMA}",
-        "wanted to lose data and was not allowed to: Error: Use the --accept-data-loss flag",
+        "stopped before a change that loses data: Error: Use the --accept-data-loss flag",
     ),
     "Prisma 6.19.3 migrates after a failure": (
         f"{PRISMA}Error: P3009\nmigrate found failed migrations in the target database\n",
-        "stops at a migration that failed: Error: P3009",
+        "stopped at a failed migration: Error: P3009",
     ),
     "Prisma 6.19.3 finds duplicates": (
         f"{PRISMA}Error: P2002\nUnique constraint failed on the fields: (`email`)\n",
@@ -428,7 +428,7 @@ NOT_DONE = {
             "You may use the --force-reset flag to drop the database before push like prisma db "
             "push --force-reset\nAll data will be lost.\n"
         ),
-        "wanted to lose all data and was not allowed to: ⚠️ We found changes",
+        "stopped before a change that loses all data: ⚠️ We found changes",
     ),
     "node-pg-migrate 9.0.0 finds a migration before the last": (
         (
@@ -457,7 +457,7 @@ NOT_DONE = {
             f"{CONTEXT}ERROR [alembic.util.messaging] Can't locate revision identified by 'three'\n"
             "FAILED: Can't locate revision identified by 'three'\n"
         ),
-        "does not know the revision that the database has: ERROR [alembic.util.messaging]",
+        "does not have the database's revision: ERROR [alembic.util.messaging]",
     ),
     "Alembic 1.20.1 has two heads": (
         (
@@ -608,7 +608,7 @@ NOT_DONE = {
 
 @pytest.mark.parametrize("name", NOT_DONE)
 def test_not_done(name: str) -> None:
-    """A tool that began and did not say that it was done is not believed, and what it said told."""
+    """A tool that began and reported no success is not believed, and what it said told."""
     text, begins = NOT_DONE[name]
     said = run(text)
 

@@ -43,7 +43,7 @@ def erred(returncode: int, what: str, left: Schema | None = None) -> Outcome:
 
 def refused(name: str, returncode: int = 0) -> Outcome:
     said = f"entrypoint refuses to lose the rows of {name};"
-    return Outcome(returncode, said, f"wanted to lose the rows of {name} and was refused")
+    return Outcome(returncode, said, f"would lose the rows of {name};")
 
 
 def check(ended: Ended, outcome: Outcome) -> None:
