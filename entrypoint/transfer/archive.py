@@ -185,7 +185,7 @@ def remove_old() -> None:
 
 def problems(session: Session, plan: Plan, *, blobs: bool) -> list[Problem]:
     """Report a disk that may be too small for the dump. Raises `RefusedError`."""
-    with translated("looking at sizes", remedy="Start again."):
+    with translated("looking at sizes", remedy="Run the command again."):
         [(size,)] = session.rows("transfer/data_size", [list(plan.moving), blobs])
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
@@ -195,7 +195,7 @@ def problems(session: Session, plan: Plan, *, blobs: bool) -> list[Problem]:
         Problem(
             "space",
             f"the dump takes up to {_mb(size * FACTOR)}, and {folder!r} has {_mb(free)} free",
-            "Name a folder with more by TMPDIR, or agree: should it get full, nothing is moved.",
+            "Set TMPDIR to a folder with more, or agree: if the disk gets full, nothing is moved.",
         )
     ]
 

@@ -35,9 +35,9 @@ Ask = Callable[[str], bool]
 
 
 _BEFORE: Final[Mapping[str, str]] = {
-    "moved": "it was moved before this",
-    "undone": "it was put back before this",
-    "dropped": "it was removed before this",
+    "moved": "the move is complete",
+    "undone": "the undo is complete",
+    "dropped": "the removal is complete",
 }
 """What the command did before a signal or an error ended it, by its result."""
 
@@ -85,7 +85,7 @@ def run(
 def ended(answer: "Transferred", error: EntrypointError | Terminated) -> None:
     """Add to an error what the command did before it."""
     error.step = "transfer"
-    remedy = f"Go on with: {answer.next[0]}" if answer.next else ""
+    remedy = f"Continue with: {answer.next[0]}" if answer.next else ""
     _say(error, _BEFORE.get(answer.result, "nothing was moved"), remedy)
     if answer.url:
         error.fields["url"] = answer.url
@@ -122,10 +122,7 @@ def _move(
 
     def agree(plan: "Transferred") -> None:
         size = plural(len(plan.objects), "object")
-        question = (
-            f"Move {size}, which takes about {plan.estimate_s:.0f} s during which nobody can "
-            "write there?"
-        )
+        question = f"Move {size} and block their writers for about {plan.estimate_s:.0f} s?"
         with progress.paused():
             _agree_to(ask, width, plan, question)
 
@@ -155,17 +152,18 @@ def _say_how_far(error: EntrypointError | Terminated, request: Request, commits:
     if None in (commits.target.done, commits.source.done):
         _say(
             error,
-            "nobody knows whether it was moved",
-            f"Run {lines.look()} when the server answers: there is nothing to move if it was.",
+            "the outcome of the move is unknown",
+            f"Run {lines.look()} when the server answers: after a complete move it finds nothing "
+            "to move.",
         )
     elif commits.target.done:
         name = f"{request.target.conninfo.where()}/{request.service.database}"
         line = lines.move((*sorted(request.allowed), "target"))
         _say(
             error,
-            f"the target {name} is whole and in its place, but the source is as it was, and the "
+            f"the target {name} is complete and in place, but the source is unchanged, and the "
             "service still writes there",
-            f"Run {line}: it moves again, and keeps this target under another name.",
+            f"Run {line}: it repeats the move, and keeps this target under another name.",
         )
     elif isinstance(error, Terminated):
         _say(error, "nothing was moved", f"Run the transfer again. {error.remedy}".rstrip())
@@ -175,7 +173,7 @@ def _settle(arguments: argparse.Namespace, request: Request, agree: removal.Agre
     """Run ``--undo`` or ``--drop-quarantine``; after a lost connection find out what it did."""
     service, database, dry = request.service.name, request.database, arguments.dry_run
     with closing(locks.open_source(request.source, database, alone=not dry)) as session:
-        with translated("looking at the quarantine", remedy="Start again."):
+        with translated("looking at the quarantine", remedy="Run the command again."):
             mine = commit.of(session)
         before = _schemas(session, service)
         doing = undo.EarlierMove(session, request)
@@ -211,10 +209,10 @@ def _answered(error: EntrypointError | Terminated) -> bool:
 
 def _unsettled(commands: CommandLines, *, undo: bool, known: bool) -> tuple[str, str]:
     if undo:
-        what = "nothing was put back" if known else "nobody knows whether it was put back"
+        what = "nothing was put back" if known else "the outcome of the undo is unknown"
         return what, f"Run {commands.undo()}"
-    what = "it is not removed, or not all of it" if known else "nobody knows what was removed"
-    return what, f"Run {commands.drop()}: it goes on where this ended."
+    what = "the removal is not complete" if known else "the outcome of the removal is unknown"
+    return what, f"Run {commands.drop()}: it removes the rest."
 
 
 def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agree | None) -> Done:
@@ -222,7 +220,7 @@ def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agre
     doing = removal.Removal(request)
     dry = arguments.dry_run
     with closing(doing.open(dry_run=dry)) as admin:
-        with translated("looking at what was put aside", remedy="Start again."):
+        with translated("looking at what was put aside", remedy="Run the command again."):
             mine = commit.of(admin)
         try:
             return Done(doing.go(admin, agree, dry_run=dry))
@@ -243,7 +241,7 @@ def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agre
                 left = [each for each in names if each in there]
                 if found_out is None:
                     line = f"Run {request.commands.drop_aside()} when the server answers."
-                    _say(error, "nobody knows what was removed", line)
+                    _say(error, "the outcome of the removal is unknown", line)
                     raise
                 if names and not left:
                     doing.removed = names
@@ -251,10 +249,8 @@ def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agre
                     ended(answer, error)
                     return Done(answer, error)
             gone = [repr(each) for each in names if each not in left]
-            what = f"{', '.join(gone)} was removed before this" if gone else "nothing was removed"
-            remedy = (
-                f"{error.remedy} Run {request.commands.drop_aside()}: it goes on where this ended."
-            )
+            what = f"this run removed {', '.join(gone)}" if gone else "nothing was removed"
+            remedy = f"{error.remedy} Run {request.commands.drop_aside()}: it removes the rest."
             _say(error, what, remedy.lstrip())
             raise
 
@@ -281,7 +277,7 @@ def _report_file(name: str | None) -> Path | None:
     except OSError as error:
         raise TransferError(
             f"the report {name!r} cannot be written: {error.strerror}; nothing was changed",
-            remedy="Name a file in a folder that can be written to by --report.",
+            remedy="Use --report to name a file in a writable folder.",
         ) from None
     return path
 
@@ -297,7 +293,7 @@ def _write(path: Path, answer: "Transferred") -> None:
             "warning",
             "transfer.report_not_written",
             reason=error.strerror,
-            remedy="Keep the answer on stdout: it says the same.",
+            remedy="Keep the answer on stdout: it has the same content.",
         )
 
 
@@ -307,5 +303,6 @@ def _agree_to(ask: Ask | None, width: int | None, plan: "Transferred", question:
     shown = render.transferred(plan.model_copy(update={"next": []}), width)
     if ask is None or not ask(f"{shown}\n{question}"):
         raise TransferError(
-            "nobody agreed; nothing was changed", remedy="Answer yes, or add --yes to agree."
+            "the operator did not agree; nothing was changed",
+            remedy="Answer yes at the prompt, or add --yes.",
         )

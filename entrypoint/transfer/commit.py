@@ -58,8 +58,8 @@ class Commit:
                 return
             if self.done is None and not isinstance(error, Terminated):
                 raise UnknownError(
-                    "the connection was lost at the moment of the commit, and the server does not "
-                    "say since whether it took place",
+                    "the connection was lost during the commit, and the server does not answer "
+                    "whether the commit took place",
                     remedy="Wait for the server.",
                 ) from None
             raise

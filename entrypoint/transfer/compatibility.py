@@ -24,7 +24,7 @@ def look(
     ``other`` says whether the target's server is not the source's. Raises `RefusedError` and
     `UnreachableError`.
     """
-    with translated("looking at the role", remedy="Start again."):
+    with translated("looking at the role", remedy="Run the command again."):
         [(user, may, mighty)] = there.rows("transfer/own_rights")
     problems = [] if not other else [*_roles(source, there, plan)]
     if other and not may:
@@ -42,7 +42,7 @@ def look(
                 "target_owner",
                 f"on the target's server the role {quoted(user)} is neither a superuser nor the "
                 "owner of all that moves",
-                "Name a superuser by --to, or the owner's role if it is one.",
+                "Use --to to name a superuser, or the owner if one role owns it all.",
                 allowable=False,
             )
         )
@@ -52,8 +52,8 @@ def look(
         Problem(
             f"tablespace:{name}",
             f"the target's server has no tablespace {quoted(name)} in which the role may create",
-            "Run CREATE TABLESPACE there, or GRANT CREATE ON TABLESPACE; or agree: then all that "
-            "moves goes to the default tablespace.",
+            "Run CREATE TABLESPACE or GRANT CREATE ON TABLESPACE there, or agree: the default "
+            "tablespace gets all that moves.",
         )
         for name in spaces
     ]
@@ -65,11 +65,11 @@ def look(
     problems += [
         Problem(
             f"setting:{name}" if role is None else f"setting:{name} of {role}",
-            f"the target's server does not take the setting {name}"
+            f"the target's server does not accept the setting {name}"
             f"{'' if role is None else f' of the role {quoted(role)}'}: {why}",
             f"Run ALTER {'DATABASE' if role is None else f'ROLE {quoted(role)} IN DATABASE'} "
-            f"{quoted(source.database)} RESET {quoted(name)} in the source, or agree: it is not "
-            "set in the target.",
+            f"{quoted(source.database)} RESET {quoted(name)} in the source, or agree: the "
+            "target goes without it.",
         )
         for (role, name), why in settings.items()
     ]
@@ -79,7 +79,7 @@ def look(
 
 def _roles(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
     staying = [each.oid for each in plan.staying] + [key[1] for key in plan.left_out]
-    with translated("looking for roles", remedy="Start again."):
+    with translated("looking for roles", remedy="Run the command again."):
         rows = source.rows("transfer/needed_roles", {"staying": staying})
         used = {name for (name,) in rows}
         used |= {relation.owner for relation in plan.relations}
@@ -90,7 +90,7 @@ def _roles(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
         yield Problem(
             "roles",
             f"the target's server does not have the roles {', '.join(names)}",
-            f"Run {'; '.join(f'CREATE ROLE {name}' for name in names)} there, or pg_dumpall "
+            f"Run {'; '.join(f'CREATE ROLE {name}' for name in names)} there, or run pg_dumpall "
             "--roles-only here and its output there.",
             allowable=False,
         )
@@ -98,7 +98,7 @@ def _roles(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
 
 def _extensions(source: Session, there: Session, plan: Plan, *, mighty: bool) -> Iterator[Problem]:
     names = [*plan.extensions]
-    with translated("looking for extensions", remedy="Start again."):
+    with translated("looking for extensions", remedy="Run the command again."):
         used = source.rows("transfer/extension_versions", [names])
         found = {n: rest for n, *rest in there.rows("transfer/available_extensions", [names])}
     for name, version in used:
@@ -108,7 +108,7 @@ def _extensions(source: Session, there: Session, plan: Plan, *, mighty: bool) ->
                 f"extension:{name}",
                 f"what moves needs the extension {quoted(name)}, which the target's server does "
                 "not have",
-                f"Install it there: it is the one of version {version} here.",
+                f"Install it there; the source has version {version}.",
                 allowable=False,
             )
         elif privileged and not mighty:
@@ -116,16 +116,16 @@ def _extensions(source: Session, there: Session, plan: Plan, *, mighty: bool) ->
                 f"extension:{name}",
                 f"only a superuser may create the extension {quoted(name)} in the target, and what "
                 "moves needs it",
-                "Name a superuser by --to, or by --server where the target is on the same server.",
+                "Use --to to name a superuser, or --server if the target is on the same server.",
                 allowable=False,
             )
         elif _number(default) < _number(version):
             yield Problem(
                 f"extension:{name}",
-                f"the extension {quoted(name)} is of version {version} here, and the target's "
-                f"server makes {default}",
-                "Install the newer one there, or agree: the target gets the older one, and what it "
-                "lacks fails to restore.",
+                f"the source has version {version} of the extension {quoted(name)}, and the "
+                f"target's server creates {default}",
+                "Install the newer one there, or agree: the target gets the older one, and the "
+                "restore of what it lacks fails.",
             )
 
 
@@ -134,7 +134,7 @@ def _number(version: str) -> list[int]:
 
 
 def _spaces(source: Session, there: Session, plan: Plan) -> list[str]:
-    with translated("looking for tablespaces", remedy="Start again."):
+    with translated("looking for tablespaces", remedy="Run the command again."):
         used = source.rows("transfer/used_tablespaces", [[*plan.moving]])
         missing = there.rows("transfer/missing_tablespaces", [[name for (name,) in used]])
     return [name for (name,) in missing]
@@ -147,7 +147,7 @@ def _locale(source: Session, there: Session) -> Iterator[Problem]:
         return
     provider, since, condition = PROVIDERS[found]
     locale = words.get("datlocale") or words["daticulocale"]
-    with translated("looking for locales", remedy="Start again."):
+    with translated("looking for locales", remedy="Run the command again."):
         known = there.server_version // 10000 >= since
         if known:
             query = f"select exists (select from pg_catalog.pg_collation where {condition})"  # noqa: S608  ours
@@ -155,15 +155,15 @@ def _locale(source: Session, there: Session) -> Iterator[Problem]:
     if not known:
         yield Problem(
             f"collation:{locale}",
-            f"the source's texts are in the order of {provider}'s {locale}, which the target's "
+            f"the source sorts texts by the {provider} locale {locale}, which the target's "
             f"server (version {there.server_version // 10000}) does not have",
-            "Move to a server that has it, or give the source another locale, by dump and restore.",
+            "Move to a server that has it, or dump and restore the source into another locale.",
             allowable=False,
         )
 
 
 def _collations(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
-    with translated("looking for collations", remedy="Start again."):
+    with translated("looking for collations", remedy="Run the command again."):
         params = {"oids": [*plan.moving], "types": [each.key[1] for each in plan.carried]}
         used = source.rows("transfer/used_collations", params)
         names = [name for (name,) in used]
@@ -171,10 +171,10 @@ def _collations(source: Session, there: Session, plan: Plan) -> Iterator[Problem
     for (name,) in missing:
         yield Problem(
             f"collation:{name}",
-            f"what moves is ordered by the collation {quoted(name)}, which the target's server "
+            f"what moves uses the collation {quoted(name)}, which the target's server "
             "does not have",
             "Give the columns another one (ALTER TABLE ... ALTER ... TYPE ... COLLATE ...), or "
-            "move to a server whose system had the locale when it was made.",
+            "move to a server whose system had the locale at initdb.",
             allowable=False,
         )
 
@@ -196,7 +196,7 @@ _KINDS: Final = (
     _Kind(
         18,
         "virtual",
-        "the column {} is generated and virtual",
+        "the column {} is a virtual generated column",
         "Run ALTER TABLE {1} DROP COLUMN {2}, and add it again as STORED.",
         "transfer/virtual_columns",
     ),
@@ -231,21 +231,21 @@ _KINDS: Final = (
     _Kind(
         17,
         "maintain",
-        "somebody has MAINTAIN, and not ALL, of {}",
+        "a role has MAINTAIN, but not ALL, on {}",
         "Run REVOKE MAINTAIN ON {1} FROM {2}.",
         "transfer/maintain_rights",
     ),
     _Kind(
         15,
         "index",
-        "the index {} takes nulls for equal (NULLS NOT DISTINCT)",
-        "Make it again without that.",
+        "the index {} treats nulls as equal (NULLS NOT DISTINCT)",
+        "Recreate it without NULLS NOT DISTINCT.",
         "transfer/nulls_not_distinct",
     ),
     _Kind(
         15,
         "view",
-        "the view {} reads with the rights of who asks (security_invoker)",
+        "the view {} reads with the rights of the role that queries it (security_invoker)",
         "Run ALTER VIEW {1} RESET (security_invoker).",
         "transfer/security_invoker_views",
     ),
@@ -261,25 +261,25 @@ def _of_versions(source: Session, there: Session, plan: Plan) -> Iterator[Proble
     for kind in _KINDS:
         if not new < kind.since <= old:
             continue
-        with translated("looking at what is new", remedy="Start again."):
+        with translated("looking at what is new", remedy="Run the command again."):
             rows = source.rows(kind.query, params)
         for label, *names in rows:
             yield Problem(
                 f"{kind.name}:{label}",
-                f"{kind.what.format(repr(label))}, which the target's server does not know: it is "
-                f"of version {new}, and there is such since {kind.since}",
+                f"{kind.what.format(repr(label))}, which the target's server does not know: its "
+                f"version is {new}, and PostgreSQL has this since {kind.since}",
                 kind.remedy.format(label, *names),
                 allowable=False,
             )
     if old < NOT_NULL_INHERITED_SINCE <= new:
-        with translated("looking at NOT NULL", remedy="Start again."):
+        with translated("looking at NOT NULL", remedy="Run the command again."):
             rows = source.rows("transfer/nullable_children", params)
         for label, table, column in rows:
             yield Problem(
                 f"not_null:{label}",
-                f"{label!r} may be null and its parent's may not: since version "
-                f"{NOT_NULL_INHERITED_SINCE} a NOT NULL is inherited",
-                f"Run ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL, or DROP NOT NULL of "
-                "the parent's.",
+                f"{label!r} allows nulls and its parent's does not: since version "
+                f"{NOT_NULL_INHERITED_SINCE} a child inherits NOT NULL",
+                f"Run ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL, or DROP NOT NULL on "
+                "the parent.",
                 allowable=False,
             )

@@ -27,9 +27,9 @@ _WORDS: Final = {
 }
 
 _BACK: Final = {
-    "fk": "it points to the quarantine, where no rows are added any more",
+    "fk": "it points to the quarantine, which gets no more rows",
     "view": "it reads from the quarantine",
-    "default": "it goes on with what is in the quarantine",
+    "default": "it keeps using the quarantine",
 }
 """What becomes of an object that stays and needs a relation that moves."""
 
@@ -217,12 +217,10 @@ def _back(fates: Fates, kind: str, edges: list[Edge]) -> tuple[str, bool]:
             copy = "the target does not get it"
         words.append(f"the source keeps {', '.join(kept)}, and {copy}")
     if any(not edge.soft for edge in moved):
-        goes_on = _BACK.get(kind, "it goes on with what is in the quarantine")
-        words.append(f"{goes_on}, which cannot be dropped as long as it does")
+        goes_on = _BACK.get(kind, "it keeps using the quarantine")
+        words.append(f"{goes_on}, and --drop-quarantine refuses meanwhile")
     if any(edge.soft for edge in moved):
-        words.append(
-            "it fails, or finds nothing, when it is evaluated: it looks for a name that is gone"
-        )
+        words.append("it fails or finds nothing when it runs: it looks up a name that is gone")
     return "; ".join(words), True
 
 
@@ -233,7 +231,7 @@ def _out(fates: Fates, kind: str, edges: list[Edge]) -> tuple[str, bool]:
     if kind == "default" and all(sequences):
         return "the target gets a sequence of its own", True
     if not hard:
-        return "it fails, or finds nothing, in the target when it is evaluated", True
+        return "it fails or finds nothing when it runs in the target", True
     if kind in APART or any(whole(source, edge) for edge in hard):
         return "the target does not get it", True
     if own := _own_sequence(source, kind, hard):
@@ -242,7 +240,7 @@ def _out(fates: Fates, kind: str, edges: list[Edge]) -> tuple[str, bool]:
     labels = [source.relations[oid].identity for oid in used if oid in source.relations]
     more = " ".join(f"--with {label}" for label in labels)
     mend = _MEND.get(kind, "Drop it")
-    return f"{mend}{f', or name the other by {more}' if more else ''}", False
+    return f"{mend}{f', or add {more}' if more else ''}", False
 
 
 def _own_sequence(source: Source, kind: str, edges: list[Edge]) -> str | None:
@@ -280,8 +278,7 @@ def _copied(fates: Fates) -> Iterator[Problem]:
             _name_of(each),
             f"{_label(source, key)}, of which the target gets a copy, needs "
             f"{', '.join(sorted(labels))}, which stays",
-            "Let what moves do without it, or agree: the copy fails, or finds nothing, when it is "
-            "evaluated.",
+            "Let what moves do without it, or agree: the copy fails or finds nothing when it runs.",
             allowable=True,
         )
 
@@ -300,9 +297,9 @@ def _composed(fates: Fates, prefixes: Mapping[str, bool]) -> Iterator[Problem]:
         stays = "moves" if moves else "the source keeps" if key in fates.copied else "stays"
         yield Problem(
             _name_of(each),
-            f"{_label(fates.source, key)}, which {stays}, puts names together that begin with "
+            f"{_label(fates.source, key)}, which {stays}, composes names that begin with "
             f"{', '.join(found)}, and such objects {gone}",
-            "Change it, or agree: it fails, or finds nothing, when it looks for a name that "
+            "Change it, or agree: it fails or finds nothing when it looks up a name that "
             f"{'the target does not have' if moves else 'is gone'}.",
             allowable=True,
         )
@@ -328,7 +325,7 @@ def _published(fates: Fates) -> Iterator[Problem]:
             yield Problem(
                 f"publication:{each.identity}",
                 f"the publication {each.identity} publishes {shown}, which moves",
-                f"{mend}: its subscribers get nothing more of what moves, and {gets}.",
+                f"{mend}: its subscribers get no more changes of what moves, and {gets}.",
                 allowable=True,
             )
 
@@ -356,7 +353,7 @@ def _subscribed(fates: Fates) -> Iterator[Problem]:
                 f"subscription:{each.identity}",
                 f"the subscription {each.identity} fills {', '.join(tables[:10])}, which moves: "
                 "its worker would fail, for all its tables",
-                "Take these tables out of the publication, and run ALTER SUBSCRIPTION "
+                "Remove these tables from the publication, and run ALTER SUBSCRIPTION "
                 f"{each.identity} REFRESH PUBLICATION, or DROP SUBSCRIPTION {each.identity}.",
                 allowable=False,
             )
@@ -377,7 +374,7 @@ def _unknown(fates: Fates) -> Iterator[Problem]:
         shown = ", ".join(sorted(labels)[:10])
         yield Problem(
             f"unknown:{name}",
-            f"{name} is of a kind that a transfer does not know, and goes with {shown}",
-            "Drop it, and make it again by hand in the target.",
+            f"{name}, which belongs to {shown}, is of a kind that a transfer does not know",
+            "Drop it, and recreate it by hand in the target.",
             allowable=False,
         )

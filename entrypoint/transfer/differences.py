@@ -35,10 +35,7 @@ _OF_RELATIONS: Final = ("relation", "columns", "inherits", "index", "sequence", 
 _OF_TEXTS: Final = ("function", "trigger", "rule", "statistics")
 """Facts with a statement, whose first qualified name is the object's."""
 
-_ANEW: Final = (
-    "Make it anew in the source by the statements that pg_dump --schema-only has for it, or drop "
-    "it."
-)
+_ANEW: Final = "Recreate it in the source with the statements of pg_dump --schema-only, or drop it."
 
 NOT_NULL_ROWS_SINCE: Final = 18
 """Since this version a NOT NULL is a constraint with a name (on a domain since 17). Older versions
@@ -182,7 +179,7 @@ def problems(differences: Sequence[Difference]) -> Iterator[Problem]:
     for number, (name, those) in enumerate(found.items(), 1):
         message, remedy = _told(name, those)
         if number == OBJECTS and left > 0:
-            message += f" (and {left} more objects are made otherwise)"
+            message += f" (and {left} more objects differ)"
         yield Problem(f"facts:{name}", message, remedy, allowable=False)
         if number == OBJECTS:
             return
@@ -244,15 +241,15 @@ def _told(name: str, those: Sequence[Difference]) -> tuple[str, str]:
     if invalid := _invalid(those):
         words = "; ".join(f"REINDEX INDEX {each}" for each in invalid)
         return (
-            f"{', '.join(invalid)} of {name} is not valid, and a restore does not make it",
-            f"Wait until it is built if somebody is at it; else run {words}, or drop it.",
+            f"{', '.join(invalid)} of {name} is not valid, and a restore does not create it",
+            f"Wait if a session is building it; otherwise run {words}, or drop it.",
         )
     if all(_internal(records(each.fact)[0]) for each in those):
         remedy = (
-            f"Run ALTER TABLE {name} ENABLE TRIGGER ALL: a restore turns on what enforces "
-            "constraints. What else was off is to be turned off again by its name."
+            f"Run ALTER TABLE {name} ENABLE TRIGGER ALL: a restore enables the triggers that "
+            "enforce constraints. Then disable each other trigger by its name again."
         )
-    return f"a restore makes {name} otherwise, without an error: {'; '.join(shown)}", remedy
+    return f"a restore creates {name} differently, without an error: {'; '.join(shown)}", remedy
 
 
 def _invalid(those: Sequence[Difference]) -> list[str]:
@@ -285,8 +282,8 @@ def _reordered(name: str, here: Sequence[str], there: Sequence[str]) -> tuple[st
         f"{', '.join(there)} instead of {', '.join(here)}"
     )
     remedy = (
-        f"Make {late} of {name} anew, in this order: ALTER TABLE ... RENAME COLUMN to another "
-        "name, ADD COLUMN, UPDATE, DROP COLUMN, and whatever was on it. For a column that a "
-        "parent has, too, run ALTER TABLE ... NO INHERIT first, and INHERIT at the end."
+        f"Recreate {late} of {name}, in this order: ALTER TABLE ... RENAME COLUMN to another "
+        "name, ADD COLUMN, UPDATE, DROP COLUMN, and everything that depends on it. For a column "
+        "that a parent has, too, run ALTER TABLE ... NO INHERIT first, and INHERIT at the end."
     )
     return message, remedy

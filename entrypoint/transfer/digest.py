@@ -55,6 +55,6 @@ CATALOGS: Final = frozenset((*_VERSIONS, *_COLUMNS))
 
 def of(session: Session) -> str:
     """Digest the catalogs in the open transaction. Raises `RefusedError`, `UnreachableError`."""
-    with translated("looking for changes of the source", remedy="Start again."):
+    with translated("looking for changes of the source", remedy="Run the command again."):
         rows = session.connection.execute(_ALL.encode()).fetchall()
     return " ".join(f"{name}:{number}:{sum_}" for name, number, sum_ in rows)

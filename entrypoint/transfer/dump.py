@@ -297,7 +297,7 @@ class Dump:
     def _silent(self, seconds: float) -> None:
         """End a rehearsal that hangs at one object; a move may take as long as it must."""
         if self.rehearsing and self.under_way:
-            error = f"it was not done after {seconds:.0f} s, and there is no row in it"
+            error = f"the restore has not finished it after {seconds:.0f} s, though it has no row"
             self.complaints.append(Complaint(self._entry(self.under_way[0]), error, ()))
             raise StuckError(error, remedy="Change it, or drop it.")
 

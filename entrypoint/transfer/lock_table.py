@@ -100,7 +100,7 @@ def need(session: Session, plan: Plan) -> Need:
 
 def look(session: Session) -> Room:
     """The lock table of the session's server. Raises `RefusedError` and `UnreachableError`."""
-    with translated("looking at the server's locks", remedy="Start again."):
+    with translated("looking at the server's locks", remedy="Run the command again."):
         [row] = session.rows("transfer/lock_table")
     return Room(*row)
 
@@ -126,8 +126,8 @@ def require(session: Session, locks: int) -> None:
 
 def _words(there: Room, locks: int) -> tuple[str, str]:
     message = (
-        f"this needs {locks} locks at a time; of {there.most} that the server has for all, "
-        f"{there.used} are in use (max_locks_per_transaction is {there.per_transaction})"
+        f"this needs {locks} locks at a time; the server has {there.most} for all sessions, "
+        f"which hold {there.used} now (max_locks_per_transaction is {there.per_transaction})"
     )
     wanted = there.wanted(locks)
     return message, (

@@ -52,8 +52,8 @@ class Alive:
         """Raise `TransferError` if the session is gone."""
         if self.session.gone():
             raise TransferError(
-                "the session that holds the source's locks was lost",
-                remedy="Find in the server's log who ended it, and run the transfer again.",
+                "the session that held the source's locks ended",
+                remedy="Look for the reason in the server's log, and run the transfer again.",
             )
 
 
@@ -69,10 +69,10 @@ def take(session: Session, plan: Plan) -> None:
     lock = f"lock table {', '.join(tables)} in share mode".encode()
 
     def failed() -> TransferError:
-        what = f"the tables could not be locked within {TIMEOUT_S:.0f} s"
+        what = f"the transfer could not lock the tables within {TIMEOUT_S:.0f} s"
         return error(session, oids, "ShareLock", what)
 
-    with translated("locking the tables", remedy="Start again."):
+    with translated("locking the tables", remedy="Run the command again."):
         connection.execute("begin isolation level repeatable read")
         if tables:
             insist(session, TIMEOUT_S, lambda: connection.execute(lock), failed)
@@ -81,7 +81,7 @@ def take(session: Session, plan: Plan) -> None:
 
 def export(session: Session) -> str:
     """Share the transaction's snapshot; its name is valid until the transaction ends."""
-    with translated("exporting a snapshot", remedy="Start again."):
+    with translated("exporting a snapshot", remedy="Run the command again."):
         row = session.connection.execute("select pg_catalog.pg_export_snapshot()").fetchone()
     return str(row[0]) if row else ""
 
@@ -122,7 +122,7 @@ def open_target(server: Server, name: str) -> Session:
 
 
 def _lock(session: Session, key: int, what: str, *, take: bool = True) -> None:
-    with translated("taking the transfer's lock", remedy="Start again."):
+    with translated("taking the transfer's lock", remedy="Run the command again."):
         query = "select pg_catalog.pg_try_advisory_lock(%s)"
         row = session.connection.execute(query, [key]).fetchone() if take else None
         if row and row[0]:
@@ -131,11 +131,11 @@ def _lock(session: Session, key: int, what: str, *, take: bool = True) -> None:
         holder = session.row("transfer/transfer_holder", halves)
     if not (take or holder):
         return
-    pid, name, where, since = holder or ("unknown", "somebody", None, "an unknown time")
+    pid, name, where, since = holder or ("unknown", "unknown", None, "an unknown time")
     raise TransferError(
         f"another transfer {what} is under way: pid {pid} ({name}, from "
         f"{where or 'a local socket'}, since {since})",
-        remedy="Wait until it is done.",
+        remedy="Wait for its end, and run the command again.",
     )
 
 
@@ -143,8 +143,8 @@ def require_direct(session: Session) -> None:
     """Raise `TransferError` behind a pooler, which would keep neither locks nor snapshots."""
     if session.pooled:
         raise TransferError(
-            "a pooler stands between, through which no snapshot can be shared",
-            remedy="Name the server itself by --server.",
+            "the connection goes through a pooler, which cannot share a snapshot",
+            remedy="Use --server to name the PostgreSQL server itself.",
         )
 
 
@@ -155,7 +155,7 @@ def locked(session: Session, plan: Plan, *, waiting: bool = False) -> Iterator[P
         words, remedy = blockers.told([each for each in found if each.relation == relation])
         yield Problem(
             f"locked:{relation}",
-            f"nobody can read {relation!r}: {words}",
+            f"readers of {relation!r} have to wait: {words}",
             f"{remedy}.",
             allowable=False,
         )
@@ -171,9 +171,9 @@ def error(session: Session, oids: Collection[int] | None, wanted: str, what: str
 
 def _told(what: str, found: list[blockers.InTheWay]) -> TransferError:
     if not found:
-        return TransferError(what, remedy="Run it again: nobody seems to be in the way any more.")
+        return TransferError(what, remedy="Run the command again: no session is in the way now.")
     words, remedy = blockers.told(found)
-    return TransferError(f"{what}: {words}", remedy=f"{remedy}; then run it again.")
+    return TransferError(f"{what}: {words}", remedy=f"{remedy}; then run the command again.")
 
 
 def insist(

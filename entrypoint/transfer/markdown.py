@@ -11,19 +11,19 @@ def report(answer: Transferred) -> str:
     parts = [f"# {answer.service}: {answer.result}", f"From {answer.source} to {answer.target}."]
     parts += _tables(answer)
     if answer.obstacles:
-        parts.append("## In the way")
+        parts.append("## Obstacles")
         items = [
             f"`{each.name}`{' (agreed)' if each.allowed else ''}: {each.message}. {each.remedy}"
             for each in answer.obstacles
         ]
         parts.append(_list(items))
     sections = {
-        "Goes along": [*answer.along, *(f"extension {name}" for name in answer.extensions)],
+        "Also moves": [*answer.along, *(f"extension {name}" for name in answer.extensions)],
         "Database settings": answer.settings,
-        "Stays": answer.stays,
+        "Stays in the source": answer.stays,
         "Not in the target": answer.left_out,
         "In quarantine, until --drop-quarantine": answer.quarantine,
-        "Kept beside": [answer.kept_database] if answer.kept_database else [],
+        "Kept under another name": [answer.kept_database] if answer.kept_database else [],
         "Notes": answer.notes,
         "Next": [f"`{command}`" for command in answer.next],
     }
@@ -33,7 +33,7 @@ def report(answer: Transferred) -> str:
     if answer.durations_s:
         seconds = answer.durations_s.items()
         parts += ["## Seconds", _table(("phase", "s"), seconds)]
-        parts.append(f"{answer.facts} facts and every row were compared and are the same.")
+        parts.append(f"{answer.facts} facts and every row are the same in both.")
     if answer.url:
         parts.append(f"The service's DATABASE_URL is now `{answer.url}`.")
     return "\n\n".join(parts) + "\n"

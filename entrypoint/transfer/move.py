@@ -55,7 +55,7 @@ def move(
         plan = request.plan(session, before := prepared.plan)
     if (set(plan.moving), plan.crossing) != (set(before.moving), before.crossing):
         raise TransferError(
-            "somebody made or dropped tables of the service, or what needs them, meanwhile",
+            "another session has created or dropped tables of the service, or what needs them",
             remedy="Run the transfer again.",
         )
     progress.total_bytes = plan.size_bytes
@@ -170,7 +170,7 @@ def _refuse(found: Sequence[differences.Difference]) -> None:
         shown = [f"only in the {each.side}: {each.fact[:300]}" for each in found[:10]]
         raise TransferError(
             f"source and target differ in {plural(len(found), 'fact')}; nothing was moved",
-            remedy="Report it with these facts, please; the source is as it was.",
+            remedy="Report this bug with these facts, please; the source is unchanged.",
             differences=shown,
         )
 
@@ -185,6 +185,6 @@ def _refuse_rows(source: Sequence[Counted], target: Sequence[Counted]) -> None:
         raise TransferError(
             f"source and target differ in the rows of {plural(len(differ), 'table')}; "
             "nothing was moved",
-            remedy="Report it with these tables, please; the source is as it was.",
+            remedy="Report this bug with these tables, please; the source is unchanged.",
             differences=differ[:20],
         )

@@ -55,6 +55,6 @@ def refuse_unknown(problems: Collection[Problem], allowed: Collection[str]) -> N
     close = [near for name in unknown for near in get_close_matches(name, names, 1)]
     hint = f"; the nearest is {' '.join(close)}" if close else ""
     raise TransferError(
-        f"--allow {' '.join(unknown)}: nothing of that name stands in the way{hint}",
-        remedy="Take the names from --dry-run, or leave --allow away.",
+        f"--allow {' '.join(unknown)}: no obstacle has that name{hint}",
+        remedy="Copy the names from --dry-run, or omit --allow.",
     )

@@ -49,9 +49,9 @@ def hand_over(source: Session, target: Session, plan: Plan, writer: str, public:
         rest = [each for (each,) in target.rows("transfer/left_with_owner", [writer])]
     if rest:
         raise TransferError(
-            f"{plural(len(rest), 'object')} cannot be given to the right owner: "
+            f"the transfer cannot give {plural(len(rest), 'object')} to the right owner: "
             f"{', '.join(rest[:10])}",
-            remedy="Report it with these objects, please; the source is as it was.",
+            remedy="Report this bug with these objects, please; the source is unchanged.",
         )
 
 
@@ -66,9 +66,9 @@ def _give(target: Session, owners: Mapping[tuple[str, str], str], which: str, wr
     keys = [(kind, identity) for _, _, kind, identity, _ in made]
     if strange := [f"{kind} {name}" for kind, name in keys if (kind, name) not in owners]:
         raise TransferError(
-            f"something in the source made {plural(len(strange), 'object')} while it was restored: "
+            f"code of the source created {plural(len(strange), 'object')} during the restore: "
             f"{', '.join(strange[:10])}",
-            remedy="Look at the functions that the service's tables call; nothing was moved.",
+            remedy="Check the functions that the service's tables call; nothing was moved.",
         )
     statements = [
         f"ALTER {_KINDS.get(kind, kind.upper())} {name} OWNER TO {quoted(owners[kind, name])}"

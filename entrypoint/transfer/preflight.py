@@ -48,7 +48,7 @@ def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
     of the owner's role has rights of its own, which the content would get.
     """
     owners = {relation.owner for relation in plan.relations}
-    with translated("looking at the role's rights", remedy="Start again."):
+    with translated("looking at the role's rights", remedy="Run the command again."):
         [(user,)] = session.connection.execute("select current_user::text").fetchall()
         rows = session.rows("transfer/roles_rights", [[user, *owners]])
     by_name = {name: each for name, *each in rows}
@@ -63,17 +63,17 @@ def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
             )
         return False, bool(bypass)
     names = ", ".join(map(quoted, sorted(owners)))
-    remedy = "Name a superuser by --server, which no content of these tables gets to be."
+    remedy = "Use --server to name a superuser: no content of these tables runs as that superuser."
     if len(owners) == 1 and not by_name[owner := next(iter(owners))][0]:
         _, createdb, _, create = by_name[owner]
         lacking = _lacking(session, plan, owner, createdb=createdb, create=create)
         first = f"run {'; '.join(lacking)}, and " if lacking else ""
         remedy = (
-            f"Name the role {names} by --server (for that {first}let it log in), or a superuser."
+            f"Use --server to name the role {names} (first {first}let it log in), or a superuser."
         )
     raise RefusedError(
-        f"the role {quoted(user)} does not own all that moves, which is {names}'s, and is no "
-        "superuser",
+        f"the role {quoted(user)} is no superuser and does not own all that moves, which belongs "
+        f"to {names}",
         remedy=remedy,
     )
 
@@ -88,7 +88,7 @@ def _lacking(session: Session, plan: Plan, role: str, *, createdb: bool, create:
     ]
     types = [each.key[1] for each in plan.own if each.kind == "TYPE"]
     params = {"relations": [*plan.moving], "types": types}
-    with translated("looking at owners", remedy="Start again."):
+    with translated("looking at owners", remedy="Run the command again."):
         rows = session.rows("transfer/parts_to_move", params)
     of_others += [
         f"{kind} {name}"
@@ -131,9 +131,9 @@ def _lookalikes(plan: Plan) -> Iterator[Problem]:
         if plan.service.lists(relation.name, f"{relation.schema}.{relation.name}"):
             yield Problem(
                 f"lookalike:{relation.identity}",
-                f"{relation.label()!r} is among the service's names in the registry, and here it "
-                "may be another's",
-                "Name it by --with if it is the service's, or agree that it stays.",
+                f"the registry lists {relation.label()!r} for the service, but here it may belong "
+                "to another one",
+                f"Add --with {relation.identity} if it is the service's, or agree that it stays.",
             )
             continue
         if not relation.name.lower().startswith(prefixes):
@@ -141,14 +141,14 @@ def _lookalikes(plan: Plan) -> Iterator[Problem]:
         if claimant(relation.name, {plan.service.name: plan.service}) is None:
             yield Problem(
                 f"lookalike:{relation.identity}",
-                f"{relation.label()!r} looks like the service's but is written differently",
-                "Name it by --with if it is the service's, or agree that it stays.",
+                f"{relation.label()!r} looks like the service's but has another spelling",
+                f"Add --with {relation.identity} if it is the service's, or agree that it stays.",
             )
         elif relation.extension:
             yield Problem(
                 f"extension:{relation.identity}",
                 f"{relation.label()!r} looks like the service's but belongs to an extension",
-                "Agree: the extension makes its own in the target.",
+                "Agree: the extension creates its own in the target.",
             )
 
 
@@ -158,7 +158,7 @@ def _relations(plan: Plan, *, bypass_rls: bool) -> Iterator[Problem]:
             yield Problem(
                 f"foreign_table:{relation.identity}",
                 f"{relation.label()!r} is a foreign table; its rows are on another server",
-                "Agree: its definition moves, and nobody compares its rows.",
+                "Agree: its definition moves, and the transfer does not compare its rows.",
             )
         if relation.forced_rls and not bypass_rls:
             yield Problem(
@@ -173,7 +173,7 @@ def _relations(plan: Plan, *, bypass_rls: bool) -> Iterator[Problem]:
 def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]:
     """Try each expression that a restore evaluates, with the empty search_path that it has."""
     oids = [relation.oid for relation in plan.relations if relation.kind in "rpm"]
-    with translated("looking at expressions", remedy="Start again."):
+    with translated("looking at expressions", remedy="Run the command again."):
         rows = session.rows("transfer/evaluated_expressions", {"oids": oids})
     if not rows:
         return
@@ -193,7 +193,7 @@ def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]
                 with translated(end, remedy="End it; run the transfer again."):
                     session.connection.execute(_END, [pid])
     for kind, name, relation, failure in failures:
-        does = "takes" if failure.allowable else "cannot be restored:"
+        does = "takes" if failure.allowable else "fails in a restore:"
         yield Problem(
             f"body:{relation.identity}.{name}",
             f"the {kind} {name!r} of {relation.label()!r} {does} {failure.error}",
@@ -228,8 +228,8 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Refused | 
     except (errors.QueryCanceled, NoAnswerError):
         return _Refused(
             f"more than {child.SILENT_S:.0f} s for one row",
-            "Change the function that it calls, or agree: it is evaluated for each row while "
-            "writers wait.",
+            "Change the function that it calls, or agree: the restore evaluates it for each row "
+            "while writers wait.",
             allowable=True,
         )
     except (errors.ProgrammingError, errors.InternalError_, errors.DataError) as error:
@@ -242,14 +242,14 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Refused | 
 
 
 def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
-    with translated("looking at what a superuser made", remedy="Start again."):
+    with translated("looking at what a superuser made", remedy="Run the command again."):
         rows = session.rows("transfer/privileged_objects")
     for catalog, oid, kind, identity in rows:
         if (catalog, oid) not in plan.left_out:
             yield Problem(
                 f"superuser:{identity}",
-                f"only a superuser may make the {kind} {identity}, and nothing that others "
-                "wrote is restored by a superuser",
+                f"only a superuser may create the {kind} {identity}, and the transfer restores "
+                "no code as a superuser",
                 "Drop it, or make it part of an extension (ALTER EXTENSION ... ADD).",
                 allowable=False,
             )
@@ -257,7 +257,7 @@ def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
 
 def event_triggers(session: Session) -> list[Problem]:
     """Report event triggers that would run as a superuser, whatever the session sets."""
-    with translated("looking at event triggers", remedy="Start again."):
+    with translated("looking at event triggers", remedy="Run the command again."):
         superuser = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
         if session.connection.execute(superuser).fetchone() != (True,):
             return []
@@ -265,8 +265,8 @@ def event_triggers(session: Session) -> list[Problem]:
     return [
         Problem(
             f"event_trigger:{name}",
-            f"the event trigger {name!r} fires whatever is done, and would run as a superuser",
-            f"Run ALTER EVENT TRIGGER {quoted(name)} {mend} until it is done.",
+            f"the event trigger {name!r} fires in every session, and would run as a superuser",
+            f"Run ALTER EVENT TRIGGER {quoted(name)} {mend} until the command is done.",
             allowable=False,
         )
         for name, mend in rows
@@ -275,7 +275,7 @@ def event_triggers(session: Session) -> list[Problem]:
 
 def _superusers(session: Session, plan: Plan) -> Iterator[Problem]:
     yield from event_triggers(session)
-    with translated("looking at user mappings", remedy="Start again."):
+    with translated("looking at user mappings", remedy="Run the command again."):
         mappings = session.rows("transfer/user_mappings")
     for catalog, oid, name in mappings:
         if (catalog, oid) in plan.left_out:
@@ -283,5 +283,5 @@ def _superusers(session: Session, plan: Plan) -> Iterator[Problem]:
         yield Problem(
             f"user_mapping:{name}",
             f"the user mapping of server {name} has options, such as a password",
-            "Agree, and set them in the target by ALTER USER MAPPING: it gets the mapping alone.",
+            "Agree, and run ALTER USER MAPPING in the target, which gets the mapping without them.",
         )

@@ -104,15 +104,15 @@ def require_ours(session: Session, found: Collection[Quarantine], database: str)
         "origins": [each.origin for each in found],
         "database": database,
     }
-    with translated("looking at the quarantine", remedy="Start again."):
+    with translated("looking at the quarantine", remedy="Run the command again."):
         rows = session.rows("transfer/doubtful_quarantines", asked)
     for schema, owner in rows:
         raise TransferError(
-            f"the schema {schema!r} says that it is a quarantine, but is owned by {owner!r}, a "
-            "role that could not put everything back itself; nothing was changed",
+            f"the schema {schema!r} claims to be a quarantine, but its owner {owner!r} could not "
+            "put everything back without more rights; nothing was changed",
             remedy=f"If {owner!r} moved the service, run ALTER SCHEMA {quoted(schema)} OWNER TO "
-            "CURRENT_USER as a superuser, and the same again as that one; if not, look at what is "
-            f"in it, and run DROP SCHEMA {quoted(schema)} CASCADE.",
+            "CURRENT_USER as a superuser, and run the command again as that one; if not, check "
+            f"what is in the schema, and run DROP SCHEMA {quoted(schema)} CASCADE.",
             schema=schema,
         )
 
@@ -129,7 +129,7 @@ def empty(session: Session, quarantine: Quarantine) -> int:
     params = [f'%"{_REMOVED}": true}}', quarantine.schema]
     if connection.execute(removed, params).fetchone() == (True,):
         raise TransferError(
-            f"{quarantine.schema!r} cannot be put back: its removal has begun",
+            f"the undo cannot put {quarantine.schema!r} back: its removal has begun",
             remedy="Run --drop-quarantine again, which removes the rest.",
         )
     rows = session.rows("transfer/quarantined_objects", {"schema": quarantine.schema})
@@ -142,7 +142,7 @@ def empty(session: Session, quarantine: Quarantine) -> int:
 
 def locks_to_empty(session: Session, quarantines: Collection[Quarantine]) -> int:
     """The number of locks that moving everything back takes."""
-    with translated("looking at the quarantine", remedy="Start again."):
+    with translated("looking at the quarantine", remedy="Run the command again."):
         schemas = [each.schema for each in quarantines]
         row = session.row("transfer/locks_to_move_back", [schemas])
     return int(row[0]) if row else 0
@@ -155,7 +155,7 @@ def _spaces(session: Session, schemas: Collection[str]) -> dict[str, object]:
 
 def pointing(session: Session, quarantines: Collection[Quarantine]) -> list[str]:
     """Describe the foreign keys in other quarantines that a removal of these drops."""
-    with translated("looking at the quarantine", remedy="Start again."):
+    with translated("looking at the quarantine", remedy="Run the command again."):
         params = _spaces(session, [each.schema for each in quarantines])
         rows = session.rows("transfer/foreign_keys_to", params)
     return [name for (name,) in rows]
@@ -203,13 +203,13 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
 def oids(session: Session, quarantines: Collection[Quarantine]) -> list[int]:
     """The OIDs of the relations in quarantines."""
     schemas = [each.schema for each in quarantines]
-    with translated("looking at the quarantine", remedy="Start again."):
+    with translated("looking at the quarantine", remedy="Run the command again."):
         return [oid for (oid,) in session.rows("transfer/quarantined_relations", [schemas])]
 
 
 def in_use(session: Session, quarantines: Collection[Quarantine]) -> TransferError:
     """The error for a session that has used quarantined tables for too long."""
-    what = f"somebody has used the quarantine for more than {TIMEOUT_S:.0f} s"
+    what = f"other sessions have used the quarantine for more than {TIMEOUT_S:.0f} s"
     return locks.error(session, oids(session, quarantines), "AccessExclusiveLock", what)
 
 
@@ -246,10 +246,9 @@ def _require_unused(
             for each in sorted(services)
         ]
         raise TransferError(
-            f"{', '.join(map(repr, schemas))} {'is' if len(schemas) == 1 else 'are'} still used: "
-            f"{who}",
+            f"other objects still use {', '.join(map(repr, schemas))}: {who}",
             remedy=(f"Run {' and '.join(first)} first, or drop" if first else "Drop")
-            + " what uses it, then run the same again.",
+            + " those objects, and run the command again.",
         )
 
 

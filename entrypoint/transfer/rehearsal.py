@@ -86,7 +86,7 @@ def rehearsed(
             "info",
             "transfer.rehearsal_skipped",
             obstacles=pointless,
-            remedy="Mend these first: what else a restore meets is looked for then.",
+            remedy="Fix these first: the rehearsal then looks for the obstacles of the restore.",
         )
         yield []
         return
@@ -166,7 +166,7 @@ def _rehearse(
             if not dump.complaints:  # otherwise they caused it
                 stopped = _stopped(session, plan, dump.step, error)
     failures = _failures(session, dump)
-    with translated("ending the rehearsal", remedy="Start again."):
+    with translated("ending the rehearsal", remedy="Run the command again."):
         session.connection.execute("rollback")
     if hands.reader.name:
         # A dump that begins during the removal would find rights of a role that is gone.
@@ -180,7 +180,7 @@ def _create(target: Target, statement: sql.Composed) -> None:
 
 
 def _name(admin: Session, name: str) -> str:
-    with translated("naming a database", remedy="Start again."):
+    with translated("naming a database", remedy="Run the command again."):
         [(maker,)] = admin.rows("transfer/maker")
     return suffixed(name, MARK + maker)
 
@@ -243,7 +243,7 @@ def _names(
     wanted = [entries[number] for number in {*numbers} if number is not None and number in entries]
     known = [each for each in wanted if int(each[2]) and int(each[3])]
     columns = [[int(each[group]) for each in known] for group in (1, 2, 3)]
-    with translated("looking for names", remedy="Start again."):
+    with translated("looking for names", remedy="Run the command again."):
         rows = session.rows("transfer/object_identities", columns)
     return {number: (kind, identity) for number, kind, identity in rows}
 
@@ -281,8 +281,8 @@ def _told(failures: Sequence[_Failure], known: Sequence[Problem]) -> Iterator[Pr
         more += f" and {len(others) - SHOWN + 1} more" if len(others) >= SHOWN else ""
         yield Problem(
             f"rehearsal:{first.what}",
-            f"the {first.what} cannot be restored: {said}"
+            f"the restore of the {first.what} fails: {said}"
             + (f" (the same holds for {more})" if more else ""),
-            "Change or drop it in the source, or name what it needs by --with.",
+            "Change or drop it in the source, or use --with to name what it needs.",
             allowable=False,
         )

@@ -101,8 +101,8 @@ class Removal:
             return plan
         if agree is not None:
             what = "this database" if len(found) == 1 else f"these {len(found)} databases"
-            agree(plan, f"Remove {what} with all that is in it, for ever?")
-        with translated("removing a database", remedy="Run it again."):
+            agree(plan, f"Remove {what} and all their content for ever?")
+        with translated("removing a database", remedy="Run the command again."):
             admin.connection.execute(f"set statement_timeout = {int(DROP_S * 1000)}".encode())
         for each in found:
             self._drop(admin, each.name)
@@ -124,12 +124,12 @@ class Removal:
         name, where = self.request.service.name, self.request.target.conninfo.where()
         if others:
             raise TransferError(
-                f"nothing that a transfer has marked is put aside of {name}: {'; '.join(others)}",
-                remedy="Look at what is in it before you drop it.",
+                f"no transfer has put a database of {name} aside: {'; '.join(others)}",
+                remedy="Check what is in it before you drop it.",
             )
         return self.request.answer(
             "nothing to drop",
-            notes=[f"nothing is put aside of {name} on {where}"],
+            notes=[f"no database of {name} is put aside on {where}"],
             next=self.request.commands.dropped(),
         )
 
@@ -139,9 +139,9 @@ class Removal:
         for name in (each.name for each in found if each.template):
             raise TransferError(
                 f"the database {name!r} is a template; nothing was removed",
-                remedy=f"Run ALTER DATABASE {quoted(name)} IS_TEMPLATE false, and the same again.",
+                remedy=f"Run ALTER DATABASE {quoted(name)} IS_TEMPLATE false, and run it again.",
             )
-        with translated("looking at what was put aside", remedy="Start again."):
+        with translated("looking at what was put aside", remedy="Run the command again."):
             rows = admin.rows("transfer/databases_and_rights", [names])
         self._oids = {name: oid for name, oid, _ in rows}
         role = admin.connection.info.user
@@ -149,45 +149,45 @@ class Removal:
             if not may:
                 raise TransferError(
                     f"the role {role!r} does not own {name!r}; nothing was removed",
-                    remedy=f"Name its owner, or a superuser, by --server; or run DROP DATABASE "
-                    f"{quoted(name)} as one.",
+                    remedy="Use --server to name its owner or a superuser, or run DROP DATABASE "
+                    f"{quoted(name)} as one of them.",
                 )
             if name == admin.database:
                 raise TransferError(
-                    f"no session can remove the database that it is in, and the role {role!r} may "
-                    f"connect to {name!r} only; nothing was removed",
-                    remedy=f'Run GRANT CONNECT ON DATABASE postgres TO "{role}", and the same '
-                    "again.",
+                    f"no session can remove its own database, and the role {role!r} may connect to "
+                    f"{name!r} only; nothing was removed",
+                    remedy=f'Run GRANT CONNECT ON DATABASE postgres TO "{role}", and run the '
+                    "command again.",
                 )
         for name in names:
             self._refuse_sessions(name, sessions.leave(admin, name))
             self._check_replication(admin, name)
 
     def _check_replication(self, admin: Session, name: str) -> None:
-        with translated("looking at replication", remedy="Start again."):
+        with translated("looking at replication", remedy="Run the command again."):
             found = admin.rows("transfer/replication", {"name": name})
         subscriptions = [each for subscribes, each in found if subscribes]
         if subscriptions:
             drop = "; ".join(f"DROP SUBSCRIPTION {quoted(each)}" for each in subscriptions)
             raise TransferError(
-                f"the database {name!r} cannot be removed while it subscribes to publications: "
+                f"the server cannot remove the database {name!r} while it has subscriptions: "
                 f"{', '.join(subscriptions)}; nothing was removed",
-                remedy=f"Run {drop} in it, and the same again.",
+                remedy=f"Run {drop} in it, and run the command again.",
             )
         self.notes += [f"the replication slot {each!r} goes with {name!r}" for _, each in found]
 
     def _unchanged(self, admin: Session, name: str) -> None:
         """Wait until no session renames it: DROP removes any database that has the name then."""
         deadline = time.monotonic() + locks.TIMEOUT_S
-        with translated("looking for who renames it", remedy="Start again."):
+        with translated("looking for sessions that rename it", remedy="Run the command again."):
             while rows := admin.rows("transfer/renaming_sessions", [self._oids.get(name)]):
                 if time.monotonic() > deadline:
                     pid, done = rows[0][0], ", ".join(map(repr, self.removed))
                     raise TransferError(
-                        f"the database {name!r} is being renamed or removed by pid {pid}; "
-                        f"{f'{done} was removed' if done else 'nothing was removed'}",
-                        remedy="Wait until that has ended, or run SELECT "
-                        f"pg_terminate_backend({pid}), and the same again.",
+                        f"pid {pid} is renaming or removing the database {name!r}; "
+                        f"{f'this run removed {done}' if done else 'nothing was removed'}",
+                        remedy="Wait for its end, or run SELECT "
+                        f"pg_terminate_backend({pid}), and run the command again.",
                     )
                 time.sleep(locks.PAUSE_S)
 
@@ -195,10 +195,11 @@ class Removal:
         if who:
             done = ", ".join(map(repr, self.removed))
             raise TransferError(
-                f"the database {name!r} cannot be removed while somebody is connected to it: "
-                f"{', '.join(who)}; {f'{done} was removed' if done else 'nothing was removed'}",
-                remedy="Stop whoever is named, a prepared transaction by ROLLBACK PREPARED in that "
-                "database, and run the same again.",
+                f"the server cannot remove the database {name!r} while sessions are connected to "
+                f"it: {', '.join(who)}; "
+                f"{f'this run removed {done}' if done else 'nothing was removed'}",
+                remedy="Stop every listed session, end a prepared transaction with ROLLBACK "
+                "PREPARED in that database, and run the command again.",
             )
 
     def _counted(self, database: Database) -> "PutAside":
@@ -233,8 +234,8 @@ class Removal:
                 if not here:
                     session.close()
             return [
-                f"--undo of the move at {each.at} would give {name!r} its name back, and then "
-                "cannot any more"
+                f"--undo of the move at {each.at} would give {name!r} its name back, and cannot "
+                "after the removal"
                 for name, oid in self._oids.items()
                 for each in quarantines.newest(kept)[:1]
                 if each.replaced == oid
@@ -244,14 +245,14 @@ class Removal:
     def _drop(self, admin: Session, name: str) -> None:
         """Remove one, unless it is gone or another database has its name now."""
         self._unchanged(admin, name)
-        with translated("looking at what was put aside", remedy="Start again."):
+        with translated("looking at what was put aside", remedy="Run the command again."):
             rows = admin.rows("transfer/databases_and_rights", [[name]])
-        gone = f"{name!r} was gone already: somebody removed or renamed it"
+        gone = f"{name!r} was gone already: another session removed or renamed it"
         if [oid for _, oid, _ in rows] != [self._oids.get(name)]:
             self.notes.append(gone)
             return
         statement = sql.SQL("drop database {}").format(sql.Identifier(name))
-        with translated(f"removing {name!r}", remedy="Mend that, and run the same again."):
+        with translated(f"removing {name!r}", remedy="Fix that, and run the command again."):
             try:
                 admin.connection.execute(statement)
             except psycopg.errors.ObjectInUse:  # the server has waited for 5 s

@@ -55,14 +55,14 @@ class NotAgreedError(TransferError):
         left = [each for each in answer.obstacles if not each.allowed]
         final = [each for each in left if not each.allowable]
         [line] = answer.next
-        what = f"{len(left)} things stand in the way: {_some([each.name for each in left])}"
+        what = f"the move has {len(left)} obstacles: {_some([each.name for each in left])}"
         if len(left) == 1:
             what = f"{left[0].message} ({left[0].name})"
         mend = _some([f"[{each.name}] {each.remedy}" for each in final], " ")
-        remedy = f"Mend what nobody can agree to: {mend} Then run: {line}"
+        remedy = f"Fix what --allow does not cover: {mend} Then run: {line}"
         super().__init__(
             what,
-            remedy=remedy if final else f"Mend each, or agree to all of it by: {line}",
+            remedy=remedy if final else f"Fix each, or agree to all of them: {line}",
             obstacles=[each.model_dump(exclude={"allowed"}) for each in left],
         )
         self.answer = answer

@@ -48,7 +48,7 @@ def count(
     Blocks for about `BUDGET_S` seconds at most. Raises `RefusedError` and `UnreachableError`.
     """
     with closing(server.session(database)) as session:
-        with translated("looking at tables", remedy="Start again."):
+        with translated("looking at tables", remedy="Run the command again."):
             rows = session.rows("transfer/tables")
         found = [
             row

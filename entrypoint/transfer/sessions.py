@@ -114,7 +114,7 @@ class WriterWatch(NamedTuple):
         elif not self.counts and (found.doing or found.hidden):
             who = _words(found.doing + found.hidden)
             said.append(
-                "the server counts no rows (track_counts), and these sessions did something: "
+                "the server counts no rows (track_counts), and these sessions were active: "
                 + ", ".join(who)
             )
         if said:
@@ -123,8 +123,8 @@ class WriterWatch(NamedTuple):
             yield Problem(
                 WRITERS,
                 "; ".join(said),
-                "Stop the service, or agree: they wait while the tables are locked, and then fail "
-                "with 42P01 because the tables are gone.",
+                "Stop the service, or agree: the writers wait for the locks of the move, and then "
+                "fail with 42P01 because the tables are gone.",
             )
 
 
@@ -135,7 +135,7 @@ def begin(server: Server, session: Session, plan: Plan) -> WriterWatch:
     """
     own = server.session(session.database)
     try:
-        with translated("looking for writers", remedy="Start again."):
+        with translated("looking for writers", remedy="Run the command again."):
             [(since, counts)] = own.connection.execute(_NOW).fetchall()
         asked = {
             "since": since,
@@ -152,7 +152,7 @@ def begin(server: Server, session: Session, plan: Plan) -> WriterWatch:
 def _look(session: Session, asked: dict[str, object]) -> _Seen:
     at_s = time.monotonic()
     doing, hidden, idle = (Counter[Person]() for _ in range(3))
-    with translated("looking for writers", remedy="Start again."):
+    with translated("looking for writers", remedy="Run the command again."):
         counted = session.rows("transfer/write_counters", asked)
         people = session.rows("transfer/writers_here", asked)
     for name, role, address, did in people:
@@ -180,7 +180,7 @@ _PREPARED: Final = "select gid from pg_catalog.pg_prepared_xacts where database 
 
 def connected(session: Session, database: str) -> list[str]:
     """Describe the sessions that keep a database from a rename; ``session`` is in another one."""
-    with translated("looking for sessions", remedy="Start again."):
+    with translated("looking for sessions", remedy="Run the command again."):
         people = session.rows("transfer/sessions_in", [database])
         prepared = session.connection.execute(_PREPARED, [database]).fetchall()
     found = _words(Counter(Person(*each) for each in people))

@@ -277,6 +277,6 @@ def read(session: Session) -> Source:
 
 def sizes(session: Session, oids: Iterable[int]) -> dict[int, int]:
     """Bytes with indexes, or 0 if another session has a lock; raises as `read` does."""
-    with translated("looking at sizes", remedy="Start again."):
+    with translated("looking at sizes", remedy="Run the command again."):
         rows = session.rows("transfer/sizes", [[*oids]])
     return {oid: size or 0 for oid, size in rows}

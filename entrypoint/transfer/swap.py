@@ -84,7 +84,7 @@ def _into_quarantine(source: Session, dump: Dump) -> dict[str, str]:
                 return quarantine.fill(source, plan, note)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if time.monotonic() > deadline:
-                what = f"somebody has used the tables for more than {TIMEOUT_S:.0f} s"
+                what = f"other sessions have used the tables for more than {TIMEOUT_S:.0f} s"
                 raise locks.error(source, oids, "AccessExclusiveLock", what) from None
 
 

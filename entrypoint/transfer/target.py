@@ -83,7 +83,7 @@ def compared(session: Session, server: Server) -> Identity:
     mark = f"{NAME}-{secrets.token_hex(8)}"
     with (
         closing(server.open()) as there,
-        translated("looking whether two servers are one", remedy="Start again."),
+        translated("looking whether two servers are one", remedy="Run the command again."),
     ):
         session.connection.execute(_CALL, [mark])
         with there.transaction():
@@ -94,7 +94,7 @@ def compared(session: Session, server: Server) -> Identity:
 
 def free(session: Session, name: str, suffix: str) -> str:
     """The name with the suffix, and with a number if another database has that name."""
-    with translated("looking for a name", remedy="Start again."):
+    with translated("looking for a name", remedy="Run the command again."):
         rows = session.connection.execute("select datname from pg_catalog.pg_database").fetchall()
     there = {each for (each,) in rows}
     names = (suffix, *(f"{suffix}_{i}" for i in range(2, 999)))
@@ -125,9 +125,9 @@ def look(
         problems.append(
             Problem(
                 "target_sessions",
-                f"somebody is connected to {name!r}, which cannot be replaced then: "
+                f"the transfer cannot replace {name!r} while sessions are connected to it: "
                 f"{', '.join(who)}",
-                "Stop the service, and whoever else is named.",
+                "Stop the service and every other listed session.",
                 allowable=False,
             )
         )
@@ -152,15 +152,16 @@ def _filled(
         "target",
         f"the database {name!r} has rows already, in {', '.join(filled[:10])}; rows in the source "
         f"and in the target: {', '.join(said)}; in all {' and '.join(map(str, sums))}",
-        "Look whether they are needed; agree, and it is kept under another name.",
+        "Check whether the service needs them, or agree: the transfer keeps the database under "
+        "another name.",
     )
     if ours and not _any_row(own_server, source.database, plan):
         yield Problem(
             "empty_source",
-            f"nothing that moves has a row, and the database {name!r} has: it would be replaced by "
-            "an empty one",
-            f"Stop what made the empty tables in {source.database!r}, such as a replica that still "
-            f"has the old DATABASE_URL, and run there: {'; '.join(_drops(plan))}.",
+            f"nothing that moves has a row, and the database {name!r} has: an empty one would "
+            "replace it",
+            f"Stop what created the empty tables in {source.database!r}, such as a replica that "
+            f"still has the old DATABASE_URL, and run there: {'; '.join(_drops(plan))}.",
             allowable=False,
         )
 
@@ -209,8 +210,9 @@ def _differences(name: str, target: _Words, source: _Words) -> Iterator[Problem]
     if now != then:
         yield Problem(
             "encoding",
-            f"the database {name!r} is {now}, the source {then}, and so will the target be",
-            "Agree: or give both one encoding and locale before, by dump and restore.",
+            f"the database {name!r} has {now}; the target gets the source's {then}",
+            "Agree, or first dump and restore one of them, so that both have one encoding and "
+            "locale.",
         )
 
 
@@ -218,12 +220,12 @@ def _describe(words: _Words) -> str:
     provider = {"c": "libc", "i": "icu", "b": "builtin"}.get(words.get("datlocprovider", "c"))
     locale = words.get("datlocale") or words.get("daticulocale") or words["datcollate"]
     ctype = "" if words["datctype"] == words["datcollate"] else f", ctype {words['datctype']}"
-    return f"{words['encoding']} in the order of {provider}'s {locale}{ctype}"
+    return f"{words['encoding']} and the {provider} locale {locale}{ctype}"
 
 
 def row(session: Session, name: str) -> Any:  # noqa: ANN401  a row of ``database_row``
     """The server's facts about a database; None if no database has that name."""
-    with translated("looking at the target", remedy="Start again."):
+    with translated("looking at the target", remedy="Run the command again."):
         return session.row("transfer/database_row", [name])
 
 
@@ -237,7 +239,7 @@ def _has_rows(session: Session, schema: str, table: str) -> bool:
     query = sql.SQL("copy {} to stdout").format(sql.Identifier(schema, table))
     try:
         with (
-            translated("looking for rows", remedy="Start again."),
+            translated("looking for rows", remedy="Run the command again."),
             session.connection.cursor() as cursor,
             cursor.copy(query) as rows,
         ):
@@ -251,7 +253,7 @@ def _has_rows(session: Session, schema: str, table: str) -> bool:
 def filled(server: Server, name: str) -> list[str]:
     """The tables with rows."""
     with closing(server.session(name)) as session:
-        with translated("looking at the target's tables", remedy="Start again."):
+        with translated("looking at the target's tables", remedy="Run the command again."):
             tables = session.rows("transfer/filled_tables")
         return [table for schema, table in tables if _has_rows(session, schema, table)]
 
@@ -316,7 +318,7 @@ def create(admin: Session, target: Target, statement: sql.Composed) -> None:
 
 def needs(source: Session, plan: Plan, dump_version: int) -> Needs:
     """What the restore of a plan needs, by pg_dump's major version. Raises `RefusedError`."""
-    with translated("looking at extensions", remedy="Start again."):
+    with translated("looking at extensions", remedy="Run the command again."):
         rows = source.rows("transfer/extension_schemas", [[*plan.extensions]])
         spaces = source.rows("transfer/used_tablespaces", [[*plan.moving]])
         tables = source.rows("transfer/extension_tables", [[*plan.extensions]])
@@ -335,7 +337,7 @@ def prepare(target: Target, needs: Needs, writer: str) -> str:
     made += ["REVOKE CREATE ON SCHEMA public FROM PUBLIC"] if needs.closed else []
     made += [f"CREATE EXTENSION {quoted(e)} SCHEMA {quoted(s)}" for e, s in needs.extensions]
     with (
-        translated(f"preparing {target.incoming!r}", remedy="Install what the source has."),
+        translated(f"preparing {target.incoming!r}", remedy="Install there what the source has."),
         closing(target.server.session(target.incoming)) as session,
     ):
         connection = session.connection
@@ -371,7 +373,7 @@ def open_up(admin: Session, target: Target, *, owned: bool) -> None:
 def swap(session: Session, target: Target) -> None:
     """Rename the incoming database into its place, in the session's transaction."""
     rename = "alter database {} rename to {}"
-    with translated("renaming the database", remedy="Stop what is connected to it; run it again."):
+    with translated("renaming the database", remedy="Stop the sessions in it, and run it again."):
         if target.exists:
             _rename(session, rename, target.name, target.replaced)
             transfers.mark(session, target.name, target.replaced)
@@ -459,7 +461,7 @@ def refused(admin: Session, target: Target, plan: Plan, user: str) -> Mapping[Se
     found: dict[Setting, str] = {}
     settings = [*_settings(admin, target, plan)]
     connection = admin.connection
-    with translated("trying settings", remedy="Start again."):
+    with translated("trying settings", remedy="Run the command again."):
         roles = [role for (role, _), _ in settings if role]
         there = {name for (name,) in connection.execute(_ROLES, [roles]).fetchall()}
         connection.execute("begin; set local lock_timeout = '1s'")

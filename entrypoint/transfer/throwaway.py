@@ -171,9 +171,9 @@ def _come_in(role: Throwaway, database: str) -> None:
         role.server.session(database).close()
     except RefusedError as error:
         raise RefusedError(
-            f"a role of the transfer's own cannot log in: {error.message}",
-            remedy="Let all roles in by scram-sha-256 from here (pg_hba.conf), or name the role "
-            "that owns what moves by --server.",
+            f"a role that the transfer created cannot log in: {error.message}",
+            remedy="Allow every role to log in by scram-sha-256 from here (pg_hba.conf), or use "
+            "--server to name the role that owns what moves.",
         ) from None
 
 
@@ -194,7 +194,7 @@ def make(
     # Send a verifier in place of the password, which the server's log may show.
     verifier = pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     until = max(SHORTEST_S, terms.seconds)
-    with translated("making a role for the transfer", remedy="Start again."):
+    with translated("making a role for the transfer", remedy="Run the command again."):
         [(maker,)] = admin.rows("transfer/throwaway_maker")
         [(end,)] = admin.connection.execute(
             "select (pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s))::text",
@@ -250,7 +250,7 @@ def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:
 
 def may_read_all(admin: Session, role: str) -> None:
     """Let a role that evaluates nothing read all tables, by a membership that blocks no session."""
-    with translated("letting a role read", remedy="Start again."):
+    with translated("letting a role read", remedy="Run the command again."):
         member = f"GRANT pg_read_all_data TO {quoted(role)}"
         if admin.server_version >= _INHERIT_SINCE:
             member += " WITH INHERIT TRUE"
@@ -272,7 +272,7 @@ def may_read_objects(admin: Session, role: str) -> None:
 def _grant(admin: Session, role: str, query: str, params: dict[str, object]) -> None:
     """Wait only shortly for another session's GRANT, because writers may be locked out."""
     shortly = f"set local lock_timeout = {int(GRANT_S * 1000)}"
-    with translated("letting a role read", remedy="Start again."):
+    with translated("letting a role read", remedy="Run the command again."):
         rows = admin.rows(query, params)
         grants = [f"GRANT {right} ON {on} TO {quoted(role)}" for right, on in rows]
         for batch in batches(grants):
@@ -296,7 +296,7 @@ def _insist(admin: Session, statement: sql.Composed | bytes) -> None:
 
 def superuser(session: Session) -> bool:
     """Whether the session's role is a superuser."""
-    with translated("looking at the role", remedy="Start again."):
+    with translated("looking at the role", remedy="Run the command again."):
         row = session.connection.execute(
             "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
         ).fetchone()
@@ -305,7 +305,7 @@ def superuser(session: Session) -> bool:
 
 def hidden(session: Session, plan: Plan) -> bool:
     """Whether policies may hide rows of the source from a role that does not bypass them."""
-    with translated("looking at row-level security", remedy="Start again."):
+    with translated("looking at row-level security", remedy="Run the command again."):
         row = session.row("transfer/hidden_rows", [[*plan.source.relations]])
     return bool(row and row[0])
 
@@ -329,7 +329,7 @@ def lock_out(admin: Session, name: str) -> None:
             if time.monotonic() > deadline:
                 raise TransferError(
                     f"a session of the role {name} does not end",
-                    remedy="End it by pg_terminate_backend, and run the transfer again.",
+                    remedy="End it with pg_terminate_backend, and run the transfer again.",
                 )
             time.sleep(0.005)
 

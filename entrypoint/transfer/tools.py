@@ -68,17 +68,16 @@ def find(environ: Environment, server_version: int, target_version: int) -> Tool
     found = [shutil.which(name, path=path) for name in ("pg_dump", "pg_restore")]
     remedy = (
         "Install the PostgreSQL client of the server's major version or a later one, or set "
-        "PG_BINDIR to the folder where it is."
+        "PG_BINDIR to its folder."
     )
     if None in found:
-        raise TransferError("pg_dump and pg_restore are not found", remedy=remedy)
+        raise TransferError("the transfer cannot find pg_dump and pg_restore", remedy=remedy)
     programs = [program for program in found if program is not None]
     versions = [_version(program, environ) for program in programs]
     major = max(server_version, target_version) // 10000
     if min(versions) < major or len(set(versions)) > 1:
         raise TransferError(
-            f"pg_dump is of version {versions[0]}, pg_restore of {versions[1]}, the server of "
-            f"{major}",
+            f"pg_dump has version {versions[0]}, pg_restore {versions[1]}, and the server {major}",
             remedy=remedy,
         )
     ahead = target_version // 10000 < _TIMEOUT_SINCE <= versions[0]
@@ -96,7 +95,8 @@ def _version(program: str, environ: Environment) -> int:
     match = _VERSION.search(" ".join(said.lines))
     if match is None:
         raise TransferError(
-            f"{program} does not say its version", remedy="Set PG_BINDIR to PostgreSQL's own."
+            f"{program} does not print its version",
+            remedy="Set PG_BINDIR to the folder of PostgreSQL's own.",
         )
     return int(match[1])
 
@@ -306,6 +306,6 @@ def _fail(argv: Sequence[str], finished: child.Finished, said: Said) -> NoReturn
 def _failed(what: str, tail: Sequence[str]) -> TransferError:
     return TransferError(
         what,
-        remedy="Correct what it says and run the transfer again; the source is as it was.",
+        remedy="Fix what it reports, and run the transfer again; the source is unchanged.",
         tail=list(tail),
     )

@@ -94,18 +94,18 @@ def _known(plan: Plan, extra: Collection[str]) -> None:
         if not (found or name in extensions):
             raise TransferError(
                 f"there is no {name!r} in the source",
-                remedy="Correct --with: the name of a table or an extension, or schema.name.",
+                remedy="Correct --with: it takes a table, an extension, or SCHEMA.NAME.",
             )
         if len(found) > 1:
             full = sorted(f"{each.schema}.{each.name}" for each in found)
             raise TransferError(
                 f"{name!r} is the name of {len(found)} objects: {', '.join(full)}",
-                remedy="Name those that are meant with their schema by --with.",
+                remedy="Add the schema: --with SCHEMA.NAME.",
             )
         if found and found[0].oid not in plan.moving and name not in extensions:
             raise TransferError(
-                f"{name!r} does not move by itself",
-                remedy="Name by --with the table whose column owns it, or the extension.",
+                f"{name!r} cannot move on its own",
+                remedy="Use --with to name the table whose column owns it, or the extension.",
             )
 
 
@@ -116,7 +116,7 @@ def _owner(plan: Plan) -> str:
 
 def begin(session: Session) -> None:
     """Begin to look at the source: one snapshot, read-only, with short waits for locks."""
-    with translated("beginning to look", remedy="Start again."):
+    with translated("beginning to look", remedy="Run the command again."):
         session.connection.execute(
             "begin isolation level repeatable read read only; set local lock_timeout ="
             f" {int(locks.PLAN_S * 1000)}".encode()
@@ -144,8 +144,8 @@ def _nothing(session: Session, request: Request, plan: Plan, *, dry_run: bool) -
 
 def _in_its_place(database: str) -> TransferError:
     return TransferError(
-        f"{database!r} is the service's own database: what is there is in its place",
-        remedy="Name the database that it shares with others by --from.",
+        f"{database!r} is the service's own database: its objects are in place already",
+        remedy="Use --from to name the database that the service shares with others.",
     )
 
 

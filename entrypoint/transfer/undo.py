@@ -81,7 +81,7 @@ class EarlierMove:
         if dry_run:
             return plan
         if agree is not None:
-            agree(plan, f"Put it back into {request.database!r}?")
+            agree(plan, f"Put the objects back into {request.database!r}?")
         here = _count(request.source, request.database, found)
         self.answer = request.answer(
             "undone",
@@ -105,7 +105,7 @@ class EarlierMove:
         place = _Place(request.target, "" if elsewhere else found[-1].database, "", "")
         rows = _rows(request, found, place)
         pointing = [
-            f"removed with it: the foreign key {name}"
+            f"the removal also drops the foreign key {name}"
             for name in quarantine.pointing(session, found)
         ]
         plan = request.answer(
@@ -121,7 +121,7 @@ class EarlierMove:
             database = request.database
             agree(plan, f"Remove what {request.service.name} left in {database!r} for ever?")
         aside = removal.names(request)
-        gone = [f"removed: {each.schema}, of the move at {each.at}" for each in found]
+        gone = [f"removed {each.schema}, of the move at {each.at}" for each in found]
         kept = [f"the database {name!r} is still put aside" for name in aside]
         self.answer = request.answer(
             "dropped",
@@ -129,7 +129,7 @@ class EarlierMove:
             notes=[*gone, *pointing, *kept],
             next=request.commands.dropped(aside=bool(aside)),
         )
-        with translated("removing the quarantine", remedy="Run it again."):
+        with translated("removing the quarantine", remedy="Run the command again."):
             quarantine.drop(session, found)
         return self.answer
 
@@ -141,7 +141,7 @@ def _quarantines(session: Session, service: Service) -> list[Quarantine]:
     if not found:
         raise TransferError(
             f"there is no quarantine of {service.name}",
-            remedy="Name the database that it was moved from by --from.",
+            remedy="Use --from to name the database that the service moved from.",
         )
     return found
 
@@ -160,10 +160,11 @@ def _place(request: Request, moved: Quarantine) -> _Place:
         )
     if server is not request.source and not moved.where and moved.replaced:
         raise TransferError(
-            f"it was moved to {name!r} on the source's server, not to {server.conninfo.where()}",
-            remedy="Run the same without --to.",
+            f"the move went to {name!r} on the source's server, not to {server.conninfo.where()}",
+            remedy="Run the command without --to.",
         )
-    with closing(server.open()) as admin, translated("looking at the target", remedy="Run again."):
+    looking = translated("looking at the target", remedy="Run the command again.")
+    with closing(server.open()) as admin, looking:
         if admin.connection.execute(_DATABASE, [name]).fetchone() is None:
             return _Place(server, "", "", "", f"there was no database {name!r} to put aside")
         aside, back = free(admin, name, "__undone"), ""
@@ -179,23 +180,23 @@ def _check(session: Session, found: Sequence[Quarantine], place: _Place) -> None
     """Raise `TransferError` for anything that an undo would fail at, before it asks or locks."""
     for each in found:
         asked = {"schema": each.schema, "origin": each.origin}
-        with translated("looking at what is there", remedy="Start again."):
+        with translated("looking at what is there", remedy="Run the command again."):
             taken = [name for (name,) in session.rows("transfer/taken_names", asked)]
             there = session.connection.execute(
                 "select from pg_namespace where nspname = %s", [each.origin]
             ).fetchone()
         if taken:
             raise TransferError(
-                f"the schema {each.origin!r} has {len(taken)} of the names that would come back: "
-                f"{', '.join(taken[:10])}",
-                remedy=f"Look at its rows, then drop or rename what is in {each.origin!r} and run "
-                f"the same again; what was moved at {each.at} stays in {each.schema!r}.",
+                f"the schema {each.origin!r} has {len(taken)} of the names that the undo puts "
+                f"back: {', '.join(taken[:10])}",
+                remedy=f"Check their rows, then drop or rename them in {each.origin!r} and run the "
+                f"command again; the objects of the move at {each.at} stay in {each.schema!r}.",
                 schema=each.schema,
             )
         if there is None:
             raise TransferError(
-                f"the schema {each.origin!r} is gone, from which {each.schema!r} came",
-                remedy=f"Run CREATE SCHEMA {quoted(each.origin)}, and the same again.",
+                f"the schema {each.origin!r}, from which {each.schema!r} came, is gone",
+                remedy=f"Run CREATE SCHEMA {quoted(each.origin)}, and run the command again.",
             )
     if place.aside:
         with closing(place.server.open()) as admin:
@@ -205,9 +206,9 @@ def _check(session: Session, found: Sequence[Quarantine], place: _Place) -> None
 def _refuse_sessions(who: Sequence[str], place: _Place) -> None:
     if who:
         raise TransferError(
-            f"the database {place.name!r} cannot be put aside while somebody is connected to it: "
-            f"{', '.join(who)}; nothing was changed",
-            remedy="Stop the service and whoever else is named, and run the same again.",
+            f"the undo cannot put the database {place.name!r} aside while sessions are connected "
+            f"to it: {', '.join(who)}; nothing was changed",
+            remedy="Stop the service and every other listed session, and run the command again.",
         )
 
 
@@ -223,7 +224,9 @@ def _put_back(
         for each in found:
             quarantine.empty(session, each)
 
-    with translated("putting the objects back", remedy="Stop what uses them; run it again."):
+    with translated(
+        "putting the objects back", remedy="Stop the sessions that use them; run it again."
+    ):
         connection.execute("begin")
         connection.execute(load_sql("transfer/quiet"))
         locks.insist(session, TIMEOUT_S, work, failed)
@@ -246,7 +249,7 @@ def _rename(session: Session, place: _Place) -> None:
             session.connection.execute(statement.encode())
         except psycopg.errors.ObjectInUse:  # a session that came after the check
             session.connection.execute("rollback")
-            who = sessions.connected(session, old) or ["somebody who is gone again"]
+            who = sessions.connected(session, old) or ["a session that has ended since"]
             _refuse_sessions(who, place._replace(name=old))
     transfers.mark(session, place.name, place.aside)
     if place.back:
@@ -276,7 +279,7 @@ def _beside(
 
 def _plans(request: Request, found: Sequence[Quarantine], place: _Place) -> list[str]:
     return [
-        f"what {request.service.name} had at {found[0].at} is put back into {request.database!r}",
+        f"the undo puts the objects of the move at {found[0].at} back into {request.database!r}",
         *_aside(place, found),
     ]
 
@@ -285,13 +288,13 @@ def _aside(place: _Place, found: Sequence[Quarantine]) -> list[str]:
     """What becomes of the target, and of the database that the move replaced."""
     if not place.aside:
         return [place.note]
-    said = [f"the database {place.name!r} is kept as {place.aside!r}, with all that is in it"]
+    said = [f"the database {place.name!r} stays as {place.aside!r}, with all its content"]
     if place.back:
         said.append(f"{place.back!r}, which the move had replaced, is {place.name!r} again")
     elif found[0].replaced not in ("", "0") and not found[0].where:
         said.append(
-            f"the database that was {place.name!r} before the move had no row, or was removed "
-            "since: there is none of that name then"
+            f"the database {place.name!r} of before the move had no row, or is gone since: no "
+            "database has that name then"
         )
     return said
 
@@ -299,8 +302,8 @@ def _aside(place: _Place, found: Sequence[Quarantine]) -> list[str]:
 def _said(
     request: Request, found: Sequence[Quarantine], there: Sequence[Quarantine], place: _Place
 ) -> list[str]:
-    said = [f"put back into {request.database!r} what was moved at {found[0].at}"]
+    said = [f"put the objects of the move at {found[0].at} back into {request.database!r}"]
     said += _aside(place, found)
     if older := [each for each in there if each not in found]:
-        said.append(f"of an earlier move, at {older[-1].at}, the quarantine is still there")
+        said.append(f"the quarantine of an earlier move, at {older[-1].at}, is still there")
     return said

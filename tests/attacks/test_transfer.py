@@ -681,7 +681,7 @@ def test_a_forged_quarantine_is_not_put_back(world: World) -> None:
     assert world.transfer("--undo", "--dry-run").code == 10
     refused = world.transfer("--undo")
     assert refused.code == 10
-    assert "'theirs' says that it is a quarantine" in refused.failed()["error"]
+    assert "'theirs' claims to be a quarantine" in refused.failed()["error"]
     assert RPG_DB in world.databases()
     assert (
         world.value(

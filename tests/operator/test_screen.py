@@ -403,7 +403,7 @@ def test_a_question_stands_below_its_table(stranger: Operator) -> None:
         asked = [line.rstrip() for line in screen.display]
         [at] = [at for at, line in enumerate(asked) if "[yes/no]" in line]
         question = " ".join(asked[at - 1 : at + 1]) if "Move" not in asked[at] else asked[at]
-        assert "Move 1 object, which takes about" in question
+        assert "Move 1 object and block" in question
         assert not any(asked[at + 1 :])
         head = next(i for i, line in enumerate(asked) if line.startswith("moves"))
         assert head < at
@@ -474,7 +474,7 @@ def test_a_question_breaks_no_word(stranger: Operator, word: str, columns: int) 
     assert shown[at].endswith("[yes/no] no")
     asked = " ".join(shown[:at])
     assert LONG in asked
-    assert "nobody agreed; nothing was changed" in " ".join(shown[at + 1 :])
+    assert "the operator did not agree; nothing was changed" in " ".join(shown[at + 1 :])
     words = [word for line in shown[:at] for word in line.split()]
     assert max(len(line) for line in shown[:at]) <= columns
     assert any(word.strip("':,.") == LONG for word in words)
@@ -496,7 +496,7 @@ def test_a_refusal_on_a_terminal(stranger: Operator, columns: int) -> None:
     line = f"entrypoint transfer {RPG} --allow {names[0]} --allow {names[1]}"
     assert paste.startswith(line)
     if columns == 80:
-        assert "  error      2 things stand in the way: fk:sso_x.sso_x_id_fkey," in shown
+        assert "  error      the move has 2 obstacles: fk:sso_x.sso_x_id_fkey," in shown
 
 
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {}])

@@ -50,4 +50,4 @@ def test_columns_that_must_be_made_anew_are_the_fewest_at_the_end() -> None:
     there = "(columns,public,c)(id,int)(name,text)(late,int)(more,int)(less,int)"
     [found] = differences.problems([Difference("source", here), Difference("target", there)])
     assert "id, name, late, more, less instead of id, more, name, less, late" in found.message
-    assert found.remedy.startswith("Make more, less of c anew, in this order")
+    assert found.remedy.startswith("Recreate more, less of c, in this order")

@@ -66,9 +66,10 @@ def test_the_services_own_database_is_known_by_any_address(world: World, words: 
     failure = world.transfer("--from", RPG_DB, "--to", url, *words).failed()
     assert (failure["event"], failure["exit_code"]) == ("transfer.failed", 10)
     assert failure["error"] == (
-        f"'{RPG_DB}' is the service's own database: what is there is in its place"
+        f"'{RPG_DB}' is the service's own database: its objects are in place already"
     )
-    assert failure["remedy"] == "Name the database that it shares with others by --from."
+    remedy = "Use --from to name the database that the service shares with others."
+    assert failure["remedy"] == remedy
     assert world.left() == []
     world.moved("--from", "postgres", "--to", url, "--allow", "target")
 

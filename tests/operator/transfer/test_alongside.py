@@ -83,8 +83,9 @@ def test_a_pooler_is_refused_and_the_server_itself_is_not(small: World, mode: st
         for words in (["--dry-run"], []):
             refused = small.transfer(*words, environ=environ)
             assert refused.code == 10
-            assert "a pooler stands between" in refused.failed()["error"]
-            assert refused.failed()["remedy"] == "Name the server itself by --server."
+            assert "goes through a pooler" in refused.failed()["error"]
+            remedy = "Use --server to name the PostgreSQL server itself."
+            assert refused.failed()["remedy"] == remedy
         assert small.databases() == {"postgres"}
         done = small.transfer("--server", small.server.url(), environ=environ)
         assert done.code == 0, done.err
@@ -172,7 +173,7 @@ def test_an_index_that_is_being_built_is_told(small: World) -> None:
             [facts] = plan.json["obstacles"]
             assert (facts["name"], facts["allowable"]) == ("facts:rpg_items", False)
             assert "rpg_more of rpg_items is not valid" in facts["message"]
-            assert "Wait until it is built" in facts["remedy"]
+            assert "Wait if a session is building it" in facts["remedy"]
             small.sql(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where application_name = 'maintenance'"

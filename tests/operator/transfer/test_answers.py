@@ -151,7 +151,7 @@ def test_tools_older_than_the_server_are_refused(small: World, tmp_path: Path) -
         tool.chmod(0o755)
     refused = small.transfer(environ={"PG_BINDIR": str(tmp_path)})
     assert refused.code == 10
-    assert "pg_dump is of version 9" in refused.failed()["error"]
+    assert "pg_dump has version 9" in refused.failed()["error"]
     assert "PG_BINDIR" in refused.failed()["remedy"]
     assert (small.databases(), small.left()) == ({"postgres"}, [])
 
@@ -185,7 +185,7 @@ def test_nobody_agrees_without_a_terminal(small: World) -> None:
     for word in ("--undo", "--drop-quarantine"):
         refused = small.operator.run(*words, word, environ=small.environ())
         assert refused.code == 10
-        assert "nobody agreed; nothing was changed" in refused.err
+        assert "the operator did not agree; nothing was changed" in refused.err
     assert small.dump("postgres") == before
 
 
@@ -342,7 +342,7 @@ def test_a_shared_name_is_not_moved_blindly(small: World) -> None:
 
     assert refused.code == 10
     assert refused.obstacles == ["lookalike:outbox"]
-    assert "may be another's" in refused.failed()["obstacles"][0]["message"]
+    assert "may belong to another" in refused.failed()["obstacles"][0]["message"]
     assert (stays.code, goes.code) == (0, 0)
     assert small.sql("select from outbox", RPG_DB) == []
 

@@ -59,8 +59,8 @@ def test_it_goes_after_asking(put: World) -> None:
     assert UNDONE in text
     assert "postgres" in text
     assert "601" in text
-    assert "Remove this database with all that is in it, for ever? [yes/no]" in text
-    assert "nobody agreed; nothing was changed" in text
+    assert "Remove this database and all its content for ever? [yes/no]" in text
+    assert "the operator did not agree; nothing was changed" in text
     refused = put.operator.run("transfer", RPG, "--drop-aside", environ=put.environ())
     assert refused.code == 10
     assert "nobody agreed" in refused.failed()["error"]
@@ -123,7 +123,7 @@ def test_a_replaced_database_goes_and_is_said_to_be_an_undo_s(put: World) -> Non
     assert [each["database"] for each in dropped.json["put_aside"]] == [REPLACED]
     undone = put.transfer("--undo", "--json")
     assert undone.code == 0, undone.err
-    assert any("was removed since" in each for each in undone.json["notes"])
+    assert any("or is gone since" in each for each in undone.json["notes"])
     assert put.databases() == {"postgres", UNDONE}
 
 
@@ -226,7 +226,7 @@ def test_a_template_keeps_it(put: World) -> None:
     refused = put.transfer("--drop-aside")
     assert refused.code == 10
     assert put.databases() == {"postgres", UNDONE}
-    put.sql(refused.failed()["remedy"].removeprefix("Run ").partition(", and the same")[0])
+    put.sql(refused.failed()["remedy"].removeprefix("Run ").partition(", and run it again")[0])
     assert put.transfer("--drop-aside").code == 0
     assert put.databases() == {"postgres"}
 
@@ -241,7 +241,7 @@ def test_a_subscription_keeps_it(put: World) -> None:
     refused = put.transfer("--drop-aside")
     assert refused.code == 10
     remedy = refused.failed()["remedy"]
-    assert remedy == 'Run DROP SUBSCRIPTION "s" in it, and the same again.'
+    assert remedy == 'Run DROP SUBSCRIPTION "s" in it, and run the command again.'
     put.sql('DROP SUBSCRIPTION "s"', UNDONE)
     assert put.transfer("--drop-aside").code == 0
 
@@ -318,7 +318,7 @@ def test_ended_in_between(put: World, event: str) -> None:
     if event in ("SIGTERM", "lost"):
         failed = program.one("transfer.failed")
         assert "nothing was removed" in failed["error"]
-        assert "--drop-aside: it goes on where this ended" in failed["remedy"]
+        assert "--drop-aside: it removes the rest" in failed["remedy"]
         assert UNDONE in put.databases()
         assert json.loads(program.stdout)["failed"]["error"] == failed["error"]
     if event == "SIGKILL":
@@ -343,7 +343,7 @@ def test_ended_after_the_first_of_two(put: World) -> None:
                 program.signal(signal.SIGTERM)
             assert program.wait() == (143 if event == "SIGTERM" else 10), program.output
         failed = program.one("transfer.failed")
-        assert f"'{UNDONE}' was removed before this" in failed["error"]
+        assert f"this run removed '{UNDONE}'" in failed["error"]
         assert put.databases() == {"postgres", f"{UNDONE}_2"}
     assert put.transfer("--drop-aside").code == 0
     assert put.databases() == {"postgres"}
@@ -375,7 +375,8 @@ def test_removed_by_hand_meanwhile(put: World) -> None:
         assert program.wait() == 0, program.output
     answer = json.loads(program.stdout)
     for name in (UNDONE, f"{UNDONE}_2"):
-        assert f"{name!r} was gone already: somebody removed or renamed it" in answer["notes"]
+        gone = f"{name!r} was gone already: another session removed or renamed it"
+        assert gone in answer["notes"]
     assert answer["put_aside"] == []
     assert put.databases() == {"postgres", "elsewhere"}
 
@@ -402,7 +403,8 @@ def test_who_renames_it_is_named(put: World) -> None:
         refused = put.transfer("--drop-aside")
         assert refused.code == 10, refused.err
         failed = refused.failed()
-        assert f"by pid {connection.info.backend_pid}; nothing was removed" in failed["error"]
+        assert f"pid {connection.info.backend_pid} is renaming" in failed["error"]
+        assert failed["error"].endswith("; nothing was removed")
         _, _, statement = failed["remedy"].partition("run ")
         put.sql(statement.partition(", and")[0])
     assert put.transfer("--drop-aside").code == 0

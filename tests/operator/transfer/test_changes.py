@@ -200,7 +200,7 @@ def test_what_comes_between_plan_and_locks_is_not_passed_over(small: World, stat
         refused = answer(transfer)
     assert refused.code == 10
     event = refused.failed()
-    assert event["error"].startswith("somebody made or dropped tables of the service")
+    assert event["error"].startswith("another session has created or dropped tables")
     assert event["remedy"] == "Run the transfer again."
     assert RPG_DB not in small.databases()
     assert small.left() == []

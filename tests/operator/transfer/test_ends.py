@@ -83,8 +83,8 @@ def told(program: Program, world: World) -> None:
     )
     for event in program.all("transfer.failed"):
         signalled = event["error"].startswith("ended by ")
-        assert "nobody knows" not in event["error"]
-        if "it was moved before this" in event["error"]:
+        assert "is unknown" not in event["error"]
+        if "the move is complete" in event["error"]:
             assert not there
             assert event["next"][0].startswith("entrypoint url ")
             assert f"/{RPG_DB}" in event["url"]

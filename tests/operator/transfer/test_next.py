@@ -230,7 +230,7 @@ def test_what_nobody_can_agree_to_is_told_first(small: World) -> None:
     assert refused.code == 10
     event = refused.failed()
     assert [each["allowable"] for each in event["obstacles"]] == [False, True]
-    assert event["remedy"].startswith("Mend what nobody can agree to: [partition:rpg_places] ")
+    assert event["remedy"].startswith("Fix what --allow does not cover: [partition:rpg_places] ")
     [line] = refused.json["next"]
     assert "partition:" not in line
     assert shell(small, line).returncode == 10

@@ -190,7 +190,7 @@ def test_a_name_of_two_objects_moves_neither(small: World) -> None:
     assert "game.notes, public.notes" in said["error"]
     assert said["exit_code"] == 10
     said = small.transfer("--with", "game.notes_id_seq").failed()
-    assert "does not move by itself" in said["error"]
+    assert "cannot move on its own" in said["error"]
     moved = small.moved("--with", "public.notes")
     assert {"notes"} == {each["object"] for each in moved["objects"]} & {"notes", "game.notes"}
 

@@ -227,7 +227,7 @@ OTHERWISE: Final = {
         ),
         "facts:rpg_c",
         "id, name, late, more instead of id, name, more, late",
-        "Make more of rpg_c anew",
+        "Recreate more of rpg_c",
         (
             "alter table rpg_c rename more to less; alter table rpg_c add more int;"
             "update rpg_c set more = less; alter table rpg_c drop less"
@@ -241,7 +241,7 @@ OTHERWISE: Final = {
         ),
         "facts:rpg_c",
         "id, name, own instead of name, id, own",
-        "Make name, own of rpg_c anew",
+        "Recreate name, own of rpg_c",
         (
             "alter table rpg_c no inherit rpg_p; alter table rpg_c no inherit rpg_q;"
             "alter table rpg_c rename name to a; alter table rpg_c rename own to b;"
@@ -373,7 +373,7 @@ def test_a_table_is_taken_out_of_a_publication(world: World) -> None:
     )
     found = plan(world)
     assert sorted(found) == ['publication:"a pub"', "publication:every"]
-    assert found["publication:every"]["remedy"].startswith("Agree: its subscribers get nothing")
+    assert found["publication:every"]["remedy"].startswith("Agree: its subscribers get no more")
     remedy = found['publication:"a pub"']["remedy"]
     statement, _, _ = remedy.removeprefix("Run ").partition(", or agree")
     world.sql(statement)
@@ -541,7 +541,7 @@ def test_what_never_ends_in_a_rehearsal_is_named(world: World, *, plain: bool) -
     assert event["event"] == "transfer.failed"
     [found] = event["obstacles"]
     assert found["name"] == "rehearsal:index public.z_i"
-    assert "it was not done after 3 s" in found["message"]
+    assert "has not finished it after 3 s" in found["message"]
     assert found["remedy"].startswith("Change or drop it in the source")
     assert found["allowable"] is False
     assert "lock" not in [each.get("phase") for each in program.events]

@@ -206,7 +206,7 @@ def test_a_member_of_the_owner_is_told_to_be_the_owner(small: World) -> None:
     refused = small.transfer(environ={"DATABASE_URL": mover})
     assert refused.code == 5
     remedy = refused.failed()["remedy"]
-    assert remedy.startswith('Name the role "rpg_owner" by --server')
+    assert remedy.startswith('Use --server to name the role "rpg_owner"')
     for statement in re.findall(r"(?:ALTER|GRANT) [^;]*?(?=;|,)", remedy):
         small.sql(statement)
     assert (small.databases(), small.left()) == ({"postgres"}, [])
@@ -219,8 +219,8 @@ def test_owners_of_their_own_need_a_superuser(small: World) -> None:
     small.sql(OWNED)
     refused = small.transfer(environ={"DATABASE_URL": url})
     assert refused.code == 5
-    assert 'which is "postgres", "rpg_owner"\'s' in refused.failed()["error"]
-    assert refused.failed()["remedy"].startswith("Name a superuser by --server")
+    assert 'which belongs to "postgres", "rpg_owner"' in refused.failed()["error"]
+    assert refused.failed()["remedy"].startswith("Use --server to name a superuser")
 
 
 def test_a_server_that_lets_only_its_superuser_in_is_told(small: World) -> None:
@@ -228,7 +228,7 @@ def test_a_server_that_lets_only_its_superuser_in_is_told(small: World) -> None:
     small.server.reload(hba="host all postgres 127.0.0.1/32 scram-sha-256")
     refused = small.transfer()
     assert refused.code == 5
-    assert "a role of the transfer's own cannot log in" in refused.failed()["error"]
+    assert "a role that the transfer created cannot log in" in refused.failed()["error"]
     assert "pg_hba.conf" in refused.failed()["remedy"]
     assert (small.databases(), small.left()) == ({"postgres"}, [])
     small.server.reload(hba="host all all 127.0.0.1/32 scram-sha-256")

@@ -249,7 +249,10 @@ def test_nothing_is_removed_that_begins_to_be_used_meanwhile(tmp_path: Path) -> 
             other.execute("commit")
             failed = finish(program)
         assert failed.code == 10, failed.err
-        assert "is still used: rule _RETURN on view public.seen" in failed.failed()["error"]
+        told = (
+            "other objects still use 'moved_gaqno_rpg_db_public': rule _RETURN on view public.seen"
+        )
+        assert failed.failed()["error"] == told
         assert world.value("select count(*) from seen") == 1
         world.sql("drop view seen")
         dropped = run(world, "--drop-quarantine")

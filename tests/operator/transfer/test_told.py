@@ -108,7 +108,7 @@ def test_a_signal_after_the_commit_says_that_it_was_moved(small: World, signum: 
         until(lambda: small.sql(WAITS.format("drop database")), "the removal waits")
         program.signal(signum)
         event = said(program, 128 + signum)
-    assert event["error"] == f"ended by {signum.name}; it was moved before this"
+    assert event["error"] == f"ended by {signum.name}; the move is complete"
     assert event["url"] == small.server.url(RPG_DB).replace(small.server.password, "****")
     assert event["next"] == [
         f"entrypoint url {RPG} --env --show-password",
@@ -116,7 +116,7 @@ def test_a_signal_after_the_commit_says_that_it_was_moved(small: World, signum: 
         f"entrypoint transfer {RPG} --undo",
         f"entrypoint transfer {RPG} --drop-quarantine",
     ]
-    assert event["remedy"] == f"Go on with: entrypoint url {RPG} --env --show-password"
+    assert event["remedy"] == f"Continue with: entrypoint url {RPG} --env --show-password"
     found = answer(program).json
     assert (found["result"], found["next"]) == ("moved", event["next"])
     assert found["quarantine"] == ["moved_gaqno_rpg_db_public"]
@@ -146,7 +146,7 @@ def test_a_signal_while_it_is_committed_finds_out(small: World) -> None:
     with waiting(small, query=WAITS.format("set schema"), table="rpg_items") as program:
         standby(small, "nobody")
     end_while_it_commits(small, program)
-    assert said(program)["error"] == "ended by SIGTERM; it was moved before this"
+    assert said(program)["error"] == "ended by SIGTERM; the move is complete"
     assert small.sql(MOVED)
     assert small.value("select count(*) from rpg_items", RPG_DB) == 500
     assert small.left() == []
@@ -178,7 +178,7 @@ def test_where_nobody_knows_it_says_how_to_know(small: World) -> None:
         program = small.start("--json", environ={"DATABASE_URL": url})
         assert program.wait(timeout=90) == 10, program.output
     event = program.one("transfer.failed")
-    assert "nobody knows whether it was moved" in event["error"]
+    assert "the outcome of the move is unknown" in event["error"]
     line = f"entrypoint transfer {RPG} --dry-run"
     assert event["remedy"].startswith(f"Run {line} when the server answers: ")
     later = small.operator.run(*line.split()[1:], "--json", environ=small.environ())
@@ -195,8 +195,8 @@ def test_two_servers_of_which_one_committed_are_told(small: World, other: World)
         done = small.transfer("--json", "--to", other.server.url(), environ=environ)
     assert done.code == 4
     event = done.events[-1]
-    assert f"the target 127.0.0.1:{other.server.port}/{RPG_DB} is whole" in event["error"]
-    assert "the source is as it was" in event["error"]
+    assert f"the target 127.0.0.1:{other.server.port}/{RPG_DB} is complete" in event["error"]
+    assert "the source is unchanged" in event["error"]
     line = f'entrypoint transfer {RPG} --to "$NEW" --allow target'
     assert event["remedy"].startswith(f"Run {line}: ")
     assert other.value("select count(*) from rpg_items", RPG_DB) == 500
@@ -208,7 +208,7 @@ def test_two_servers_of_which_one_committed_are_told(small: World, other: World)
     assert other.value("select count(*) from rpg_items", RPG_DB) == 501
 
 
-BACK = {"--undo": "put back", "--drop-quarantine": "removed"}
+BACK = {"--undo": "undo", "--drop-quarantine": "removal"}
 
 
 def test_a_signal_before_an_undo_says_that_nothing_was_put_back(small: World) -> None:
@@ -233,7 +233,7 @@ def test_a_signal_while_an_undo_is_committed_finds_out(small: World) -> None:
     with waiting(small, "--undo", query=waits, table=table) as program:
         standby(small, "nobody")
     end_while_it_commits(small, program)
-    assert said(program)["error"] == "ended by SIGTERM; it was put back before this"
+    assert said(program)["error"] == "ended by SIGTERM; the undo is complete"
     told = answer(program).json
     assert (told["result"], told["kept_database"]) == ("undone", f"{RPG_DB}__undone")
     assert told["quarantine"] == []
@@ -255,7 +255,7 @@ def test_a_connection_lost_in_an_undo_or_a_removal_is_looked_after(
     assert cut.done
     assert done.code == 4
     error = done.failed()["error"]
-    assert (f"it was {BACK[word]} before this" in error) == after
+    assert (f"the {BACK[word]} is complete" in error) == after
     assert bool(small.sql(MOVED)) != after
     if not after:
         assert small.transfer(word).code == 0
@@ -276,6 +276,6 @@ def test_a_signal_while_the_answer_is_written_says_that_it_was_moved(small: Worl
         event = said(program)
     finally:
         os.close(reader)
-    assert event["error"] == "ended by SIGTERM; it was moved before this"
+    assert event["error"] == "ended by SIGTERM; the move is complete"
     assert f"/{RPG_DB}" in str(event["url"])
     assert small.value("select count(*) from rpg_items", RPG_DB) == 500

@@ -108,7 +108,7 @@ def test_rows_written_since_the_move_are_told(twice: World, word: str, role: str
             assert code == 10
             assert "rpg_items 500 502 5" in text
             assert "[yes/no]" in text
-            assert "nobody agreed; nothing was changed" in text
+            assert "the operator did not agree; nothing was changed" in text
         done = twice.transfer(word, "--json", environ=environ)
         assert done.code == 0, done.err
         assert rows(done.json) == SIDES
@@ -378,7 +378,7 @@ def test_quarantines_that_point_to_each_other_can_be_removed(twice: World, *, un
     dropped = sso(twice, "--drop-quarantine", "--json")
     assert dropped.code == 0, dropped.err
     key = "rpg_items_u_fkey of moved_gaqno_rpg_db_public.rpg_items"
-    assert f"removed with it: the foreign key {key}" in dropped.json["notes"]
+    assert f"the removal also drops the foreign key {key}" in dropped.json["notes"]
     if undone:
         assert twice.transfer("--undo").code == 0
         assert twice.rows("postgres")["public.rpg_items"] == rows

@@ -137,7 +137,7 @@ def test_a_writer_that_stays_for_ever_is_not_waited_for(small: World) -> None:
         refused = small.transfer("--allow", "writers")
         pid = connection.info.backend_pid
     assert refused.code == 10
-    assert f"could not be locked within 10 s: pid {pid} (a worker, role" in refused.err
+    assert f"could not lock the tables within 10 s: pid {pid} (a worker, role" in refused.err
     assert "holds RowExclusiveLock on rpg_items" in refused.err
     assert small.databases() == {"postgres"}
     assert small.left() == []
