@@ -24,11 +24,8 @@ from .plan import Plan
 from .source import Subject
 
 PG_NAMESPACE: Final = 2615
-
 _ENTRY = re.compile(r"\d+; (\d+) (\d+) (.+)")
-
 _ABOUT: Final = "(?:ACL|COMMENT|SECURITY LABEL)"
-
 _RELATION: Final = "(?:TABLE|VIEW|MATERIALIZED VIEW|FOREIGN TABLE|SEQUENCE|COLUMN)"
 
 _ALSO: Final = {
@@ -91,23 +88,16 @@ class Selection(NamedTuple):
     """Lines of a table of contents."""
 
     restored: list[str]
-    later: list[str]
-    """A superuser restores these after the rest."""
-
+    later: list[str]  # a superuser restores these after the rest
     left: list[str]
 
 
 class Apart(NamedTuple):
     """What the writer does not restore."""
 
-    there: frozenset[Key]
-    """The target has these already."""
-
-    publications: Mapping[Key, str]
-    """Only a superuser may make these; with their names."""
-
-    tables: frozenset[Key]
-    """Extensions' tables, whose rows only a superuser may write."""
+    there: frozenset[Key]  # the target has these already
+    publications: Mapping[Key, str]  # only a superuser may make these; with their names
+    tables: frozenset[Key]  # extensions' tables, whose rows only a superuser may write
 
 
 def select(

@@ -8,19 +8,11 @@ from typing import Final, NamedTuple
 
 from ..config.conninfo import Conninfo
 
-DATABASE: Final = "postgres"
-"""The default of ``--from``."""
-
-JOBS: Final = 2
-"""The default of ``--jobs``."""
-
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Variable names that every shell accepts."""
-
+DATABASE: Final = "postgres"  # the default of `--from`
+JOBS: Final = 2  # the default of `--jobs`
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # variable names that every shell accepts
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-_STRANGE: Final = re.compile(r"[^\w %.,:/()=+]")
-"""Every character that printf or a shell may interpret, and some more."""
+_STRANGE: Final = re.compile(r"[^\w %.,:/()=+]")  # what printf or a shell may interpret
 
 
 def _word(text: str) -> str:
@@ -42,13 +34,10 @@ class CommandLines(NamedTuple):
     """The options of the running command that the next commands repeat."""
 
     service: str
-    here: tuple[str, ...] = ()
-    """``--server`` and its value, if the operator gave it; so are ``--from`` and ``--to`` below."""
-
+    here: tuple[str, ...] = ()  # `--server` and its value if given; so `--from` and `--to` below
     source: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
-    more: tuple[str, ...] = ()
-    """``--with`` and ``--jobs``, which only another move needs."""
+    more: tuple[str, ...] = ()  # `--with` and `--jobs`, which only another move needs
 
     def moved(self, *, aside: bool = False) -> list[str]:
         """The commands after a move; ``aside`` says whether it put a database aside."""

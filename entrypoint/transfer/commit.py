@@ -12,13 +12,9 @@ from ..errors import EntrypointError, Terminated, TransferError
 from ..operator.server import Server
 from ..postgres.session import Session
 
-WAIT_S: Final = 30.0
-"""Seconds to find out; by then a crashed server has usually recovered."""
-
+WAIT_S: Final = 30.0  # seconds to find out; by then a crashed server has usually recovered
 EVERY_S: Final = 0.1
-
-Look = Callable[[Session], bool]
-"""Whether the effect of a transaction is there."""
+Look = Callable[[Session], bool]  # whether the effect of a transaction is there
 
 
 class Backend(NamedTuple):
@@ -36,8 +32,7 @@ class UnknownError(TransferError):
 class Commit:
     """One commit, and whether it took place."""
 
-    done: bool | None = False
-    """None if nobody knows."""
+    done: bool | None = False  # None if nobody knows
 
     def run(self, session: Session, server: Server, happened: Look) -> None:
         """Commit the session's transaction.
@@ -69,11 +64,8 @@ class Commit:
 class Commits:
     """The commits of a move, in their order."""
 
-    target: Commit = field(default_factory=Commit)
-    """On the target's server, if that is another one."""
-
-    source: Commit = field(default_factory=Commit)
-    """The moment of the move."""
+    target: Commit = field(default_factory=Commit)  # on the target's server, if that is another one
+    source: Commit = field(default_factory=Commit)  # the moment of the move
 
     @property
     def nothing(self) -> bool:

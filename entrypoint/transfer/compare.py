@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
     from .source import Other, Relation
 
-CLONES_SINCE: Final = 150000
-"""Before this version the server marks a partition's clone of a trigger as internal."""
-
+CLONES_SINCE: Final = 150000  # before, the server marks a partition's clone of a trigger internal
 _RIGHTS: Final = "transfer/facts_of_rights"
 
 _FACTS: Final = (
@@ -34,15 +32,10 @@ class Scope(NamedTuple):
     functions: list[int]
     blobs: bool
     rights: bool
-    ours: list[str]
-    """The transfer's own roles, whose rights are no facts."""
-
+    ours: list[str]  # the transfer's own roles, whose rights are no facts
     kinds: list[str]
-    names: list[str]
-    """The rarer kinds that the target gets, as pg_identify_object writes them."""
-
-    left: list[int]
-    """Constraints, indexes, triggers, rules, policies and statistics to leave out."""
+    names: list[str]  # the rarer kinds that the target gets, as pg_identify_object writes them
+    left: list[int]  # constraints, indexes, triggers, rules, policies and statistics to leave out
 
 
 def facts(session: Session, scope: Scope) -> set[str]:

@@ -180,16 +180,11 @@ def _collations(source: Session, there: Session, plan: Plan) -> Iterator[Problem
 
 
 class _Kind(NamedTuple):
-    since: int
-    """The first major version that has it."""
-
+    since: int  # the first major version that has it
     name: str
-    what: str
-    """``{}`` is the label."""
-
+    what: str  # `{}` is the label
     remedy: str
-    query: str
-    """It returns a label, and the names that the remedy needs, for the relations ``oids``."""
+    query: str  # it returns a label, and the names that the remedy needs, for the relations `oids`
 
 
 _KINDS: Final = (

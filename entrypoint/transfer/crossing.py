@@ -62,11 +62,8 @@ class Crossings(NamedTuple):
     """All dependencies that cross."""
 
     crossings: tuple[Problem, ...]
-    left: dict[Key, Left]
-    """Parts that the restore leaves out, by their entries in the dump."""
-
-    shared: frozenset[int]
-    """Sequences that stay, and that the target gets a copy of."""
+    left: dict[Key, Left]  # parts that the restore leaves out, by their entries in the dump
+    shared: frozenset[int]  # sequences that stay, and that the target gets a copy of
 
 
 class _Met(NamedTuple):

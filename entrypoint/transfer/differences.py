@@ -12,21 +12,12 @@ from typing import Final, NamedTuple
 from ..postgres.session import quoted
 from .obstacle import Problem
 
-OBJECTS: Final = 10
-"""Objects to report; the last one says how many more differ."""
-
-SHOWN: Final = 4
-"""Facts to report of one object."""
-
-LENGTH: Final = 300
-"""Characters to report of one fact."""
-
+OBJECTS: Final = 10  # objects to report; the last one says how many more differ
+SHOWN: Final = 4  # facts to report of one object
+LENGTH: Final = 300  # characters to report of one fact
 _BARE = re.compile(r"[a-z_][a-z0-9_$]*")
-
 _IDENTIFIER: Final = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
-
 _QUALIFIED = re.compile(rf"{_IDENTIFIER}\.{_IDENTIFIER}")
-
 _INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_IDENTIFIER}) ON ")
 
 _OF_RELATIONS: Final = ("relation", "columns", "inherits", "index", "sequence", "policy", "type")
@@ -41,8 +32,7 @@ NOT_NULL_ROWS_SINCE: Final = 18
 """Since this version a NOT NULL is a constraint with a name (on a domain since 17). Older versions
 mark the column or the domain, and that mark is a fact, too."""
 
-MAINTAIN_SINCE: Final = 17
-"""Since this version ALL on a table includes MAINTAIN."""
+MAINTAIN_SINCE: Final = 17  # since this version ALL on a table includes MAINTAIN
 
 _TEXTS: Final[Mapping[str, frozenset[int]]] = {
     "relation": frozenset({12, 13}),
@@ -57,13 +47,9 @@ _TEXTS: Final[Mapping[str, frozenset[int]]] = {
 }
 """The fields of each fact with SQL that the server deparsed."""
 
-_DEFAULT: Final = 11
-"""The same field of a column."""
-
+_DEFAULT: Final = 11  # the same field of a column
 _RECORD = re.compile(r'[(]((?:"(?:[^"]|"")*"|[^"()])*)[)]')
-
 _FIELD = re.compile(r'(?:^|,)((?:"(?:[^"]|"")*"|[^",])*)')
-
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 # Names, constants and operators. The pattern skips a column's relation, which FROM names.
@@ -74,20 +60,16 @@ _WORD = re.compile(
 
 _NAME = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+""")
 
-_EVERY: Final = ("arwdDxt", "a*r*w*d*D*x*t*")
-"""ALL on a table before MAINTAIN, as the server writes it."""
+_EVERY: Final = ("arwdDxt", "a*r*w*d*D*x*t*")  # ALL on a table before MAINTAIN, as servers write it
 
 _ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",{}]+)')
-
 _ITEM = re.compile(r'((?:"(?:[^"]|"")*"|[^"=])*)=([^/]*)(.*)', re.DOTALL)
 
 
 class Difference(NamedTuple):
     """A fact of one side only."""
 
-    side: str
-    """``source`` or ``target``"""
-
+    side: str  # `source` or `target`
     fact: str
 
 

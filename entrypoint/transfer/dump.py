@@ -32,16 +32,10 @@ from .target import configure
 from .throwaway import Hands
 from .tools import Complaint, Runner
 
-SMALL_BYTES: Final = 1 << 30
-"""Below this size, parallel workers for an index cost more to start than they save."""
-
-WAIT_S: Final = 10
-"""Seconds that a dump waits for each table's lock; the transfer holds those of moving tables."""
-
+SMALL_BYTES: Final = 1 << 30  # below it, an index's parallel workers start slower than they save
+WAIT_S: Final = 10  # seconds that a dump waits for a table's lock; we hold those of moving tables
 _OF_EXTENSION: Final = " COMMENT - EXTENSION "
-
 _TABLE = re.compile(r'(?:dumping contents of|processing data for) table "[^"]*\.([^".]+)"')
-
 _DONE = re.compile(r"pg_(?:dump|restore): finished item \d+ TABLE DATA (.+)")
 
 _MAKING = re.compile(
@@ -49,7 +43,6 @@ _MAKING = re.compile(
 )
 
 _ITEM = re.compile(r"pg_restore: (launching|finished) item \d+ (.+)")
-
 _ENTRY = re.compile(r"(\d+); \d+ \d+ (.+)")
 
 
@@ -66,28 +59,15 @@ class Dump:
     prepared: Prepared
     hands: Hands
     progress: Progress
-    rehearsing: bool = False
-    """Whether to carry the schema only, and to go on after an error."""
-
-    making: Future[None] | None = None
-    """The creation of the incoming database, if the caller has begun it."""
-
-    step: str = "dump"
-    """The current step, which a failure reports."""
-
-    listing: list[str] = field(default_factory=list)
-    """The dump's table of contents."""
-
-    complaints: list[Complaint] = field(default_factory=list)
-    """Errors of a rehearsal's restore."""
-
-    under_way: list[str] = field(default_factory=list)
-    """The tools' current objects, in their words; several if pg_restore has workers."""
-
+    rehearsing: bool = False  # whether to carry the schema only, and to go on after an error
+    making: Future[None] | None = None  # the creation of the incoming database, if begun
+    step: str = "dump"  # the current step, which a failure reports
+    listing: list[str] = field(default_factory=list)  # the dump's table of contents
+    complaints: list[Complaint] = field(default_factory=list)  # errors of a rehearsal's restore
+    under_way: list[str] = field(default_factory=list)  # the tools' objects, one for each worker
     _serial: bool = False
     _begun: int = 0
-    _sizes: dict[str, list[int]] = field(default_factory=dict)
-    """Bytes of tables, by the bare names that the tools print."""
+    _sizes: dict[str, list[int]] = field(default_factory=dict)  # bytes of tables, by bare name
 
     def __post_init__(self) -> None:
         self.plan, self.target, self.tools = self.prepared[:3]

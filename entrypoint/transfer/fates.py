@@ -8,12 +8,8 @@ from typing import Final
 from .graph import PG_CLASS, PG_TYPE, Edge, Key
 from .source import Other, Relation, Source
 
-Claim = Callable[[str], bool | None]
-"""Whether the name is the service's; None if no service claims it."""
-
-TABLES: Final = "rpf"
-"""Kinds of relations that a restore can make without some parts, but cannot leave out."""
-
+Claim = Callable[[str], bool | None]  # whether the name is the service's; None if it is nobody's
+TABLES: Final = "rpf"  # relations that a restore can make without some parts, but cannot leave out
 _Edges = Mapping[Key, list[Edge]]
 
 
@@ -22,23 +18,15 @@ class Fates:
     """Where each unit is after the move; a unit in no set is the server's or an extension's."""
 
     source: Source
-    moves: set[Key]
-    """In the quarantine and in the target."""
+    moves: set[Key]  # in the quarantine and in the target
+    copied: set[Key]  # on both sides
+    stays: set[Key]  # in the source only
 
-    copied: set[Key]
-    """On both sides."""
+    kept: set[Key] = field(default_factory=set)  # the service's, on both sides for others
 
-    stays: set[Key]
-    """In the source only."""
+    absent: set[Key] = field(default_factory=set)  # `stays`, and what needs one of those
 
-    kept: set[Key] = field(default_factory=set)
-    """The service's own units that others need, and that the target gets copies of."""
-
-    absent: set[Key] = field(default_factory=set)
-    """Not in the target: `stays`, and every unit that cannot exist without one of those."""
-
-    extensions: set[Key] = field(default_factory=set)
-    """Extensions that the target needs."""
+    extensions: set[Key] = field(default_factory=set)  # extensions that the target needs
 
 
 def decide(

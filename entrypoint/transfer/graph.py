@@ -13,12 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from ..postgres.session import Session
 
-Key = tuple[int, int]
-"""An object's address as in pg_depend: the OID of its catalog, and its own OID."""
-
-PG_CLASS: Final = 1259
-"""A catalog has the same OID in every database."""
-
+Key = tuple[int, int]  # an address as in pg_depend: the OID of the catalog, and the object's own
+PG_CLASS: Final = 1259  # a catalog has the same OID in every database
 PG_TYPE: Final = 1247
 PG_PROC: Final = 1255
 PG_EXTENSION: Final = 3079
@@ -27,17 +23,10 @@ PG_EXTENSION: Final = 3079
 class Part(NamedTuple):
     """The part of a unit that needs something. Its name is unique among the parts of its kind."""
 
-    kind: str
-    """The kind of its obstacle: ``fk``, ``check``, ``index``, ``trigger`` …"""
-
-    name: str
-    """As SQL writes it."""
-
-    key: Key
-    """Its entry in a dump, if it has one of its own."""
-
-    plain: str
-    """The name without quotes."""
+    kind: str  # the kind of its obstacle: `fk`, `check`, `index`, `trigger` …
+    name: str  # as SQL writes it
+    key: Key  # its entry in a dump, if it has one of its own
+    plain: str  # the name without quotes
 
 
 class Edge(NamedTuple):
@@ -45,24 +34,16 @@ class Edge(NamedTuple):
 
     user: Key
     used: Key
-    part: Part | None
-    """None if the unit itself needs the other."""
-
-    via: Key
-    """The object that it needs: the used unit, or a sequence that the used table owns."""
-
-    soft: bool = False
-    """Whether the edge is only a name in a text, which the server looks up when it evaluates
-    that."""
+    part: Part | None  # None if the unit itself needs the other
+    via: Key  # the object that it needs: the used unit, or a sequence that the used table owns
+    soft: bool = False  # only a name in a text, which the server looks up when it evaluates that
 
 
 class Strange(NamedTuple):
     """A unit that is neither a relation nor an `Other`."""
 
     name: str
-    known: bool
-    """Whether ``units.sql`` names its catalog: then it is out of the way, such as in a
-    quarantine."""
+    known: bool  # `units.sql` names its catalog: it is out of the way, as in a quarantine
 
 
 class Text(NamedTuple):

@@ -14,36 +14,24 @@ from ..postgres.session import Session, translated
 from .obstacle import Problem
 from .plan import Plan
 
-BATCH: Final = 100
-"""Objects that one transaction makes, changes or drops; one table may need twenty locks."""
+BATCH: Final = 100  # objects that one transaction changes; one table may need 20 locks
 
 SHARE: Final = 1.4
 """Locks to use, as a multiple of what the settings ask for. PostgreSQL 14 to 18 have memory for at
 least 1.55 times as many, and other sessions keep the rest."""
 
-MARGIN: Final = 1.25
-"""The factor of a remedy over the present need: others may hold more after the restart."""
-
-SPARE: Final = 400
-"""Locks on catalogs, of our other sessions, and of one batch."""
-
-_SEQUENCES_AT_ONCE: Final = 180000
-"""Since this server version pg_dump locks no sequences."""
-
+MARGIN: Final = 1.25  # the factor of a remedy over the need: others may hold more later
+SPARE: Final = 400  # locks on catalogs, of our other sessions, and of one batch
+_SEQUENCES_AT_ONCE: Final = 180000  # since this server version pg_dump locks no sequences
 T = TypeVar("T")
 
 
 class Room(NamedTuple):
     """The room in a server's lock table."""
 
-    per_transaction: int
-    """max_locks_per_transaction"""
-
-    transactions: int
-    """The number that the server multiplies max_locks_per_transaction by."""
-
-    used: int
-    """Locks that other sessions hold now."""
+    per_transaction: int  # max_locks_per_transaction
+    transactions: int  # the number that the server multiplies max_locks_per_transaction by
+    used: int  # locks that other sessions hold now
 
     @property
     def most(self) -> int:
@@ -62,17 +50,10 @@ class Room(NamedTuple):
 class Need(NamedTuple):
     """Locks that a transfer holds at one time, at most."""
 
-    tables: int
-    """Ours on each table that moves."""
-
-    dump: int
-    """Those of pg_dump's first session."""
-
-    workers: int
-    """Those of its workers, if it has any: each table once more."""
-
-    swap: int
-    """Ours on everything that goes into quarantine."""
+    tables: int  # ours on each table that moves
+    dump: int  # those of pg_dump's first session
+    workers: int  # those of its workers, if it has any: each table once more
+    swap: int  # ours on everything that goes into quarantine
 
     def most(self, *, workers: bool) -> int:
         """The need at the worst moment."""

@@ -20,21 +20,15 @@ from .plan import Plan
 KEY: Final = 0x656E747279  # "entry"
 """The key of a source's advisory lock: one transfer at a time."""
 
-TIMEOUT_S: Final = 10.0
-"""Seconds to try for locks, or to wait for a lock that no other session wants."""
-
-PLAN_S: Final = 1.0
-"""Seconds to wait for a lock while the transfer only looks."""
+TIMEOUT_S: Final = 10.0  # seconds to try for locks, or to wait for a lock that nobody else wants
+PLAN_S: Final = 1.0  # seconds to wait for a lock while the transfer only looks
 
 ATTEMPT_S: Final = 0.8
 """Seconds that one attempt waits for a lock; less than deadlock_timeout, so that the server never
 ends another session to resolve a deadlock with this one."""
 
-PAUSE_S: Final = 0.2
-"""Seconds between two attempts, in which the sessions that queued behind this one proceed."""
-
+PAUSE_S: Final = 0.2  # seconds between two attempts, in which the sessions behind this one go on
 T = TypeVar("T")
-
 LOCK_NOT_AVAILABLE: Final = "55P03"
 
 

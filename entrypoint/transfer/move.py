@@ -35,15 +35,13 @@ class Result:
 
     counted: list[Counted] = field(default_factory=list)
     facts: int = 0
-    left: list[str] = field(default_factory=list)
-    """Lines of the dump that the restore left out."""
+    left: list[str] = field(default_factory=list)  # lines of the dump that the restore left out
 
     positions: dict[str, Position] = field(default_factory=dict)
     """The positions of the target's sequences, by label."""
 
     quarantine: list[str] = field(default_factory=list)
-    kept: str | None = None
-    """The replaced database, if it is still there."""
+    kept: str | None = None  # the replaced database, if it is still there
 
 
 def move(

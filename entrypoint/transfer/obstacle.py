@@ -10,20 +10,14 @@ from ..errors import TransferError
 class Problem(NamedTuple):
     """Something that stands in the way of a transfer."""
 
-    name: str
-    """The name for ``--allow``."""
-
+    name: str  # the name for `--allow`
     message: str
     remedy: str
     allowable: bool = True
 
 
-ALL: Final = "all"
-"""The name for every problem that is allowable."""
-
-
-WRITERS: Final = "writers"
-"""This problem comes and goes, so ``--allow`` takes its name also while nobody writes."""
+ALL: Final = "all"  # the name for every problem that is allowable
+WRITERS: Final = "writers"  # it comes and goes, so `--allow` takes it also while nobody writes
 
 
 def agreed(problem: Problem, allowed: Collection[str]) -> bool:

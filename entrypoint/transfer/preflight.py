@@ -26,9 +26,7 @@ class Prepared(NamedTuple):
     target: Target
     tools: Tools
     problems: list[Problem]
-    apart: tuple[bool, bool]
-    """Whether the transfer's own roles evaluate the source and the target."""
-
+    apart: tuple[bool, bool]  # whether the transfer's own roles evaluate the source and the target
     without: list[str]
 
     def refused(self, allowed: Collection[str]) -> list[Problem]:
@@ -36,8 +34,7 @@ class Prepared(NamedTuple):
         return [each for each in self.problems if not agreed(each, allowed)]
 
 
-MULTIRANGE_FOLLOWS_SINCE: Final = 170000
-"""Since this version a multirange follows its range to a new owner."""
+MULTIRANGE_FOLLOWS_SINCE: Final = 170000  # since then a multirange follows its range to an owner
 
 
 def rights(session: Session, plan: Plan) -> tuple[bool, bool]:
@@ -100,9 +97,7 @@ def _lacking(session: Session, plan: Plan, role: str, *, createdb: bool, create:
 
 # Evaluated code may ignore a cancel, and the server does not notice that its client is gone.
 _END: Final = "select pg_catalog.pg_terminate_backend(%s, 10000)"
-
-Reading = Callable[[], AbstractContextManager[Server]]
-"""Yields the server as a role that may read what moves, and evaluate it."""
+Reading = Callable[[], AbstractContextManager[Server]]  # as a role that may read and evaluate
 
 
 def problems(

@@ -17,20 +17,15 @@ if TYPE_CHECKING:
     from ..operator.report import Transferred
     from .move import Result
 
-BYTES: Final = ("dump", "restore", "compare")
-"""Phases that handle table by table."""
-
-EVERY_S: Final = 10.0
-"""Seconds between two events."""
+BYTES: Final = ("dump", "restore", "compare")  # phases that handle table by table
+EVERY_S: Final = 10.0  # seconds between two events
 
 
 @dataclass
 class Progress:
     """The phases so far, and their durations in seconds."""
 
-    bars: Any = None
-    """A `rich.progress.Progress` on a terminal, otherwise None."""
-
+    bars: Any = None  # a `rich.progress.Progress` on a terminal, otherwise None
     every_s: float = EVERY_S
     total_bytes: int = 0
     durations: dict[str, float] = field(default_factory=dict)
@@ -38,15 +33,9 @@ class Progress:
     done: int = 0
     done_bytes: int = 0
     commits: Commits = field(default_factory=Commits)
-    moved: "Result | None" = None
-    """The result that the source's commit makes true."""
-
-    answer: "Callable[[Result, dict[str, float]], Transferred] | None" = None
-    """Makes the answer from the result and the durations."""
-
-    doing: str = ""
-    """What the tools work on, as far as they print it."""
-
+    moved: "Result | None" = None  # the result that the source's commit makes true
+    answer: "Callable[[Result, dict[str, float]], Transferred] | None" = None  # of the result
+    doing: str = ""  # what the tools work on, as far as they print it
     _bar: Any = None
 
     @contextmanager

@@ -22,9 +22,7 @@ from .plan import Plan
 from .source import Relation
 
 MAX_NAME: Final = 63
-
-_REMOVED: Final = "removed"
-"""A key in the comment of a quarantine whose removal, in several transactions, has begun."""
+_REMOVED: Final = "removed"  # in the comment of a quarantine whose removal in parts has begun
 
 
 def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str]:

@@ -32,12 +32,8 @@ from .request import Request
 from .target import Target
 from .tools import Complaint
 
-MARK: Final = "__rehearsal_"
-"""In a scratch database's name, between the target's name and the session's."""
-
-SHOWN: Final = 10
-"""Objects to name that failed for one reason."""
-
+MARK: Final = "__rehearsal_"  # in a scratch database's name, between the target's and the session's
+SHOWN: Final = 10  # objects to name that failed for one reason
 _ENTRY: Final = re.compile(r"(\d+); (\d+) (\d+) (.+)")
 
 _POINTLESS: Final = (
@@ -51,15 +47,12 @@ _POINTLESS: Final = (
 """Kinds of problems without whose mending a rehearsal reports nothing new."""
 
 
-_OF_ROWS: Final = "(populated,"
-"""The beginning of a fact that rows change."""
+_OF_ROWS: Final = "(populated,"  # the beginning of a fact that rows change
 
 
 class _Failure(NamedTuple):
     what: str
-    key: str
-    """The name as the server's messages have it, without quotes and arguments."""
-
+    key: str  # the name as the server's messages have it, without quotes and arguments
     complaint: Complaint
 
 

@@ -19,9 +19,7 @@ from .request import Request
 if TYPE_CHECKING:
     from ..operator.report import PutAside, Transferred
 
-DROP_S: Final = 300.0
-"""Seconds that one removal may take: the server makes a checkpoint first, and waits for all its
-processes."""
+DROP_S: Final = 300.0  # seconds that one removal may take: the server makes a checkpoint first
 
 Agree = Callable[["Transferred", str], None]
 """Shows a person the plan, asks the question, and raises `TransferError` if nobody agrees."""
@@ -36,8 +34,7 @@ def names(request: Request) -> list[str]:
 
 class _Found(NamedTuple):
     ours: list[Database]
-    others: list[str]
-    """Why each other database of such a name stays, and the SQL that removes it."""
+    others: list[str]  # why each other database of such a name stays, and the SQL that removes it
 
 
 def _look(admin: Session, request: Request) -> _Found:

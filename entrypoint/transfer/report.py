@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from ..operator.report import MovedObject, Transferred
     from .move import Result
 
-SHOWN: Final = 5
-"""Obstacles that an error's sentence names; its fields have all of them."""
+SHOWN: Final = 5  # obstacles that an error's sentence names; its fields have all of them
 
 _KINDS: Final = {
     "r": "table",

@@ -20,18 +20,11 @@ class Request(NamedTuple):
     source: Server
     target: Server
     service: Service
-    database: str
-    """The database that the objects move from."""
-
-    extra: tuple[str, ...]
-    """Names from ``--with``: relations and extensions that move, too."""
-
-    allowed: frozenset[str]
-    """Names from ``--allow``: problems that the operator agreed to."""
-
+    database: str  # the database that the objects move from
+    extra: tuple[str, ...]  # names from `--with`: relations and extensions that move, too
+    allowed: frozenset[str]  # names from `--allow`: problems that the operator agreed to
     jobs: int
-    commands: CommandLines
-    """The commands after this one."""
+    commands: CommandLines  # the commands after this one
 
     def met(self, session: Session) -> tuple["Request", bool]:
         """The request, and whether source and target are one server; ``session`` is in the source.

@@ -20,8 +20,7 @@ from . import throwaway
 if TYPE_CHECKING:
     from ..operator.report import TableRows
 
-BUDGET_S: Final = 20.0
-"""Seconds for the count of one side; a table that comes too late has no number."""
+BUDGET_S: Final = 20.0  # seconds to count one side; a table that comes too late has no number
 
 
 class TableCount(NamedTuple):
@@ -30,11 +29,8 @@ class TableCount(NamedTuple):
     oid: int
     schema: str
     name: str
-    rows: int | None
-    """None if the count took too long, or the role may not count them."""
-
-    written: int
-    """Rows inserted, updated and deleted, as far as the server's statistics go back."""
+    rows: int | None  # None if the count took too long, or the role may not count them
+    written: int  # rows inserted, updated and deleted, as far as the server's statistics go back
 
 
 def count(

@@ -18,8 +18,7 @@ from . import locks
 from .lock_table import batches
 from .source import Relation
 
-HANG_UP_S: Final = 5.0
-"""Seconds in which a healthy server has cancelled a statement."""
+HANG_UP_S: Final = 5.0  # seconds in which a healthy server has cancelled a statement
 
 # Equal values of these types are identical, so hash the values and save their text, which is most
 # of the work. The hash of an integer folds its halves into 32 bits, so that -1 and 4294967295
@@ -41,27 +40,18 @@ BATCH: Final = 50
 """Tables to count in one transaction: planning a query locks the table and its indexes until the
 transaction ends, and all clients share the lock table."""
 
-MAX_PLAIN: Final = 50
-"""Columns to hash one by one, each nested in the next: the server's stack is limited."""
-
+MAX_PLAIN: Final = 50  # columns to hash one by one, each nested in the next: the stack is limited
 _NULL: Final = "\x01null"
-
-SMALL_BYTES: Final = 1 << 20
-"""Tables that are smaller together share a query, because its round trip takes most of the time."""
-
+SMALL_BYTES: Final = 1 << 20  # tables smaller together share a query: its round trip takes longest
 _Done = Callable[[Relation], None]
-
 T = TypeVar("T")
 
 
 class Side(NamedTuple):
     """Where rows are counted."""
 
-    session: Session
-    """In a transaction, which a count ends."""
-
-    snapshot: str | None
-    """The shared snapshot to read; None for a database that nobody changes."""
+    session: Session  # in a transaction, which a count ends
+    snapshot: str | None  # the shared snapshot to read; None for a database that nobody changes
 
 
 class Counted(NamedTuple):
@@ -69,8 +59,7 @@ class Counted(NamedTuple):
 
     relation: Relation
     rows: int
-    checksum: str
-    """The same in any order of the rows."""
+    checksum: str  # the same in any order of the rows
 
 
 def count(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> list[list[Counted]]:

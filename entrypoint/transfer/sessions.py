@@ -12,19 +12,14 @@ from . import locks
 from .obstacle import WRITERS, Problem
 from .plan import Plan
 
-WINDOW_S: Final = 1.0
-"""Seconds to count rows, at least."""
+WINDOW_S: Final = 1.0  # seconds to count rows, at least
 
 LONGEST_S: Final = 2.4
 """Seconds after which the counters have even a steady writer's rows: a server process reports them
 once a second, after a transaction, and before PostgreSQL 15 others see them half a second later."""
 
-LEAVE_S: Final = 5.0
-"""Seconds to wait for sessions to leave a database."""
-
+LEAVE_S: Final = 5.0  # seconds to wait for sessions to leave a database
 _NOW: Final = "select clock_timestamp(), current_setting('track_counts')::bool"
-
-
 _WRITING: Final = ("RowExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock")
 
 
@@ -33,8 +28,7 @@ class Person(NamedTuple):
 
     name: str
     role: str
-    address: str | None
-    """None if the role may not see it."""
+    address: str | None  # None if the role may not see it
 
     def words(self, count: int) -> str:
         """Describe so many sessions for people."""
@@ -45,12 +39,8 @@ class Person(NamedTuple):
 
 class _Seen(NamedTuple):
     at_s: float
-    rows: dict[int, int]
-    """Rows written so far, by table."""
-
-    doing: Counter[Person]
-    """Sessions that did something since the first look."""
-
+    rows: dict[int, int]  # rows written so far, by table
+    doing: Counter[Person]  # sessions that did something since the first look
     hidden: Counter[Person]
     idle: Counter[Person]
 
@@ -58,13 +48,9 @@ class _Seen(NamedTuple):
 class WriterWatch(NamedTuple):
     """A watch for sessions that write to what a plan moves, from `begin` on; `close` ends it."""
 
-    session: Session
-    """In the source and in no transaction, in which the server's counters would stand still."""
-
+    session: Session  # in the source, in no transaction: there the counters stand still
     plan: Plan
-    counts: bool
-    """Whether the server counts rows (track_counts)."""
-
+    counts: bool  # whether the server counts rows (track_counts)
     asked: dict[str, object]
     first: _Seen
 

@@ -23,14 +23,9 @@ class Subject(NamedTuple):
 
     schema: str
     kind: str
-    name: str
-    """With a function's argument types."""
-
-    also: str | None = None
-    """The name with another spelling of the arguments."""
-
-    on: str | None = None
-    """The table of a part."""
+    name: str  # with a function's argument types
+    also: str | None = None  # the name with another spelling of the arguments
+    on: str | None = None  # the table of a part
 
 
 class Relation(NamedTuple):
@@ -39,27 +34,16 @@ class Relation(NamedTuple):
     oid: int
     schema: str
     name: str
-    kind: str
-    """pg_class.relkind"""
-
-    size_bytes: int
-    """With indexes; 0 if the relation stays, or if another session has locked it."""
-
+    kind: str  # pg_class.relkind
+    size_bytes: int  # with indexes; 0 if the relation stays, or if another session has locked it
     rows: int
-    parents: tuple[int, ...]
-    """The tables that it is a partition of, or inherits from."""
-
-    owner_table: int | None
-    """The table whose column owns this sequence."""
-
-    extension: int
-    """The OID of its extension, or 0."""
-
+    parents: tuple[int, ...]  # the tables that it is a partition of, or inherits from
+    owner_table: int | None  # the table whose column owns this sequence
+    extension: int  # the OID of its extension, or 0
     partition: bool
     forced_rls: bool
     owner: str
-    identity: str
-    """As SQL writes it with ``public`` in the search_path: unique, and fit to paste."""
+    identity: str  # as SQL writes it with `public` in the search_path: unique, and fit to paste
 
     @property
     def key(self) -> Key:
@@ -91,28 +75,15 @@ class Other(NamedTuple):
     """A type, domain, function or the like: neither a relation nor an extension."""
 
     key: Key
-    kind: str
-    """As ALTER writes it: TYPE, DOMAIN, FUNCTION, PROCEDURE, AGGREGATE, OPERATOR …"""
-
+    kind: str  # as ALTER writes it: TYPE, DOMAIN, FUNCTION, PROCEDURE, AGGREGATE, OPERATOR …
     schema: str
-    name: str
-    """As a dump's comments spell it, if a name of this kind may stand for several objects."""
-
-    identity: str
-    """Schema-qualified SQL, with a function's argument types."""
-
+    name: str  # as a dump's comments spell it, if a name of this kind may stand for several objects
+    identity: str  # schema-qualified SQL, with a function's argument types
     body: str
-    owner: str
-    """Empty if it has none, such as a cast."""
-
-    trigger: bool
-    """Whether it is a trigger function."""
-
-    arguments: str | None
-    """A function's argument types, as a dump writes them in the rights of an aggregate."""
-
-    named: str | None
-    """The same with modes and names, as a dump writes them in all other rights and comments."""
+    owner: str  # empty if it has none, such as a cast
+    trigger: bool  # whether it is a trigger function
+    arguments: str | None  # of a function, as a dump writes them in an aggregate's rights
+    named: str | None  # the same with modes and names, as in all other rights and comments
 
     def subject(self) -> Subject:
         """The object as a dump's comments name it."""
@@ -154,12 +125,8 @@ class Publication(NamedTuple):
 
     key: Key
     name: str
-    tables: Mapping[Key, int]
-    """The tables that it names, by their entries; none if it is for all tables, or for schemas."""
-
-    schemas: Mapping[Key, str]
-    """The schemas that it names, by their entries."""
-
+    tables: Mapping[Key, int]  # those it names, by entry; none for all tables, or schemas
+    schemas: Mapping[Key, str]  # the schemas that it names, by their entries
     everything: bool
     identity: str
 
@@ -177,28 +144,19 @@ class Source(NamedTuple):
     relations: Mapping[int, Relation]
     others: Mapping[Key, Other]
     graph: Graph
-    parts: frozenset[tuple[Key, Key]]
-    """Views and domains, each with an entry that a dump has for it, such as an index or a rule."""
-
+    parts: frozenset[tuple[Key, Key]]  # views and domains with a dump's entry (rule, index)
     publications: tuple[Publication, ...]
     subscriptions: tuple[Subscription, ...]
     extensions: Mapping[Key, str]
-    granted: tuple[tuple[Key, Key, Subject], ...]
-    """Extensions, each with an object whose rights a dump may contain."""
-
+    granted: tuple[tuple[Key, Key, Subject], ...]  # extensions, with members that have rights
     large_objects: int
-    settings: tuple[tuple[str | None, str], ...]
-    """ALTER DATABASE ... SET: the role, or None for all, and ``name=value``."""
-
+    settings: tuple[tuple[str | None, str], ...]  # ALTER DATABASE SET: role or None, `name=value`
     encoding: str
     locale: tuple[str, str]
     owner: str
-    role: str
-    """The role that looked."""
-
+    role: str  # the role that looked
     superuser: bool
-    digest: str = ""
-    """See `digest.of`; empty if nobody asks again."""
+    digest: str = ""  # see `digest.of`; empty if nobody asks again
 
 
 _QUERIES: Final = (

@@ -16,12 +16,8 @@ from .lock_table import batches
 from .locks import TIMEOUT_S
 from .source import Relation
 
-ATTEMPT_S: Final = 2.0
-"""Seconds that one attempt waits for its locks, while others wait behind it; longer than the server
-needs to find a deadlock."""
-
-Position = tuple[int, bool]
-"""A sequence's last_value and is_called."""
+ATTEMPT_S: Final = 2.0  # seconds for the locks of one attempt; longer than a search for a deadlock
+Position = tuple[int, bool]  # a sequence's last_value and is_called
 
 
 def swap(source: Session, dump: Dump, positions: Mapping[str, Position]) -> list[str]:

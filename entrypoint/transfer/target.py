@@ -22,23 +22,15 @@ from .plan import Plan
 from .source import MOVABLE
 
 _CALL: Final = "select pg_catalog.set_config('application_name', %s, false)"
-
-_Words: TypeAlias = Mapping[str, Any]
-"""A row of pg_database."""
-
-
-Setting: TypeAlias = tuple[str | None, str]
-"""The role that it is for, or None for all, and its name."""
+_Words: TypeAlias = Mapping[str, Any]  # a row of pg_database
+Setting: TypeAlias = tuple[str | None, str]  # the role that it is for (None for all), and its name
 
 
 class Lacks(NamedTuple):
     """What the target's server does not have, and the operator agreed to do without."""
 
-    space: bool = False
-    """A tablespace: everything goes to the default one."""
-
-    settings: frozenset[Setting] = frozenset()
-    """Settings that the role may not set."""
+    space: bool = False  # a tablespace: everything goes to the default one
+    settings: frozenset[Setting] = frozenset()  # settings that the role may not set
 
 
 class Target(NamedTuple):
@@ -48,18 +40,10 @@ class Target(NamedTuple):
     name: str
     exists: bool
     owner: str
-    grants: tuple[tuple[str, str], ...]
-    """Privileges on the replaced database, each with its role."""
-
-    settings: tuple[tuple[str | None, str], ...]
-    """Those of the replaced database, which override the source's."""
-
-    replaced: str
-    """The new name of the database that is there already."""
-
-    scratch: str = ""
-    """The database that a rehearsal fills instead of the incoming one."""
-
+    grants: tuple[tuple[str, str], ...]  # privileges on the replaced database, each with its role
+    settings: tuple[tuple[str | None, str], ...]  # the replaced database's override the source's
+    replaced: str  # the new name of the database that is there already
+    scratch: str = ""  # the database that a rehearsal fills instead of the incoming one
     lacks: Lacks = Lacks()
 
     @property
@@ -71,11 +55,8 @@ class Target(NamedTuple):
 class Identity(NamedTuple):
     """How a server relates to the one of a session."""
 
-    same: bool
-    """Whether it is the same, by whatever address; a copy or a standby is another one."""
-
-    alike: bool
-    """Whether the role is the same, too."""
+    same: bool  # whether it is the same, by whatever address; a copy or a standby is another one
+    alike: bool  # whether the role is the same, too
 
 
 def compared(session: Session, server: Server) -> Identity:
@@ -266,18 +247,11 @@ create. pg_dump since then writes every other state of it, from and to any serve
 class Needs(NamedTuple):
     """What a superuser makes in the incoming database before anybody's objects are in it."""
 
-    extensions: list[tuple[str, str]]
-    """Each with its schema."""
-
-    schemas: dict[str, int]
-    """The extensions' schemas, with their OIDs in the source."""
-
+    extensions: list[tuple[str, str]]  # each with its schema
+    schemas: dict[str, int]  # the extensions' schemas, with their OIDs in the source
     spaces: list[str]
-    tables: list[int]
-    """Extensions' tables whose rows a dump contains, by OID in the source."""
-
-    closed: bool
-    """Whether the dump assumes that PUBLIC may not create in schema public."""
+    tables: list[int]  # extensions' tables whose rows a dump contains, by OID in the source
+    closed: bool  # whether the dump assumes that PUBLIC may not create in schema public
 
 
 def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:

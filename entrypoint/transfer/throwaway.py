@@ -29,45 +29,29 @@ from .lock_table import batches
 from .plan import Plan
 
 PREFIX: Final = "entrypoint_transfer_"
-
-READERS: Final = 8
-"""Sessions that a reader may have besides pg_dump's jobs."""
-
-END_S: Final = 10.0
-"""Seconds in which the sessions of a locked-out role must end."""
-
-GRANT_S: Final = 1.0
-"""Seconds that a GRANT waits for another session's."""
-
-SHORTEST_S: Final = 3600.0
-"""Seconds that a role can log in, at least, if nobody is left to remove it."""
-
-_INHERIT_SINCE: Final = 160000
-"""Since this version each membership says whether it inherits."""
-
+READERS: Final = 8  # sessions that a reader may have besides pg_dump's jobs
+END_S: Final = 10.0  # seconds in which the sessions of a locked-out role must end
+GRANT_S: Final = 1.0  # seconds that a GRANT waits for another session's
+SHORTEST_S: Final = 3600.0  # seconds that a role can log in, at least, if nobody removes it
+_INHERIT_SINCE: Final = 160000  # since this version each membership says whether it inherits
 _OURS: Final = re.compile(f"{PREFIX}[0-9a-f]{{16}}")
 
-_NOTE: Final = "a transfer's own, of the session "
-"""The beginning of a role's comment; the PID and the start of its maker follow."""
+_NOTE: Final = "a transfer's own, of the session "  # in a role's comment, before its maker's
 
 
 class Throwaway(NamedTuple):
     """A role of a transfer."""
 
     name: str
-    server: Server
-    """The server as this role logs in to it."""
+    server: Server  # the server as this role logs in to it
 
 
 class Terms(NamedTuple):
     """The limits of a role."""
 
     sessions: int
-    seconds: float
-    """How long it can log in, or `SHORTEST_S` if that is longer."""
-
-    bypass_rls: bool
-    """Whether it sees the rows that row-level security hides from all but a table's owner."""
+    seconds: float  # how long it can log in, or `SHORTEST_S` if that is longer
+    bypass_rls: bool  # whether it sees rows that policies hide from all but a table's owner
 
 
 class Hands(NamedTuple):
@@ -149,8 +133,7 @@ def hired(
         yield Hands(reader, writer, checker, there)
 
 
-Made = list[tuple[Server, str]]
-"""Roles, each with its server as the operator sees it."""
+Made = list[tuple[Server, str]]  # roles, each with its server as the operator sees it
 
 
 @contextmanager

@@ -18,22 +18,12 @@ from ..postgres.session import quoted
 from ..process import child
 from ..process.output import shown
 
-TIMEOUT_S: Final = 7 * 86400.0
-"""Seconds that one tool may take: a week, so as long as it must."""
-
-_TIMEOUT_SINCE: Final = 17
-"""Since this version pg_restore always sets transaction_timeout, which older servers refuse."""
-
+TIMEOUT_S: Final = 7 * 86400.0  # seconds that one tool may take: a week, so as long as it must
+_TIMEOUT_SINCE: Final = 17  # pg_restore sets transaction_timeout, which older servers refuse
 _STATISTICS_SINCE: Final = 18
-
-MAX_ERRORS: Final = 5
-"""Errors of one tool to report."""
-
-EVENT_TRIGGERS_SINCE: Final = 17
-"""Since this version a superuser's session can turn event triggers off."""
-
+MAX_ERRORS: Final = 5  # errors of one tool to report
+EVENT_TRIGGERS_SINCE: Final = 17  # a superuser's session can turn event triggers off
 _EXCLUDE_EXTENSION_SINCE: Final = 17
-
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -43,14 +33,9 @@ class Tools(NamedTuple):
     pg_dump: str
     pg_restore: str
     version: int
-    target_version: int
-    """The major version of the target's server."""
-
-    ahead: bool
-    """Whether they set parameters that the target's server does not know, and can do without."""
-
-    statistics: bool
-    """Whether a dump can contain the planner's statistics, and the target's server takes them."""
+    target_version: int  # the major version of the target's server
+    ahead: bool  # whether they set parameters that the target's server does not know nor need
+    statistics: bool  # whether dumps have the planner's, and the target's server takes them
 
     def without_extensions(self, left: Collection[str]) -> list[str]:
         """The options of pg_dump that leave extensions out; older versions dump all of them.
@@ -106,17 +91,10 @@ class Runner(NamedTuple):
 
     environ: Environment
     conninfo: Conninfo
-    watches: Sequence[child.Watch]
-    """The sessions that the work depends on."""
-
-    hear: Callable[[str], None]
-    """Gets every line, masked."""
-
-    options: str = ""
-    """Settings of the tools' sessions, in the form of PGOPTIONS."""
-
-    silent: Callable[[float], None] | None = None
-    """Gets the seconds since the last line when they become many; its exception ends the tool."""
+    watches: Sequence[child.Watch]  # the sessions that the work depends on
+    hear: Callable[[str], None]  # gets every line, masked
+    options: str = ""  # settings of the tools' sessions, in the form of PGOPTIONS
+    silent: Callable[[float], None] | None = None  # gets the seconds without a line
 
     def run(
         self,
@@ -156,14 +134,10 @@ class Runner(NamedTuple):
 class Complaint(NamedTuple):
     """An error of a tool."""
 
-    entry: int | None
-    """The dump's entry that it is about."""
+    entry: int | None  # the dump's entry that it is about
+    error: str  # in the words of the server, such as `ERROR: no such thing`, or of the tool
 
-    error: str
-    """In the words of the server, such as ``ERROR:  no such thing``, or of the tool."""
-
-    details: tuple[str, ...]
-    """The server's other lines, each with its label; a DETAIL may contain a row."""
+    details: tuple[str, ...]  # the server's other lines, with labels; a DETAIL may contain a row
 
     def words(self) -> str:
         """The text that every log may contain, because no row is in it."""
@@ -172,9 +146,7 @@ class Complaint(NamedTuple):
 
 # A statement follows, whose literals may contain rows and passwords.
 _STATEMENT = re.compile(r"(?:error|detail|hint): (?:query|command) was", re.IGNORECASE)
-
 _PROGRAM = re.compile(r"pg_(?:dump|restore): (.*)")
-
 _ABOUT = re.compile(r"from TOC entry (\d+);")
 
 
@@ -187,12 +159,8 @@ class Said:
     """
 
     tell: Callable[[str], None]
-    forgiving: bool = False
-    """Whether to ignore an error about a parameter that the server does not know."""
-
-    first: bool = False
-    """Whether to raise `TransferError` at the first complaint."""
-
+    forgiving: bool = False  # whether to ignore an error about a parameter unknown to the server
+    first: bool = False  # whether to raise `TransferError` at the first complaint
     complaints: list[Complaint] = field(default_factory=list)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=child.TAIL_LINES))
     """The last lines that it passed on."""

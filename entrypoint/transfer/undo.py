@@ -32,17 +32,10 @@ class _Place(NamedTuple):
     """The target that an undo puts aside."""
 
     server: Server
-    name: str
-    """Empty if it is gone, or on a server that the operator did not name."""
-
-    aside: str
-    """Its new name."""
-
-    back: str
-    """The database that the move replaced, and that gets its name back; or empty."""
-
-    note: str = ""
-    """What becomes of a target that the undo cannot put aside."""
+    name: str  # empty if it is gone, or on a server that the operator did not name
+    aside: str  # its new name
+    back: str  # the database that the move replaced, and that gets its name back; or empty
+    note: str = ""  # what becomes of a target that the undo cannot put aside
 
 
 class EarlierMove:
