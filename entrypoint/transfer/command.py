@@ -284,10 +284,8 @@ def _report_file(name: str | None) -> Path | None:
 
 def _write(path: Path, answer: "Transferred") -> None:
     """Write the report; the move is done, so a failure is a warning."""
-    from . import markdown
-
     try:
-        path.write_text(markdown.report(answer), encoding="utf-8")
+        path.write_text(report.markdown(answer), encoding="utf-8")
     except OSError as error:
         log.event(
             "warning",

@@ -1,15 +1,21 @@
-"""The facts of a database in the server's words: everything but rows, which `rows` compares."""
+"""Compare the facts of two databases: everything but rows, in the servers' words.
 
+Servers of one version write a fact in the same words. Facts that differ between versions get a form
+that both share (`_shared`), and only those.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..postgres.session import Session, translated
+from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from .graph import PG_PROC, PG_TYPE
+from .obstacle import Problem
 from .plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .source import Other, Relation
 
 CLONES_SINCE: Final = 150000  # before, the server marks a partition's clone of a trigger internal
@@ -100,3 +106,262 @@ def scope_of(
         found = session.row("transfer/oids_by_name", params) or (None,) * 3
     oids, of_types, of_functions = (each or [] for each in found)
     return Scope(oids, of_types, of_functions, powerful, powerful, ours, *words, [])
+
+
+OBJECTS: Final = 10  # objects to report; the last one says how many more differ
+SHOWN: Final = 4  # facts to report of one object
+LENGTH: Final = 300  # characters to report of one fact
+_BARE = re.compile(r"[a-z_][a-z0-9_$]*")
+_IDENTIFIER: Final = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
+_QUALIFIED = re.compile(rf"{_IDENTIFIER}\.{_IDENTIFIER}")
+_INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_IDENTIFIER}) ON ")
+
+_OF_RELATIONS: Final = ("relation", "columns", "inherits", "index", "sequence", "policy", "type")
+"""Facts whose second and third fields are a schema and a name."""
+
+_OF_TEXTS: Final = ("function", "trigger", "rule", "statistics")
+"""Facts with a statement, whose first qualified name is the object's."""
+
+_ANEW: Final = "Recreate it in the source with the statements of pg_dump --schema-only, or drop it."
+
+NOT_NULL_ROWS_SINCE: Final = 18
+"""Since this version a NOT NULL is a constraint with a name (on a domain since 17). Older versions
+mark the column or the domain, and that mark is a fact, too."""
+
+MAINTAIN_SINCE: Final = 17  # since this version ALL on a table includes MAINTAIN
+
+_TEXTS: Final[Mapping[str, frozenset[int]]] = {
+    "relation": frozenset({12, 13}),
+    "constraint": frozenset({7}),
+    "index": frozenset({8}),
+    "type": frozenset({7}),
+    "function": frozenset({1}),
+    "trigger": frozenset({2}),
+    "policy": frozenset({7, 8}),
+    "rule": frozenset({2}),
+    "statistics": frozenset({2}),
+}
+"""The fields of each fact with SQL that the server deparsed."""
+
+_DEFAULT: Final = 11  # the same field of a column
+_RECORD = re.compile(r'[(]((?:"(?:[^"]|"")*"|[^"()])*)[)]')
+_FIELD = re.compile(r'(?:^|,)((?:"(?:[^"]|"")*"|[^",])*)')
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+
+# Names, constants and operators. The pattern skips a column's relation, which FROM names.
+_WORD = re.compile(
+    r"""(?:(?!(?:new|old)\.)(?:"(?:[^"]|"")*"|[^\W\d]\w*)\.)*"""
+    r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+(?:\.\d+)?|[-+*/<>=~!@#%^&|`?]+)"""
+)
+
+_NAME = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+""")
+
+_EVERY: Final = ("arwdDxt", "a*r*w*d*D*x*t*")  # ALL on a table before MAINTAIN, as servers write it
+
+_ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",{}]+)')
+_ITEM = re.compile(r'((?:"(?:[^"]|"")*"|[^"=])*)=([^/]*)(.*)', re.DOTALL)
+
+
+class Difference(NamedTuple):
+    """A fact of one side only."""
+
+    side: str  # `source` or `target`
+    fact: str
+
+
+def differences(
+    source: set[str], target: set[str], majors: tuple[int, int] = (0, 0)
+) -> list[Difference]:
+    """Facts of one side only, except for objects that stay in the source.
+
+    Between major versions, two facts are the same if their shared forms are.
+    """
+    here, there = sorted(source - target), sorted(target - source)
+    if majors[0] != majors[1]:
+        forms = [Counter(_shared(each, majors) for each in facts) for facts in (here, there)]
+        same = forms[0] & forms[1]
+        here, there = (_without(facts, same, majors) for facts in (here, there))
+    return [
+        *(Difference("source", fact) for fact in here if not fact.startswith("(object,")),
+        *(Difference("target", fact) for fact in there),
+    ]
+
+
+def _without(facts: Sequence[str], same: Counter[str], majors: tuple[int, int]) -> list[str]:
+    left, found = Counter(same), []
+    for fact in facts:
+        form = _shared(fact, majors)
+        if left[form] > 0:
+            left[form] -= 1
+        elif form:
+            found.append(fact)
+    return found
+
+
+def _shared(fact: str, majors: tuple[int, int]) -> str:
+    """A fact in words that both versions use; empty if one of them cannot state it."""
+    first, *columns = records(fact)
+    name = first[0]
+    older, newer = sorted(majors)
+    if name == "columns":
+        words = [[*each[:_DEFAULT], _words(each[_DEFAULT])] for each in columns]
+        return repr((first, words))
+    if name == "constraint" and older < NOT_NULL_ROWS_SINCE:
+        if first[7].startswith("NOT NULL"):
+            return ""  # the column, or the domain, says it too
+    elif name == "rights" and older < MAINTAIN_SINCE <= newer:
+        return repr((first[:3], list(_without_maintain(first[3], first[2]))))
+    texts = _TEXTS.get(name, ())
+    return repr([_words(each) if at in texts else each for at, each in enumerate(first)])
+
+
+def _without_maintain(items: str, owner: str) -> Iterator[str]:
+    """Privileges without MAINTAIN, if ALL or the owner's default includes it."""
+    for inside, bare in _ELEMENT.findall(items):
+        item = re.sub(r"\\(.)", r"\1", inside, flags=re.DOTALL) or bare
+        if match := _ITEM.fullmatch(item):
+            role, letters, grantor = match.groups()
+            others = letters.replace("m*", "").replace("m", "")
+            if others in _EVERY or _QUOTED.sub(_bare, role) == owner:
+                letters = others
+            if letters:
+                yield f"{role}={letters}{grantor}"
+
+
+def _words(text: str) -> tuple[list[str], list[str]]:
+    """The words of an SQL text in order, and its names.
+
+    Only versions before 16 qualify a column if the query has a single relation.
+    """
+    return _WORD.findall(text), sorted({*_NAME.findall(text)})
+
+
+def records(fact: str) -> list[list[str]]:
+    """The fields of each record in a row of records, as PostgreSQL writes them."""
+    return [
+        [_QUOTED.sub(_bare, field).replace("\\\\", "\\") for field in _FIELD.findall(record)]
+        for record in _RECORD.findall(fact)
+    ]
+
+
+def _bare(match: re.Match[str]) -> str:
+    return match[1].replace('""', '"')
+
+
+def problems(differences: Sequence[Difference]) -> Iterator[Problem]:
+    """A problem for each object that a restore makes differently."""
+    found: dict[str, list[Difference]] = {}
+    for each in differences:
+        found.setdefault(subject(each.fact), []).append(each)
+    left = len(found) - OBJECTS
+    for number, (name, those) in enumerate(found.items(), 1):
+        message, remedy = _told(name, those)
+        if number == OBJECTS and left > 0:
+            message += f" (and {left} more objects differ)"
+        yield Problem(f"facts:{name}", message, remedy, allowable=False)
+        if number == OBJECTS:
+            return
+
+
+def subject(fact: str) -> str:
+    """The object of a fact, as SQL writes it with ``public`` in the search_path."""
+    fields = records(fact)[0]
+    kind, rest = fields[0], fields[1:]
+    name = rest[0]
+    if kind in _OF_RELATIONS:
+        name = _identity(*rest[:2])
+    elif kind == "constraint":
+        name = _identity(*(rest[:2] if rest[1] else rest[2:4]))
+    elif kind == "rights":
+        name = _whose(records(rest[0])[0])
+    elif internal := _internal(fields):
+        name = _identity(*internal[:2])
+    elif kind in _OF_TEXTS:
+        match = _QUALIFIED.search(rest[-1])
+        name = match[0] if match else kind
+    elif kind == "comment":
+        name = rest[1]
+    elif kind in ("object", "carried"):
+        name = " ".join(rest[:2])
+    return name.removeprefix("public.")
+
+
+def _whose(what: Sequence[str]) -> str:
+    if what[0] == "default":
+        return "default rights"
+    if what[0] in ("type", "function"):
+        return what[1]
+    return what[0] if "." in what[0] else _identity(*what[:2])
+
+
+def _identity(schema: str, name: str) -> str:
+    words = [name] if schema == "public" else [schema, name]
+    return ".".join(each if _BARE.fullmatch(each) else quoted(each) for each in words)
+
+
+def _internal(fields: Sequence[str]) -> Sequence[str]:
+    """Schema, table and constraint of a trigger that enforces a constraint; otherwise nothing."""
+    if fields[0] == "trigger" and fields[-1].startswith("("):
+        return records(fields[-1])[0]
+    return ()
+
+
+def _told(name: str, those: Sequence[Difference]) -> tuple[str, str]:
+    here, there = (
+        [column for each in those if each.side == side for column in _columns(each.fact)]
+        for side in ("source", "target")
+    )
+    if here != there and sorted(here) == sorted(there):
+        return _reordered(name, [each[0] for each in here], [each[0] for each in there])
+    shown = [f"only in the {each.side}: {each.fact[:LENGTH]}" for each in those[:SHOWN]]
+    shown += [f"{len(those) - SHOWN} more"] if len(those) > SHOWN else []
+    remedy = _ANEW
+    if invalid := _invalid(those):
+        words = "; ".join(f"REINDEX INDEX {each}" for each in invalid)
+        return (
+            f"{', '.join(invalid)} of {name} is not valid, and a restore does not create it",
+            f"Wait if a session is building it; otherwise run {words}, or drop it.",
+        )
+    if all(_internal(records(each.fact)[0]) for each in those):
+        remedy = (
+            f"Run ALTER TABLE {name} ENABLE TRIGGER ALL: a restore enables the triggers that "
+            "enforce constraints. Then disable each other trigger by its name again."
+        )
+    return f"a restore creates {name} differently, without an error: {'; '.join(shown)}", remedy
+
+
+def _invalid(those: Sequence[Difference]) -> list[str]:
+    """The invalid indexes if nothing else differs: a dump has every index but these."""
+    found = []
+    for each in those:
+        kind, *fields = records(each.fact)[0]
+        match = next(filter(None, map(_INDEX.match, fields)), None)
+        if each.side != "source" or kind != "index" or match is None:
+            return []
+        found.append(f"{quoted(fields[0])}.{match[1]}")
+    return found
+
+
+def _columns(fact: str) -> list[list[str]]:
+    first, *columns = records(fact)
+    return columns if first[0] == "columns" else []
+
+
+def _reordered(name: str, here: Sequence[str], there: Sequence[str]) -> tuple[str, str]:
+    """A new column comes last, so name the columns to make anew, in their order."""
+    place, kept = -1, 0
+    for column in there:
+        if here.index(column) < place:
+            break
+        place, kept = here.index(column), kept + 1
+    late = ", ".join(there[kept:])
+    message = (
+        f"a restore puts the columns of {name} in another order, its parents' first: "
+        f"{', '.join(there)} instead of {', '.join(here)}"
+    )
+    remedy = (
+        f"Recreate {late} of {name}, in this order: ALTER TABLE ... RENAME COLUMN to another "
+        "name, ADD COLUMN, UPDATE, DROP COLUMN, and everything that depends on it. For a column "
+        "that a parent has, too, run ALTER TABLE ... NO INHERIT first, and INHERIT at the end."
+    )
+    return message, remedy

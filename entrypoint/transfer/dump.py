@@ -4,27 +4,29 @@ A rehearsal uses the code, the arguments and the roles of the move, without rows
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from psycopg import sql
 
 from .. import log
 from ..config.environment import Environment
-from ..errors import TransferError
+from ..errors import TransferError, plural
 from ..operator.server import Server
-from ..postgres.session import Session, quoted
+from ..postgres.session import Session, quoted, translated
+from ..postgres.sql import load_sql
 from ..process import signals
 from ..process.child import Watch
-from . import compare, lock_table, locks, throwaway, tools
+from . import compare, locks, throwaway, tools
 from . import target as target_module
 from .archive import PG_NAMESPACE, Apart, Selection, select
 from .graph import PG_CLASS, Key
-from .owners import hand_over
+from .locks import batches
+from .plan import Plan
 from .preflight import Prepared
 from .progress import Progress
 from .source import Subject
@@ -199,7 +201,7 @@ class Dump:
 
     def _dump(self, watches: Sequence[Watch], source: Session, snapshot: str, folder: Path) -> None:
         runner = Runner(self.environ, self.hands.reader.server.conninfo, watches, self._hear)
-        jobs = lock_table.jobs(source, self.plan, self.jobs)
+        jobs = locks.jobs(source, self.plan, self.jobs)
         self._begin_counting(jobs)
         argv = [self.tools.pg_dump, "--format=directory", f"--jobs={jobs}", "--compress=0"]
         argv += ["--verbose", "--no-password"]
@@ -306,3 +308,73 @@ class Dump:
         elif self._serial and (match := _TABLE.search(line)):
             self.progress.advance(self._begun)
             self._begun = max(self._sizes.get(match[1], [0]))
+
+
+_ANY: Final = "objid >= 16384 or identity = 'public' or classid = 'pg_largeobject'::regclass"
+_OF: Final = "owner = (select oid from pg_roles where rolname = %s)"
+
+# In some minor versions a multirange follows its range, and the server refuses its own ALTER.
+_FIRST: Final = (
+    f"{_OF} and not exists (select from pg_type m where classid = 'pg_type'::regclass"
+    " and m.oid = objid and typtype = 'm')"
+)
+
+_KINDS: Final = {
+    "aggregate": "ROUTINE",
+    "function": "ROUTINE",
+    "procedure": "ROUTINE",
+    "statistics object": "STATISTICS",
+}
+"""The kinds that ALTER names differently than pg_identify_object."""
+
+
+def hand_over(source: Session, target: Session, plan: Plan, writer: str, public: str) -> None:
+    """Give each object that the writer owns in the target to its owner in the source.
+
+    The role ``public`` gets the schema public if the source has none. Evaluates nothing. Raises
+    `TransferError` for an object that the source does not have, because evaluated code made it.
+    """
+    left = {*plan.unrestorable(), *((PG_CLASS, each.oid) for each in plan.not_copied)}
+    with translated("looking for owners", remedy="Run the transfer again."):
+        there = _owned(source, _ANY)
+    owners = {("schema", "public"): public}
+    owners |= {
+        (kind, identity): owner
+        for catalog, oid, kind, identity, owner in there
+        if (catalog, oid) not in left
+    }
+    for which in (_FIRST, _OF):
+        _give(target, owners, which, writer)
+    with translated("looking for what is left", remedy="Run the transfer again."):
+        rest = [each for (each,) in target.rows("transfer/left_with_owner", [writer])]
+    if rest:
+        raise TransferError(
+            f"the transfer cannot give {plural(len(rest), 'object')} to the right owner: "
+            f"{', '.join(rest[:10])}",
+            remedy="Report this bug with these objects, please; the source is unchanged.",
+        )
+
+
+def _owned(session: Session, which: str, *params: str) -> list[tuple[Any, ...]]:
+    query = load_sql("transfer/owned_objects").format(which=which)
+    return session.connection.execute(query, params or None).fetchall()
+
+
+def _give(target: Session, owners: Mapping[tuple[str, str], str], which: str, writer: str) -> None:
+    with translated("looking for owners", remedy="Run the transfer again."):
+        made = _owned(target, which, writer)
+    keys = [(kind, identity) for _, _, kind, identity, _ in made]
+    if strange := [f"{kind} {name}" for kind, name in keys if (kind, name) not in owners]:
+        raise TransferError(
+            f"code of the source created {plural(len(strange), 'object')} during the restore: "
+            f"{', '.join(strange[:10])}",
+            remedy="Check the functions that the service's tables call; nothing was moved.",
+        )
+    statements = [
+        f"ALTER {_KINDS.get(kind, kind.upper())} {name} OWNER TO {quoted(owners[kind, name])}"
+        for kind, name in keys
+    ]
+    with translated("giving each object to its owner", remedy="Run the transfer again."):
+        # The transaction locks each table's indexes, sequences and TOAST, too.
+        for batch in batches(statements):
+            target.connection.execute("; ".join(batch).encode())

@@ -14,7 +14,7 @@ from ..errors import EntrypointError, Terminated, TransferError, plural
 from ..operator.server import Server
 from ..postgres.session import Session
 from ..process import signals
-from . import archive, differences, locks, report, rows, throwaway
+from . import archive, compare, locks, report, rows, throwaway
 from . import target as target_module
 from .dump import Dump
 from .preflight import Prepared
@@ -134,7 +134,7 @@ class Transfer:
             sides = [Side(reader, snapshot), Side(other, None)]
             ours, theirs = rows.together(sides, self._facts, Event())
             majors = reader.server_version // 10000, other.server_version // 10000
-            _refuse(differences.differences(ours, theirs, majors))
+            _refuse(compare.differences(ours, theirs, majors))
             moved.facts = len(ours) + len(sequences)
             labels = [each.label() for each in sequences]
             moved.positions = dict(zip(labels, read(other, sequences), strict=True))
@@ -152,7 +152,7 @@ class Transfer:
         def done(table: Relation) -> None:
             self.progress.advance(table.size_bytes)
 
-        ours, theirs = rows.count(sides, tables, done)
+        ours, theirs = rows.sums(sides, tables, done)
         _refuse_rows(ours, theirs)
         return ours
 
@@ -163,7 +163,7 @@ class Transfer:
             error.remedy = f"{error.remedy} {left}".lstrip()
 
 
-def _refuse(found: Sequence[differences.Difference]) -> None:
+def _refuse(found: Sequence[compare.Difference]) -> None:
     if found:
         shown = [f"only in the {each.side}: {each.fact[:300]}" for each in found[:10]]
         raise TransferError(

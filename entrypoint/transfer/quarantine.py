@@ -16,8 +16,7 @@ from ..postgres.quarantine import MARK, Quarantine, find
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from . import locks
-from .lock_table import BATCH, batches
-from .locks import TIMEOUT_S
+from .locks import BATCH, TIMEOUT_S, batches
 from .plan import Plan
 from .source import Relation
 

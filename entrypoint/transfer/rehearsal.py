@@ -21,7 +21,7 @@ from ..operator.server import Server
 from ..postgres.session import Session, translated
 from ..postgres.transfers import suffixed
 from ..process import signals
-from . import archive, differences, locks, throwaway
+from . import archive, compare, locks, throwaway
 from . import target as target_module
 from .dump import Dump, StuckError
 from .obstacle import Problem
@@ -210,7 +210,7 @@ def _facts(dump: Dump, database: str = "", snapshot: str | None = None) -> _Fact
 def _different(ours: _Facts, theirs: _Facts) -> list[Problem]:
     """What a restore makes differently without an error, such as columns in another order."""
     majors = ours.major, theirs.major
-    return [*differences.problems(differences.differences(ours.texts, theirs.texts, majors))]
+    return [*compare.problems(compare.differences(ours.texts, theirs.texts, majors))]
 
 
 def _failures(session: Session, dump: Dump) -> list[_Failure]:

@@ -13,8 +13,9 @@ from ..postgres import databases, transfers
 from ..postgres import quarantine as quarantines
 from ..postgres.databases import Database
 from ..postgres.session import Session, quoted, translated
-from . import locks, row_counts, sessions
+from . import locks, sessions
 from .request import Request
+from .rows import TableCount, count
 
 if TYPE_CHECKING:
     from ..operator.report import PutAside, Transferred
@@ -202,9 +203,9 @@ class Removal:
     def _counted(self, database: Database) -> "PutAside":
         from ..operator.report import PutAside
 
-        tables: list[row_counts.TableCount] | None = None
+        tables: list[TableCount] | None = None
         with suppress(EntrypointError):
-            tables = row_counts.count(self.request.target, database.name)
+            tables = count(self.request.target, database.name)
         rows = [each.rows for each in tables] if tables is not None else [None]
         found = transfers.aside(database.comment)
         return PutAside(

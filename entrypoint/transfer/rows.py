@@ -1,22 +1,28 @@
 """Check that every row arrived: counts, and checksums that no order changes."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 from threading import Event
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from .. import timelimit
+from ..operator.server import Server
 from ..postgres.session import Session, translated
 from ..postgres.sql import load_sql
 from ..process import signals
-from . import locks
-from .lock_table import batches
+from . import locks, throwaway
+from .locks import batches
 from .source import Relation
+
+if TYPE_CHECKING:
+    from ..operator.report import TableRows
+
 
 HANG_UP_S: Final = 5.0  # seconds in which a healthy server has cancelled a statement
 
@@ -62,7 +68,7 @@ class Counted(NamedTuple):
     checksum: str  # the same in any order of the rows
 
 
-def count(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> list[list[Counted]]:
+def sums(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> list[list[Counted]]:
     """Count and sum every table on all sides at once; return a list of `Counted` for each."""
     queries = _queries(sides[0].session, tables) if tables else {}
     stop = Event()
@@ -181,3 +187,101 @@ def _begin(side: Side) -> None:
     side.session.connection.execute("commit")
     locks.begin(side.session, side.snapshot)
     side.session.connection.execute(load_sql("transfer/row_settings"))
+
+
+BUDGET_S: Final = 20.0  # seconds to count one side; a table that comes too late has no number
+
+
+class TableCount(NamedTuple):
+    """The rows of a table on one side."""
+
+    oid: int
+    schema: str
+    name: str
+    rows: int | None  # None if the count took too long, or the role may not count them
+    written: int  # rows inserted, updated and deleted, as far as the server's statistics go back
+
+
+def count(
+    server: Server,
+    database: str,
+    schemas: Collection[str] | None = None,
+    oids: Collection[int] | None = None,
+) -> list[TableCount]:
+    """Count the rows of a database's tables: of all, of those in ``schemas``, or of ``oids`` alone.
+
+    Blocks for about `BUDGET_S` seconds at most. Raises `RefusedError` and `UnreachableError`.
+    """
+    with closing(server.session(database)) as session:
+        with translated("looking at tables", remedy="Run the command again."):
+            rows = session.rows("transfer/tables")
+        found = [
+            row
+            for row in rows
+            if (schemas is None or row[1] in schemas) and (oids is None or row[0] in oids)
+        ]
+        if not throwaway.superuser(session):
+            mine = {oid for oid, _, _, own, *_ in found if own}
+            return _all(session, found, mine)
+        hidden = any(secure for *_, secure, _ in found)
+        mine = {oid for oid, *_ in found}
+        with (
+            throwaway.counting(session, server, [*mine], bypass_rls=hidden) as reader,
+            closing(reader.session(database)) as other,
+        ):
+            return _all(other, found, mine)
+
+
+def _all(session: Session, rows: Sequence[TupleRow], may: set[int]) -> list[TableCount]:
+    deadline = time.monotonic() + BUDGET_S
+    found = []
+    for oid, schema, name, _, _, written in rows:
+        counted = None
+        if oid in may and (left_s := deadline - time.monotonic()) > 0:
+            counted = _one(session, schema, name, left_s)
+        found.append(TableCount(oid, schema, name, counted, written))
+    return found
+
+
+def _one(session: Session, schema: str, name: str, seconds: float) -> int | None:
+    query = sql.SQL("select pg_catalog.count(*) from only {}").format(sql.Identifier(schema, name))
+    try:
+        with session.transaction(undone=True, timeout_s=seconds):
+            session.connection.execute("set transaction read only")
+            session.connection.execute("set local row_security = off")
+            row = session.connection.execute(query).fetchone()
+    except psycopg.Error:
+        return None
+    return int(row[0]) if row else None
+
+
+def both(
+    here: Sequence[TableCount], there: Sequence[TableCount], origins: Mapping[str, str]
+) -> "list[TableRows]":
+    """Rows of all tables, side by side; ``origins`` maps quarantines to the target's schemas."""
+    from ..operator.report import TableRows
+
+    ours = {(origins.get(each.schema, each.schema), each.name): each for each in here}
+    theirs = {(each.schema, each.name): each for each in there}
+    found = []
+    for schema, name in sorted(ours.keys() | theirs.keys()):
+        source, target = ours.get((schema, name)), theirs.get((schema, name))
+        if source is None and target is not None and not (target.rows or target.written):
+            continue
+        found.append(
+            TableRows(
+                object=name if schema == "public" else f"{schema}.{name}",
+                source=source.rows if source else None,
+                target=target.rows if target else None,
+                written=_written(source, target),
+            )
+        )
+    return found
+
+
+def _written(source: TableCount | None, target: TableCount | None) -> int | None:
+    """Changes after the restore, which counts as writes; None after a reset of the counters."""
+    restored = source.rows if source else 0
+    if target is None or restored is None or target.written < restored:
+        return None
+    return target.written - restored

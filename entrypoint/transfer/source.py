@@ -156,7 +156,7 @@ class Source(NamedTuple):
     owner: str
     role: str  # the role that looked
     superuser: bool
-    digest: str = ""  # see `digest.of`; empty if nobody asks again
+    digest: str = ""  # see `request.digest`; empty if nobody asks again
 
 
 _QUERIES: Final = (

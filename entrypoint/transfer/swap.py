@@ -12,8 +12,7 @@ from ..postgres.session import Session, translated
 from . import commit, locks, quarantine
 from . import target as target_module
 from .dump import Dump
-from .lock_table import batches
-from .locks import TIMEOUT_S
+from .locks import TIMEOUT_S, batches
 from .source import Relation
 
 ATTEMPT_S: Final = 2.0  # seconds for the locks of one attempt; longer than a search for a deadlock

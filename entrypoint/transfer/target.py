@@ -15,10 +15,11 @@ from ..operator.server import NAME, Server
 from ..postgres import transfers
 from ..postgres.session import Session, quoted, translated
 from ..postgres.transfers import REPLACED, suffixed
-from . import row_counts, sessions
+from . import sessions
 from .locks import PLAN_S
 from .obstacle import Problem
 from .plan import Plan
+from .rows import both, count
 from .source import MOVABLE
 
 _CALL: Final = "select pg_catalog.set_config('application_name', %s, false)"
@@ -123,8 +124,8 @@ def _filled(
     """Compare the rows of the target with those that would replace them."""
     name = plan.service.database
     ours = [each for each in plan.relations if each.kind == "r"]
-    here = row_counts.count(own_server, source.database, oids={each.oid for each in ours})
-    rows = row_counts.both(here, row_counts.count(server, name), {})
+    here = count(own_server, source.database, oids={each.oid for each in ours})
+    rows = both(here, count(server, name), {})
     known = [each for each in rows if each.source is not None or each.target is not None]
     said = [f"{each.object} {_rows(each.source)} and {_rows(each.target)}" for each in known[:10]]
     said += [f"{rest} more tables"] if (rest := len(known) - len(said)) else []

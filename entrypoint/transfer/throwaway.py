@@ -25,7 +25,7 @@ from ..errors import EntrypointError, RefusedError, Terminated, TransferError
 from ..operator.server import Server
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
-from .lock_table import batches
+from .locks import batches
 from .plan import Plan
 
 PREFIX: Final = "entrypoint_transfer_"

@@ -17,7 +17,6 @@ from ..postgres.session import Session, translated
 from . import (
     archive,
     compatibility,
-    lock_table,
     locks,
     obstacle,
     preflight,
@@ -69,7 +68,7 @@ def _prepare(
 
     problems = preflight.problems(session, plan, reading, superuser=superuser, bypass_rls=bypass)
     apart = superuser, superuser
-    problems += lock_table.problems(session, plan)
+    problems += locks.problems(session, plan)
     place, others = target_module.look(
         (request.source, request.target), session, plan, _owner(plan)
     )

@@ -15,10 +15,11 @@ from ..postgres.quarantine import Quarantine
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from ..postgres.transfers import REPLACED, suffixed
-from . import lock_table, locks, preflight, quarantine, removal, row_counts, sessions
+from . import locks, preflight, quarantine, removal, sessions
 from .locks import TIMEOUT_S
 from .removal import Agree
 from .request import Request
+from .rows import TableCount, both, count
 from .target import free
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class EarlierMove:
             request, _ = request.met(session)
         place = _place(request, found[0])
         _check(session, found, place)
-        lock_table.require(session, quarantine.locks_to_empty(session, found))
+        locks.require_room(session, quarantine.locks_to_empty(session, found))
         rows = _rows(request, found, place) if dry_run or agree is not None else []
         plan = request.answer(
             "planned",
@@ -249,13 +250,11 @@ def _rename(session: Session, place: _Place) -> None:
         transfers.unmark(session, place.name)
 
 
-def _count(
-    server: Server, database: str, found: Sequence[Quarantine] | None
-) -> list[row_counts.TableCount]:
+def _count(server: Server, database: str, found: Sequence[Quarantine] | None) -> list[TableCount]:
     """The rows, or nothing if nobody can count them, which is no reason to refuse."""
     schemas = None if found is None else [each.schema for each in found]
     with suppress(EntrypointError):
-        return row_counts.count(server, database, schemas)
+        return count(server, database, schemas)
     return []
 
 
@@ -264,10 +263,10 @@ def _rows(request: Request, found: Sequence[Quarantine], place: _Place) -> "list
 
 
 def _beside(
-    here: Sequence[row_counts.TableCount], found: Sequence[Quarantine], place: _Place
+    here: Sequence[TableCount], found: Sequence[Quarantine], place: _Place
 ) -> "list[TableRows]":
     there = _count(place.server, place.name, None) if place.name else []
-    return row_counts.both(here, there, {each.schema: each.origin for each in found})
+    return both(here, there, {each.schema: each.origin for each in found})
 
 
 def _plans(request: Request, found: Sequence[Quarantine], place: _Place) -> list[str]:

@@ -148,8 +148,7 @@ PATHS = {
 RELATIONS = {
     "postgres/sql/refuse_drop.sql": "rows of a table, for its owner only",
     "postgres/snapshot.py": "rows of a table, where its owner is as powerful as we are",
-    "transfer/rows.py": "a transfer counts as its own role",
-    "transfer/row_counts.py": "the same, or as the owner of the tables",
+    "transfer/rows.py": "a transfer counts as its own role, or as the owner of the tables",
     "transfer/swap.py": "a sequence, which evaluates nothing",
     "transfer/preflight.py": "what a restore evaluates, as the transfer's own role",
 }

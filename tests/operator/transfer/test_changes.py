@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres.session import Session, open_session
 from entrypoint.postgres.sql import load_sql
-from entrypoint.transfer import digest, graph, source
+from entrypoint.transfer import graph, request, source
 from tests.operator.conftest import answer
 from tests.operator.transfer.conftest import RPG_DB, World
 from tests.support import versions
@@ -135,10 +135,10 @@ def looking(host: Server) -> Iterator[Session]:
 
 def differs(session: Session, statement: str) -> bool:
     """Whether a statement of somebody's, which is undone again, makes another digest."""
-    before = digest.of(session)
+    before = request.digest(session)
     with session.transaction(names="public", undone=True):
         session.connection.execute(statement.encode())
-        return digest.of(session) != before
+        return request.digest(session) != before
 
 
 def test_every_kind_of_change_is_noticed(looking: Session) -> None:
@@ -153,9 +153,9 @@ def test_what_a_transfer_does_itself_is_no_change(looking: Session) -> None:
 
 def test_a_vacuum_is_no_change(looking: Session) -> None:
     """The server notes sizes and freezes rows all the time, which makes no plan another one."""
-    before = digest.of(looking)
+    before = request.digest(looking)
     looking.connection.execute("vacuum (freeze, analyze)")
-    assert digest.of(looking) == before
+    assert request.digest(looking) == before
 
 
 def test_a_plan_reads_no_catalog_that_the_digest_does_not_know() -> None:
@@ -165,7 +165,7 @@ def test_a_plan_reads_no_catalog_that_the_digest_does_not_know() -> None:
     read = {*CATALOG.findall(texts)}
     assert {"pg_class", "pg_depend", "pg_policy"} <= read
     # Who has locked what decides whether a size is told, and nothing of what moves.
-    assert read - digest.CATALOGS == {"pg_locks"}
+    assert read - request.CATALOGS == {"pg_locks"}
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def checksums(server: Endpoint, names: list[str], column: str, *values: str) -> 
             sessions.append(stack.enter_context(closing(session)))
             session.connection.execute("begin")
         tables = [each for each in read(sessions[0]).relations.values() if each.name == "seen"]
-        counted = rows.count([rows.Side(each, None) for each in sessions], tables, lambda _: None)
+        counted = rows.sums([rows.Side(each, None) for each in sessions], tables, lambda _: None)
     assert counted[0][0].rows == counted[1][0].rows
     return [side[0].checksum for side in counted]
 
@@ -141,7 +141,7 @@ def test_each_table_is_counted_for_itself(server: Endpoint, database: str) -> No
     with closing(open_session(Conninfo(params), 5, application_name="test")) as session:
         session.connection.execute("begin")
         tables = sorted(read(session).relations.values())
-        [counted] = rows.count([rows.Side(session, None)], tables, done.append)
+        [counted] = rows.sums([rows.Side(session, None)], tables, done.append)
     assert [each.relation for each in counted] == tables == done
     expected = {f"t{n}": n % 7 for n in range(70)} | {"large": 3000}
     assert {each.relation.name: each.rows for each in counted} == expected

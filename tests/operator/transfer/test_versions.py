@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from entrypoint.config.conninfo import Conninfo
 from entrypoint.postgres.session import open_session
-from entrypoint.transfer import compare, differences
+from entrypoint.transfer import compare
 from tests.operator.conftest import create_role
 from tests.operator.transfer.conftest import (
     CROSSING,
@@ -278,13 +278,13 @@ def test_a_difference_between_versions_is_found(
     """What two versions tell in other words is the same; what is another way is a difference."""
     [source] = described(world_of(old), "")
     same, *changed = described(world_of(new), "", *CHANGES.values())
-    assert differences.differences(source, same, (old, new)) == []
-    assert differences.differences(same, source, (new, old)) == []
-    assert differences.differences(source, same) != []  # not so for two servers of one version
+    assert compare.differences(source, same, (old, new)) == []
+    assert compare.differences(same, source, (new, old)) == []
+    assert compare.differences(source, same) != []  # not so for two servers of one version
     missed = [
         name
         for name, facts_ in zip(CHANGES, changed, strict=True)
-        if not differences.differences(source, facts_, (old, new))
+        if not compare.differences(source, facts_, (old, new))
     ]
     assert missed == []
 
@@ -293,7 +293,7 @@ def test_maintain_alone_is_a_difference(world_of: Callable[[int], World]) -> Non
     """The right to maintain a table is part of ALL since 17, and otherwise a right of its own."""
     [source] = described(world_of(16), "")
     [target] = described(world_of(17), "grant maintain on other to rpg_reader")
-    found = differences.differences(source, target, (16, 17))
+    found = compare.differences(source, target, (16, 17))
     assert {each.side for each in found} == {"source", "target"}
     assert all("rpg_reader" in each.fact for each in found)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from entrypoint.transfer import differences
-from entrypoint.transfer.differences import Difference
+from entrypoint.transfer import compare
+from entrypoint.transfer.compare import Difference
 
 FACTS = {
     "(columns,public,rpg_a)(id,integer,t,,,p,,,,,,)": "rpg_a",
@@ -30,14 +30,14 @@ FACTS = {
 @pytest.mark.parametrize("fact", FACTS)
 def test_a_fact_is_named_after_its_object(fact: str) -> None:
     """Whatever its kind, the name is the one that the rest of the plan has for the object."""
-    assert differences.subject(fact) == FACTS[fact]
+    assert compare.subject(fact) == FACTS[fact]
 
 
 def test_a_few_are_shown_at_a_time() -> None:
     """Of thirty tables ten are told, of one with many facts a few, and how many more there are."""
     tables = [Difference("target", f"(relation,public,rpg_{i},r,p)") for i in range(30)]
     one = [Difference("source", f"(index,public,rpg_0,i{i})") for i in range(10)]
-    found = list(differences.problems([*tables, *one]))
+    found = list(compare.problems([*tables, *one]))
     assert [each.name for each in found] == [f"facts:rpg_{i}" for i in range(10)]
     assert "and 20 more objects" in found[-1].message
     assert found[0].message.endswith("7 more")
@@ -48,6 +48,6 @@ def test_columns_that_must_be_made_anew_are_the_fewest_at_the_end() -> None:
     """The order before and after is told, and which columns have to go to the end, in order."""
     here = "(columns,public,c)(id,int)(more,int)(name,text)(less,int)(late,int)"
     there = "(columns,public,c)(id,int)(name,text)(late,int)(more,int)(less,int)"
-    [found] = differences.problems([Difference("source", here), Difference("target", there)])
+    [found] = compare.problems([Difference("source", here), Difference("target", there)])
     assert "id, name, late, more, less instead of id, more, name, less, late" in found.message
     assert found.remedy.startswith("Recreate more, less of c, in this order")
