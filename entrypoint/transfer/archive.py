@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ..postgres.session import Session, quoted, translated
+from ..postgres.session import Session, quoted
 from ..process import signals
 from .graph import PG_CLASS, Key
 from .obstacle import Problem
 from .plan import Plan
-from .source import Subject
+from .source import Subject, queried
 
 PG_NAMESPACE: Final = 2615
 _ENTRY = re.compile(r"\d+; (\d+) (\d+) (.+)")
@@ -175,8 +175,7 @@ def remove_old() -> None:
 
 def problems(session: Session, plan: Plan, *, blobs: bool) -> list[Problem]:
     """Report a disk that may be too small for the dump. Raises `RefusedError`."""
-    with translated("looking at sizes", remedy="Run the command again."):
-        [(size,)] = session.rows("transfer/data_size", [list(plan.moving), blobs])
+    [(size,)] = queried(session, "looking at sizes", "transfer/data_size", [[*plan.moving], blobs])
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free >= size * FACTOR:

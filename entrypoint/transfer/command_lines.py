@@ -96,10 +96,7 @@ class CommandLines(NamedTuple):
 
 
 def of(
-    arguments: argparse.Namespace,
-    environ: Mapping[str, str],
-    source: Conninfo,
-    target: Conninfo,
+    arguments: argparse.Namespace, environ: Mapping[str, str], source: Conninfo, target: Conninfo
 ) -> CommandLines:
     """Read a transfer's arguments; ``source`` and ``target`` are its parsed URLs."""
     extra = tuple(w for name in arguments.extra for w in ("--with", _word(name)))

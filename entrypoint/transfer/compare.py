@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from .graph import PG_PROC, PG_TYPE
-from .obstacle import Problem
+from .obstacle import Problem, final
 from .plan import Plan
+from .source import queried
 
 if TYPE_CHECKING:
     from .source import Other, Relation
@@ -102,8 +103,7 @@ def scope_of(
     params: list[list[str]] = []
     for group in groups:
         params += [[each.schema for each in group], [each.name for each in group]]
-    with translated("looking at what was moved", remedy="Run the transfer again."):
-        found = session.row("transfer/oids_by_name", params) or (None,) * 3
+    [found] = queried(session, "looking at what was moved", "transfer/oids_by_name", params)
     oids, of_types, of_functions = (each or [] for each in found)
     return Scope(oids, of_types, of_functions, powerful, powerful, ours, *words, [])
 
@@ -258,7 +258,7 @@ def problems(differences: Sequence[Difference]) -> Iterator[Problem]:
         message, remedy = _told(name, those)
         if number == OBJECTS and left > 0:
             message += f" (and {left} more objects differ)"
-        yield Problem(f"facts:{name}", message, remedy, allowable=False)
+        yield final(f"facts:{name}", message, remedy)
         if number == OBJECTS:
             return
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..postgres.session import Session, quoted, translated
-from .obstacle import Problem
+from .obstacle import Problem, final
 from .plan import Plan
+from .source import queried
 from .target import Lacks, Target, refused, row
 
 PROVIDERS: Final = {
@@ -24,30 +25,30 @@ def look(
     ``other`` says whether the target's server is not the source's. Raises `RefusedError` and
     `UnreachableError`.
     """
-    with translated("looking at the role", remedy="Run the command again."):
-        [(user, may, mighty)] = there.rows("transfer/own_rights")
+    [(user, may, mighty)] = queried(there, "looking at the role", "transfer/own_rights")
     problems = [] if not other else [*_roles(source, there, plan)]
     if other and not may:
         problems.append(
-            Problem(
+            final(
                 "target_rights",
                 f"the role {quoted(user)} may not create databases on the target's server",
                 f"Run ALTER ROLE {quoted(user)} CREATEDB there.",
-                allowable=False,
             )
         )
     if other and not mighty and {relation.owner for relation in plan.relations} != {user}:
         problems.append(
-            Problem(
+            final(
                 "target_owner",
                 f"on the target's server the role {quoted(user)} is neither a superuser nor the "
                 "owner of all that moves",
                 "Use --to to name a superuser, or the owner if one role owns it all.",
-                allowable=False,
             )
         )
     problems += _extensions(source, there, plan, mighty=mighty)
-    spaces = _spaces(source, there, plan)
+    doing = "looking for tablespaces"
+    used = queried(source, doing, "transfer/used_tablespaces", [[*plan.moving]])
+    asked = [[name for (name,) in used]]
+    spaces = queried(there, doing, "transfer/missing_tablespaces", asked)
     problems += [
         Problem(
             f"tablespace:{name}",
@@ -55,7 +56,7 @@ def look(
             "Run CREATE TABLESPACE or GRANT CREATE ON TABLESPACE there, or agree: the default "
             "tablespace gets all that moves.",
         )
-        for name in spaces
+        for (name,) in spaces
     ]
     if other:
         problems += _locale(source, there)
@@ -79,45 +80,38 @@ def look(
 
 def _roles(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
     staying = [each.oid for each in plan.staying] + [key[1] for key in plan.left_out]
-    with translated("looking for roles", remedy="Run the command again."):
-        rows = source.rows("transfer/needed_roles", {"staying": staying})
-        used = {name for (name,) in rows}
-        used |= {relation.owner for relation in plan.relations}
-        used |= {role for role, _ in plan.source.settings if role}
-        missing = there.rows("transfer/missing_roles", [sorted(used)])
-    if missing:
+    rows = queried(source, "looking for roles", "transfer/needed_roles", {"staying": staying})
+    used = {name for (name,) in rows} | {relation.owner for relation in plan.relations}
+    used |= {role for role, _ in plan.source.settings if role}
+    if missing := queried(there, "looking for roles", "transfer/missing_roles", [sorted(used)]):
         names = [quoted(name) for (name,) in missing]
-        yield Problem(
+        yield final(
             "roles",
             f"the target's server does not have the roles {', '.join(names)}",
             f"Run {'; '.join(f'CREATE ROLE {name}' for name in names)} there, or run pg_dumpall "
             "--roles-only here and its output there.",
-            allowable=False,
         )
 
 
 def _extensions(source: Session, there: Session, plan: Plan, *, mighty: bool) -> Iterator[Problem]:
-    names = [*plan.extensions]
-    with translated("looking for extensions", remedy="Run the command again."):
-        used = source.rows("transfer/extension_versions", [names])
-        found = {n: rest for n, *rest in there.rows("transfer/available_extensions", [names])}
-    for name, version in used:
+    names, doing = [[*plan.extensions]], "looking for extensions"
+    rows = queried(there, doing, "transfer/available_extensions", names)
+    found = {name: rest for name, *rest in rows}
+    for name, version in queried(source, doing, "transfer/extension_versions", names):
         default, privileged = found.get(name, (None, False))
         if default is None:
-            yield Problem(
+            yield final(
                 f"extension:{name}",
                 f"what moves needs the extension {quoted(name)}, which the target's server does "
                 "not have",
                 f"Install it there; the source has version {version}.",
-                allowable=False,
             )
         elif privileged and not mighty:
-            yield Problem(
+            yield final(
                 f"extension:{name}",
                 f"only a superuser may create the extension {quoted(name)} in the target, and what "
                 "moves needs it",
                 "Use --to to name a superuser, or --server if the target is on the same server.",
-                allowable=False,
             )
         elif _number(default) < _number(version):
             yield Problem(
@@ -133,13 +127,6 @@ def _number(version: str) -> list[int]:
     return [int(each) for each in re.findall(r"\d+", version)]
 
 
-def _spaces(source: Session, there: Session, plan: Plan) -> list[str]:
-    with translated("looking for tablespaces", remedy="Run the command again."):
-        used = source.rows("transfer/used_tablespaces", [[*plan.moving]])
-        missing = there.rows("transfer/missing_tablespaces", [[name for (name,) in used]])
-    return [name for (name,) in missing]
-
-
 def _locale(source: Session, there: Session) -> Iterator[Problem]:
     """Only CREATE DATABASE can tell whether the other system has a locale of libc."""
     words = row(source, source.database)[1]
@@ -153,29 +140,26 @@ def _locale(source: Session, there: Session) -> Iterator[Problem]:
             query = f"select exists (select from pg_catalog.pg_collation where {condition})"  # noqa: S608  ours
             [(known,)] = there.connection.execute(query.encode(), {"locale": locale}).fetchall()
     if not known:
-        yield Problem(
+        yield final(
             f"collation:{locale}",
             f"the source sorts texts by the {provider} locale {locale}, which the target's "
             f"server (version {there.server_version // 10000}) does not have",
             "Move to a server that has it, or dump and restore the source into another locale.",
-            allowable=False,
         )
 
 
 def _collations(source: Session, there: Session, plan: Plan) -> Iterator[Problem]:
-    with translated("looking for collations", remedy="Run the command again."):
-        params = {"oids": [*plan.moving], "types": [each.key[1] for each in plan.carried]}
-        used = source.rows("transfer/used_collations", params)
-        names = [name for (name,) in used]
-        missing = there.rows("transfer/missing_collations", [names, plan.source.encoding])
-    for (name,) in missing:
-        yield Problem(
+    doing = "looking for collations"
+    params = {"oids": [*plan.moving], "types": [each.key[1] for each in plan.carried]}
+    used = queried(source, doing, "transfer/used_collations", params)
+    asked = [[name for (name,) in used], plan.source.encoding]
+    for (name,) in queried(there, doing, "transfer/missing_collations", asked):
+        yield final(
             f"collation:{name}",
             f"what moves uses the collation {quoted(name)}, which the target's server "
             "does not have",
             "Give the columns another one (ALTER TABLE ... ALTER ... TYPE ... COLLATE ...), or "
             "move to a server whose system had the locale at initdb.",
-            allowable=False,
         )
 
 
@@ -256,25 +240,21 @@ def _of_versions(source: Session, there: Session, plan: Plan) -> Iterator[Proble
     for kind in _KINDS:
         if not new < kind.since <= old:
             continue
-        with translated("looking at what is new", remedy="Run the command again."):
-            rows = source.rows(kind.query, params)
+        rows = queried(source, "looking at what is new", kind.query, params)
         for label, *names in rows:
-            yield Problem(
+            yield final(
                 f"{kind.name}:{label}",
                 f"{kind.what.format(repr(label))}, which the target's server does not know: its "
                 f"version is {new}, and PostgreSQL has this since {kind.since}",
                 kind.remedy.format(label, *names),
-                allowable=False,
             )
     if old < NOT_NULL_INHERITED_SINCE <= new:
-        with translated("looking at NOT NULL", remedy="Run the command again."):
-            rows = source.rows("transfer/nullable_children", params)
+        rows = queried(source, "looking at NOT NULL", "transfer/nullable_children", params)
         for label, table, column in rows:
-            yield Problem(
+            yield final(
                 f"not_null:{label}",
                 f"{label!r} allows nulls and its parent's does not: since version "
                 f"{NOT_NULL_INHERITED_SINCE} a child inherits NOT NULL",
                 f"Run ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL, or DROP NOT NULL on "
                 "the parent.",
-                allowable=False,
             )

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from ..postgres.session import quoted
 from .fates import TABLES, Fates, whole
 from .graph import PG_CLASS, Edge, Key, uncommented
-from .obstacle import Problem, unique
+from .obstacle import Problem, final, unique
 from .source import Other, Publication, Relation, Source, Subject
 
 APART: Final = ("fk", "index", "trigger", "rule", "policy", "statistics")
@@ -276,7 +276,6 @@ def _copied(fates: Fates) -> Iterator[Problem]:
             f"{_label(source, key)}, of which the target gets a copy, needs "
             f"{', '.join(sorted(labels))}, which stays",
             "Let what moves do without it, or agree: the copy fails or finds nothing when it runs.",
-            allowable=True,
         )
 
 
@@ -298,7 +297,6 @@ def _composed(fates: Fates, prefixes: Mapping[str, bool]) -> Iterator[Problem]:
             f"{', '.join(found)}, and such objects {gone}",
             "Change it, or agree: it fails or finds nothing when it looks up a name that "
             f"{'the target does not have' if moves else 'is gone'}.",
-            allowable=True,
         )
 
 
@@ -323,7 +321,6 @@ def _published(fates: Fates) -> Iterator[Problem]:
                 f"publication:{each.identity}",
                 f"the publication {each.identity} publishes {shown}, which moves",
                 f"{mend}: its subscribers get no more changes of what moves, and {gets}.",
-                allowable=True,
             )
 
 
@@ -346,13 +343,12 @@ def _subscribed(fates: Fates) -> Iterator[Problem]:
             if (PG_CLASS, oid) in fates.moves
         ]
         if tables:
-            yield Problem(
+            yield final(
                 f"subscription:{each.identity}",
                 f"the subscription {each.identity} fills {', '.join(tables[:10])}, which moves: "
                 "its worker would fail, for all its tables",
                 "Remove these tables from the publication, and run ALTER SUBSCRIPTION "
                 f"{each.identity} REFRESH PUBLICATION, or DROP SUBSCRIPTION {each.identity}.",
-                allowable=False,
             )
 
 
@@ -369,9 +365,8 @@ def _unknown(fates: Fates) -> Iterator[Problem]:
     for key, labels in met.items():
         name = source.graph.strange[key].name
         shown = ", ".join(sorted(labels)[:10])
-        yield Problem(
+        yield final(
             f"unknown:{name}",
             f"{name}, which belongs to {shown}, is of a kind that a transfer does not know",
             "Drop it, and recreate it by hand in the target.",
-            allowable=False,
         )

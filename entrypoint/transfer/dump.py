@@ -29,7 +29,7 @@ from .locks import batches
 from .plan import Plan
 from .preflight import Prepared
 from .progress import Progress
-from .source import Subject
+from .source import Subject, queried
 from .target import configure
 from .throwaway import Hands
 from .tools import Complaint, Runner
@@ -182,11 +182,7 @@ class Dump:
 
     def _gather(self, runner: Runner, what: str, argv: Sequence[str]) -> None:
         self.complaints += runner.run(
-            what,
-            argv,
-            self.target.incoming,
-            forgiving=self.tools.ahead,
-            gathering=self.rehearsing,
+            what, argv, self.target.incoming, forgiving=self.tools.ahead, gathering=self.rehearsing
         )
 
     def _at_first_error(self) -> list[str]:
@@ -345,9 +341,8 @@ def hand_over(source: Session, target: Session, plan: Plan, writer: str, public:
     }
     for which in (_FIRST, _OF):
         _give(target, owners, which, writer)
-    with translated("looking for what is left", remedy="Run the transfer again."):
-        rest = [each for (each,) in target.rows("transfer/left_with_owner", [writer])]
-    if rest:
+    left_over = queried(target, "looking for what is left", "transfer/left_with_owner", [writer])
+    if rest := [each for (each,) in left_over]:
         raise TransferError(
             f"the transfer cannot give {plural(len(rest), 'object')} to the right owner: "
             f"{', '.join(rest[:10])}",

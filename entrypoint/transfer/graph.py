@@ -86,10 +86,7 @@ _WORD: Final = re.compile(
 
 
 def read(
-    session: Session,
-    named: Sequence[Named],
-    bodies: Mapping[Key, str],
-    extensions: Iterable[Key],
+    session: Session, named: Sequence[Named], bodies: Mapping[Key, str], extensions: Iterable[Key]
 ) -> Graph:
     """Read every edge in the session's open transaction, whose search_path is the server's own.
 

@@ -20,8 +20,9 @@ from ..postgres import blockers
 from ..postgres.session import Session, translated
 from ..postgres.sql import load_sql
 from ..postgres.transfers import target_key
-from .obstacle import Problem
+from .obstacle import Problem, final
 from .plan import Plan
+from .source import queried
 
 KEY: Final = 0x656E747279  # "entry"
 """The key of a source's advisory lock: one transfer at a time."""
@@ -163,11 +164,8 @@ def locked(session: Session, plan: Plan, *, waiting: bool = False) -> Iterator[P
     found = blockers.of_relations(session, list(plan.moving))
     for relation in dict.fromkeys(each.relation for each in found if each.held or waiting):
         words, remedy = blockers.told([each for each in found if each.relation == relation])
-        yield Problem(
-            f"locked:{relation}",
-            f"readers of {relation!r} have to wait: {words}",
-            f"{remedy}.",
-            allowable=False,
+        yield final(
+            f"locked:{relation}", f"readers of {relation!r} have to wait: {words}", f"{remedy}."
         )
 
 
@@ -296,15 +294,14 @@ def need(session: Session, plan: Plan) -> Need:
 
 def _room(session: Session) -> Room:
     """The lock table of the session's server. Raises `RefusedError` and `UnreachableError`."""
-    with translated("looking at the server's locks", remedy="Run the command again."):
-        [row] = session.rows("transfer/lock_table")
+    [row] = queried(session, "looking at the server's locks", "transfer/lock_table")
     return Room(*row)
 
 
 def problems(session: Session, plan: Plan) -> list[Problem]:
     """Report a plan that does not fit into the lock table of the source's server."""
     there, locks = _room(session), need(session, plan).most(workers=False)
-    return [] if there.fits(locks) else [Problem("locks", *_words(there, locks), allowable=False)]
+    return [] if there.fits(locks) else [final("locks", *_words(there, locks))]
 
 
 def jobs(session: Session, plan: Plan, asked: int) -> int:

@@ -20,6 +20,11 @@ ALL: Final = "all"  # the name for every problem that is allowable
 WRITERS: Final = "writers"  # it comes and goes, so `--allow` takes it also while nobody writes
 
 
+def final(name: str, message: str, remedy: str) -> Problem:
+    """A problem that the operator cannot agree to."""
+    return Problem(name, message, remedy, allowable=False)
+
+
 def agreed(problem: Problem, allowed: Collection[str]) -> bool:
     """Whether the operator who allowed these names agreed to the problem."""
     return problem.allowable and not {problem.name, ALL}.isdisjoint(allowed)

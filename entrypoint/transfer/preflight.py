@@ -12,9 +12,9 @@ from ..errors import RefusedError
 from ..operator.server import Server
 from ..postgres.session import WORD_S, NoAnswerError, Session, quoted, translated
 from ..process import child
-from .obstacle import Problem, agreed
+from .obstacle import Problem, agreed, final
 from .plan import Plan
-from .source import Relation
+from .source import Relation, queried
 from .target import Target
 from .tools import Tools
 
@@ -85,8 +85,7 @@ def _lacking(session: Session, plan: Plan, role: str, *, createdb: bool, create:
     ]
     types = [each.key[1] for each in plan.own if each.kind == "TYPE"]
     params = {"relations": [*plan.moving], "types": types}
-    with translated("looking at owners", remedy="Run the command again."):
-        rows = session.rows("transfer/parts_to_move", params)
+    rows = queried(session, "looking at owners", "transfer/parts_to_move", params)
     of_others += [
         f"{kind} {name}"
         for kind, name, _, owner in rows
@@ -156,20 +155,18 @@ def _relations(plan: Plan, *, bypass_rls: bool) -> Iterator[Problem]:
                 "Agree: its definition moves, and the transfer does not compare its rows.",
             )
         if relation.forced_rls and not bypass_rls:
-            yield Problem(
+            yield final(
                 f"rls:{relation.identity}",
                 f"{relation.label()!r} forces row-level security on its owner, and this role does "
                 "not bypass it",
                 "Run ALTER ROLE ... BYPASSRLS, or use another role.",
-                allowable=False,
             )
 
 
 def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]:
     """Try each expression that a restore evaluates, with the empty search_path that it has."""
-    oids = [relation.oid for relation in plan.relations if relation.kind in "rpm"]
-    with translated("looking at expressions", remedy="Run the command again."):
-        rows = session.rows("transfer/evaluated_expressions", {"oids": oids})
+    asked = {"oids": [relation.oid for relation in plan.relations if relation.kind in "rpm"]}
+    rows = queried(session, "looking at expressions", "transfer/evaluated_expressions", asked)
     if not rows:
         return
     with reading() as server, closing(server.session(session.database)) as reader:
@@ -237,16 +234,14 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Refused | 
 
 
 def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
-    with translated("looking at what a superuser made", remedy="Run the command again."):
-        rows = session.rows("transfer/privileged_objects")
+    rows = queried(session, "looking at what a superuser made", "transfer/privileged_objects")
     for catalog, oid, kind, identity in rows:
         if (catalog, oid) not in plan.left_out:
-            yield Problem(
+            yield final(
                 f"superuser:{identity}",
                 f"only a superuser may create the {kind} {identity}, and the transfer restores "
                 "no code as a superuser",
                 "Drop it, or make it part of an extension (ALTER EXTENSION ... ADD).",
-                allowable=False,
             )
 
 
@@ -258,11 +253,10 @@ def event_triggers(session: Session) -> list[Problem]:
             return []
         rows = session.rows("transfer/unavoidable_event_triggers")
     return [
-        Problem(
+        final(
             f"event_trigger:{name}",
             f"the event trigger {name!r} fires in every session, and would run as a superuser",
             f"Run ALTER EVENT TRIGGER {quoted(name)} {mend} until the command is done.",
-            allowable=False,
         )
         for name, mend in rows
     ]
@@ -270,8 +264,7 @@ def event_triggers(session: Session) -> list[Problem]:
 
 def _superusers(session: Session, plan: Plan) -> Iterator[Problem]:
     yield from event_triggers(session)
-    with translated("looking at user mappings", remedy="Run the command again."):
-        mappings = session.rows("transfer/user_mappings")
+    mappings = queried(session, "looking at user mappings", "transfer/user_mappings")
     for catalog, oid, name in mappings:
         if (catalog, oid) in plan.left_out:
             continue

@@ -18,7 +18,7 @@ from ..postgres.sql import load_sql
 from . import locks
 from .locks import BATCH, TIMEOUT_S, batches
 from .plan import Plan
-from .source import Relation
+from .source import Relation, queried
 
 MAX_NAME: Final = 63
 _REMOVED: Final = "removed"  # in the comment of a quarantine whose removal in parts has begun
@@ -101,8 +101,7 @@ def require_ours(session: Session, found: Collection[Quarantine], database: str)
         "origins": [each.origin for each in found],
         "database": database,
     }
-    with translated("looking at the quarantine", remedy="Run the command again."):
-        rows = session.rows("transfer/doubtful_quarantines", asked)
+    rows = queried(session, "looking at the quarantine", "transfer/doubtful_quarantines", asked)
     for schema, owner in rows:
         raise TransferError(
             f"the schema {schema!r} claims to be a quarantine, but its owner {owner!r} could not "
@@ -139,10 +138,11 @@ def empty(session: Session, quarantine: Quarantine) -> int:
 
 def locks_to_empty(session: Session, quarantines: Collection[Quarantine]) -> int:
     """The number of locks that moving everything back takes."""
-    with translated("looking at the quarantine", remedy="Run the command again."):
-        schemas = [each.schema for each in quarantines]
-        row = session.row("transfer/locks_to_move_back", [schemas])
-    return int(row[0]) if row else 0
+    asked = [[each.schema for each in quarantines]]
+    [(number,)] = queried(
+        session, "looking at the quarantine", "transfer/locks_to_move_back", asked
+    )
+    return int(number)
 
 
 def _spaces(session: Session, schemas: Collection[str]) -> dict[str, object]:
@@ -170,10 +170,7 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
     schemas = [each.schema for each in quarantines]
     parts = [
         session.rows(query, {"schemas": schemas})
-        for query in (
-            "transfer/relations_to_drop",
-            "transfer/functions_and_types_to_drop",
-        )
+        for query in ("transfer/relations_to_drop", "transfer/functions_and_types_to_drop")
     ]
 
     def failed() -> TransferError:
@@ -199,9 +196,9 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
 
 def oids(session: Session, quarantines: Collection[Quarantine]) -> list[int]:
     """The OIDs of the relations in quarantines."""
-    schemas = [each.schema for each in quarantines]
-    with translated("looking at the quarantine", remedy="Run the command again."):
-        return [oid for (oid,) in session.rows("transfer/quarantined_relations", [schemas])]
+    asked = [[each.schema for each in quarantines]]
+    rows = queried(session, "looking at the quarantine", "transfer/quarantined_relations", asked)
+    return [oid for (oid,) in rows]
 
 
 def in_use(session: Session, quarantines: Collection[Quarantine]) -> TransferError:

@@ -24,11 +24,12 @@ from ..process import signals
 from . import archive, compare, locks, throwaway
 from . import target as target_module
 from .dump import Dump, StuckError
-from .obstacle import Problem
+from .obstacle import Problem, final
 from .plan import Plan
 from .preflight import Prepared
 from .progress import Progress
 from .request import Request
+from .source import queried
 from .target import Target
 from .tools import Complaint
 
@@ -173,8 +174,7 @@ def _create(target: Target, statement: sql.Composed) -> None:
 
 
 def _name(admin: Session, name: str) -> str:
-    with translated("naming a database", remedy="Run the command again."):
-        [(maker,)] = admin.rows("transfer/maker")
+    [(maker,)] = queried(admin, "naming a database", "transfer/maker")
     return suffixed(name, MARK + maker)
 
 
@@ -188,7 +188,7 @@ def _stopped(session: Session, plan: Plan, step: str, error: EntrypointError) ->
         return locked
     details = [str(error.fields[key]) for key in ("detail", "hint") if key in error.fields]
     said = " ".join([f"the rehearsal ended: {error.message}", *details])
-    return [Problem(f"rehearsal:{step}", said, error.remedy, allowable=False)]
+    return [final(f"rehearsal:{step}", said, error.remedy)]
 
 
 class _Facts(NamedTuple):
@@ -236,8 +236,7 @@ def _names(
     wanted = [entries[number] for number in {*numbers} if number is not None and number in entries]
     known = [each for each in wanted if int(each[2]) and int(each[3])]
     columns = [[int(each[group]) for each in known] for group in (1, 2, 3)]
-    with translated("looking for names", remedy="Run the command again."):
-        rows = session.rows("transfer/object_identities", columns)
+    rows = queried(session, "looking for names", "transfer/object_identities", columns)
     return {number: (kind, identity) for number, kind, identity in rows}
 
 
@@ -272,10 +271,9 @@ def _told(failures: Sequence[_Failure], known: Sequence[Problem]) -> Iterator[Pr
         first, *others = those
         more = ", ".join(each.what for each in others[: SHOWN - 1])
         more += f" and {len(others) - SHOWN + 1} more" if len(others) >= SHOWN else ""
-        yield Problem(
+        yield final(
             f"rehearsal:{first.what}",
             f"the restore of the {first.what} fails: {said}"
             + (f" (the same holds for {more})" if more else ""),
             "Change or drop it in the source, or use --with to name what it needs.",
-            allowable=False,
         )

@@ -16,6 +16,7 @@ from ..postgres.session import Session, quoted, translated
 from . import locks, sessions
 from .request import Request
 from .rows import TableCount, count
+from .source import queried
 
 if TYPE_CHECKING:
     from ..operator.report import PutAside, Transferred
@@ -139,8 +140,7 @@ class Removal:
                 f"the database {name!r} is a template; nothing was removed",
                 remedy=f"Run ALTER DATABASE {quoted(name)} IS_TEMPLATE false, and run it again.",
             )
-        with translated("looking at what was put aside", remedy="Run the command again."):
-            rows = admin.rows("transfer/databases_and_rights", [names])
+        rows = queried(admin, "looking at databases", "transfer/databases_and_rights", [names])
         self._oids = {name: oid for name, oid, _ in rows}
         role = admin.connection.info.user
         for name, _, may in rows:
@@ -162,8 +162,7 @@ class Removal:
             self._check_replication(admin, name)
 
     def _check_replication(self, admin: Session, name: str) -> None:
-        with translated("looking at replication", remedy="Run the command again."):
-            found = admin.rows("transfer/replication", {"name": name})
+        found = queried(admin, "looking at replication", "transfer/replication", {"name": name})
         subscriptions = [each for subscribes, each in found if subscribes]
         if subscriptions:
             drop = "; ".join(f"DROP SUBSCRIPTION {quoted(each)}" for each in subscriptions)
@@ -243,8 +242,7 @@ class Removal:
     def _drop(self, admin: Session, name: str) -> None:
         """Remove one, unless it is gone or another database has its name now."""
         self._unchanged(admin, name)
-        with translated("looking at what was put aside", remedy="Run the command again."):
-            rows = admin.rows("transfer/databases_and_rights", [[name]])
+        rows = queried(admin, "looking at databases", "transfer/databases_and_rights", [[name]])
         gone = f"{name!r} was gone already: another session removed or renamed it"
         if [oid for _, oid, _ in rows] != [self._oids.get(name)]:
             self.notes.append(gone)

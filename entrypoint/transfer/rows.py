@@ -18,7 +18,7 @@ from ..postgres.sql import load_sql
 from ..process import signals
 from . import locks, throwaway
 from .locks import batches
-from .source import Relation
+from .source import Relation, queried
 
 if TYPE_CHECKING:
     from ..operator.report import TableRows
@@ -108,8 +108,8 @@ def _groups(tables: Sequence[Relation]) -> Iterator[list[Relation]]:
 
 def _queries(session: Session, tables: Sequence[Relation]) -> Mapping[int, str]:
     """The query that counts and sums each table, by OID, with the columns in the source's order."""
-    with translated("looking at columns", remedy="Run the transfer again."):
-        rows = session.rows("transfer/column_types", [[table.oid for table in tables]])
+    oids = [table.oid for table in tables]
+    rows = queried(session, "looking at columns", "transfer/column_types", [oids])
     columns: dict[int, list[tuple[str, str | None]]] = {table.oid: [] for table in tables}
     for oid, name, kind in rows:
         columns[oid].append((name, kind))
@@ -213,8 +213,7 @@ def count(
     Blocks for about `BUDGET_S` seconds at most. Raises `RefusedError` and `UnreachableError`.
     """
     with closing(server.session(database)) as session:
-        with translated("looking at tables", remedy="Run the command again."):
-            rows = session.rows("transfer/tables")
+        rows = queried(session, "looking at tables", "transfer/tables")
         found = [
             row
             for row in rows

@@ -11,6 +11,7 @@ from ..postgres.session import Session, translated
 from . import locks
 from .obstacle import WRITERS, Problem
 from .plan import Plan
+from .source import queried
 
 WINDOW_S: Final = 1.0  # seconds to count rows, at least
 
@@ -138,9 +139,8 @@ def begin(server: Server, session: Session, plan: Plan) -> WriterWatch:
 def _look(session: Session, asked: dict[str, object]) -> _Seen:
     at_s = time.monotonic()
     doing, hidden, idle = (Counter[Person]() for _ in range(3))
-    with translated("looking for writers", remedy="Run the command again."):
-        counted = session.rows("transfer/write_counters", asked)
-        people = session.rows("transfer/writers_here", asked)
+    counted = queried(session, "looking for writers", "transfer/write_counters", asked)
+    people = queried(session, "looking for writers", "transfer/writers_here", asked)
     for name, role, address, did in people:
         kind = hidden if did is None else doing if did else idle
         kind[Person(name, role, address)] += 1

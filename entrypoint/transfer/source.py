@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from psycopg.abc import Params
+from psycopg.rows import TupleRow
+
 from ..postgres.session import Session, quoted, translated
 from . import graph
 from .graph import PG_CLASS, PG_EXTENSION, Graph, Key, Named
@@ -233,8 +236,18 @@ def read(session: Session) -> Source:
     )
 
 
+def queried(
+    session: Session, doing: str, query: str, params: Params | None = None
+) -> list[TupleRow]:
+    """The rows of `Session.rows`; an error says what the transfer was ``doing``.
+
+    Raises `RefusedError` and `UnreachableError`.
+    """
+    with translated(doing, remedy="Run the command again."):
+        return session.rows(query, params)
+
+
 def sizes(session: Session, oids: Iterable[int]) -> dict[int, int]:
     """Bytes with indexes, or 0 if another session has a lock; raises as `read` does."""
-    with translated("looking at sizes", remedy="Run the command again."):
-        rows = session.rows("transfer/sizes", [[*oids]])
+    rows = queried(session, "looking at sizes", "transfer/sizes", [[*oids]])
     return {oid: size or 0 for oid, size in rows}

@@ -17,10 +17,10 @@ from ..postgres.session import Session, quoted, translated
 from ..postgres.transfers import REPLACED, suffixed
 from . import sessions
 from .locks import PLAN_S
-from .obstacle import Problem
+from .obstacle import Problem, final
 from .plan import Plan
 from .rows import both, count
-from .source import MOVABLE
+from .source import MOVABLE, queried
 
 _CALL: Final = "select pg_catalog.set_config('application_name', %s, false)"
 _Words: TypeAlias = Mapping[str, Any]  # a row of pg_database
@@ -105,12 +105,11 @@ def look(
         problems += _filled(server, own_server, source, plan, there)
     if who:
         problems.append(
-            Problem(
+            final(
                 "target_sessions",
                 f"the transfer cannot replace {name!r} while sessions are connected to it: "
                 f"{', '.join(who)}",
                 "Stop the service and every other listed session.",
-                allowable=False,
             )
         )
     grants = tuple((privilege, role) for privilege, role in found[2])
@@ -138,13 +137,12 @@ def _filled(
         "another name.",
     )
     if ours and not _any_row(own_server, source.database, plan):
-        yield Problem(
+        yield final(
             "empty_source",
             f"nothing that moves has a row, and the database {name!r} has: an empty one would "
             "replace it",
             f"Stop what created the empty tables in {source.database!r}, such as a replica that "
             f"still has the old DATABASE_URL, and run there: {'; '.join(_drops(plan))}.",
-            allowable=False,
         )
 
 
@@ -235,8 +233,7 @@ def _has_rows(session: Session, schema: str, table: str) -> bool:
 def filled(server: Server, name: str) -> list[str]:
     """The tables with rows."""
     with closing(server.session(name)) as session:
-        with translated("looking at the target's tables", remedy="Run the command again."):
-            tables = session.rows("transfer/filled_tables")
+        tables = queried(session, "looking at the target's tables", "transfer/filled_tables")
         return [table for schema, table in tables if _has_rows(session, schema, table)]
 
 
@@ -293,15 +290,16 @@ def create(admin: Session, target: Target, statement: sql.Composed) -> None:
 
 def needs(source: Session, plan: Plan, dump_version: int) -> Needs:
     """What the restore of a plan needs, by pg_dump's major version. Raises `RefusedError`."""
-    with translated("looking at extensions", remedy="Run the command again."):
-        rows = source.rows("transfer/extension_schemas", [[*plan.extensions]])
-        spaces = source.rows("transfer/used_tablespaces", [[*plan.moving]])
-        tables = source.rows("transfer/extension_tables", [[*plan.extensions]])
-    schemas = {schema: oid for _, schema, oid in rows if oid}
-    extensions = [(name, schema) for name, schema, _ in rows]
-    closed = dump_version >= PUBLIC_CLOSED_SINCE
+    doing = "looking at extensions"
+    rows = queried(source, doing, "transfer/extension_schemas", [[*plan.extensions]])
+    spaces = queried(source, doing, "transfer/used_tablespaces", [[*plan.moving]])
+    tables = queried(source, doing, "transfer/extension_tables", [[*plan.extensions]])
     return Needs(
-        extensions, schemas, [name for (name,) in spaces], [oid for (oid,) in tables], closed
+        [(name, schema) for name, schema, _ in rows],
+        {schema: oid for _, schema, oid in rows if oid},
+        [name for (name,) in spaces],
+        [oid for (oid,) in tables],
+        dump_version >= PUBLIC_CLOSED_SINCE,
     )
 
 

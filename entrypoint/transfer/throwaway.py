@@ -27,6 +27,7 @@ from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
 from .locks import batches
 from .plan import Plan
+from .source import queried
 
 PREFIX: Final = "entrypoint_transfer_"
 READERS: Final = 8  # sessions that a reader may have besides pg_dump's jobs
@@ -84,18 +85,8 @@ def counting(
     """Yield the server as a role that may read only these tables of the session's database."""
     with _removing() as made:
         role = make(admin, server, Terms(1, 0, bypass_rls), made)
-        _grant(
-            admin,
-            role.name,
-            "transfer/grant_to_connect",
-            {"database": admin.database},
-        )
-        _grant(
-            admin,
-            role.name,
-            "transfer/grants_to_read",
-            {"oids": list(oids), "functions": []},
-        )
+        _grant(admin, role.name, "transfer/grant_to_connect", {"database": admin.database})
+        _grant(admin, role.name, "transfer/grants_to_read", {"oids": list(oids), "functions": []})
         yield role.server
 
 
@@ -223,12 +214,7 @@ def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:
         copied = (each for each in plan.source.relations.values() if not each.extension)
         oids = [each.oid for each in copied if each.oid not in left]
         functions = plan.used_functions()
-    _grant(
-        admin,
-        role,
-        "transfer/grants_to_read",
-        {"oids": oids, "functions": functions or []},
-    )
+    _grant(admin, role, "transfer/grants_to_read", {"oids": oids, "functions": functions or []})
 
 
 def may_read_all(admin: Session, role: str) -> None:
@@ -244,12 +230,7 @@ def may_read_all(admin: Session, role: str) -> None:
 
 def may_read_objects(admin: Session, role: str) -> None:
     """Let a role connect to the session's database and read its large objects."""
-    _grant(
-        admin,
-        role,
-        "transfer/grants_to_read_objects",
-        {"database": admin.database},
-    )
+    _grant(admin, role, "transfer/grants_to_read_objects", {"database": admin.database})
 
 
 def _grant(admin: Session, role: str, query: str, params: dict[str, object]) -> None:
@@ -288,9 +269,9 @@ def superuser(session: Session) -> bool:
 
 def hidden(session: Session, plan: Plan) -> bool:
     """Whether policies may hide rows of the source from a role that does not bypass them."""
-    with translated("looking at row-level security", remedy="Run the command again."):
-        row = session.row("transfer/hidden_rows", [[*plan.source.relations]])
-    return bool(row and row[0])
+    asked = [[*plan.source.relations]]
+    [(may,)] = queried(session, "looking at row-level security", "transfer/hidden_rows", asked)
+    return bool(may)
 
 
 def lock_out(admin: Session, name: str) -> None:

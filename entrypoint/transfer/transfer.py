@@ -14,16 +14,7 @@ from ..errors import TransferError
 from ..operator.server import Server
 from ..postgres import quarantine as quarantines
 from ..postgres.session import Session, translated
-from . import (
-    archive,
-    compatibility,
-    locks,
-    obstacle,
-    preflight,
-    rehearsal,
-    sessions,
-    throwaway,
-)
+from . import archive, compatibility, locks, obstacle, preflight, rehearsal, sessions, throwaway
 from . import target as target_module
 from . import tools as tools_module
 from .move import move
