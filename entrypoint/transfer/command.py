@@ -210,15 +210,15 @@ def _answered(error: EntrypointError | Terminated) -> bool:
 def _unsettled(commands: CommandLines, *, undo: bool, known: bool) -> tuple[str, str]:
     if undo:
         what = "nothing was put back" if known else "the outcome of the undo is unknown"
-        return what, f"Run {commands.undo()}"
+        return what, f"Run {commands.transfer('--undo')}"
     what = "the removal is not complete" if known else "the outcome of the removal is unknown"
-    return what, f"Run {commands.drop()}: it removes the rest."
+    return what, f"Run {commands.transfer('--drop-quarantine')}: it removes the rest."
 
 
 def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agree | None) -> Done:
     """Run ``--drop-aside``; an error names the databases that are gone."""
-    doing = removal.Removal(request)
-    dry = arguments.dry_run
+    doing, dry = removal.Removal(request), arguments.dry_run
+    again = request.commands.transfer("--drop-aside")
     with closing(doing.open(dry_run=dry)) as admin:
         with translated("looking at what was put aside", remedy="Run the command again."):
             mine = commit.of(admin)
@@ -240,7 +240,7 @@ def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agre
                 found_out = commit.find_out(request.target, admin.database, mine, happened)
                 left = [each for each in names if each in there]
                 if found_out is None:
-                    line = f"Run {request.commands.drop_aside()} when the server answers."
+                    line = f"Run {again} when the server answers."
                     _say(error, "the outcome of the removal is unknown", line)
                     raise
                 if names and not left:
@@ -250,7 +250,7 @@ def _remove(arguments: argparse.Namespace, request: Request, agree: removal.Agre
                     return Done(answer, error)
             gone = [repr(each) for each in names if each not in left]
             what = f"this run removed {', '.join(gone)}" if gone else "nothing was removed"
-            remedy = f"{error.remedy} Run {request.commands.drop_aside()}: it removes the rest."
+            remedy = f"{error.remedy} Run {again}: it removes the rest."
             _say(error, what, remedy.lstrip())
             raise
 

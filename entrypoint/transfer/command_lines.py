@@ -33,7 +33,7 @@ def _escaped(match: re.Match[str]) -> str:
 class CommandLines(NamedTuple):
     """The options of the running command that the next commands repeat."""
 
-    service: str
+    service: str  # quoted
     here: tuple[str, ...] = ()  # `--server` and its value if given; so `--from` and `--to` below
     source: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
@@ -41,58 +41,37 @@ class CommandLines(NamedTuple):
 
     def moved(self, *, aside: bool = False) -> list[str]:
         """The commands after a move; ``aside`` says whether it put a database aside."""
-        there = self._there()
-        return [
-            self._line("url", self._service(), *there, "--env", "--show-password"),
-            self._line("verify", *there, "--service", self._service()),
-            self.undo(),
-            self.drop(),
-            *([self.drop_aside()] if aside else []),
-        ]
-
-    def undo(self) -> str:
-        """The command that undoes a move."""
-        return self._transfer("--undo")
-
-    def drop(self) -> str:
-        """The command that removes the quarantine of a move."""
-        return self._transfer("--drop-quarantine")
-
-    def drop_aside(self) -> str:
-        """The command that removes the databases that transfers put aside."""
-        return self._transfer("--drop-aside")
+        url = ("entrypoint url", self.service, *self._there(), "--env --show-password")
+        verify, *more = self.dropped(aside=aside)
+        undo, drop = self.transfer("--undo"), self.transfer("--drop-quarantine")
+        return [" ".join(url), verify, undo, drop, *more]
 
     def undone(self, *, aside: bool = False) -> list[str]:
         """The commands after an undo; the first plans another move."""
-        return [self._transfer("--dry-run"), *([self.drop_aside()] if aside else [])]
+        return [self.transfer("--dry-run"), *([self.transfer("--drop-aside")] if aside else [])]
 
     def dropped(self, *, aside: bool = False) -> list[str]:
         """The commands after a removal."""
-        verify = self._line("verify", *self._there(), "--service", self._service())
-        return [verify, *([self.drop_aside()] if aside else [])]
+        verify = " ".join(("entrypoint verify", *self._there(), "--service", self.service))
+        return [verify, *([self.transfer("--drop-aside")] if aside else [])]
 
     def move(self, allowed: Iterable[str]) -> str:
         """The move itself, with an ``--allow`` for each name."""
         words = [word for name in dict.fromkeys(allowed) for word in ("--allow", _word(name))]
-        return self._transfer(*self.more, *words)
+        return self.transfer(*self.more, *words)
 
     def look(self) -> str:
         """The plan of the same move; after the move it answers that nothing is left to move."""
-        return self._transfer(*self.more, "--dry-run")
+        return self.transfer(*self.more, "--dry-run")
 
-    def _transfer(self, *words: str) -> str:
-        return self._line("transfer", self._service(), *self.here, *self.source, *self.to, *words)
+    def transfer(self, *words: str) -> str:
+        """Another transfer between the same databases."""
+        options = (*self.here, *self.source, *self.to, *words)
+        return " ".join(("entrypoint transfer", self.service, *options))
 
     def _there(self) -> tuple[str, ...]:
         """``--server`` for the target, for commands that know one server only."""
         return ("--server", *self.to[1:]) if self.to else self.here
-
-    def _service(self) -> str:
-        return _word(self.service)
-
-    @staticmethod
-    def _line(*words: str) -> str:
-        return " ".join(("entrypoint", *words))
 
 
 def of(
@@ -102,7 +81,7 @@ def of(
     extra = tuple(w for name in arguments.extra for w in ("--with", _word(name)))
     jobs, database = arguments.jobs, arguments.database
     return CommandLines(
-        arguments.service,
+        _word(arguments.service),
         _option("--server", arguments.server, source, environ),
         ("--from", _word(database)) if database != DATABASE else (),
         _option("--to", arguments.to, target, environ),

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import psycopg
+from psycopg.rows import TupleRow
 
 from ..errors import EntrypointError, Terminated, TransferError
 from ..operator.server import Server
@@ -15,13 +16,6 @@ from ..postgres.session import Session
 WAIT_S: Final = 30.0  # seconds to find out; by then a crashed server has usually recovered
 EVERY_S: Final = 0.1
 Look = Callable[[Session], bool]  # whether the effect of a transaction is there
-
-
-class Backend(NamedTuple):
-    """The server process of a session."""
-
-    pid: int
-    started: str
 
 
 class UnknownError(TransferError):
@@ -73,13 +67,13 @@ class Commits:
         return self.target.done is False and self.source.done is False
 
 
-def of(session: Session) -> Backend:
-    """The server process of the session. Raises `psycopg.Error`."""
-    [(pid, started)] = session.rows("transfer/own_backend")
-    return Backend(pid, started)
+def of(session: Session) -> TupleRow:
+    """The PID and the start of the session's server process. Raises `psycopg.Error`."""
+    [backend] = session.rows("transfer/own_backend")
+    return backend
 
 
-def find_out(server: Server, database: str, backend: Backend, happened: Look) -> bool | None:
+def find_out(server: Server, database: str, backend: TupleRow, happened: Look) -> bool | None:
     """End ``backend``, then ask ``happened``; None if no answer comes within `WAIT_S` seconds."""
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from psycopg import errors
 
@@ -239,90 +239,59 @@ def explained(places: Sequence[tuple[Server, str]]) -> Iterator[None]:
         raise _told(error.message, found or changing) from None
 
 
-class Room(NamedTuple):
-    """The room in a server's lock table."""
-
-    per_transaction: int  # max_locks_per_transaction
-    transactions: int  # the number that the server multiplies max_locks_per_transaction by
-    used: int  # locks that other sessions hold now
-
-    @property
-    def most(self) -> int:
-        """Locks that all sessions together may hold during a transfer."""
-        return int(self.per_transaction * self.transactions * SHARE)
-
-    def fits(self, locks: int) -> bool:
-        """Whether there is room for so many more locks."""
-        return self.used + locks <= self.most
-
-    def wanted(self, locks: int) -> int:
-        """The max_locks_per_transaction that gives room for so many more locks, with a margin."""
-        return math.ceil((self.used + locks) * MARGIN / self.transactions / SHARE)
-
-
-class Need(NamedTuple):
-    """Locks that a transfer holds at one time, at most."""
-
-    tables: int  # ours on each table that moves
-    dump: int  # those of pg_dump's first session
-    workers: int  # those of its workers, if it has any: each table once more
-    swap: int  # ours on everything that goes into quarantine
-
-    def most(self, *, workers: bool) -> int:
-        """The need at the worst moment."""
-        dump = self.tables + self.dump + (self.workers if workers else 0)
-        return max(dump, self.swap) + SPARE
-
-
 def batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
     """Yield the items in their order, ``size`` at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def need(session: Session, plan: Plan) -> Need:
-    """The locks that a plan needs on the session's server."""
+def _need(session: Session, plan: Plan, *, workers: bool) -> int:
+    """The locks that a plan holds at one time, at most, on the session's server.
+
+    Those are ours and pg_dump's, whose workers lock each table once more; or later, in the swap,
+    ours on everything that goes into quarantine.
+    """
     left = {each.oid for each in plan.not_copied}
     dumped = [each for each in plan.source.relations.values() if each.oid not in left]
-    tables = sum(each.kind in "rp" for each in dumped)
-    sequences = sum(each.kind == "S" for each in dumped)
-    if session.server_version >= _SEQUENCES_AT_ONCE:
-        sequences = 0
-    ours = sum(each.kind in "rp" for each in plan.relations)
-    return Need(ours, tables + sequences, tables, len(plan.relations) + len(plan.own))
+    locks = sum(each.kind in "rp" for each in plan.relations)
+    locks += sum(each.kind in "rp" for each in dumped) * (2 if workers else 1)
+    if session.server_version < _SEQUENCES_AT_ONCE:
+        locks += sum(each.kind == "S" for each in dumped)
+    return max(locks, len(plan.relations) + len(plan.own)) + SPARE
 
 
-def _room(session: Session) -> Room:
-    """The lock table of the session's server. Raises `RefusedError` and `UnreachableError`."""
-    [row] = queried(session, "looking at the server's locks", "transfer/lock_table")
-    return Room(*row)
+def _lacking(session: Session, locks: int) -> tuple[str, str] | None:
+    """The error and the remedy if the server has no room for so many more locks.
+
+    Raises `RefusedError` and `UnreachableError`.
+    """
+    doing = "looking at the server's locks"
+    [(per_transaction, transactions, used)] = queried(session, doing, "transfer/lock_table")
+    most = int(per_transaction * transactions * SHARE)
+    if used + locks <= most:
+        return None
+    wanted = math.ceil((used + locks) * MARGIN / transactions / SHARE)
+    message = (
+        f"this needs {locks} locks at a time; the server has {most} for all sessions, which hold "
+        f"{used} now (max_locks_per_transaction is {per_transaction})"
+    )
+    setting = f"ALTER SYSTEM SET max_locks_per_transaction = {wanted}"
+    return message, f"Run {setting}, and restart the server."
 
 
 def problems(session: Session, plan: Plan) -> list[Problem]:
     """Report a plan that does not fit into the lock table of the source's server."""
-    there, locks = _room(session), need(session, plan).most(workers=False)
-    return [] if there.fits(locks) else [final("locks", *_words(there, locks))]
+    lacking = _lacking(session, _need(session, plan, workers=False))
+    return [final("locks", *lacking)] if lacking else []
 
 
 def jobs(session: Session, plan: Plan, asked: int) -> int:
     """The number of jobs that pg_dump has room for; only a single one locks each table once."""
-    return asked if _room(session).fits(need(session, plan).most(workers=True)) else 1
+    return 1 if _lacking(session, _need(session, plan, workers=True)) else asked
 
 
 def require_room(session: Session, locks: int) -> None:
     """Raise `TransferError` if there is no room for so many more locks."""
-    there = _room(session)
-    if not there.fits(locks + SPARE):
-        message, remedy = _words(there, locks + SPARE)
+    if lacking := _lacking(session, locks + SPARE):
+        message, remedy = lacking
         raise TransferError(message, remedy=remedy)
-
-
-def _words(there: Room, locks: int) -> tuple[str, str]:
-    message = (
-        f"this needs {locks} locks at a time; the server has {there.most} for all sessions, "
-        f"which hold {there.used} now (max_locks_per_transaction is {there.per_transaction})"
-    )
-    wanted = there.wanted(locks)
-    return message, (
-        f"Run ALTER SYSTEM SET max_locks_per_transaction = {wanted}, and restart the server."
-    )

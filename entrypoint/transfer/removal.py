@@ -94,7 +94,10 @@ class Removal:
         self.found = [self._counted(each) for each in found]
         self.notes += self._undos(admin)
         plan = request.answer(
-            "planned", put_aside=self.found, notes=self.notes, next=[request.commands.drop_aside()]
+            "planned",
+            put_aside=self.found,
+            notes=self.notes,
+            next=[request.commands.transfer("--drop-aside")],
         )
         if dry_run:
             return plan

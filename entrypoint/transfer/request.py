@@ -63,18 +63,11 @@ class Request(NamedTuple):
 _VERSIONS: Final = (
     *("pg_am", "pg_amop", "pg_amproc", "pg_attrdef", "pg_attribute", "pg_cast", "pg_collation"),
     *("pg_constraint", "pg_conversion", "pg_default_acl", "pg_depend", "pg_event_trigger"),
-    *(
-        "pg_extension",
-        "pg_foreign_data_wrapper",
-        "pg_foreign_server",
-        "pg_index",
-        "pg_inherits",
-        "pg_language",
-    ),
-    *("pg_opclass", "pg_operator", "pg_opfamily", "pg_policy", "pg_publication"),
+    *("pg_extension", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_index", "pg_inherits"),
+    *("pg_language", "pg_opclass", "pg_operator", "pg_opfamily", "pg_policy", "pg_publication"),
     *("pg_publication_rel", "pg_range", "pg_rewrite", "pg_statistic_ext", "pg_subscription_rel"),
-    *("pg_transform", "pg_trigger", "pg_ts_config", "pg_ts_dict", "pg_ts_parser"),
-    *("pg_ts_template", "pg_type"),
+    *("pg_transform", "pg_trigger", "pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template"),
+    "pg_type",
 )
 """Catalogs in which every new row version counts. VACUUM and ANALYZE make none."""
 

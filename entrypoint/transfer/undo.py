@@ -70,7 +70,7 @@ class EarlierMove:
             "planned",
             rows=rows,
             notes=_plans(request, found, place),
-            next=[request.commands.undo()],
+            next=[request.commands.transfer("--undo")],
         )
         if dry_run:
             return plan
@@ -107,7 +107,7 @@ class EarlierMove:
             quarantine=[each.schema for each in found],
             rows=rows,
             notes=pointing,
-            next=[request.commands.drop()],
+            next=[request.commands.transfer("--drop-quarantine")],
         )
         if dry_run:
             return plan

@@ -209,7 +209,7 @@ def test_a_database_of_any_name_can_be_pasted(program: str, name: str) -> None:
         service="rpg", server=None, database=name, to=None, extra=(), jobs=2
     )
     nowhere = Conninfo({})
-    line = command_lines.of(arguments, {}, nowhere, nowhere).undo()
+    line = command_lines.of(arguments, {}, nowhere, nowhere).transfer("--undo")
     assert line.isprintable()
     said = subprocess.run(
         [program, "-c", line.replace("entrypoint ", "printf '%s|' ", 1)],
