@@ -18,10 +18,9 @@ from typing import Final, NamedTuple
 
 from ..postgres.session import Session, quoted
 from ..process import signals
-from .graph import PG_CLASS, Key
 from .obstacle import Problem
 from .plan import Plan
-from .source import Subject, queried
+from .source import PG_CLASS, Key, Subject, queried
 
 PG_NAMESPACE: Final = 2615
 _ENTRY = re.compile(r"\d+; (\d+) (\d+) (.+)")

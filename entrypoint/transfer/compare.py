@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..postgres.session import Session, quoted, translated
 from ..postgres.sql import load_sql
-from .graph import PG_PROC, PG_TYPE
 from .obstacle import Problem, final
 from .plan import Plan
-from .source import queried
+from .source import PG_PROC, PG_TYPE, queried
 
 if TYPE_CHECKING:
     from .source import Other, Relation

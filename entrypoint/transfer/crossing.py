@@ -7,9 +7,8 @@ from typing import Final, NamedTuple
 
 from ..postgres.session import quoted
 from .fates import TABLES, Fates, whole
-from .graph import PG_CLASS, Edge, Key, uncommented
 from .obstacle import Problem, final, unique
-from .source import Other, Publication, Relation, Source, Subject
+from .source import PG_CLASS, Edge, Key, Other, Publication, Relation, Source, Subject, uncommented
 
 APART: Final = ("fk", "index", "trigger", "rule", "policy", "statistics")
 """Parts of a table that have entries of their own in a dump; CREATE TABLE contains the others."""

@@ -24,12 +24,11 @@ from ..process.child import Watch
 from . import compare, locks, throwaway, tools
 from . import target as target_module
 from .archive import PG_NAMESPACE, Apart, Selection, select
-from .graph import PG_CLASS, Key
 from .locks import batches
 from .plan import Plan
 from .preflight import Prepared
 from .progress import Progress
-from .source import Subject, queried
+from .source import PG_CLASS, Key, Subject, queried
 from .target import configure
 from .throwaway import Hands
 from .tools import Complaint, Runner

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from .graph import PG_CLASS, PG_TYPE, Edge, Key
-from .source import Other, Relation, Source
+from .source import PG_CLASS, PG_TYPE, Edge, Key, Other, Relation, Source
 
 Claim = Callable[[str], bool | None]  # whether the name is the service's; None if it is nobody's
 TABLES: Final = "rpf"  # relations that a restore can make without some parts, but cannot leave out

@@ -9,9 +9,18 @@ from ..config.registry import Service, claimant
 from . import crossing, fates
 from .crossing import Left
 from .fates import Claim
-from .graph import PG_CLASS, PG_EXTENSION, PG_PROC, Key
 from .obstacle import Problem
-from .source import Other, Publication, Relation, Source, Subject
+from .source import (
+    PG_CLASS,
+    PG_EXTENSION,
+    PG_PROC,
+    Key,
+    Other,
+    Publication,
+    Relation,
+    Source,
+    Subject,
+)
 
 BYTES_PER_S: Final = 28e6  # measured: dump, restore, comparison of 178 MB and indexes on two cores
 

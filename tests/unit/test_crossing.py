@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint.config.registry import Service
-from entrypoint.transfer import graph
 from entrypoint.transfer.archive import select
 from entrypoint.transfer.crossing import APART
-from entrypoint.transfer.graph import (
+from entrypoint.transfer.obstacle import Problem, agreed, unique
+from entrypoint.transfer.plan import Plan, make
+from entrypoint.transfer.source import (
     PG_CLASS,
     PG_EXTENSION,
     PG_PROC,
@@ -21,13 +22,15 @@ from entrypoint.transfer.graph import (
     Graph,
     Key,
     Named,
+    Other,
     Part,
+    Relation,
+    Source,
     Strange,
+    Subject,
     Text,
+    names_in,
 )
-from entrypoint.transfer.obstacle import Problem, agreed, unique
-from entrypoint.transfer.plan import Plan, make
-from entrypoint.transfer.source import Other, Relation, Source, Subject
 
 RPG = Service("rpg", "rpg_db", ("rpg_",), "never")
 REGISTRY = {"rpg": RPG, "sso": Service("sso", "sso_db", ("sso_",), "never")}
@@ -240,7 +243,7 @@ def test_names_in_a_text(text: str, found: set[int]) -> None:
         Named((0, 2), "public", "rpg_f", function=True),
         Named((0, 3), "other", "else", function=False),
     ]
-    met = graph.names([Text((0, 9), None, text)], named)
+    met = names_in([Text((0, 9), None, text)], named)
     assert {edge.used[1] for edge in met} == found
 
 
