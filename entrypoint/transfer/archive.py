@@ -103,14 +103,15 @@ def select(
     listing: Iterable[str], without: Mapping[Key, Subject], apart: Apart | None = None
 ) -> Selection:
     """Split a dump's lines into those of ``without``, those for a superuser, and the rest."""
-    about = _about(without.values())
+    patterns = "|".join(sorted({_pattern(each) for each in without.values()}))
+    about = re.compile(patterns or "(?!)")
     found = Selection([], [], [])
     for line in listing:
         if not (match := _ENTRY.fullmatch(line.strip())):
             continue
         catalog, oid = int(match[1]), int(match[2])
         key = (catalog or PG_CLASS, oid)
-        if key in without if oid else about is not None and about.match(match[3]):
+        if key in without if oid else about.match(match[3]):
             found.left.append(line.strip())
         elif apart is None:
             found.restored.append(line.strip())
@@ -124,11 +125,6 @@ def select(
 def _comments(entry: str, publications: Mapping[Key, str]) -> bool:
     names = (name for each in publications.values() for name in {each, quoted(each)})
     return any(entry.startswith(f"COMMENT - PUBLICATION {name} ") for name in names)
-
-
-def _about(subjects: Iterable[Subject]) -> re.Pattern[str] | None:
-    patterns = sorted({_pattern(each) for each in subjects})
-    return re.compile("|".join(patterns)) if patterns else None
 
 
 PREFIX: Final = "entrypoint-transfer-"

@@ -21,7 +21,6 @@ from .preflight import Prepared
 from .progress import Progress
 from .request import Request
 from .rows import Counted, Side
-from .source import Relation
 from .swap import Position, read, swap
 from .throwaway import Hands
 
@@ -134,27 +133,24 @@ class Transfer:
             sides = [Side(reader, snapshot), Side(other, None)]
             ours, theirs = rows.together(sides, self._facts, Event())
             majors = reader.server_version // 10000, other.server_version // 10000
-            _refuse(compare.differences(ours, theirs, majors))
+            differ = compare.differences(ours, theirs, majors)
+            shown = [f"only in the {each.side}: {each.fact[:300]}" for each in differ[:10]]
+            _refuse(plural(len(differ), "fact"), shown)
             moved.facts = len(ours) + len(sequences)
             labels = [each.label() for each in sequences]
             moved.positions = dict(zip(labels, read(other, sequences), strict=True))
             # A restore computes materialized views anew, from rows that this compares.
             tables = [each for each in relations if each.kind == "r"]
-            moved.counted = self._count(sides, tables)
+            moved.counted, there = rows.sums(
+                sides, tables, lambda table: self.progress.advance(table.size_bytes)
+            )
+            _refuse_rows(moved.counted, there)
             if hands.checker.name:
                 other.close()
                 throwaway.revoke_all(admin, hands.checker.name)
 
     def _facts(self, side: Side) -> set[str]:
         return self.dump.facts(side.session, side.snapshot, source=side.snapshot is not None)
-
-    def _count(self, sides: Sequence[Side], tables: Sequence[Relation]) -> list[Counted]:
-        def done(table: Relation) -> None:
-            self.progress.advance(table.size_bytes)
-
-        ours, theirs = rows.sums(sides, tables, done)
-        _refuse_rows(ours, theirs)
-        return ours
 
     def _undo(self, error: BaseException) -> None:
         """Remove the incoming database; if that fails, the remedy names it."""
@@ -163,13 +159,12 @@ class Transfer:
             error.remedy = f"{error.remedy} {left}".lstrip()
 
 
-def _refuse(found: Sequence[compare.Difference]) -> None:
-    if found:
-        shown = [f"only in the {each.side}: {each.fact[:300]}" for each in found[:10]]
+def _refuse(what: str, differences: Sequence[str]) -> None:
+    if differences:
         raise TransferError(
-            f"source and target differ in {plural(len(found), 'fact')}; nothing was moved",
-            remedy="Report this bug with these facts, please; the source is unchanged.",
-            differences=shown,
+            f"source and target differ in {what}; nothing was moved",
+            remedy="Report this bug with these differences, please; the source is unchanged.",
+            differences=differences,
         )
 
 
@@ -179,10 +174,4 @@ def _refuse_rows(source: Sequence[Counted], target: Sequence[Counted]) -> None:
         for ours, theirs in zip(source, target, strict=True)
         if (ours.rows, ours.checksum) != (theirs.rows, theirs.checksum)
     ]
-    if differ:
-        raise TransferError(
-            f"source and target differ in the rows of {plural(len(differ), 'table')}; "
-            "nothing was moved",
-            remedy="Report this bug with these tables, please; the source is unchanged.",
-            differences=differ[:20],
-        )
+    _refuse(f"the rows of {plural(len(differ), 'table')}", differ[:20])

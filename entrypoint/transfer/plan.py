@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from functools import partial
 from typing import Final, NamedTuple
 
 from ..config.registry import Service, claimant
@@ -139,7 +138,11 @@ def make(
     A relation moves by its literal prefix in any schema, by its name in ``extra``, or as a child of
     one that moves. A longer prefix of another service wins.
     """
-    claim = partial(_claim, service, registry)
+
+    def claim(name: str) -> bool | None:
+        owner = claimant(name, registry)
+        return None if owner is None else owner == service
+
     moving = _moving(source, claim, {*extra})
     unpublished = tuple(
         each
@@ -184,19 +187,6 @@ def _moving(source: Source, claim: Claim, extra: Collection[str]) -> dict[int, s
             moving[relation.oid] = "prefix"
         elif not relation.names().isdisjoint(extra):
             moving[relation.oid] = "asked for"
-    _add_children(source, moving)
-    for relation in source.relations.values():
-        if relation.owner_table in moving and relation.owner_table is not None:
-            moving[relation.oid] = f"of {source.relations[relation.owner_table].label()}"
-    return moving
-
-
-def _claim(service: Service, registry: Mapping[str, Service], name: str) -> bool | None:
-    owner = claimant(name, registry)
-    return None if owner is None else owner == service
-
-
-def _add_children(source: Source, moving: dict[int, str]) -> None:
     while more := {
         relation.oid: f"child of {source.relations[parent].label()}"
         for relation in source.relations.values()
@@ -204,3 +194,7 @@ def _add_children(source: Source, moving: dict[int, str]) -> None:
         if parent in moving and relation.oid not in moving
     }:
         moving |= more
+    for relation in source.relations.values():
+        if relation.owner_table in moving and relation.owner_table is not None:
+            moving[relation.oid] = f"of {source.relations[relation.owner_table].label()}"
+    return moving

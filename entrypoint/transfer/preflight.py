@@ -16,6 +16,7 @@ from .obstacle import Problem, agreed, final
 from .plan import Plan
 from .source import Relation, queried
 from .target import Target
+from .throwaway import superuser
 from .tools import Tools
 
 
@@ -247,11 +248,10 @@ def _privileged(session: Session, plan: Plan) -> Iterator[Problem]:
 
 def event_triggers(session: Session) -> list[Problem]:
     """Report event triggers that would run as a superuser, whatever the session sets."""
-    with translated("looking at event triggers", remedy="Run the command again."):
-        superuser = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
-        if session.connection.execute(superuser).fetchone() != (True,):
-            return []
-        rows = session.rows("transfer/unavoidable_event_triggers")
+    if not superuser(session):
+        return []
+    doing = "looking at event triggers"
+    rows = queried(session, doing, "transfer/unavoidable_event_triggers")
     return [
         final(
             f"event_trigger:{name}",

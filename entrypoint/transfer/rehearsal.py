@@ -37,18 +37,10 @@ MARK: Final = "__rehearsal_"  # in a scratch database's name, between the target
 SHOWN: Final = 10  # objects to name that failed for one reason
 _ENTRY: Final = re.compile(r"(\d+); (\d+) (\d+) (.+)")
 
-_POINTLESS: Final = (
-    "roles",
-    "target_rights",
-    "target_owner",
-    "extension",
-    "tablespace",
-    "collation",
-)
-"""Kinds of problems without whose mending a rehearsal reports nothing new."""
-
-
 _OF_ROWS: Final = "(populated,"  # the beginning of a fact that rows change
+
+# Kinds of problems without whose mending a rehearsal reports nothing new.
+_FIRST: Final = ("roles", "target_rights", "target_owner", "extension", "tablespace", "collation")
 
 
 class _Failure(NamedTuple):
@@ -75,11 +67,12 @@ def rehearsed(
     after an exception. ``session`` is in the source and in no transaction. Raises `RefusedError`,
     `UnreachableError` and `Terminated`.
     """
-    if pointless := _pointless(prepared.problems):
+    must = [each.name for each in prepared.problems if not each.allowable]
+    if first := [name for name in must if name.partition(":")[0] in _FIRST]:
         log.event(
             "info",
             "transfer.rehearsal_skipped",
-            obstacles=pointless,
+            obstacles=first,
             remedy="Fix these first: the rehearsal then looks for the obstacles of the restore.",
         )
         yield []
@@ -103,14 +96,6 @@ def rehearsed(
             leaving.join()
 
 
-def _pointless(problems: Iterable[Problem]) -> list[str]:
-    return [
-        each.name
-        for each in problems
-        if not each.allowable and each.name.partition(":")[0] in _POINTLESS
-    ]
-
-
 def _rehearse(
     made: ExitStack, session: Session, request: Request, prepared: Prepared, progress: Progress
 ) -> list[Problem]:
@@ -121,7 +106,8 @@ def _rehearse(
     if request.target is not request.source:
         server = replace(request.target, lock_timeout_s=locks.PLAN_S, passing=True)
     there = made.enter_context(closing(server.open()))
-    name = _name(there, prepared.target.name)
+    [(maker,)] = queried(there, "naming a database", "transfer/maker")
+    name = suffixed(prepared.target.name, MARK + maker)
     target = prepared.target._replace(server=server, scratch=name)
     made.callback(_remove, request.target, name)
     folder = made.enter_context(archive.temporary())
@@ -133,15 +119,8 @@ def _rehearse(
         hands = made.enter_context(
             throwaway.hired((session, there), (source, server), plan, 1, apart=apart)
         )
-        dump = Dump(
-            source,
-            1,
-            prepared._replace(target=target),
-            hands,
-            progress,
-            rehearsing=True,
-            making=making,
-        )
+        trial = prepared._replace(target=target)
+        dump = Dump(source, 1, trial, hands, progress, rehearsing=True, making=making)
         stopped: list[Problem] = []
         try:
             # Compare what the dump has, although other sessions may change the schema.
@@ -153,7 +132,9 @@ def _rehearse(
             dump.finish()
             if not dump.complaints:
                 dump.step = "compare"
-                stopped = _different(ours.result(), _facts(dump))
+                # A restore may differ without an error, such as in the order of columns.
+                (here, major), (scratch, other) = ours.result(), _facts(dump)
+                stopped = [*compare.problems(compare.differences(here, scratch, (major, other)))]
         except StuckError:
             stopped = []  # the dump's complaints have it
         except (TransferError, RefusedError) as error:
@@ -173,11 +154,6 @@ def _create(target: Target, statement: sql.Composed) -> None:
         target_module.create(admin, target, statement)
 
 
-def _name(admin: Session, name: str) -> str:
-    [(maker,)] = queried(admin, "naming a database", "transfer/maker")
-    return suffixed(name, MARK + maker)
-
-
 def _remove(server: Server, name: str) -> None:
     if remedy := target_module.clean(server, name):
         log.event("warning", "transfer.rehearsal_not_removed", database=name, remedy=remedy)
@@ -191,26 +167,16 @@ def _stopped(session: Session, plan: Plan, step: str, error: EntrypointError) ->
     return [final(f"rehearsal:{step}", said, error.remedy)]
 
 
-class _Facts(NamedTuple):
-    """The facts of one side, except those of rows."""
+def _facts(dump: Dump, database: str = "", snapshot: str | None = None) -> tuple[set[str], int]:
+    """The facts of the source as the dump has it, or of the scratch database, and its version.
 
-    major: int
-    texts: set[str]
-
-
-def _facts(dump: Dump, database: str = "", snapshot: str | None = None) -> _Facts:
-    """Read the source as the dump has it, or the scratch database; evaluates nothing."""
+    Evaluates nothing, and leaves out the facts of rows.
+    """
     role = dump.hands.reader if database else dump.hands.checker
     with closing(role.server.session(database or dump.target.incoming)) as session:
         found = dump.facts(session, snapshot, source=bool(database))
         texts = {fact for fact in found if not fact.startswith(_OF_ROWS)}
-        return _Facts(session.server_version // 10000, texts)
-
-
-def _different(ours: _Facts, theirs: _Facts) -> list[Problem]:
-    """What a restore makes differently without an error, such as columns in another order."""
-    majors = ours.major, theirs.major
-    return [*compare.problems(compare.differences(ours.texts, theirs.texts, majors))]
+        return texts, session.server_version // 10000
 
 
 def _failures(session: Session, dump: Dump) -> list[_Failure]:

@@ -7,10 +7,9 @@ from ..errors import TransferError
 from .obstacle import agreed
 from .preflight import Prepared
 from .request import Request
-from .rows import Counted
 
 if TYPE_CHECKING:
-    from ..operator.report import MovedObject, Transferred
+    from ..operator.report import Transferred
     from .move import Result
 
 
@@ -31,12 +30,17 @@ def done(
 ) -> "Transferred":
     """The plan as an answer, with the result's counts and the next commands."""
     answer = describe(request, prepared)
-    counted = {each.relation.label(): each for each in moved.counted}
+    counted = {
+        each.relation.label(): {"rows": each.rows, "checksum": each.checksum}
+        for each in moved.counted
+    }
     name = prepared.target.name
     return answer.model_copy(
         update={
             "result": "moved",
-            "objects": [_counted(each, counted.get(each.object)) for each in answer.objects],
+            "objects": [
+                each.model_copy(update=counted.get(each.object)) for each in answer.objects
+            ],
             "left_out": moved.left,
             "facts": moved.facts,
             "durations_s": dict(durations),
@@ -73,12 +77,6 @@ def _some(texts: Sequence[str], between: str = ", ") -> str:
     return between.join([*texts[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
-def _counted(each: "MovedObject", counted: Counted | None) -> "MovedObject":
-    if counted is None:
-        return each
-    return each.model_copy(update={"rows": counted.rows, "checksum": counted.checksum})
-
-
 def describe(request: Request, prepared: Prepared) -> "Transferred":
     """The plan as an answer."""
     from ..operator.report import MovedObject, Obstacle
@@ -102,13 +100,7 @@ def describe(request: Request, prepared: Prepared) -> "Transferred":
         large_objects=plan.source.large_objects,
         stays=sorted(each.label() for each in plan.staying),
         obstacles=[
-            Obstacle(
-                name=each.name,
-                message=each.message,
-                remedy=each.remedy,
-                allowable=each.allowable,
-                allowed=agreed(each, request.allowed),
-            )
+            Obstacle(**each._asdict(), allowed=agreed(each, request.allowed))
             for each in sorted(prepared.problems, key=lambda each: each.allowable)
         ],
         size_bytes=plan.size_bytes,

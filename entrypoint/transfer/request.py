@@ -35,8 +35,8 @@ class Request(NamedTuple):
         """
         if self.target is self.source:
             return self, True
-        found = target.compared(session, self.target)
-        return (self._replace(target=self.source) if found.alike else self), found.same
+        same, alike = target.compared(session, self.target)
+        return (self._replace(target=self.source) if alike else self), same
 
     def answer(self, result: "Result", **more: Any) -> "Transferred":  # noqa: ANN401  its fields
         """An answer, with the fields that all answers share."""

@@ -53,15 +53,12 @@ class Target(NamedTuple):
         return self.scratch or suffixed(self.name, "__incoming")
 
 
-class Identity(NamedTuple):
-    """How a server relates to the one of a session."""
+def compared(session: Session, server: Server) -> tuple[bool, bool]:
+    """Whether a server is the session's own, and whether the role is the same, too.
 
-    same: bool  # whether it is the same, by whatever address; a copy or a standby is another one
-    alike: bool  # whether the role is the same, too
-
-
-def compared(session: Session, server: Server) -> Identity:
-    """Whether a server is the session's own. Raises `RefusedError` and `UnreachableError`."""
+    The address does not matter; a copy or a standby is another server. Raises `RefusedError` and
+    `UnreachableError`.
+    """
     mark = f"{NAME}-{secrets.token_hex(8)}"
     with (
         closing(server.open()) as there,
@@ -71,7 +68,7 @@ def compared(session: Session, server: Server) -> Identity:
         with there.transaction():
             row = there.row("transfer/is_this_server", [mark])
         session.connection.execute(_CALL, [NAME])
-    return Identity(row is not None, row == (True,))
+    return row is not None, row == (True,)
 
 
 def free(session: Session, name: str, suffix: str) -> str:

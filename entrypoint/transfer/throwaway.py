@@ -260,11 +260,9 @@ def _insist(admin: Session, statement: sql.Composed | bytes) -> None:
 
 def superuser(session: Session) -> bool:
     """Whether the session's role is a superuser."""
+    query = "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
     with translated("looking at the role", remedy="Run the command again."):
-        row = session.connection.execute(
-            "select rolsuper from pg_catalog.pg_roles where rolname = current_user"
-        ).fetchone()
-    return bool(row and row[0])
+        return session.connection.execute(query).fetchone() == (True,)
 
 
 def hidden(session: Session, plan: Plan) -> bool:

@@ -60,9 +60,9 @@ def _prepare(
     problems = preflight.problems(session, plan, reading, superuser=superuser, bypass_rls=bypass)
     apart = superuser, superuser
     problems += locks.problems(session, plan)
-    place, others = target_module.look(
-        (request.source, request.target), session, plan, _owner(plan)
-    )
+    owners = [each.owner for each in plan.relations] or [plan.source.owner]
+    most = max(set(owners), key=owners.count)
+    place, others = target_module.look((request.source, request.target), session, plan, most)
     with closing(request.target.open()) as there:
         other = request.target is not request.source
         if other:
@@ -97,11 +97,6 @@ def _known(plan: Plan, extra: Collection[str]) -> None:
                 f"{name!r} cannot move on its own",
                 remedy="Use --with to name the table whose column owns it, or the extension.",
             )
-
-
-def _owner(plan: Plan) -> str:
-    owners = [each.owner for each in plan.relations]
-    return max(set(owners), key=owners.count) if owners else plan.source.owner
 
 
 def begin(session: Session) -> None:
