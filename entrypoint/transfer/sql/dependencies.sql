@@ -16,8 +16,7 @@ with recursive \ir units_alone.sql
     coalesce(u.entryclass, 0) as entryclass, coalesce(u.entry, 0) as entry,
     case when r.kind = 'sequence' then d.refclassid else 0 end as viaclass,
     case when r.kind = 'sequence' then d.refobjid else 0 end as viaid,
-    u.class is not null as userknown, r.class is not null as usedknown
-  from pg_depend d
+    u.class is not null as userknown, r.class is not null as usedknown from pg_depend d
   left join lifted u on u.classid = d.classid and u.objid = d.objid
   left join lifted r on r.classid = d.refclassid and r.objid = d.refobjid
   left join member um on um.classid = coalesce(u.class, d.classid)
@@ -32,7 +31,6 @@ with recursive \ir units_alone.sql
 )
 select distinct userclass::int8, userid::int8, usedclass::int8, usedid::int8, kind, name::text,
   quote_ident(name), entryclass::int8, entry::int8, viaclass::int8, viaid::int8, userknown,
-  usedknown
-from edge where (userclass, userid) <> (usedclass, usedid) and userid > 0 and usedid > 0
+  usedknown from edge where (userclass, userid) <> (usedclass, usedid) and userid > 0 and usedid > 0
   -- A publication does not need its tables; the plan reports it by itself.
   and (userclass <> 'pg_publication'::regclass or usedclass <> 'pg_class'::regclass)

@@ -5,19 +5,15 @@ with recursive space as (
   select oid, nspname from pg_namespace where nspname = any (%(schemas)s)
 ), gone (classid, objid, objsubid) as (
   select first.*, 0 from unnest(%(classes)s::oid[], %(oids)s::oid[]) as first
-  union all
-  select 'pg_namespace'::regclass::oid, oid, 0 from space where %(oids)s::oid[] is null
-  union
-  select d.classid, d.objid, d.objsubid from gone
-  join pg_depend d on d.refclassid = gone.classid and d.refobjid = gone.objid
-  where d.deptype <> 'e'
+  union all select 'pg_namespace'::regclass::oid, oid, 0 from space where %(oids)s::oid[] is null
+  union select d.classid, d.objid, d.objsubid from gone
+  join pg_depend d on d.refclassid = gone.classid and d.refobjid = gone.objid where d.deptype <> 'e'
 )
 select distinct pg_describe_object(classid, objid, objsubid) from gone
 cross join pg_identify_object_as_address(classid, objid, 0) as address (type, names, args)
 where not case classid
   when 'pg_type'::regclass then exists (
-    select from pg_type t
-    where t.oid = objid and typnamespace in (select oid from space))
+    select from pg_type t where t.oid = objid and typnamespace in (select oid from space))
   when 'pg_statistic_ext'::regclass then exists (
     select from pg_statistic_ext x join pg_class t on t.oid = stxrelid
     where x.oid = objid and t.relnamespace in (select oid from space))
@@ -30,5 +26,4 @@ where not case classid
   else names[1] = 'pg_toast' or names[1] in (select nspname from space) end
   and not (classid in ('pg_proc'::regclass, 'pg_trigger'::regclass, 'pg_type'::regclass)
     and exists (select from pg_depend i where i.classid = gone.classid and i.objid = gone.objid
-      and i.deptype = 'i'))
-order by 1
+      and i.deptype = 'i')) order by 1

@@ -6,5 +6,4 @@ join pg_roles r on r.oid = nspowner
 where nspname = any (%(schemas)s) and not rolsuper and rolname <> current_user and not (
   exists (select from pg_database where datname = %(database)s and datdba = nspowner)
   and not exists (select from pg_namespace o where o.nspname = any (%(origins)s)
-    and not has_schema_privilege(n.nspowner, o.oid, 'create')))
-order by 1
+    and not has_schema_privilege(n.nspowner, o.oid, 'create'))) order by 1

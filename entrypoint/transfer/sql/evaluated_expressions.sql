@@ -2,16 +2,13 @@
 -- The restore evaluates them with an empty search_path.
 with expression (kind, name, relation, text, classid, objid) as (
   select 'index', i.relname, indrelid, pg_get_expr(indexprs, indrelid), 'pg_class'::regclass,
-    indexrelid
-  from pg_index join pg_class i on i.oid = indexrelid where indexprs is not null
+    indexrelid from pg_index join pg_class i on i.oid = indexrelid where indexprs is not null
   union all
   select 'index', i.relname, indrelid, pg_get_expr(indpred, indrelid), 'pg_class', indexrelid
   from pg_index join pg_class i on i.oid = indexrelid where indpred is not null
-  union all
-  select 'check', conname, conrelid, pg_get_expr(conbin, conrelid), 'pg_constraint', oid
+  union all select 'check', conname, conrelid, pg_get_expr(conbin, conrelid), 'pg_constraint', oid
   from pg_constraint where contype = 'c' and conrelid > 0
-  union all
-  select 'generated', attname, attrelid, pg_get_expr(adbin, adrelid), 'pg_attrdef', d.oid
+  union all select 'generated', attname, attrelid, pg_get_expr(adbin, adrelid), 'pg_attrdef', d.oid
   from pg_attribute join pg_attrdef d on adrelid = attrelid and adnum = attnum
   where attgenerated <> ''
 )

@@ -1,7 +1,6 @@
 -- Comments on what moves, as rows of text.
 select row('comment', o.type, o.identity, description)::text from pg_description d
-cross join pg_identify_object(classoid, objoid, objsubid) o
-where objoid <> all (%(left)s) and (
+cross join pg_identify_object(classoid, objoid, objsubid) o where objoid <> all (%(left)s) and (
   classoid = 'pg_class'::regclass and (objoid = any (%(oids)s) or exists (
     select from pg_index where indexrelid = objoid and indrelid = any (%(oids)s)))
   or classoid = 'pg_constraint'::regclass and exists (

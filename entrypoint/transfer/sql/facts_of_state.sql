@@ -6,8 +6,6 @@ union all
 select row('output', attrelid::regclass, array_agg(
     row(attname, format_type(atttypid, atttypmod)) order by attnum))::text
 from pg_attribute join pg_class c on c.oid = attrelid
-where attrelid = any (%(oids)s) and relkind in ('v', 'm') and attnum > 0
-group by attrelid
-union all
-select row('large object', oid, md5(lo_get(oid)))::text from pg_largeobject_metadata
+where attrelid = any (%(oids)s) and relkind in ('v', 'm') and attnum > 0 group by attrelid
+union all select row('large object', oid, md5(lo_get(oid)))::text from pg_largeobject_metadata
 where %(blobs)s

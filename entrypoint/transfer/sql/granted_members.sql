@@ -7,8 +7,7 @@ select json_agg(json_build_array(extension::int8, class::int8, id::int8, coalesc
     format('%s(%s)', proname, pg_get_function_identity_arguments(oid)),
     format('%s(%s)', proname, coalesce((select string_agg(format_type(type, null), ', '
       order by number) from unnest(proargtypes) with ordinality as each (type, number)),
-      case prokind when 'a' then '*' else '' end))
-  from pg_proc where proacl is not null
+      case prokind when 'a' then '*' else '' end)) from pg_proc where proacl is not null
   union all select 'pg_type'::regclass, oid, typnamespace, 'TYPE', typname, null
   from pg_type where typacl is not null
   union all select 'pg_language'::regclass, oid, 0, 'LANGUAGE', lanname, null

@@ -14,8 +14,7 @@ with looking as materialized (
     case attgenerated when '' then 'default' else 'generated' end, attname,
     'pg_attrdef'::regclass::oid, d.oid, adbin::text
   from pg_attrdef d join pg_attribute on attrelid = adrelid and attnum = adnum
-  union all
-  select case when conrelid > 0 then 'pg_class' else 'pg_type' end::regclass,
+  union all select case when conrelid > 0 then 'pg_class' else 'pg_type' end::regclass,
     case when conrelid > 0 then conrelid else contypid end,
     case when conrelid > 0 then 'check' end, conname, 'pg_constraint'::regclass, oid, conbin::text
   from pg_constraint where contype = 'c'
@@ -39,8 +38,7 @@ with looking as materialized (
   from pg_proc cross join unnest(array[proargdefaults::text, prosqlbody::text]) as each
 )
 select catalog::int8, unit::int8, kind, name::text, quote_ident(name), class::int8, entry::int8,
-  expression
-from tree where unit >= 16384
+  expression from tree where unit >= 16384
   and expression like any ('{%:consttype 25 %,%:consttype 1043 %,%:consttype 19 %,'
     '%:consttype 1009 %,%:consttype 1015 %,%:consttype 1003 %}')
   and expression ~ (select pattern from looking)

@@ -8,8 +8,7 @@ with owned (classid, objid, owner) as (
       and \ir ../../postgres/sql/owned_sequence.sql
     )
   union all select 'pg_type'::regclass, t.oid, typowner from pg_type t
-  left join pg_class c on c.oid = typrelid
-  where coalesce(relkind, 'c') = 'c' and not exists (
+  left join pg_class c on c.oid = typrelid where coalesce(relkind, 'c') = 'c' and not exists (
     select from pg_type e where e.typarray = t.oid)
   union all select 'pg_proc'::regclass, oid, proowner from pg_proc
   union all select 'pg_namespace'::regclass, oid, nspowner from pg_namespace
@@ -26,5 +25,4 @@ with owned (classid, objid, owner) as (
   union all select 'pg_largeobject'::regclass, oid, lomowner from pg_largeobject_metadata
 )
 select classid::int8, objid::int8, type, identity, pg_get_userbyid(owner)::text from owned
-cross join pg_identify_object(classid, objid, 0)
-where {which} order by classid, objid
+cross join pg_identify_object(classid, objid, 0) where {which} order by classid, objid

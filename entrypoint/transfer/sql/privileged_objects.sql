@@ -21,5 +21,4 @@ with member as materialized (
 )
 select classid::int8, objid::int8, type, identity from privileged
 cross join pg_identify_object(classid, objid, 0)
-where objid >= 16384 and (classid, objid) not in (select classid, objid from member)
-order by 3, 4
+where objid >= 16384 and (classid, objid) not in (select classid, objid from member) order by 3, 4

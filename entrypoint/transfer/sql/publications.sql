@@ -9,5 +9,4 @@ select json_agg(json_build_array('pg_publication'::regclass::int8, p.oid::int8, 
     join pg_namespace n on n.oid = s.refobjid
     where d.refclassid = 'pg_publication'::regclass and d.refobjid = p.oid
       and d.classid = to_regclass('pg_publication_namespace')), '[]'), puballtables,
-  quote_ident(pubname)))
-from pg_publication p
+  quote_ident(pubname))) from pg_publication p

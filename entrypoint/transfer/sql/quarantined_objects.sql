@@ -11,16 +11,13 @@ select case typtype when 'd' then 'DOMAIN' else 'TYPE' end, format('%%I.%%I', ns
 from pg_type t join pg_namespace n on n.oid = typnamespace
 where nspname = %(schema)s and (typtype in ('e', 'd', 'r', 'm') or typtype = 'c' and exists (
   select from pg_class where oid = typrelid and relkind = 'c'))
-union all
-select 'STATISTICS', format('%%I.%%I', nspname, stxname)
+union all select 'STATISTICS', format('%%I.%%I', nspname, stxname)
 from pg_statistic_ext s join pg_namespace n on n.oid = stxnamespace where nspname = %(schema)s
 union all
 select case prokind when 'p' then 'PROCEDURE' when 'a' then 'AGGREGATE' else 'FUNCTION' end,
   format('%%I.%%I(%%s)', nspname, proname, pg_get_function_identity_arguments(p.oid))
-from pg_proc p join pg_namespace n on n.oid = pronamespace
-where nspname = %(schema)s
-union all
-select upper(type), identity from (
+from pg_proc p join pg_namespace n on n.oid = pronamespace where nspname = %(schema)s
+union all select upper(type), identity from (
   select 'pg_operator'::regclass, oid, oprnamespace from pg_operator
   union all select 'pg_collation'::regclass, oid, collnamespace from pg_collation
   union all select 'pg_conversion'::regclass, oid, connamespace from pg_conversion

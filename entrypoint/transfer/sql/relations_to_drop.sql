@@ -4,8 +4,7 @@
 with recursive space as (select oid, nspname from pg_namespace where nspname = any (%(schemas)s)
 ), descent (oid, level) as (
   select inhparent, 0 from pg_inherits
-  union
-  select inhrelid, level + 1 from descent join pg_inherits on inhparent = descent.oid
+  union select inhrelid, level + 1 from descent join pg_inherits on inhparent = descent.oid
 ), depth (oid, level) as (select oid, max(level) from descent group by oid)
 select case relkind when 'v' then 'VIEW' when 'm' then 'MATERIALIZED VIEW' when 'S' then 'SEQUENCE'
     when 'f' then 'FOREIGN TABLE' else 'TABLE' end, format('%%I.%%I', nspname, relname),

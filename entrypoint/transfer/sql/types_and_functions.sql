@@ -7,8 +7,7 @@ from pg_type t join space s on s.oid = typnamespace
 where (typtype in ('e', 'd', 'r') or typtype = 'b' and typcategory <> 'A'
     or typtype = 'c' and exists (select from pg_class where oid = typrelid and relkind = 'c'))
   and ('pg_type'::regclass::oid, t.oid) not in (select classid, objid from member)
-union all
-select json_agg(json_build_array('pg_proc'::regclass::int8, p.oid::int8,
+union all select json_agg(json_build_array('pg_proc'::regclass::int8, p.oid::int8,
     case prokind when 'p' then 'PROCEDURE' when 'a' then 'AGGREGATE' else 'FUNCTION' end,
     nspname, proname, format('%I.%I(%s)', nspname, proname,
       pg_get_function_identity_arguments(p.oid)),
