@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 from psycopg import sql
@@ -30,16 +30,12 @@ Agree = Callable[["Transferred", str], None]
 def names(request: Request) -> list[str]:
     """The databases that `Removal.go` would remove; none if nobody can look."""
     with suppress(EntrypointError), closing(request.target.open()) as admin:
-        return [each.name for each in _look(admin, request).ours]
+        return [each.name for each in _look(admin, request)[0]]
     return []
 
 
-class _Found(NamedTuple):
-    ours: list[Database]
-    others: list[str]  # why each other database of such a name stays, and the SQL that removes it
-
-
-def _look(admin: Session, request: Request) -> _Found:
+def _look(admin: Session, request: Request) -> tuple[list[Database], list[str]]:
+    """The databases, and why each other one of such a name stays, with the SQL that removes it."""
     own, registry = request.service.database, request.source.registry
     claimed = {each.database: each.name for each in registry.values()}
     ours, others = [], []
@@ -53,7 +49,7 @@ def _look(admin: Session, request: Request) -> _Found:
                 f"the database {each.name!r} has no mark of a transfer, so it stays; if nobody "
                 f"needs it, run DROP DATABASE {quoted(each.name)}"
             )
-    return _Found(ours, others)
+    return ours, others
 
 
 class Removal:
@@ -103,7 +99,7 @@ class Removal:
             return plan
         if agree is not None:
             what = "this database" if len(found) == 1 else f"these {len(found)} databases"
-            agree(plan, f"Remove {what} and all their content for ever?")
+            agree(plan, f"Remove {what} with all content for ever?")
         with translated("removing a database", remedy="Run the command again."):
             admin.connection.execute(f"set statement_timeout = {int(DROP_S * 1000)}".encode())
         for each in found:
@@ -120,7 +116,7 @@ class Removal:
 
     def left(self, session: Session) -> list[str]:
         """The databases that are still there."""
-        return [each.name for each in _look(session, self.request).ours]
+        return [each.name for each in _look(session, self.request)[0]]
 
     def _nothing(self, others: Sequence[str]) -> "Transferred":
         name, where = self.request.service.name, self.request.target.conninfo.where()
@@ -182,10 +178,9 @@ class Removal:
         with translated("looking for sessions that rename it", remedy="Run the command again."):
             while rows := admin.rows("transfer/renaming_sessions", [self._oids.get(name)]):
                 if time.monotonic() > deadline:
-                    pid, done = rows[0][0], ", ".join(map(repr, self.removed))
+                    pid = rows[0][0]
                     raise TransferError(
-                        f"pid {pid} is renaming or removing the database {name!r}; "
-                        f"{f'this run removed {done}' if done else 'nothing was removed'}",
+                        f"pid {pid} is renaming or removing the database {name!r}; {self._done()}",
                         remedy="Wait for its end, or run SELECT "
                         f"pg_terminate_backend({pid}), and run the command again.",
                     )
@@ -193,14 +188,16 @@ class Removal:
 
     def _refuse_sessions(self, name: str, who: Sequence[str]) -> None:
         if who:
-            done = ", ".join(map(repr, self.removed))
             raise TransferError(
                 f"the server cannot remove the database {name!r} while sessions are connected to "
-                f"it: {', '.join(who)}; "
-                f"{f'this run removed {done}' if done else 'nothing was removed'}",
+                f"it: {', '.join(who)}; {self._done()}",
                 remedy="Stop every listed session, end a prepared transaction with ROLLBACK "
                 "PREPARED in that database, and run the command again.",
             )
+
+    def _done(self) -> str:
+        done = ", ".join(map(repr, self.removed))
+        return f"this run removed {done}" if done else "nothing was removed"
 
     def _counted(self, database: Database) -> "PutAside":
         from ..operator.report import PutAside
@@ -225,14 +222,11 @@ class Removal:
         if request.target is not request.source:
             return []
         with suppress(EntrypointError):
-            database = request.database
-            here = admin.database == database
-            session = admin if here else request.source.session(database)
-            try:
+            here: AbstractContextManager[Session] = nullcontext(admin)
+            if admin.database != request.database:
+                here = closing(request.source.session(request.database))
+            with here as session:
                 kept = quarantines.find(session, request.service.name)
-            finally:
-                if not here:
-                    session.close()
             return [
                 f"--undo of the move at {each.at} would give {name!r} its name back, and cannot "
                 "after the removal"

@@ -33,9 +33,9 @@ class _Place(NamedTuple):
     """The target that an undo puts aside."""
 
     server: Server
-    name: str  # empty if it is gone, or on a server that the operator did not name
-    aside: str  # its new name
-    back: str  # the database that the move replaced, and that gets its name back; or empty
+    name: str = ""  # empty if it is gone, or on a server that the operator did not name
+    aside: str = ""  # its new name
+    back: str = ""  # the database that the move replaced, and that gets its name back
     note: str = ""  # what becomes of a target that the undo cannot put aside
 
 
@@ -66,10 +66,11 @@ class EarlierMove:
         _check(session, found, place)
         locks.require_room(session, quarantine.locks_to_empty(session, found))
         rows = _rows(request, found, place) if dry_run or agree is not None else []
+        what = f"the objects of the move at {found[0].at}"
         plan = request.answer(
             "planned",
             rows=rows,
-            notes=_plans(request, found, place),
+            notes=[f"the undo puts {what} back into {request.database!r}", *_aside(place, found)],
             next=[request.commands.transfer("--undo")],
         )
         if dry_run:
@@ -96,7 +97,7 @@ class EarlierMove:
         if not found[-1].where:
             request, _ = request.met(session)
         elsewhere = request.target is request.source and bool(found[-1].where)
-        place = _Place(request.target, "" if elsewhere else found[-1].database, "", "")
+        place = _Place(request.target, "" if elsewhere else found[-1].database)
         rows = _rows(request, found, place)
         pointing = [
             f"the removal also drops the foreign key {name}"
@@ -144,14 +145,8 @@ def _place(request: Request, moved: Quarantine) -> _Place:
     name, server = moved.database, request.target
     if server is request.source and moved.where:
         # A database of that name on this server is another one.
-        return _Place(
-            server,
-            "",
-            "",
-            "",
-            f"the database {name!r} on {moved.where} stays as it is: stop what writes to it, or "
-            "undo with --to and that server's URL",
-        )
+        note = f"the database {name!r} on {moved.where} stays as it is: stop what writes to it"
+        return _Place(server, note=f"{note}, or undo with --to and that server's URL")
     if server is not request.source and not moved.where and moved.replaced:
         raise TransferError(
             f"the move went to {name!r} on the source's server, not to {server.conninfo.where()}",
@@ -160,7 +155,7 @@ def _place(request: Request, moved: Quarantine) -> _Place:
     looking = translated("looking at the target", remedy="Run the command again.")
     with closing(server.open()) as admin, looking:
         if admin.connection.execute(_DATABASE, [name]).fetchone() is None:
-            return _Place(server, "", "", "", f"there was no database {name!r} to put aside")
+            return _Place(server, note=f"there was no database {name!r} to put aside")
         aside, back = free(admin, name, "__undone"), ""
         if server is request.source and moved.replaced:
             row = admin.connection.execute(_NAMED, [moved.replaced]).fetchone()
@@ -218,9 +213,7 @@ def _put_back(
         for each in found:
             quarantine.empty(session, each)
 
-    with translated(
-        "putting the objects back", remedy="Stop the sessions that use them; run it again."
-    ):
+    with translated("putting the objects back", remedy="Stop what uses them; run it again."):
         connection.execute("begin")
         connection.execute(load_sql("transfer/quiet"))
         locks.insist(session, TIMEOUT_S, work, failed)
@@ -267,13 +260,6 @@ def _beside(
 ) -> "list[TableRows]":
     there = _count(place.server, place.name, None) if place.name else []
     return both(here, there, {each.schema: each.origin for each in found})
-
-
-def _plans(request: Request, found: Sequence[Quarantine], place: _Place) -> list[str]:
-    return [
-        f"the undo puts the objects of the move at {found[0].at} back into {request.database!r}",
-        *_aside(place, found),
-    ]
 
 
 def _aside(place: _Place, found: Sequence[Quarantine]) -> list[str]:

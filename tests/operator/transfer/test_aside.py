@@ -59,7 +59,7 @@ def test_it_goes_after_asking(put: World) -> None:
     assert UNDONE in text
     assert "postgres" in text
     assert "601" in text
-    assert "Remove this database and all its content for ever? [yes/no]" in text
+    assert "Remove this database with all content for ever? [yes/no]" in text
     assert "the operator did not agree; nothing was changed" in text
     refused = put.operator.run("transfer", RPG, "--drop-aside", environ=put.environ())
     assert refused.code == 10
