@@ -26,7 +26,6 @@ PG_NAMESPACE: Final = 2615
 _ENTRY = re.compile(r"\d+; (\d+) (\d+) (.+)")
 _ABOUT: Final = "(?:ACL|COMMENT|SECURITY LABEL)"
 _RELATION: Final = "(?:TABLE|VIEW|MATERIALIZED VIEW|FOREIGN TABLE|SEQUENCE|COLUMN)"
-
 _ALSO: Final = {
     "fk": "CONSTRAINT",
     "trigger": "TRIGGER",
@@ -128,7 +127,6 @@ def _comments(entry: str, publications: Mapping[Key, str]) -> bool:
 
 
 PREFIX: Final = "entrypoint-transfer-"
-
 FACTOR: Final = 2
 """Bytes that a dump may take for each byte of its tables: it writes bytea as hex digits, and the
 server stores long values compressed."""

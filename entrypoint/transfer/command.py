@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ..operator.report import Transferred
 
 Ask = Callable[[str], bool]
-
-
 _BEFORE: Final[Mapping[str, str]] = {
     "moved": "the move is complete",
     "undone": "the undo is complete",

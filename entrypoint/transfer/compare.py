@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 CLONES_SINCE: Final = 150000  # before, the server marks a partition's clone of a trigger internal
 _RIGHTS: Final = "transfer/facts_of_rights"
-
 _FACTS: Final = (
     "transfer/facts_of_comments",
     "transfer/facts_of_state",
@@ -114,7 +113,6 @@ _BARE = re.compile(r"[a-z_][a-z0-9_$]*")
 _IDENTIFIER: Final = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
 _QUALIFIED = re.compile(rf"{_IDENTIFIER}\.{_IDENTIFIER}")
 _INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_IDENTIFIER}) ON ")
-
 _OF_RELATIONS: Final = ("relation", "columns", "inherits", "index", "sequence", "policy", "type")
 """Facts whose second and third fields are a schema and a name."""
 
@@ -122,13 +120,11 @@ _OF_TEXTS: Final = ("function", "trigger", "rule", "statistics")
 """Facts with a statement, whose first qualified name is the object's."""
 
 _ANEW: Final = "Recreate it in the source with the statements of pg_dump --schema-only, or drop it."
-
 NOT_NULL_ROWS_SINCE: Final = 18
 """Since this version a NOT NULL is a constraint with a name (on a domain since 17). Older versions
 mark the column or the domain, and that mark is a fact, too."""
 
 MAINTAIN_SINCE: Final = 17  # since this version ALL on a table includes MAINTAIN
-
 _TEXTS: Final[Mapping[str, frozenset[int]]] = {
     "relation": frozenset({12, 13}),
     "constraint": frozenset({7}),
@@ -152,11 +148,8 @@ _WORD = re.compile(
     r"""(?:(?!(?:new|old)\.)(?:"(?:[^"]|"")*"|[^\W\d]\w*)\.)*"""
     r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+(?:\.\d+)?|[-+*/<>=~!@#%^&|`?]+)"""
 )
-
 _NAME = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[\w$]+""")
-
 _EVERY: Final = ("arwdDxt", "a*r*w*d*D*x*t*")  # ALL on a table before MAINTAIN, as servers write it
-
 _ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^",{}]+)')
 _ITEM = re.compile(r'((?:"(?:[^"]|"")*"|[^"=])*)=([^/]*)(.*)', re.DOTALL)
 

@@ -229,7 +229,6 @@ _KINDS: Final = (
         "transfer/security_invoker_views",
     ),
 )
-
 NOT_NULL_INHERITED_SINCE: Final = 18
 
 

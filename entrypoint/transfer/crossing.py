@@ -24,7 +24,6 @@ _WORDS: Final = {
     "table": "the table",
     "quarantine": "the quarantined",
 }
-
 _BACK: Final = {
     "fk": "it points to the quarantine, which gets no more rows",
     "view": "it reads from the quarantine",

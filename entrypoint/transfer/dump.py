@@ -38,11 +38,9 @@ WAIT_S: Final = 10  # seconds that a dump waits for a table's lock; we hold thos
 _OF_EXTENSION: Final = " COMMENT - EXTENSION "
 _TABLE = re.compile(r'(?:dumping contents of|processing data for) table "[^"]*\.([^".]+)"')
 _DONE = re.compile(r"pg_(?:dump|restore): finished item \d+ TABLE DATA (.+)")
-
 _MAKING = re.compile(
     r"pg_(?:dump|restore): (?:creating|executing|dumping contents of|processing data for) (.+)"
 )
-
 _ITEM = re.compile(r"pg_restore: (launching|finished) item \d+ (.+)")
 _ENTRY = re.compile(r"(\d+); \d+ \d+ (.+)")
 
@@ -66,6 +64,7 @@ class Dump:
     listing: list[str] = field(default_factory=list)  # the dump's table of contents
     complaints: list[Complaint] = field(default_factory=list)  # errors of a rehearsal's restore
     under_way: list[str] = field(default_factory=list)  # the tools' objects, one for each worker
+    _watches: list[Watch] = field(default_factory=list)
     _serial: bool = False
     _begun: int = 0
     _sizes: dict[str, list[int]] = field(default_factory=dict)  # bytes of tables, by bare name
@@ -94,18 +93,18 @@ class Dump:
         needs = None
         if writer.name:
             needs = target_module.needs(source, self.plan, self.tools.version)
-        watches = [] if self.rehearsing else [locks.Alive(source)]
+        self._watches = [] if self.rehearsing else [locks.Alive(source)]
         with ThreadPoolExecutor(1) as beside:
             with signals.late():
                 made = beside.submit(self._make, statement, needs)
             with self._phase("dump"):
-                self._dump(watches, source, snapshot, folder)
-                chosen = self._select(watches, folder, needs)
+                self._dump(source, snapshot, folder)
+                chosen = self._select(folder, needs)
                 self.step = "database"
                 public = made.result()
             with self._phase("restore"):
                 self.step = "restore"
-                self._restore(watches, folder)
+                self._restore(folder)
             with self._phase("analyze"):
                 if not self.rehearsing:
                     target_module.analyze(writer.server, self.target.incoming)
@@ -159,50 +158,45 @@ class Dump:
                 later = [line for line in later if _OF_EXTENSION not in line]
             if later:
                 self.step = "rights"
-                watches = [] if self.rehearsing else [locks.Alive(source)]
-                self._restore_later(watches, folder, later)
+                self._restore_later(folder, later)
             throwaway.revoke_all(session, writer)
             throwaway.lock_out(admin, writer)  # a login may have been under way
             if not self.rehearsing:  # a rehearsal compares catalogs only
                 throwaway.may_read(session, self.hands.checker.name)
             throwaway.may_read_objects(session, self.hands.checker.name)
 
-    def _restore_later(self, watches: Sequence[Watch], folder: Path, lines: Sequence[str]) -> None:
+    def _restore_later(self, folder: Path, lines: Sequence[str]) -> None:
         """Restore what only a superuser may make, and what evaluates nothing."""
         path = folder / "later"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        options = "-c synchronous_commit=off -c session_replication_role=replica"
+        options = "-c session_replication_role=replica"
         if self.tools.target_version >= tools.EVENT_TRIGGERS_SINCE:
             options += " -c event_triggers=off"
-        runner = Runner(self.environ, self.target.server.conninfo, watches, self._hear, options)
-        argv = [self.tools.pg_restore, f"--use-list={path}", f"--dbname={self.target.incoming}"]
-        argv += ["--no-password", *self._at_first_error()]
-        self._gather(runner, "rights", [*argv, str(folder / "dump")])
+        self._gather(self.target.server, "rights", options, folder, f"--use-list={path}")
 
-    def _gather(self, runner: Runner, what: str, argv: Sequence[str]) -> None:
+    def _gather(self, server: Server, what: str, settings: str, folder: Path, *more: str) -> None:
+        """Restore from the dump by the options ``more``; a rehearsal notes the errors."""
+        # The commit of the swap makes all earlier writes durable.
+        settings = f"-c synchronous_commit=off {settings}"
+        silent = self._silent if what == "restore" else None
+        runner = Runner(self.environ, server.conninfo, self._watches, self._hear, settings, silent)
+        forgiving, gathering = self.tools.ahead, self.rehearsing
+        argv = [self.tools.pg_restore, *more, f"--dbname={self.target.incoming}", "--no-password"]
+        argv += [] if gathering or forgiving else ["--exit-on-error"]
+        argv.append(str(folder / "dump"))
         self.complaints += runner.run(
-            what, argv, self.target.incoming, forgiving=self.tools.ahead, gathering=self.rehearsing
+            what, argv, self.target.incoming, forgiving=forgiving, gathering=gathering
         )
 
-    def _at_first_error(self) -> list[str]:
-        return [] if self.rehearsing or self.tools.ahead else ["--exit-on-error"]
-
-    def _restore_options(self) -> str:
-        # The commit of the swap makes all earlier writes durable.
-        options = "-c synchronous_commit=off"
-        if self.plan.size_bytes < SMALL_BYTES:
-            options += " -c max_parallel_maintenance_workers=0"
-        return options
-
-    def _dump(self, watches: Sequence[Watch], source: Session, snapshot: str, folder: Path) -> None:
-        runner = Runner(self.environ, self.hands.reader.server.conninfo, watches, self._hear)
+    def _dump(self, source: Session, snapshot: str, folder: Path) -> None:
+        reader = self.hands.reader.server.conninfo
+        runner = Runner(self.environ, reader, self._watches, self._hear)
         jobs = locks.jobs(source, self.plan, self.jobs)
         self._begin_counting(jobs)
         argv = [self.tools.pg_dump, "--format=directory", f"--jobs={jobs}", "--compress=0"]
-        argv += ["--verbose", "--no-password"]
+        argv += ["--verbose", "--no-password", f"--snapshot={snapshot}"]
         argv += [f"--file={folder / 'dump'}", "--encoding=UTF8"]  # of the patterns, too
         argv.append("--no-sync")  # the transfer removes the dump
-        argv.append(f"--snapshot={snapshot}")
         if self.rehearsing:
             argv += ["--schema-only", "--no-blobs", "--lock-wait-timeout=1s"]
         else:
@@ -219,11 +213,10 @@ class Dump:
         argv += [f"--exclude-schema={quoted(schema)}" for schema in self.prepared.without]
         runner.run("dump", argv, source.database)
 
-    def _select(
-        self, watches: Sequence[Watch], folder: Path, needs: target_module.Needs | None
-    ) -> Selection:
+    def _select(self, folder: Path, needs: target_module.Needs | None) -> Selection:
         """Write the lines to restore into a file beside the dump."""
-        runner = Runner(self.environ, self.hands.writer.server.conninfo, watches, self._hear)
+        writer = self.hands.writer.server.conninfo
+        runner = Runner(self.environ, writer, self._watches, self._hear)
         path = folder / "list"
         argv = [self.tools.pg_restore, "--list", f"--file={path}", str(folder / "dump")]
         runner.run("list", argv, self.target.incoming)
@@ -232,16 +225,14 @@ class Dump:
         path.write_text("\n".join(chosen.restored) + "\n", encoding="utf-8")
         return chosen
 
-    def _restore(self, watches: Sequence[Watch], folder: Path) -> None:
-        writer, options = self.hands.writer.server.conninfo, self._restore_options()
-        runner = Runner(self.environ, writer, watches, self._hear, options, self._silent)
+    def _restore(self, folder: Path) -> None:
+        small = self.plan.size_bytes < SMALL_BYTES
+        settings = "-c max_parallel_maintenance_workers=0" if small else ""
         self._begin_counting(self.jobs)
-        argv = [self.tools.pg_restore, f"--jobs={self.jobs}", "--verbose"]
-        argv += self._at_first_error()
-        argv += [f"--use-list={folder / 'list'}", f"--dbname={self.target.incoming}"]
-        argv += ["--no-password", "--no-owner", "--no-privileges"]
-        argv += ["--no-tablespaces"] if self.target.lacks.space else []
-        self._gather(runner, "restore", [*argv, str(folder / "dump")])
+        more = [f"--jobs={self.jobs}", "--verbose", f"--use-list={folder / 'list'}"]
+        more += ["--no-owner", "--no-privileges"]
+        more += ["--no-tablespaces"] if self.target.lacks.space else []
+        self._gather(self.hands.writer.server, "restore", settings, folder, *more)
 
     def _without(self, needs: target_module.Needs | None) -> dict[Key, Subject]:
         """What the restore leaves out, also entries of a schema public that a superuser owns."""
@@ -313,7 +304,6 @@ _FIRST: Final = (
     f"{_OF} and not exists (select from pg_type m where classid = 'pg_type'::regclass"
     " and m.oid = objid and typtype = 'm')"
 )
-
 _KINDS: Final = {
     "aggregate": "ROUTINE",
     "function": "ROUTINE",

@@ -20,11 +20,8 @@ class Fates:
     moves: set[Key]  # in the quarantine and in the target
     copied: set[Key]  # on both sides
     stays: set[Key]  # in the source only
-
     kept: set[Key] = field(default_factory=set)  # the service's, on both sides for others
-
     absent: set[Key] = field(default_factory=set)  # `stays`, and what needs one of those
-
     extensions: set[Key] = field(default_factory=set)  # extensions that the target needs
 
 

@@ -29,14 +29,12 @@ KEY: Final = 0x656E747279  # "entry"
 
 TIMEOUT_S: Final = 10.0  # seconds to try for locks, or to wait for a lock that nobody else wants
 PLAN_S: Final = 1.0  # seconds to wait for a lock while the transfer only looks
-
 ATTEMPT_S: Final = 0.8
 """Seconds that one attempt waits for a lock; less than deadlock_timeout, so that the server never
 ends another session to resolve a deadlock with this one."""
 
 PAUSE_S: Final = 0.2  # seconds between two attempts, in which the sessions behind this one go on
 BATCH: Final = 100  # objects that one transaction changes; one table may need 20 locks
-
 SHARE: Final = 1.4
 """Locks to use, as a multiple of what the settings ask for. PostgreSQL 14 to 18 have memory for at
 least 1.55 times as many, and other sessions keep the rest."""
@@ -44,7 +42,6 @@ least 1.55 times as many, and other sessions keep the rest."""
 MARGIN: Final = 1.25  # the factor of a remedy over the need: others may hold more later
 SPARE: Final = 400  # locks on catalogs, of our other sessions, and of one batch
 _SEQUENCES_AT_ONCE: Final = 180000  # since this server version pg_dump locks no sequences
-
 T = TypeVar("T")
 LOCK_NOT_AVAILABLE: Final = "55P03"
 

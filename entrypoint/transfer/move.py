@@ -35,7 +35,6 @@ class Result:
     counted: list[Counted] = field(default_factory=list)
     facts: int = 0
     left: list[str] = field(default_factory=list)  # lines of the dump that the restore left out
-
     positions: dict[str, Position] = field(default_factory=dict)
     """The positions of the target's sequences, by label."""
 

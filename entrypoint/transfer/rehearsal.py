@@ -36,7 +36,6 @@ from .tools import Complaint
 MARK: Final = "__rehearsal_"  # in a scratch database's name, between the target's and the session's
 SHOWN: Final = 10  # objects to name that failed for one reason
 _ENTRY: Final = re.compile(r"(\d+); (\d+) (\d+) (.+)")
-
 _OF_ROWS: Final = "(populated,"  # the beginning of a fact that rows change
 
 # Kinds of problems without whose mending a rehearsal reports nothing new.

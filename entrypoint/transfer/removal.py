@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..operator.report import PutAside, Transferred
 
 DROP_S: Final = 300.0  # seconds that one removal may take: the server makes a checkpoint first
-
 Agree = Callable[["Transferred", str], None]
 """Shows a person the plan, asks the question, and raises `TransferError` if nobody agrees."""
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 SHOWN: Final = 5  # obstacles that an error's sentence names; its fields have all of them
-
 _KINDS: Final = {
     "r": "table",
     "p": "partitioned table",

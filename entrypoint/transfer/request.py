@@ -89,7 +89,6 @@ _COLUMNS: Final = {
     "pg_db_role_setting": "setdatabase, setrole, setconfig from pg_db_role_setting",
     "pg_roles": f"oid, rolname, rolsuper from pg_roles where not starts_with(rolname, '{PREFIX}')",
 }
-
 _ALL: Final = " union all ".join(
     f"select '{name}', count(*), sum(hash_record_extended(each, 0)) from (select {columns}) each"  # noqa: S608  texts of our own
     for name, columns in {
@@ -97,7 +96,6 @@ _ALL: Final = " union all ".join(
         **_COLUMNS,
     }.items()
 )
-
 CATALOGS: Final = frozenset((*_VERSIONS, *_COLUMNS))
 
 

@@ -41,7 +41,6 @@ _HASHES: Final = {
     "timestamp": _INSTANT,
     "timestamptz": _INSTANT,
 }
-
 BATCH: Final = 50
 """Tables to count in one transaction: planning a query locks the table and its indexes until the
 transaction ends, and all clients share the lock table."""

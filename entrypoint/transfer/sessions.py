@@ -14,7 +14,6 @@ from .plan import Plan
 from .source import queried
 
 WINDOW_S: Final = 1.0  # seconds to count rows, at least
-
 LONGEST_S: Final = 2.4
 """Seconds after which the counters have even a steady writer's rows: a server process reports them
 once a second, after a transaction, and before PostgreSQL 15 others see them half a second later."""

@@ -81,7 +81,6 @@ _CONSTANT: Final = re.compile(
 
 # A comment outside of strings.
 _COMMENT: Final = re.compile(r"('(?:[^']|'')*')|--[^\n]*|/\*.*?\*/", re.DOTALL)
-
 _WORD: Final = re.compile(
     r'(?:(?P<schema>"(?:[^"]|"")+"|\w[\w$]*)\s*\.\s*)?(?P<name>"(?:[^"]|"")+"|\w[\w$]*)'
     r"(?P<call>\s*\()?"

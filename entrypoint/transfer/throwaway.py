@@ -36,7 +36,6 @@ GRANT_S: Final = 1.0  # seconds that a GRANT waits for another session's
 SHORTEST_S: Final = 3600.0  # seconds that a role can log in, at least, if nobody removes it
 _INHERIT_SINCE: Final = 160000  # since this version each membership says whether it inherits
 _OURS: Final = re.compile(f"{PREFIX}[0-9a-f]{{16}}")
-
 _NOTE: Final = "a transfer's own, of the session "  # in a role's comment, before its maker's
 
 

@@ -136,7 +136,6 @@ class Complaint(NamedTuple):
 
     entry: int | None  # the dump's entry that it is about
     error: str  # in the words of the server, such as `ERROR: no such thing`, or of the tool
-
     details: tuple[str, ...]  # the server's other lines, with labels; a DETAIL may contain a row
 
     def words(self) -> str:
@@ -218,7 +217,6 @@ class Said:
 
 # Settings that the tools leave alone, and that a role or a database may have for its services.
 _OPTIONS: Final = "-c quote_all_identifiers=off -c idle_session_timeout=0"
-
 _VARIABLES: Final[Mapping[str, str]] = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
