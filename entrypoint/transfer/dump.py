@@ -24,7 +24,6 @@ from ..process.child import Watch
 from . import compare, locks, throwaway, tools
 from . import target as target_module
 from .archive import PG_NAMESPACE, Apart, Selection, select
-from .locks import batches
 from .plan import Plan
 from .preflight import Prepared
 from .progress import Progress
@@ -360,5 +359,4 @@ def _give(target: Session, owners: Mapping[tuple[str, str], str], which: str, wr
     ]
     with translated("giving each object to its owner", remedy="Run the transfer again."):
         # The transaction locks each table's indexes, sequences and TOAST, too.
-        for batch in batches(statements):
-            target.connection.execute("; ".join(batch).encode())
+        locks.in_batches(target, statements)

@@ -242,6 +242,15 @@ def batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
+def in_batches(session: Session, statements: Sequence[str]) -> None:
+    """Execute each batch as one message, because others wait until the last one is done.
+
+    Raises psycopg's errors.
+    """
+    for batch in batches(statements):
+        session.connection.execute("; ".join(batch).encode())
+
+
 def _need(session: Session, plan: Plan, *, workers: bool) -> int:
     """The locks that a plan holds at one time, at most, on the session's server.
 

@@ -121,29 +121,26 @@ def problems(
 def _lookalikes(plan: Plan) -> Iterator[Problem]:
     prefixes = tuple(prefix.lower() for prefix in plan.service.prefixes)
     for relation in plan.staying:
+        label, what = repr(relation.label()), ""
         if relation.owner_table is not None:
             continue
         if plan.service.lists(relation.name, f"{relation.schema}.{relation.name}"):
-            yield Problem(
-                f"lookalike:{relation.identity}",
-                f"the registry lists {relation.label()!r} for the service, but here it may belong "
-                "to another one",
-                f"Add --with {relation.identity} if it is the service's, or agree that it stays.",
-            )
+            what = f"the registry lists {label} for the service, but here it may belong to another"
+        elif not relation.name.lower().startswith(prefixes):
             continue
-        if not relation.name.lower().startswith(prefixes):
-            continue
-        if claimant(relation.name, {plan.service.name: plan.service}) is None:
-            yield Problem(
-                f"lookalike:{relation.identity}",
-                f"{relation.label()!r} looks like the service's but has another spelling",
-                f"Add --with {relation.identity} if it is the service's, or agree that it stays.",
-            )
+        elif claimant(relation.name, {plan.service.name: plan.service}) is None:
+            what = f"{label} looks like the service's but has another spelling"
         elif relation.extension:
             yield Problem(
                 f"extension:{relation.identity}",
-                f"{relation.label()!r} looks like the service's but belongs to an extension",
+                f"{label} looks like the service's but belongs to an extension",
                 "Agree: the extension creates its own in the target.",
+            )
+        if what:
+            yield Problem(
+                f"lookalike:{relation.identity}",
+                what,
+                f"Add --with {relation.identity} if it is the service's, or agree that it stays.",
             )
 
 

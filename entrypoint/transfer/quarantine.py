@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,7 @@ from ..postgres.sql import load_sql
 from . import locks
 from .locks import BATCH, TIMEOUT_S, batches
 from .plan import Plan
-from .source import Relation, queried
+from .source import queried
 
 MAX_NAME: Final = 63
 _REMOVED: Final = "removed"  # in the comment of a quarantine whose removal in parts has begun
@@ -39,7 +39,9 @@ def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str
         "types": [each.key[1] for each in plan.own if each.kind == "TYPE"],
     }
     moves = [row[:3] for row in session.rows("transfer/parts_to_move", parts)]
-    moves += [(each.sql_kind(), each.quoted(), each.schema) for each in _in_order(plan)]
+    # An owned sequence follows its table.
+    alone = (each for each in plan.relations if each.owner_table is None)
+    moves += [(each.sql_kind(), each.quoted(), each.schema) for each in alone]
     # A cast has no schema of its own; it follows its types.
     moves += [(each.kind, each.identity, each.schema) for each in plan.own if each.kind != "CAST"]
     statements = []
@@ -47,7 +49,7 @@ def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str
         if origin not in schemas:
             schemas[origin] = _create(session, plan, origin, more)
         statements.append(f"ALTER {kind} {name} SET SCHEMA {quoted(schemas[origin])}")
-    _execute(session, statements)
+    locks.in_batches(session, statements)
     # The server checks a foreign key as the owner of the table that it references.
     for origin, owner in sorted({(each.schema, each.owner) for each in plan.relations}):
         grant = f"GRANT USAGE ON SCHEMA {quoted(schemas[origin])} TO {quoted(owner)}"
@@ -55,20 +57,9 @@ def fill(session: Session, plan: Plan, more: Mapping[str, str]) -> dict[str, str
     return schemas
 
 
-def _execute(session: Session, statements: Sequence[str]) -> None:
-    """Send many statements in one message, because readers wait until the last is done."""
-    for batch in batches(statements):
-        session.connection.execute("; ".join(batch).encode())
-
-
 def _functions_first(move: Sequence[str]) -> bool:
     """ALTER names these with their argument types, which must still be in their old schema."""
     return move[0] not in ("FUNCTION", "PROCEDURE", "AGGREGATE", "OPERATOR")
-
-
-def _in_order(plan: Plan) -> Iterable[Relation]:
-    """An owned sequence follows its table."""
-    return (each for each in plan.relations if each.owner_table is None)
 
 
 def _create(session: Session, plan: Plan, origin: str, more: Mapping[str, str]) -> str:
@@ -76,10 +67,8 @@ def _create(session: Session, plan: Plan, origin: str, more: Mapping[str, str]) 
         "utf-8", "ignore"
     )
     connection = session.connection
-    row = connection.execute(
-        "select array_agg(nspname::text) from pg_namespace where starts_with(nspname, %s)", [base]
-    ).fetchone()
-    taken = (row[0] if row else None) or []
+    like = "select nspname::text from pg_namespace where starts_with(nspname, %s)"
+    taken = {each for (each,) in connection.execute(like, [base]).fetchall()}
     name = next(n for n in (base, *(f"{base}_{i}" for i in range(2, 999))) if n not in taken)
     connection.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))
     service = plan.service
@@ -131,7 +120,7 @@ def empty(session: Session, quarantine: Quarantine) -> int:
     rows = session.rows("transfer/quarantined_objects", {"schema": quarantine.schema})
     back = f"SET SCHEMA {quoted(quarantine.origin)}"
     ordered = sorted(rows, key=_functions_first)
-    _execute(session, [f"ALTER {kind} {name} {back}" for kind, name in ordered])
+    locks.in_batches(session, [f"ALTER {kind} {name} {back}" for kind, name in ordered])
     connection.execute(f"DROP SCHEMA {quoted(quarantine.schema)}".encode())
     return len(rows)
 
@@ -173,9 +162,7 @@ def drop(session: Session, quarantines: Collection[Quarantine]) -> None:
         for query in ("transfer/relations_to_drop", "transfer/functions_and_types_to_drop")
     ]
 
-    def failed() -> TransferError:
-        return in_use(session, quarantines)
-
+    failed = partial(in_use, session, quarantines)
     # Before the mark, so that an undo is still possible if a session uses the tables.
     locks.unused(session, oids(session, quarantines), TIMEOUT_S, failed)
     if sum(map(len, parts)) > BATCH:

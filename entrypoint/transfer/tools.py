@@ -4,7 +4,7 @@ import re
 import secrets
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
@@ -123,9 +123,9 @@ class Runner(NamedTuple):
         """The container's environment without PG* and *_URL, with the connection for libpq."""
         options = f"{self.conninfo.params.get('options', '')} {_OPTIONS} {self.options}".strip()
         params = trusted({**self.conninfo.params, "dbname": database, "options": options})
-        added = {
-            variable: params[name] for name, variable in _VARIABLES.items() if params.get(name)
-        }
+        given = {name: params[name] for name in _PARAMETERS if params.get(name)}
+        added = {f"PG{name.replace('_', '').upper()}": value for name, value in given.items()}
+        added["PGDATABASE"] = params["dbname"]
         ours = [name for name in self.environ if name.startswith(("PG", "ENTRYPOINT_"))]
         ours += [name for name in self.environ if name.endswith(("_URL", "_URL_FILE"))]
         return self.environ.changed(without=ours, added=added)
@@ -217,24 +217,12 @@ class Said:
 
 # Settings that the tools leave alone, and that a role or a database may have for its services.
 _OPTIONS: Final = "-c quote_all_identifiers=off -c idle_session_timeout=0"
-_VARIABLES: Final[Mapping[str, str]] = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "dbname": "PGDATABASE",
-    "passfile": "PGPASSFILE",
-    "options": "PGOPTIONS",
-    "channel_binding": "PGCHANNELBINDING",
-    "sslmode": "PGSSLMODE",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcrl": "PGSSLCRL",
-    "gssencmode": "PGGSSENCMODE",
-    "target_session_attrs": "PGTARGETSESSIONATTRS",
-}
+# Parameters that libpq reads from a variable: PG and the name in capitals, without underscores.
+_PARAMETERS: Final = (
+    *("host", "hostaddr", "port", "user", "password", "passfile", "options", "channel_binding"),
+    *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "gssencmode"),
+    "target_session_attrs",
+)
 
 
 def _told(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
@@ -206,9 +207,6 @@ def _put_back(
 ) -> None:
     connection = session.connection
 
-    def failed() -> TransferError:
-        return quarantine.in_use(session, found)
-
     def work() -> None:
         for each in found:
             quarantine.empty(session, each)
@@ -216,7 +214,7 @@ def _put_back(
     with translated("putting the objects back", remedy="Stop what uses them; run it again."):
         connection.execute("begin")
         connection.execute(load_sql("transfer/quiet"))
-        locks.insist(session, TIMEOUT_S, work, failed)
+        locks.insist(session, TIMEOUT_S, work, partial(quarantine.in_use, session, found))
         if place.aside and place.server is request.source:
             _rename(session, place)
         elif place.aside:
