@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..postgres.session import Session, quoted, translated
 from .obstacle import Problem, final
@@ -163,65 +163,59 @@ def _collations(source: Session, there: Session, plan: Plan) -> Iterator[Problem
         )
 
 
-class _Kind(NamedTuple):
-    since: int  # the first major version that has it
-    name: str
-    what: str  # `{}` is the label
-    remedy: str
-    query: str  # it returns a label, and the names that the remedy needs, for the relations `oids`
-
-
+# For each: the first major version that has it, the kind of its obstacle, what it is (``{}`` is the
+# label), the remedy, and a query that returns the label, and the names for the remedy, of ``oids``.
 _KINDS: Final = (
-    _Kind(
+    (
         18,
         "virtual",
         "the column {} is a virtual generated column",
         "Run ALTER TABLE {1} DROP COLUMN {2}, and add it again as STORED.",
         "transfer/virtual_columns",
     ),
-    _Kind(
+    (
         18,
         "not_null",
         "NOT NULL {} is not valid",
         "Run ALTER TABLE {1} VALIDATE CONSTRAINT {2}.",
         "transfer/not_null_not_valid",
     ),
-    _Kind(
+    (
         18,
         "not_null",
         "NOT NULL {} is not inherited",
         "Run ALTER TABLE {1} ALTER CONSTRAINT {2} INHERIT.",
         "transfer/not_null_not_inherited",
     ),
-    _Kind(
+    (
         18,
         "comment",
         "NOT NULL {} has a comment",
         "Run COMMENT ON CONSTRAINT {2} ON {1} IS NULL.",
         "transfer/not_null_comments",
     ),
-    _Kind(
+    (
         18,
         "constraint",
         "the constraint {} is not enforced, or has WITHOUT OVERLAPS or PERIOD",
         "Run ALTER TABLE {1} DROP CONSTRAINT {2}.",
         "transfer/constraints_of_18",
     ),
-    _Kind(
+    (
         17,
         "maintain",
         "a role has MAINTAIN, but not ALL, on {}",
         "Run REVOKE MAINTAIN ON {1} FROM {2}.",
         "transfer/maintain_rights",
     ),
-    _Kind(
+    (
         15,
         "index",
         "the index {} treats nulls as equal (NULLS NOT DISTINCT)",
         "Recreate it without NULLS NOT DISTINCT.",
         "transfer/nulls_not_distinct",
     ),
-    _Kind(
+    (
         15,
         "view",
         "the view {} reads with the rights of the role that queries it (security_invoker)",
@@ -236,16 +230,16 @@ def _of_versions(source: Session, there: Session, plan: Plan) -> Iterator[Proble
     """Report what an older server lacks, as far as versions tell; a rehearsal finds the rest."""
     old, new = source.server_version // 10000, there.server_version // 10000
     params = {"oids": [*plan.moving]}
-    for kind in _KINDS:
-        if not new < kind.since <= old:
+    for since, kind, what, remedy, query in _KINDS:
+        if not new < since <= old:
             continue
-        rows = queried(source, "looking at what is new", kind.query, params)
+        rows = queried(source, "looking at what is new", query, params)
         for label, *names in rows:
             yield final(
-                f"{kind.name}:{label}",
-                f"{kind.what.format(repr(label))}, which the target's server does not know: its "
-                f"version is {new}, and PostgreSQL has this since {kind.since}",
-                kind.remedy.format(label, *names),
+                f"{kind}:{label}",
+                f"{what.format(repr(label))}, which the target's server does not know: its version "
+                f"is {new}, and PostgreSQL has this since {since}",
+                remedy.format(label, *names),
             )
     if old < NOT_NULL_INHERITED_SINCE <= new:
         rows = queried(source, "looking at NOT NULL", "transfer/nullable_children", params)

@@ -149,26 +149,18 @@ def _rows(number: int | None) -> str:
 
 def _any_row(server: Server, database: str, plan: Plan) -> bool:
     """Whether a relation that moves may have a row: only an empty table certainly has none."""
-    kinds = {each.kind for each in plan.relations}
-    if "f" in kinds:
+    tables = [each for each in plan.relations if each.kind == "r"]
+    if any(each.kind == "f" for each in plan.relations):
         return True  # its rows are on another server
     with closing(server.session(database)) as session:
         session.connection.execute("set row_security = off")  # an error tells more than hidden rows
-        return any(
-            _has_rows(session, each.schema, each.name)
-            for each in plan.relations
-            if each.kind == "r"
-        )
+        return any(_has_rows(session, each.schema, each.name) for each in tables)
 
 
 def _drops(plan: Plan) -> Iterator[str]:
     """SQL that drops exactly what would move, and refuses if another object needs it."""
-    for kinds, word in (
-        ("v", "VIEW"),
-        ("m", "MATERIALIZED VIEW"),
-        ("rp", "TABLE"),
-        ("S", "SEQUENCE"),
-    ):
+    words = {"v": "VIEW", "m": "MATERIALIZED VIEW", "rp": "TABLE", "S": "SEQUENCE"}
+    for kinds, word in words.items():
         names = [
             each.quoted()
             for each in plan.relations
@@ -254,22 +246,17 @@ def creation(target: Target, like: Session, *, closed: bool) -> sql.Composed:
     words = row(like, like.database)[1]
     provider = {"i": "icu", "b": "builtin"}.get(words.get("datlocprovider", "c"))
     locale = words.get("datlocale") or words.get("daticulocale")
-    options: list[sql.Composable] = [
-        sql.SQL("encoding {}").format(sql.Literal(words["encoding"])),
-        sql.SQL("lc_collate {}").format(sql.Literal(words["datcollate"])),
-        sql.SQL("lc_ctype {}").format(sql.Literal(words["datctype"])),
-    ]
-    if closed:
-        options.append(sql.SQL("connection limit 0"))
-    else:
-        options.append(sql.SQL("owner {}").format(sql.Identifier(target.owner)))
+    options: list[sql.Composable] = [sql.SQL("connection limit 0")]
+    if not closed:
+        options = [sql.SQL("owner {}").format(sql.Identifier(target.owner))]
     if provider and locale:
-        name = sql.SQL("icu_locale" if provider == "icu" else "builtin_locale")
-        options.append(sql.SQL("locale_provider {}").format(sql.SQL(provider)))
-        options.append(sql.SQL("{} {}").format(name, sql.Literal(locale)))
-    incoming = sql.Identifier(target.incoming)
-    statement = sql.SQL("create database {} template template0 {}")
-    return statement.format(incoming, sql.SQL(" ").join(options))
+        names = sql.SQL(provider), sql.SQL(provider)
+        options.append(sql.SQL("locale_provider {} {}_locale {}").format(*names, locale))
+    statement = sql.SQL(
+        "create database {} template template0 encoding {} lc_collate {} lc_ctype {} {}"
+    )
+    own = words["encoding"], words["datcollate"], words["datctype"]
+    return statement.format(sql.Identifier(target.incoming), *own, sql.SQL(" ").join(options))
 
 
 def create(admin: Session, target: Target, statement: sql.Composed) -> None:
@@ -342,16 +329,16 @@ def open_up(admin: Session, target: Target, *, owned: bool) -> None:
 
 def swap(session: Session, target: Target) -> None:
     """Rename the incoming database into its place, in the session's transaction."""
-    rename = "alter database {} rename to {}"
     with translated("renaming the database", remedy="Stop the sessions in it, and run it again."):
         if target.exists:
-            _rename(session, rename, target.name, target.replaced)
+            _rename(session, target.name, target.replaced)
             transfers.mark(session, target.name, target.replaced)
-        _rename(session, rename, target.incoming, target.name)
+        _rename(session, target.incoming, target.name)
 
 
-def _rename(session: Session, statement: str, old: str, new: str) -> None:
-    session.connection.execute(statement.format(quoted(old), quoted(new)).encode())
+def _rename(session: Session, old: str, new: str) -> None:
+    statement = f"alter database {quoted(old)} rename to {quoted(new)}"
+    session.connection.execute(statement.encode())
 
 
 def drop(admin: Session, name: str) -> None:
@@ -401,16 +388,11 @@ def analyze(server: Server, name: str) -> None:
             session.connection.execute(sql.SQL("analyze {}").format(table_name))
 
 
+# Settings that the server stores as lists of quoted names; one literal would be one name.
 _LISTS: Final = (
-    "local_preload_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
+    *("local_preload_libraries", "search_path", "session_preload_libraries"),
+    *("shared_preload_libraries", "temp_tablespaces", "unix_socket_directories"),
 )
-"""Settings that the server stores as lists of quoted names; one literal would be one name."""
-
 _ROLES: Final = "select rolname::text from pg_catalog.pg_roles where rolname = any (%s)"
 
 
