@@ -73,12 +73,8 @@ def _escaped(text: str) -> str:
 
 # Only a superuser may make these. They evaluate nothing: they refer to what is there already.
 _LATER: Final = (
-    "ACL ",
-    "DEFAULT ACL ",
-    "EVENT TRIGGER ",
-    "PUBLICATION TABLES IN SCHEMA ",
-    "COMMENT - EXTENSION ",
-    "COMMENT - EVENT TRIGGER ",
+    *("ACL ", "DEFAULT ACL ", "EVENT TRIGGER ", "PUBLICATION TABLES IN SCHEMA "),
+    *("COMMENT - EXTENSION ", "COMMENT - EVENT TRIGGER "),
 )
 
 

@@ -86,24 +86,19 @@ def scope_of(
     functions = [each for each in plan.carried if each.key[0] == PG_PROC]
     rare = [each for each in plan.carried if each.key[0] not in (PG_TYPE, PG_PROC)]
     words = [each.kind for each in rare], [each.identity for each in rare]
-    if source:
-        return Scope(
-            [each.oid for each in plan.restored],
-            [each.key[1] for each in types],
-            [each.key[1] for each in functions],
-            powerful,
-            powerful,
-            ours,
-            *words,
-            plan.left_oids(),
-        )
     groups: tuple[Sequence[Relation | Other], ...] = (plan.restored, types, functions)
-    params: list[list[str]] = []
-    for group in groups:
-        params += [[each.schema for each in group], [each.name for each in group]]
-    [found] = queried(session, "looking at what was moved", "transfer/oids_by_name", params)
-    oids, of_types, of_functions = (each or [] for each in found)
-    return Scope(oids, of_types, of_functions, powerful, powerful, ours, *words, [])
+    left: list[int] = []
+    if source:
+        found = [[each.key[1] for each in group] for group in groups]
+        left = sorted({oid for _, oid in plan.left})
+    else:
+        params: list[list[str]] = []
+        for group in groups:
+            params += [[each.schema for each in group], [each.name for each in group]]
+        [row] = queried(session, "looking at what was moved", "transfer/oids_by_name", params)
+        found = [each or [] for each in row]
+    oids, of_types, of_functions = found
+    return Scope(oids, of_types, of_functions, powerful, powerful, ours, *words, left)
 
 
 OBJECTS: Final = 10  # objects to report; the last one says how many more differ

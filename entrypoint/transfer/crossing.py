@@ -31,7 +31,6 @@ _BACK: Final = {
 }
 """What becomes of an object that stays and needs a relation that moves."""
 
-
 _MEND: Final = {
     "partition": "Detach it",
     "inherits": "Run ALTER TABLE ... NO INHERIT for it",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from .source import PG_CLASS, PG_TYPE, Edge, Key, Other, Relation, Source
+from .source import MOVABLE, PG_CLASS, PG_TYPE, Edge, Key, Other, Relation, Source
 
 Claim = Callable[[str], bool | None]  # whether the name is the service's; None if it is nobody's
 TABLES: Final = "rpf"  # relations that a restore can make without some parts, but cannot leave out
@@ -35,7 +35,7 @@ def decide(
     chosen = _chosen(source)
     for key, other in source.others.items():
         ours = claim(other.plain) if other.plain else None
-        if ours and (not other.movable() or other.identity in chosen):
+        if ours and (other.kind not in MOVABLE or other.identity in chosen):
             ours = None
         {True: fates.moves, False: fates.stays, None: fates.copied}[ours].add(key)
     fates.stays |= {key for key, each in source.graph.strange.items() if each.known} - fates.copied

@@ -68,7 +68,6 @@ class Transfer:
     dump: Dump
 
     def __post_init__(self) -> None:
-        self.server, self.plan = self.dump.server, self.dump.plan
         self.target, self.hands = self.dump.target, self.dump.hands
         self.progress = self.dump.progress
 
@@ -114,7 +113,7 @@ class Transfer:
         self.dump.finish()
 
     def _compare(self, source: Session, snapshot: str, moved: Result) -> None:
-        relations, hands, target = self.plan.restored, self.hands, self.target
+        relations, hands, target = self.dump.plan.restored, self.hands, self.target
         sequences = [each for each in relations if each.kind == "S"]
         with ExitStack() as opened, ThreadPoolExecutor() as workers:
 

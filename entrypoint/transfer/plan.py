@@ -106,10 +106,6 @@ class Plan(NamedTuple):
             waiting += more
         return [oid for catalog, oid in found if catalog == PG_PROC]
 
-    def left_oids(self) -> list[int]:
-        """The OIDs of parts that the target does not get, in any catalog."""
-        return sorted({oid for _, oid in self.left})
-
     def unrestorable(self) -> dict[Key, Subject]:
         """What a restore leaves out of a dump, and how the dump's comments name it."""
         gone = {each.key: each.subject() for each in self.unread}

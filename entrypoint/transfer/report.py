@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from ..operator.report import Transferred
     from .move import Result
 
-
 SHOWN: Final = 5  # obstacles that an error's sentence names; its fields have all of them
 _KINDS: Final = {
     "r": "table",

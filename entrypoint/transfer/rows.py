@@ -81,7 +81,10 @@ def sums(sides: Sequence[Side], tables: Sequence[Relation], done: _Done) -> list
         found: list[Counted] = []
         with translated("comparing rows", remedy="Run the transfer again."):
             for batch in batches(tables, BATCH):
-                _begin(side)
+                # The end of the transaction releases its locks; another reads the same snapshot.
+                side.session.connection.execute("commit")
+                locks.begin(side.session, side.snapshot)
+                side.session.connection.execute(load_sql("transfer/row_settings"))
                 for group in _groups(batch):
                     if stop.is_set():
                         return found
@@ -115,14 +118,12 @@ def _queries(session: Session, tables: Sequence[Relation]) -> Mapping[int, str]:
     query = sql.SQL(
         "select {}::int8, pg_catalog.count(*), coalesce(pg_catalog.sum({}), 0)::text from only {} r"
     )
-    return {
-        table.oid: query.format(
-            sql.Literal(table.oid),
-            _expression(columns[table.oid]),
-            sql.Identifier(table.schema, table.name),
-        ).as_string(session.connection)
-        for table in tables
-    }
+    found = {}
+    for table in tables:
+        name, hashed = sql.Identifier(table.schema, table.name), _expression(columns[table.oid])
+        text = query.format(table.oid, hashed, name).as_string(session.connection)
+        found[table.oid] = text
+    return found
 
 
 def _expression(columns: Sequence[tuple[str, str | None]]) -> sql.Composable:
@@ -146,14 +147,11 @@ def _expression(columns: Sequence[tuple[str, str | None]]) -> sql.Composable:
         for name, kind in plain
         if kind not in _HASHES
     ]
-    for text in texts:
-        hashed = _hash(text, hashed)
-    return hashed
-
-
-def _hash(text: sql.Composable, seed: sql.Composable) -> sql.Composable:
     # Under other collations different texts may be equal.
-    return sql.SQL('pg_catalog.hashtextextended({} collate pg_catalog."C", {})').format(text, seed)
+    chained = sql.SQL('pg_catalog.hashtextextended({} collate pg_catalog."C", {})')
+    for text in texts:
+        hashed = chained.format(text, hashed)
+    return hashed
 
 
 def together(sides: Sequence[Side], work: Callable[[Side], T], stop: Event) -> list[T]:
@@ -179,13 +177,6 @@ def together(sides: Sequence[Side], work: Callable[[Side], T], stop: Event) -> l
                         if time.monotonic() > deadline:
                             timelimit.hang_up(side.session.connection.fileno())
             raise
-
-
-def _begin(side: Side) -> None:
-    """End the transaction, which releases its locks, and read the same snapshot in another one."""
-    side.session.connection.execute("commit")
-    locks.begin(side.session, side.snapshot)
-    side.session.connection.execute(load_sql("transfer/row_settings"))
 
 
 BUDGET_S: Final = 20.0  # seconds to count one side; a table that comes too late has no number

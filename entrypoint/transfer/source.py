@@ -271,17 +271,14 @@ class Other(NamedTuple):
         match = _FIRST.match(self.name)
         return match[1].replace('""', '"') if match else self.name.split(" USING ")[0]
 
-    def movable(self) -> bool:
-        """Whether ALTER moves it into another schema, or it follows its types."""
-        return self.kind in MOVABLE
-
 
 MOVABLE: Final = (
     *("CAST", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "AGGREGATE", "FUNCTION"),
     *("PROCEDURE", "DOMAIN", "TYPE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY"),
     *("TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "COLLATION", "CONVERSION"),
 )
-"""Kinds of `Other` that a quarantine may have, in an order in which DROP removes them."""
+"""Kinds of `Other` that ALTER moves into another schema, or that follow their types, in an order in
+which DROP removes them."""
 
 _NAMELESS: Final = ("CAST", "OPERATOR", "TRANSFORM", "USER MAPPING")
 

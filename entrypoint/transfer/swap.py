@@ -16,6 +16,7 @@ from .locks import TIMEOUT_S, batches
 from .source import Relation
 
 ATTEMPT_S: Final = 2.0  # seconds for the locks of one attempt; longer than a search for a deadlock
+_SETVAL: Final = "select pg_catalog.setval(%s::regclass, %s, %s)"
 Position = tuple[int, bool]  # a sequence's last_value and is_called
 
 
@@ -37,7 +38,9 @@ def swap(source: Session, dump: Dump, positions: Mapping[str, Position]) -> list
         late = {each: at for each, at in now if positions.get(each.label(), at) != at}
         if late:
             with closing(target.server.session(target.incoming)) as session:
-                _advance(session, late)
+                for each, (value, called) in late.items():
+                    position = [each.quoted(), value, called]
+                    session.connection.execute(_SETVAL, position)
         _cancel(source, [each.oid for each in sequences], waiting=True)
         if target.server is server:
             target_module.swap(source, target)
@@ -101,10 +104,3 @@ def read(session: Session, sequences: Iterable[Relation]) -> list[Position]:
         rows = session.connection.execute(sql.SQL(" union all ").join(parts)).fetchall()
         found += [(value, called) for _, value, called in sorted(rows)]
     return found
-
-
-def _advance(session: Session, late: Mapping[Relation, Position]) -> None:
-    for each, (value, called) in late.items():
-        session.connection.execute(
-            "select pg_catalog.setval(%s::regclass, %s, %s)", [each.quoted(), value, called]
-        )

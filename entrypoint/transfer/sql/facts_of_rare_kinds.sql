@@ -20,6 +20,5 @@ select row('carried', upper(type), identity, said)::text from (
   union all select 'pg_event_trigger'::regclass, oid, row(evtevent, evtfoid::regproc, evtenabled,
     evttags)::text from pg_event_trigger
   union all select 'pg_foreign_server'::regclass, oid, null from pg_foreign_server
-) each (class, id, said)
-cross join pg_identify_object(class, id, 0) where id >= 16384
+) each (class, id, said) cross join pg_identify_object(class, id, 0) where id >= 16384
   and (upper(type), identity) in (select * from unnest(%(kinds)s::text[], %(names)s::text[]))

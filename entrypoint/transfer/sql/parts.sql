@@ -7,7 +7,6 @@ select json_agg(json_build_array('pg_class'::regclass::int8, relation::int8, cla
     where indexrelid >= 16384
   union all select tgrelid, 'pg_trigger'::regclass, oid from pg_trigger where not tgisinternal
   union all select stxrelid, 'pg_statistic_ext'::regclass, oid from pg_statistic_ext
-) as part (relation, classid, objid)
-join pg_class c on c.oid = relation and relkind in ('v', 'm')
+) as part (relation, classid, objid) join pg_class c on c.oid = relation and relkind in ('v', 'm')
 union all select json_agg(json_build_array('pg_type'::regclass::int8, contypid::int8,
   'pg_constraint'::regclass::int8, oid::int8)) from pg_constraint where contypid >= 16384

@@ -4,8 +4,7 @@ select json_agg(json_build_array(classid::int8, objid::int8, upper(type), coales
     (parse_ident(schema))[1], '-'),
   coalesce(name, spelt, identity), identity, '',
   case when owner > 0 then pg_get_userbyid(owner) else '' end, false, null, null))
-from rare cross join pg_identify_object(classid, objid, 0)
-left join (
+from rare cross join pg_identify_object(classid, objid, 0) left join (
   select 'pg_operator'::regclass, oid, format('%s (%s, %s)', oprname,
     case oprleft when 0 then 'NONE' else format_type(oprleft, null) end,
     case oprright when 0 then 'NONE' else format_type(oprright, null) end) from pg_operator
