@@ -125,14 +125,9 @@ def _move(
             _agree_to(ask, width, plan, question)
 
     try:
+        dry, asking = arguments.dry_run, None if arguments.yes else agree
         with shown() as progress:
-            answer = transfer.transfer(
-                request,
-                dry_run=arguments.dry_run,
-                agree=None if arguments.yes else agree,
-                progress=progress,
-            )
-        return Done(answer)
+            return Done(transfer.transfer(request, dry_run=dry, agree=asking, progress=progress))
     except report.NotAgreedError as refusal:
         return Done(refusal.answer, refusal)
     except (EntrypointError, Terminated) as error:

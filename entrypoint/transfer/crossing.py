@@ -55,14 +55,6 @@ class Left(NamedTuple):
         return Subject(self.relation.schema, self.kind, self.name, on=self.relation.name)
 
 
-class Crossings(NamedTuple):
-    """All dependencies that cross."""
-
-    crossings: tuple[Problem, ...]
-    left: dict[Key, Left]  # parts that the restore leaves out, by their entries in the dump
-    shared: frozenset[int]  # sequences that stay, and that the target gets a copy of
-
-
 class _Met(NamedTuple):
     """What one part needs; ``back`` if the part stays and what it needs moves."""
 
@@ -70,8 +62,13 @@ class _Met(NamedTuple):
     edges: list[Edge]
 
 
-def find(fates: Fates, prefixes: Mapping[str, bool]) -> Crossings:
-    """Find all that crosses; ``prefixes`` says for every service's prefix whether it moves."""
+def find(
+    fates: Fates, prefixes: Mapping[str, bool]
+) -> tuple[tuple[Problem, ...], dict[Key, Left], frozenset[int]]:
+    """Find all that crosses; ``prefixes`` says for every service's prefix whether it moves.
+
+    Returns also `Plan.left` and `Plan.shared`.
+    """
     source = fates.source
     back, out = _edges(fates)
     parts = {(edge.user, edge.part.kind, edge.part.plain) for edge in (*back, *out) if edge.part}
@@ -93,7 +90,7 @@ def find(fates: Fates, prefixes: Mapping[str, bool]) -> Crossings:
     crossings = [_crossing(fates, kind, name, each) for (kind, name), each in met.items()]
     crossings += [*_copied(fates), *_composed(fates, prefixes)]
     crossings += [*_published(fates), *_subscribed(fates), *_unknown(fates)]
-    return Crossings(tuple(unique(sorted(crossings))), left, frozenset(shared))
+    return tuple(unique(sorted(crossings))), left, frozenset(shared)
 
 
 def _leave_clones(source: Source, left: dict[Key, Left]) -> None:

@@ -157,7 +157,6 @@ def make(
         for prefix in each.prefixes
         if prefix.endswith("_")
     }
-    across = crossing.find(found, prefixes)
     others = source.others
     return Plan(
         service,
@@ -165,9 +164,7 @@ def make(
         moving,
         tuple(each for key, each in others.items() if key in found.moves),
         frozenset(found.absent & others.keys()),
-        across.crossings,
-        across.left,
-        across.shared,
+        *crossing.find(found, prefixes),
         frozenset(oid for catalog, oid in found.moves & found.absent if catalog == PG_CLASS),
         unpublished,
         tuple(sorted(source.extensions[key] for key in found.extensions)),

@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from .move import Result
 
 SHOWN: Final = 5  # obstacles that an error's sentence names; its fields have all of them
-_KINDS: Final = {
-    "r": "table",
-    "p": "partitioned table",
-    "v": "view",
-    "m": "materialized view",
-    "S": "sequence",
-    "f": "foreign table",
-}
 
 
 def done(
@@ -84,7 +76,7 @@ def describe(request: Request, prepared: Prepared) -> "Transferred":
         "planned",
         objects=[
             MovedObject(
-                kind=_KINDS[each.kind],
+                kind="partitioned table" if each.kind == "p" else each.sql_kind().lower(),
                 object=each.label(),
                 reason=plan.moving[each.oid],
                 rows=each.rows if each.kind in "rm" else None,

@@ -79,12 +79,15 @@ class EarlierMove:
         if agree is not None:
             agree(plan, f"Put the objects back into {request.database!r}?")
         here = _count(request.source, request.database, found)
+        notes = [f"put {what} back into {request.database!r}", *_aside(place, found)]
+        if older := [each for each in there if each not in found]:
+            notes.append(f"the quarantine of an earlier move, at {older[-1].at}, is still there")
         self.answer = request.answer(
             "undone",
-            quarantine=[each.schema for each in there if each not in found],
+            quarantine=[each.schema for each in older],
             kept_database=place.aside or None,
             rows=rows,
-            notes=_said(request, found, there, place),
+            notes=notes,
             next=request.commands.undone(aside=bool(place.aside)),
         )
         _put_back(session, request, found, place)
@@ -272,14 +275,4 @@ def _aside(place: _Place, found: Sequence[Quarantine]) -> list[str]:
             f"the database {place.name!r} of before the move had no row, or is gone since: no "
             "database has that name then"
         )
-    return said
-
-
-def _said(
-    request: Request, found: Sequence[Quarantine], there: Sequence[Quarantine], place: _Place
-) -> list[str]:
-    said = [f"put the objects of the move at {found[0].at} back into {request.database!r}"]
-    said += _aside(place, found)
-    if older := [each for each in there if each not in found]:
-        said.append(f"the quarantine of an earlier move, at {older[-1].at}, is still there")
     return said
