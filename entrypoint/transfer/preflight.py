@@ -172,33 +172,23 @@ def _bodies(session: Session, plan: Plan, reading: Reading) -> Iterator[Problem]
         pid = reader.connection.info.backend_pid
         try:
             failures = [
-                (kind, name, relation, failure)
+                failure
                 for kind, name, oid, expression in rows
                 if not reader.connection.broken
-                and (failure := _fails(reader, relation := plan.source.relations[oid], expression))
+                and (failure := _fails(reader, plan.source.relations[oid], kind, name, expression))
             ]
         finally:
             if reader.connection.info.transaction_status != _Status.INTRANS:
                 end = "ending a session of ours"
                 with translated(end, remedy="End it; run the transfer again."):
                     session.connection.execute(_END, [pid])
-    for kind, name, relation, failure in failures:
-        does = "takes" if failure.allowable else "fails in a restore:"
-        yield Problem(
-            f"body:{relation.identity}.{name}",
-            f"the {kind} {name!r} of {relation.label()!r} {does} {failure.error}",
-            failure.remedy,
-            failure.allowable,
-        )
+    yield from failures
 
 
-class _Refused(NamedTuple):
-    error: str
-    remedy: str
-    allowable: bool = False
-
-
-def _fails(session: Session, relation: Relation, expression: str) -> _Refused | None:
+def _fails(
+    session: Session, relation: Relation, kind: str, name: str, expression: str
+) -> Problem | None:
+    key, what = f"body:{relation.identity}.{name}", f"the {kind} {name!r} of {relation.label()!r}"
     table = sql.Identifier(relation.schema, relation.name).as_string(session.connection)
     query = f"select {expression} from only {table} limit 1"  # noqa: S608  the server's own words
     if relation.kind == "p":
@@ -216,15 +206,16 @@ def _fails(session: Session, relation: Relation, expression: str) -> _Refused | 
     except errors.LockNotAvailable:
         return None  # `locks.locked` reports it
     except (errors.QueryCanceled, NoAnswerError):
-        return _Refused(
-            f"more than {child.SILENT_S:.0f} s for one row",
+        return Problem(
+            key,
+            f"{what} takes more than {child.SILENT_S:.0f} s for one row",
             "Change the function that it calls, or agree: the restore evaluates it for each row "
             "while writers wait.",
-            allowable=True,
         )
     except (errors.ProgrammingError, errors.InternalError_, errors.DataError) as error:
-        return _Refused(
-            error.diag.message_primary or type(error).__name__,
+        return final(
+            key,
+            f"{what} fails in a restore: {error.diag.message_primary or type(error).__name__}",
             "Run ALTER FUNCTION ... SET search_path for the function that it calls, or qualify "
             "the names in its body.",
         )
