@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import psycopg
-from psycopg.rows import TupleRow
 
 from ..errors import EntrypointError, Terminated, TransferError
 from ..operator.server import Server
@@ -67,13 +66,15 @@ class Commits:
         return self.target.done is False and self.source.done is False
 
 
-def of(session: Session) -> TupleRow:
+def of(session: Session) -> tuple[int, str]:
     """The PID and the start of the session's server process. Raises `psycopg.Error`."""
-    [backend] = session.rows("transfer/own_backend")
-    return backend
+    [(pid, started, _, _)] = session.rows("transfer/own_backend")
+    return pid, started
 
 
-def find_out(server: Server, database: str, backend: TupleRow, happened: Look) -> bool | None:
+def find_out(
+    server: Server, database: str, backend: tuple[int, str], happened: Look
+) -> bool | None:
     """End ``backend``, then ask ``happened``; None if no answer comes within `WAIT_S` seconds."""
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:

@@ -111,9 +111,7 @@ _INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX ({_IDENTIFIER}) ON ")
 _OF_RELATIONS: Final = ("relation", "columns", "inherits", "index", "sequence", "policy", "type")
 """Facts whose second and third fields are a schema and a name."""
 
-_OF_TEXTS: Final = ("function", "trigger", "rule", "statistics")
-"""Facts with a statement, whose first qualified name is the object's."""
-
+_OF_TEXTS: Final = ("function", "trigger", "rule", "statistics")  # a statement names the object
 _ANEW: Final = "Recreate it in the source with the statements of pg_dump --schema-only, or drop it."
 NOT_NULL_ROWS_SINCE: Final = 18
 """Since this version a NOT NULL is a constraint with a name (on a domain since 17). Older versions

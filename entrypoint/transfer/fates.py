@@ -63,11 +63,6 @@ def _chosen(source: Source) -> set[str]:
     }
 
 
-def _others(source: Source, each: Relation | Other) -> bool:
-    """Whether the unit belongs to another role, so that ours may not move it."""
-    return not source.superuser and each.owner not in ("", source.role)
-
-
 def _adopt(fates: Fates, claim: Claim, uses: _Edges, users: _Edges) -> None:
     """Move unclaimed units that only moving units use, if the role may move them.
 
@@ -81,9 +76,12 @@ def _adopt(fates: Fates, claim: Claim, uses: _Edges, users: _Edges) -> None:
         each.key: each
         for each in units
         if each.key not in fates.moves
-        and not _others(source, each)
+        and (source.superuser or each.owner in ("", source.role))
         and _may_follow(each, users.get(each.key, ()), source)
-        and (not (name := _name(each)) or claim(name) is None)
+        and (
+            not (name := each.plain if isinstance(each, Other) else each.name)
+            or claim(name) is None
+        )
     }
     size = -1
     while size != len(found):
@@ -125,10 +123,6 @@ def _led(
         waiting += (near & found.keys()) - led
         led |= near & found.keys()
     return led
-
-
-def _name(each: Relation | Other) -> str:
-    return each.plain if isinstance(each, Other) else each.name
 
 
 def _is_of(each: Relation | Other | None) -> bool:

@@ -24,9 +24,7 @@ from .obstacle import Problem, final
 from .plan import Plan
 from .source import queried
 
-KEY: Final = 0x656E747279  # "entry"
-"""The key of a source's advisory lock: one transfer at a time."""
-
+KEY: Final = 0x656E747279  # "entry", the key of a source's advisory lock: one transfer at a time
 TIMEOUT_S: Final = 10.0  # seconds to try for locks, or to wait for a lock that nobody else wants
 PLAN_S: Final = 1.0  # seconds to wait for a lock while the transfer only looks
 ATTEMPT_S: Final = 0.8

@@ -35,9 +35,7 @@ class Result:
     counted: list[Counted] = field(default_factory=list)
     facts: int = 0
     left: list[str] = field(default_factory=list)  # lines of the dump that the restore left out
-    positions: dict[str, Position] = field(default_factory=dict)
-    """The positions of the target's sequences, by label."""
-
+    positions: dict[str, Position] = field(default_factory=dict)  # the target's, by label
     quarantine: list[str] = field(default_factory=list)
     kept: str | None = None  # the replaced database, if it is still there
 

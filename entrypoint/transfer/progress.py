@@ -127,11 +127,7 @@ def shown() -> Iterator[Progress]:
     def above(line: str) -> None:
         console.print(Text.from_ansi(line.rstrip("\n")), soft_wrap=True)
 
-    columns = (
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[said]}", markup=False),
-    )
+    said = TextColumn("{task.fields[said]}", markup=False)
+    columns = TextColumn("{task.description:<8}"), BarColumn(), TimeElapsedColumn(), said
     with Bars(*columns, console=console, transient=False) as bars, log.through(above):
         yield Progress(bars)

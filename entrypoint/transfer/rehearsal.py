@@ -105,7 +105,7 @@ def _rehearse(
     if request.target is not request.source:
         server = replace(request.target, lock_timeout_s=locks.PLAN_S, passing=True)
     there = made.enter_context(closing(server.open()))
-    [(maker,)] = queried(there, "naming a database", "transfer/maker")
+    [(*_, maker)] = queried(there, "naming a database", "transfer/own_backend")
     name = suffixed(prepared.target.name, MARK + maker)
     target = prepared.target._replace(server=server, scratch=name)
     made.callback(_remove, request.target, name)

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from ..operator.report import PutAside, Transferred
 
 DROP_S: Final = 300.0  # seconds that one removal may take: the server makes a checkpoint first
-Agree = Callable[["Transferred", str], None]
-"""Shows a person the plan, asks the question, and raises `TransferError` if nobody agrees."""
+Agree = Callable[["Transferred", str], None]  # asks a person; `TransferError` for another answer
 
 
 def names(request: Request) -> list[str]:

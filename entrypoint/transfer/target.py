@@ -277,12 +277,11 @@ def needs(source: Session, plan: Plan, dump_version: int) -> Needs:
     doing = "looking at extensions"
     rows = queried(source, doing, "transfer/extension_schemas", [[*plan.extensions]])
     spaces = queried(source, doing, "transfer/used_tablespaces", [[*plan.moving]])
-    tables = queried(source, doing, "transfer/extension_tables", [[*plan.extensions]])
     return Needs(
-        [(name, schema) for name, schema, _ in rows],
-        {schema: oid for _, schema, oid in rows if oid},
+        [(name, schema) for name, schema, *_ in rows],
+        {schema: oid for _, schema, oid, _ in rows if oid},
         [name for (name,) in spaces],
-        [oid for (oid,) in tables],
+        [oid for *_, tables in rows for oid in tables],
         dump_version >= PUBLIC_CLOSED_SINCE,
     )
 

@@ -168,7 +168,7 @@ def make(
     verifier = pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     until = max(SHORTEST_S, terms.seconds)
     with translated("making a role for the transfer", remedy="Run the command again."):
-        [(maker,)] = admin.rows("transfer/throwaway_maker")
+        [(_, _, maker, _)] = admin.rows("transfer/own_backend")
         [(end,)] = admin.connection.execute(
             "select (pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => %s))::text",
             [until],
@@ -191,14 +191,11 @@ def make(
             raise
         else:
             made.append((server, name))
-    return Throwaway(name, _as_role(server, name, password))
-
-
-def _as_role(server: Server, name: str, password: str) -> Server:
     left = ("passfile", "sslpassword")
     params = {key: value for key, value in server.conninfo.params.items() if key not in left}
     params |= {"user": name, "password": password}
-    return replace(server, conninfo=replace(server.conninfo, params=params, written_password=""))
+    conninfo = replace(server.conninfo, params=params, written_password="")
+    return Throwaway(name, replace(server, conninfo=conninfo))
 
 
 def may_read(admin: Session, role: str, plan: Plan | None = None) -> None:

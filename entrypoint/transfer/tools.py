@@ -161,9 +161,7 @@ class Said:
     forgiving: bool = False  # whether to ignore an error about a parameter unknown to the server
     first: bool = False  # whether to raise `TransferError` at the first complaint
     complaints: list[Complaint] = field(default_factory=list)
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=child.TAIL_LINES))
-    """The last lines that it passed on."""
-
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=child.TAIL_LINES))  # passed on
     _forgiven: int = 0
     _entry: int | None = None
     _open: bool = False

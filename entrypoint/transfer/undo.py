@@ -46,8 +46,7 @@ class EarlierMove:
     def __init__(self, session: Session, request: Request) -> None:
         self.session = session
         self.request = request
-        self.answer: Transferred | None = None
-        """The answer of a success, set before the first change."""
+        self.answer: Transferred | None = None  # of a success; set before the first change
 
     def undo(self, agree: Agree | None, *, dry_run: bool) -> "Transferred":
         """Put the objects of the last move back where they came from, in one transaction.
