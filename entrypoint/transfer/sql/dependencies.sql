@@ -27,8 +27,7 @@ with recursive \ir units_alone.sql
   left join pg_attribute a on d.classid = 'pg_class'::regclass and d.objsubid > 0
     and attrelid = d.objid and attnum = d.objsubid
   where d.deptype <> 'e' and d.objid >= 16384 and d.refobjid >= 16384
-    and d.refclassid <> 'pg_namespace'::regclass
-)
+    and d.refclassid <> 'pg_namespace'::regclass)
 select distinct userclass::int8, userid::int8, usedclass::int8, usedid::int8, kind, name::text,
   quote_ident(name), entryclass::int8, entry::int8, viaclass::int8, viaid::int8, userknown,
   usedknown from edge where (userclass, userid) <> (usedclass, usedid) and userid > 0 and usedid > 0

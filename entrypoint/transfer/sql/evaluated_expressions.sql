@@ -10,8 +10,7 @@ with expression (kind, name, relation, text, classid, objid) as (
   from pg_constraint where contype = 'c' and conrelid > 0
   union all select 'generated', attname, attrelid, pg_get_expr(adbin, adrelid), 'pg_attrdef', d.oid
   from pg_attribute join pg_attrdef d on adrelid = attrelid and adnum = attnum
-  where attgenerated <> ''
-)
+  where attgenerated <> '')
 select kind, name, relation::int8, text from expression e
 where relation = any (%(oids)s) and exists (
   select from pg_depend d where refobjid >= 16384 and (d.classid = e.classid and d.objid = e.objid

@@ -13,8 +13,7 @@ with acl (what, owner, items) as (
   select row('function', p.oid::regprocedure), proowner, coalesce(proacl, acldefault('f', proowner))
   from pg_proc p where p.oid = any (%(functions)s)
   union all select row('default', coalesce(nspname, ''), defaclobjtype), defaclrole, defaclacl
-  from pg_default_acl left join pg_namespace n on n.oid = defaclnamespace
-)
+  from pg_default_acl left join pg_namespace n on n.oid = defaclnamespace)
 select row('rights', what, pg_get_userbyid(owner), (
   select array_agg(item::text order by item::text) from unnest(items) as each (item)
   where split_part(item::text, '=', 1) <> all (%(ours)s)))::text from acl

@@ -15,6 +15,5 @@ select json_agg(json_build_array(extension::int8, class::int8, id::int8, coalesc
   union all select 'pg_foreign_data_wrapper'::regclass, oid, 0, 'FOREIGN DATA WRAPPER',
     fdwname, null from pg_foreign_data_wrapper where fdwacl is not null
   union all select 'pg_foreign_server'::regclass, oid, 0, 'SERVER', srvname, null
-  from pg_foreign_server where srvacl is not null
-) each (class, id, space, kind, name, also)
+  from pg_foreign_server where srvacl is not null) each (class, id, space, kind, name, also)
 join member on classid = class and objid = id left join pg_namespace n on n.oid = space

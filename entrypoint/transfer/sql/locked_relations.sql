@@ -4,5 +4,4 @@ locked as materialized (
   select coalesce(indrelid, relation) as oid from pg_locks left join pg_index
     on indexrelid = relation
   where mode = 'AccessExclusiveLock' and pid is distinct from pg_backend_pid()
-    and database = (select oid from pg_database where datname = current_database())
-)
+    and database = (select oid from pg_database where datname = current_database()))

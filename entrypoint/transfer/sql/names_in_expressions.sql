@@ -35,8 +35,7 @@ with looking as materialized (
   from pg_index join pg_class i on i.oid = indexrelid
   cross join unnest(array[indexprs::text, indpred::text]) as each
   union all select 'pg_proc'::regclass, oid, null, null, 0, 0, each
-  from pg_proc cross join unnest(array[proargdefaults::text, prosqlbody::text]) as each
-)
+  from pg_proc cross join unnest(array[proargdefaults::text, prosqlbody::text]) as each)
 select catalog::int8, unit::int8, kind, name::text, quote_ident(name), class::int8, entry::int8,
   expression from tree where unit >= 16384
   and expression like any ('{%:consttype 25 %,%:consttype 1043 %,%:consttype 19 %,'

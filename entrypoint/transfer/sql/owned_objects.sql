@@ -22,7 +22,6 @@ with owned (classid, objid, owner) as (
   union all select 'pg_statistic_ext'::regclass, oid, stxowner from pg_statistic_ext
   union all select 'pg_publication'::regclass, oid, pubowner from pg_publication
   union all select 'pg_foreign_server'::regclass, oid, srvowner from pg_foreign_server
-  union all select 'pg_largeobject'::regclass, oid, lomowner from pg_largeobject_metadata
-)
+  union all select 'pg_largeobject'::regclass, oid, lomowner from pg_largeobject_metadata)
 select classid::int8, objid::int8, type, identity, pg_get_userbyid(owner)::text from owned
 cross join pg_identify_object(classid, objid, 0) where {which} order by classid, objid

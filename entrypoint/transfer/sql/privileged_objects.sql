@@ -17,8 +17,7 @@ with member as materialized (
   union all select 'pg_language'::regclass, oid from pg_language
   union all select 'pg_foreign_data_wrapper'::regclass, oid from pg_foreign_data_wrapper
   union all select 'pg_ts_parser'::regclass, oid from pg_ts_parser
-  union all select 'pg_ts_template'::regclass, oid from pg_ts_template
-)
+  union all select 'pg_ts_template'::regclass, oid from pg_ts_template)
 select classid::int8, objid::int8, type, identity from privileged
 cross join pg_identify_object(classid, objid, 0)
 where objid >= 16384 and (classid, objid) not in (select classid, objid from member) order by 3, 4

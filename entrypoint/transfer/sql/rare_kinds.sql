@@ -15,5 +15,4 @@ rare (classid, objid, owner) as (
   union all select 'pg_foreign_data_wrapper'::regclass, oid, fdwowner from pg_foreign_data_wrapper
   union all select 'pg_foreign_server'::regclass, oid, srvowner from pg_foreign_server
   union all select 'pg_user_mapping'::regclass, umid, 0 from pg_user_mappings
-  union all select 'pg_event_trigger'::regclass, oid, evtowner from pg_event_trigger
-)
+  union all select 'pg_event_trigger'::regclass, oid, evtowner from pg_event_trigger)

@@ -73,5 +73,4 @@ owned as materialized (
   where classid = to_regclass('pg_publication_namespace')
   union all select 'pg_default_acl'::regclass, oid, 0, 0, null, null, 0, 0 from pg_default_acl
   union all select 'pg_namespace'::regclass, oid, 0, 0, null, null, 0, 0 from pg_namespace
-  union all select classid, objid, classid, objid, null, null, 0, 0 from alone
-)
+  union all select classid, objid, classid, objid, null, null, 0, 0 from alone)

@@ -13,8 +13,7 @@ with session as materialized (
   select usesysid from (select distinct usesysid from session) each where exists (
     select from pg_class c where c.oid = any (%(oids)s)
       and (has_table_privilege(usesysid, c.oid, 'insert, update, delete, truncate')
-        or pg_has_role(usesysid, relowner, 'member')))
-)
+        or pg_has_role(usesysid, relowner, 'member'))))
 select coalesce(nullif(application_name, ''), 'no name'), usename,
   case when backend_type is not null then coalesce(host(client_addr), 'a local socket') end, did
 from session where usesysid in (select usesysid from able)
