@@ -172,11 +172,8 @@ def problems(session: Session, plan: Plan, *, blobs: bool) -> list[Problem]:
     return [
         Problem(
             "space",
-            f"the dump takes up to {_mb(size * FACTOR)}, and {folder!r} has {_mb(free)} free",
+            f"the dump takes up to {size * FACTOR / 1e6:,.1f} MB, and {folder!r} has "
+            f"{free / 1e6:,.1f} MB free",
             "Set TMPDIR to a folder with more, or agree: if the disk gets full, nothing is moved.",
         )
     ]
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 CLONES_SINCE: Final = 150000  # before, the server marks a partition's clone of a trigger internal
 _RIGHTS: Final = "transfer/facts_of_rights"
 _FACTS: Final = (
-    "transfer/facts_of_comments",
-    "transfer/facts_of_state",
-    "transfer/facts_of_strangers",
-    "transfer/facts_of_rare_kinds",
-    _RIGHTS,
+    *("transfer/facts_of_comments", "transfer/facts_of_state", "transfer/facts_of_strangers"),
+    *("transfer/facts_of_rare_kinds", _RIGHTS),
 )
 
 

@@ -326,12 +326,8 @@ class Source(NamedTuple):
 
 
 _QUERIES: Final = (
-    "transfer/relations",
-    "transfer/types_and_functions",
-    "transfer/rare_objects",
-    "transfer/parts",
-    "transfer/publications",
-    "transfer/subscriptions",
+    *("transfer/relations", "transfer/types_and_functions", "transfer/rare_objects"),
+    *("transfer/parts", "transfer/publications", "transfer/subscriptions"),
     "transfer/granted_members",
 )
 

@@ -16,6 +16,7 @@ from .locks import TIMEOUT_S, batches
 from .source import Relation
 
 ATTEMPT_S: Final = 2.0  # seconds for the locks of one attempt; longer than a search for a deadlock
+_OID: Final = "select oid::text from pg_catalog.pg_database where datname = %s"
 _SETVAL: Final = "select pg_catalog.setval(%s::regclass, %s, %s)"
 Position = tuple[int, bool]  # a sequence's last_value and is_called
 
@@ -57,21 +58,14 @@ def swap(source: Session, dump: Dump, positions: Mapping[str, Position]) -> list
     return names
 
 
-def _note(source: Session, dump: Dump) -> dict[str, str]:
-    """What an undo must know: where the target is, and which database it replaced."""
-    server, target = dump.server, dump.target
-    if target.server is not server:
-        return {"where": target.server.conninfo.where()}
-    row = source.connection.execute(
-        "select oid::text from pg_catalog.pg_database where datname = %s", [target.name]
-    ).fetchone()
-    return {"replaced": row[0] if row else "0"}
-
-
 def _into_quarantine(source: Session, dump: Dump) -> dict[str, str]:
     """Try again until `TIMEOUT_S` seconds are over."""
-    plan = dump.plan
-    note = _note(source, dump)
+    plan, target = dump.plan, dump.target
+    # What an undo must know: where the target is, or which database it replaced.
+    note = {"where": target.server.conninfo.where()}
+    if target.server is dump.server:
+        row = source.connection.execute(_OID, [target.name]).fetchone()
+        note = {"replaced": row[0] if row else "0"}
     deadline = time.monotonic() + TIMEOUT_S
     oids = [each.oid for each in plan.relations]
     source.connection.execute(f"set local lock_timeout = {int(ATTEMPT_S * 1000)}")

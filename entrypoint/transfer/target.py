@@ -360,9 +360,7 @@ def clean(server: Server, name: str) -> str | None:
 def settle(server: Server, target: Target) -> str | None:
     """Remove the replaced database if it has no row; otherwise return its name."""
     with suppress(EntrypointError):
-        if not filled(server, target.replaced):
-            with closing(server.open()) as admin:
-                drop(admin, target.replaced)
+        if not filled(server, target.replaced) and clean(server, target.replaced) is None:
             return None
     return target.replaced
 

@@ -50,14 +50,14 @@ class Tools(NamedTuple):
 def find(environ: Environment, server_version: int, target_version: int) -> Tools:
     """Find both, of one version, no older than the servers, or raise `TransferError`."""
     path = environ.get("PG_BINDIR") or environ.get("PATH")
-    found = [shutil.which(name, path=path) for name in ("pg_dump", "pg_restore")]
+    names = "pg_dump", "pg_restore"
+    programs = [program for name in names if (program := shutil.which(name, path=path))]
     remedy = (
         "Install the PostgreSQL client of the server's major version or a later one, or set "
         "PG_BINDIR to its folder."
     )
-    if None in found:
+    if len(programs) < len(names):
         raise TransferError("the transfer cannot find pg_dump and pg_restore", remedy=remedy)
-    programs = [program for program in found if program is not None]
     versions = [_version(program, environ) for program in programs]
     major = max(server_version, target_version) // 10000
     if min(versions) < major or len(set(versions)) > 1:
@@ -65,9 +65,9 @@ def find(environ: Environment, server_version: int, target_version: int) -> Tool
             f"pg_dump has version {versions[0]}, pg_restore {versions[1]}, and the server {major}",
             remedy=remedy,
         )
-    ahead = target_version // 10000 < _TIMEOUT_SINCE <= versions[0]
-    statistics = min(target_version // 10000, versions[0]) >= _STATISTICS_SINCE
     there = target_version // 10000
+    ahead = there < _TIMEOUT_SINCE <= versions[0]
+    statistics = min(there, versions[0]) >= _STATISTICS_SINCE
     return Tools(programs[0], programs[1], versions[0], there, ahead, statistics)
 
 
