@@ -14,6 +14,8 @@ from ..postgres.session import Session
 
 WAIT_S: Final = 30.0  # seconds to find out; by then a crashed server has usually recovered
 EVERY_S: Final = 0.1
+SCHEMAS: Final = "select from pg_catalog.pg_namespace where nspname = any (%s::name[])"
+DATABASE: Final = "select from pg_catalog.pg_database where datname = %s"
 Look = Callable[[Session], bool]  # whether the effect of a transaction is there
 
 
@@ -60,11 +62,6 @@ class Commits:
     target: Commit = field(default_factory=Commit)  # on the target's server, if that is another one
     source: Commit = field(default_factory=Commit)  # the moment of the move
 
-    @property
-    def nothing(self) -> bool:
-        """Whether neither took place, for certain."""
-        return self.target.done is False and self.source.done is False
-
 
 def of(session: Session) -> tuple[int, str]:
     """The PID and the start of the session's server process. Raises `psycopg.Error`."""
@@ -90,15 +87,6 @@ def find_out(
     return None
 
 
-def schemas(names: list[str]) -> Look:
-    """Look for any of these schemas."""
-    return _there("select from pg_catalog.pg_namespace where nspname = any (%s::name[])", names)
-
-
-def database(name: str) -> Look:
-    """Look for a database of this name."""
-    return _there("select from pg_catalog.pg_database where datname = %s", name)
-
-
-def _there(query: str, value: object) -> Look:
+def there(query: str, value: object) -> Look:
+    """Look whether a query, such as `SCHEMAS`, finds a row."""
     return lambda session: session.connection.execute(query.encode(), [value]).rowcount > 0

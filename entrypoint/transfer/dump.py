@@ -133,9 +133,9 @@ class Dump:
         `UnreachableError`.
         """
         locks.begin(session, snapshot)
-        scope = compare.scope_of(
-            session, self.plan, self.hands.readers, powerful=all(self.prepared.apart), source=source
-        )
+        ours = [each.name for each in (self.hands.reader, self.hands.checker) if each.name]
+        powerful = all(self.prepared.apart)
+        scope = compare.scope_of(session, self.plan, ours, powerful=powerful, source=source)
         blobs = scope.blobs and not self.rehearsing
         return compare.facts(session, scope._replace(blobs=blobs))
 
@@ -304,9 +304,7 @@ _FIRST: Final = (
     " and m.oid = objid and typtype = 'm')"
 )
 _KINDS: Final = {
-    "aggregate": "ROUTINE",
-    "function": "ROUTINE",
-    "procedure": "ROUTINE",
+    **dict.fromkeys(("aggregate", "function", "procedure"), "ROUTINE"),
     "statistics object": "STATISTICS",
 }
 """The kinds that ALTER names differently than pg_identify_object."""

@@ -85,7 +85,8 @@ class Transfer:
                 moved.quarantine = swap(source, self.dump, moved.positions)
         except BaseException as error:
             source.close()
-            if self.progress.commits.nothing:
+            commits = self.progress.commits
+            if commits.target.done is False and commits.source.done is False:
                 self._undo(error)
             raise
         signals.check()

@@ -1,6 +1,6 @@
 """What stands in the way of a transfer, as far as the source shows it. Reads only."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ from ..errors import RefusedError
 from ..operator.server import Server
 from ..postgres.session import WORD_S, NoAnswerError, Session, quoted, translated
 from ..process import child
-from .obstacle import Problem, agreed, final
+from .obstacle import Problem, final
 from .plan import Plan
 from .source import Relation, queried
 from .target import Target
@@ -29,10 +29,6 @@ class Prepared(NamedTuple):
     problems: list[Problem]
     apart: tuple[bool, bool]  # whether the transfer's own roles evaluate the source and the target
     without: list[str]
-
-    def refused(self, allowed: Collection[str]) -> list[Problem]:
-        """The problems that the operator did not agree to."""
-        return [each for each in self.problems if not agreed(each, allowed)]
 
 
 MULTIRANGE_FOLLOWS_SINCE: Final = 170000  # since then a multirange follows its range to an owner

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from ..errors import TransferError
 from ..postgres.quarantine import MARK, Quarantine, find
-from ..postgres.session import Session, quoted, translated
+from ..postgres.session import Session, quoted
 from ..postgres.sql import load_sql
 from . import locks
 from .locks import BATCH, TIMEOUT_S, batches
@@ -135,15 +135,15 @@ def locks_to_empty(session: Session, quarantines: Collection[Quarantine]) -> int
 
 
 def _spaces(session: Session, schemas: Collection[str]) -> dict[str, object]:
-    [(away,)] = session.rows("transfer/quarantines_oids", [MARK])
+    doing = "looking at the quarantine"
+    [(away,)] = queried(session, doing, "transfer/quarantines_oids", [MARK])
     return {"schemas": list(schemas), "away": away}
 
 
 def pointing(session: Session, quarantines: Collection[Quarantine]) -> list[str]:
     """Describe the foreign keys in other quarantines that a removal of these drops."""
-    with translated("looking at the quarantine", remedy="Run the command again."):
-        params = _spaces(session, [each.schema for each in quarantines])
-        rows = session.rows("transfer/foreign_keys_to", params)
+    params = _spaces(session, [each.schema for each in quarantines])
+    rows = queried(session, "looking at the quarantine", "transfer/foreign_keys_to", params)
     return [name for (name,) in rows]
 
 

@@ -35,11 +35,8 @@ _WHOLE: Final = (
 )
 _INSTANT: Final = "coalesce(pg_catalog.timestamp_hash_extended({0}::timestamp, {1}), {1})"
 _HASHES: Final = {
-    "int2": _WHOLE,
-    "int4": _WHOLE,
-    "int8": _WHOLE,
-    "timestamp": _INSTANT,
-    "timestamptz": _INSTANT,
+    **dict.fromkeys(("int2", "int4", "int8"), _WHOLE),
+    **dict.fromkeys(("timestamp", "timestamptz"), _INSTANT),
 }
 BATCH: Final = 50
 """Tables to count in one transaction: planning a query locks the table and its indexes until the

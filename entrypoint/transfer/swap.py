@@ -45,16 +45,16 @@ def swap(source: Session, dump: Dump, positions: Mapping[str, Position]) -> list
         _cancel(source, [each.oid for each in sequences], waiting=True)
         if target.server is server:
             target_module.swap(source, target)
-            commits.source.run(source, server, commit.schemas(names))
+            commits.source.run(source, server, commit.there(commit.SCHEMAS, names))
             return names
     with closing(target.server.open()) as admin:
         admin.connection.execute("begin")
         target_module.swap(admin, target)
         with translated("moving the source's objects", remedy="Run the transfer again."):
             commit.of(source)  # raises if the source's session is gone
-            commits.target.run(admin, target.server, commit.database(target.name))
+            commits.target.run(admin, target.server, commit.there(commit.DATABASE, target.name))
     with translated("moving the source's objects", remedy="Run the transfer again."):
-        commits.source.run(source, server, commit.schemas(names))
+        commits.source.run(source, server, commit.there(commit.SCHEMAS, names))
     return names
 
 

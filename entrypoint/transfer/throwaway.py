@@ -62,11 +62,6 @@ class Hands(NamedTuple):
     checker: Throwaway
     admin: Session
 
-    @property
-    def readers(self) -> list[str]:
-        """The roles whose rights are no part of what moves."""
-        return [each.name for each in (self.reader, self.checker) if each.name]
-
 
 @contextmanager
 def reading(server: Server, database: str, plan: Plan) -> Iterator[Server]:

@@ -165,7 +165,7 @@ def transfer(
             obstacle.refuse_unknown(prepared.problems, request.allowed)
             if dry_run:
                 return describe(request, prepared)
-            if prepared.refused(request.allowed):
+            if not all(obstacle.agreed(each, request.allowed) for each in prepared.problems):
                 answer = describe(request, prepared)
                 raise NotAgreedError(answer.model_copy(update={"result": "refused"}))
             if agree is not None:
