@@ -435,8 +435,7 @@ def test_another_service_beside_it_is_no_push(stage: Stage) -> None:
 def test_bookkeeping_is_no_table_of_the_service(stage: Stage) -> None:
     """TypeORM with a glob that matches nothing makes its own table, and no other."""
     make = "create table migrations (id serial, timestamp bigint, name varchar)"
-    script = f'psycopg.connect(os.environ["DATABASE_URL"], autocommit=True).execute("{make}")'
-    stage.push = [*CONNECT[:2], f"import os, psycopg; {script}"]
+    stage.push = python("execute", make)
 
     assert "there is no table in the database" in refused(stage.start())["error"]
 

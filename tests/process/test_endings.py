@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,14 +37,7 @@ def ends(stage: Stage, step: str, argv: list[str], **section: Any) -> dict[str, 
     return program.one(f"{step}.failed")
 
 
-def executes(statement: str) -> list[str]:
-    """The argv of a program that does one statement."""
-    script = "import os, sys, psycopg\n"
-    script += "with psycopg.connect(os.environ['DATABASE_URL']) as c: c.execute(sys.argv[1])"
-    return [sys.executable, "-c", script, statement]
-
-
-MAKE = executes("create table if not exists rpg_heroes (name text)")
+MAKE = python("execute", "create table if not exists rpg_heroes (name text)")
 
 
 def pooled(stage: Stage) -> list[str]:
@@ -125,7 +117,7 @@ def test_a_lock_of_a_live_service(stage: Stage, step: str) -> None:
     with stage.connect() as live:
         live.execute("set application_name = 'live-service'")
         live.execute("begin; lock rpg_heroes in access exclusive mode")
-        failed = ends(stage, step, executes("lock rpg_heroes"), timeout=6)
+        failed = ends(stage, step, python("execute", "begin; lock rpg_heroes"), timeout=6)
         assert (
             "it waits for AccessExclusiveLock on rpg_heroes, and live-service (pid "
             in (failed["error"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -141,17 +140,10 @@ def test_enums_without_a_prefix(stage: Stage) -> None:
     assert found(second) == []
 
 
-OUTBOX = """
-import os, psycopg
-with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-    connection.execute("create schema if not exists app")
-    connection.execute("create table if not exists app.outbox (id int)")
-"""
-
-
 def test_a_push_of_nothing_but_a_listed_table(stage: Stage) -> None:
     """It is believed, as a table with the service's prefix is; unlisted it is no table of its."""
-    stage.push = [sys.executable, "-c", OUTBOX]
+    statements = "create schema if not exists app", "create table if not exists app.outbox (id int)"
+    stage.push = python("execute", *statements)
     stage.environ["ENTRYPOINT_SKIP"] = "seed"
     unlisted = stage.start()
     assert unlisted.wait() == 7

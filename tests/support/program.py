@@ -33,11 +33,7 @@ def python(name: str, *arguments: str) -> list[str]:
     return [sys.executable, str(PROGRAMS / f"{name}.py"), *arguments]
 
 
-CONNECT = [
-    sys.executable,
-    "-c",
-    "import os, psycopg; psycopg.connect(os.environ['DATABASE_URL']).close()",
-]
+CONNECT = python("execute")
 """The argv of the least push that can be believed."""
 
 

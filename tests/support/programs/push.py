@@ -22,7 +22,7 @@ import time
 from itertools import count
 from pathlib import Path
 
-import psycopg
+import libpq  # type: ignore[import-not-found]  # it lies beside this script
 
 SCHEMA = """
 create table if not exists runs (
@@ -34,7 +34,7 @@ create table if not exists rpg_heroes (tenant_id uuid, name text, primary key (t
 LINE = b"x" * 199 + b"\n"
 
 
-def act(words: list[str], connection: psycopg.Connection) -> None:
+def act(words: list[str], connection: libpq.Connection) -> None:
     while words:
         word = words.pop(0)
         if speak(word, words, connection) or leave(word, words, connection):
@@ -61,7 +61,7 @@ def act(words: list[str], connection: psycopg.Connection) -> None:
             sys.exit(f"unknown word {word}")
 
 
-def speak(word: str, words: list[str], connection: psycopg.Connection) -> bool:
+def speak(word: str, words: list[str], connection: libpq.Connection) -> bool:
     """Do a word that writes; whether it was one."""
     if word == "say":
         print(words.pop(0), flush=True)
@@ -71,14 +71,14 @@ def speak(word: str, words: list[str], connection: psycopg.Connection) -> bool:
         print(words.pop(0), end="", flush=True)
     elif word == "say-url":
         print("connecting to", os.environ["DATABASE_URL"], flush=True)
-        print("password is", connection.info.password, file=sys.stderr, flush=True)
+        print("password is", connection.password, file=sys.stderr, flush=True)
     elif word == "say-options":
         print("PGOPTIONS", os.environ.get("PGOPTIONS", "is not set"), flush=True)
     elif word == "say-environ":
         name = words.pop(0)
         print(name, os.environ.get(name, "is not set"), flush=True)
     elif word == "say-port":
-        print("port", connection.info.port, flush=True)
+        print("port", connection.port, flush=True)
     elif word == "say-peak":
         status = Path(f"/proc/{os.getppid()}/status").read_text()
         print("peak", *re.findall(r"VmHWM:\s+(\d+) kB", status), flush=True)
@@ -94,7 +94,7 @@ def speak(word: str, words: list[str], connection: psycopg.Connection) -> bool:
     return True
 
 
-def leave(word: str, words: list[str], connection: psycopg.Connection) -> bool:
+def leave(word: str, words: list[str], connection: libpq.Connection) -> bool:
     """Do a word that leaves something behind, or is done there; whether it was one."""
     if word == "daemon":
         subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
@@ -106,7 +106,7 @@ def leave(word: str, words: list[str], connection: psycopg.Connection) -> bool:
         escape(path, "sql", statement)
     elif word == "announce":
         path = words.pop(0)
-        Path(f"{path}.draft").write_text(f"{os.getpid()} {connection.info.backend_pid}")
+        Path(f"{path}.draft").write_text(f"{os.getpid()} {connection.pid}")
         Path(f"{path}.draft").rename(path)
     elif word == "go-on":
         for number in count():
@@ -124,12 +124,12 @@ def wait_for(path: str) -> None:
         time.sleep(0.02)
 
 
-def attempt(statement: str, connection: psycopg.Connection, *, tell: bool) -> None:
+def attempt(statement: str, connection: libpq.Connection, *, tell: bool) -> None:
     try:
         connection.execute(statement)
-    except psycopg.Error as error:
+    except libpq.Error as error:
         if tell:
-            print(f"error: {error.diag.message_primary}", file=sys.stderr, flush=True)
+            print(f"error: {error.primary}", file=sys.stderr, flush=True)
 
 
 def flood(megabytes: int) -> None:
@@ -148,27 +148,25 @@ def escape(path: str, *words: str) -> None:
     wait_for(path)
 
 
-def witness(path: str, connection: psycopg.Connection) -> None:
+def witness(path: str, connection: libpq.Connection) -> None:
     pid, session = Path(path).read_text().split()
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
         state = status.rpartition(")")[2].split()[0]
     except FileNotFoundError:
         state = "gone"
-    query = "select from pg_stat_activity where pid = %s"
-    sessions = connection.execute(query, [session]).rowcount
+    sessions = len(connection.execute("select 1 from pg_stat_activity where pid = $1", [session]))
     print(f"daemon {'dead' if state in ('gone', 'Z') else state}, {sessions} sessions", flush=True)
 
 
 def main() -> None:
     # PGAPPNAME and PGOPTIONS reach libpq from the environment, as they reach node-postgres.
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+    with libpq.Connection(os.environ["DATABASE_URL"]) as connection:
         connection.execute(SCHEMA)
         what = os.environ.get("RUN_NAME", "push")
-        row = connection.execute("insert into runs (what) values (%s) returning id", [what])
-        number = row.fetchone()
+        number = connection.execute("insert into runs (what) values ($1) returning id", [what])
         act(sys.argv[1:], connection)
-        connection.execute("update runs set ended = clock_timestamp() where id = %s", number)
+        connection.execute("update runs set ended = clock_timestamp() where id = $1", number)
 
 
 main()

@@ -5,11 +5,11 @@ import runpy
 import sys
 from pathlib import Path
 
-import psycopg
+import libpq  # type: ignore[import-not-found]  # it lies beside this script
 
 tenant = sys.argv.pop(1)
-with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-    statement = "insert into rpg_heroes values (%s, 'Ada') on conflict do nothing"
-    print("inserted", connection.execute(statement, [tenant]).rowcount, flush=True)
+with libpq.Connection(os.environ["DATABASE_URL"]) as connection:
+    statement = "insert into rpg_heroes values ($1, 'Ada') on conflict do nothing returning 1"
+    print("inserted", len(connection.execute(statement, [tenant])), flush=True)
 os.environ["RUN_NAME"] = "seed"
 runpy.run_path(str(Path(__file__).with_name("push.py")))
