@@ -70,7 +70,7 @@ def test_the_fast_ring(tmp_path: Path, workers: str) -> None:
 @pytest.mark.parametrize("words", [("tests/process", "tests/operator"), ("-k", "not unit")])
 def test_a_test_that_is_named_runs(tmp_path: Path, words: tuple[str, ...]) -> None:
     """A path, or words with -k, choose from both rings."""
-    tests, told = chosen(tmp_path, "--fast", *words, "-n", "2")
+    tests, told = chosen(tmp_path, "--fast", *words)
 
     assert len(tests) == 7
     assert "operator/test_operator.py::test_marked" in tests

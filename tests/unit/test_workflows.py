@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,11 @@ import pytest
 import yaml
 
 from entrypoint import __version__
+from tests.support import formats
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
 DEPENDABOT = ROOT / ".github/dependabot.yml"
-CHECK = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
 
 READ = {"contents": "read"}
 MORE = {"publish": {"id-token": "write", "attestations": "write"}}
@@ -69,9 +67,7 @@ def steps(jobs: dict[str, Any], key: str) -> list[str]:
 def test_github_accepts_them() -> None:
     """All fit the schema of workflows."""
     assert [path.name for path in WORKFLOWS] == ["audit.yml", "ci.yml", "image.yml"]
-    words: list[str | Path] = [*CHECK, "vendor.github-workflows", *WORKFLOWS]
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert formats.complaints("vendor.github-workflows", *WORKFLOWS) == ""
 
 
 @pytest.mark.parametrize("name", ["bug", "question", "config"])
@@ -79,8 +75,7 @@ def test_github_accepts_the_issue_templates(name: str) -> None:
     """They fit the schema of forms, and a bug's needs the last event and the exit code."""
     path = ROOT / f".github/ISSUE_TEMPLATE/{name}.yml"
     schema = f"vendor.github-issue-{'config' if name == 'config' else 'forms'}"
-    done = subprocess.run([*CHECK, schema, path], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert formats.complaints(schema, path) == ""
     if name == "bug":
         fields = {each.get("id"): each for each in yaml.safe_load(path.read_text())["body"]}
         assert fields["event"]["validations"]["required"]
@@ -91,9 +86,9 @@ def test_the_check_refuses_what_github_does_not_know(tmp_path: Path) -> None:
     """A misspelt key of a job does not pass."""
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(WORKFLOWS[0].read_text().replace("runs-on:", "run-on:", 1))
-    words: list[str | Path] = [*CHECK, "vendor.github-workflows", wrong]
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert "'runs-on' is a required property" in formats.complaints(
+        "vendor.github-workflows", wrong
+    )
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -158,11 +153,9 @@ def test_only_what_is_published_is_signed() -> None:
 
 def test_what_is_pinned_does_not_rot() -> None:
     """Newer actions and packages are proposed, and GitHub accepts how that is asked for."""
-    words: list[str | Path] = [*CHECK, "vendor.dependabot", DEPENDABOT]
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
     asked = yaml.safe_load(DEPENDABOT.read_text())["updates"]
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert formats.complaints("vendor.dependabot", DEPENDABOT) == ""
     assert {(each["package-ecosystem"], each["directory"]) for each in asked} == {
         ("github-actions", "/"),
         ("pip", "/requirements"),
