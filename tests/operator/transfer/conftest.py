@@ -17,6 +17,7 @@ import pytest
 from psycopg import sql
 
 from tests.operator.conftest import Answer, Operator, answer, execute
+from tests.support import versions
 from tests.support.program import until
 
 if TYPE_CHECKING:
@@ -239,6 +240,16 @@ def small(world: World) -> World:
     """The same with two small tables of the service's, and another service's."""
     world.sql(SMALL)
     return world
+
+
+@pytest.fixture(params=[15, 18])
+def each(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """The same on a server of each of two versions, which belongs to the test."""
+    with versions.started(request.param) as server:
+        made = World.on(server, tmp_path)
+        made.sql(SMALL)
+        yield made
+        made.close()
 
 
 def lent(server: Server, directory: Path) -> Iterator[World]:

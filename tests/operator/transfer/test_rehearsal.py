@@ -6,21 +6,15 @@ import json
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import psycopg
 import pytest
 
 from tests.attacks.test_transfer import SPY, Log, as_mallory
 from tests.operator.conftest import create_role
-from tests.operator.transfer.conftest import RPG, RPG_DB, SMALL, World, allowing
-from tests.support import versions
+from tests.operator.transfer.conftest import RPG, RPG_DB, World, allowing
 from tests.support.program import namespaces, until
-from tests.support.server import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 COUNTS: Final = """
 create function rpg_first() returns int immutable language plpgsql as
@@ -46,16 +40,10 @@ READS: Final = "alter table rpg_more add check (a > 0), add b int"
 MADE: Final = "select count(*) from pg_database where datname ~ '__rehearsal_'"
 
 
-@pytest.fixture(params=[15, 18])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """A server of the test's own, of each of two versions, with two services in `postgres`."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
-    with Server.start(prefix=versions.prefix(request.param)) as server:
-        made = World.on(server, tmp_path)
-        made.sql(SMALL)
-        yield made
-        made.close()
+@pytest.fixture
+def world(each: World) -> World:
+    """Two services in `postgres`."""
+    return each
 
 
 def plan(world: World, *words: str, environ: dict[str, str] | None = None) -> dict[str, Any]:

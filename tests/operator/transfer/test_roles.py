@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.operator.conftest import create_role
-from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, SMALL, World
-from tests.support import versions
+from tests.operator.transfer.conftest import PHASES, RPG, RPG_DB, World
 from tests.support.program import Program, until
 from tests.support.server import Server
 
@@ -160,18 +159,6 @@ create domain game."rpg ; word" as text;
 create statistics game.rpg_stats on id, kind from game.rpg_heroes
 """
 """What a superuser made for the service."""
-
-
-@pytest.fixture(params=[15, 18])
-def each(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """A server of each version with the two small tables."""
-    if not versions.available(request.param):
-        pytest.skip(versions.NO_NPM)
-    with Server.start(prefix=versions.prefix(request.param)) as server:
-        made = World.on(server, tmp_path)
-        made.sql(SMALL)
-        yield made
-        made.close()
 
 
 def test_an_owner_is_told_what_of_the_service_is_another_s(each: World) -> None:
