@@ -1,8 +1,8 @@
--- The databases of the services, from the registry: made by `entrypoint create --sql`.
+-- Creates the databases of the registry's services. `entrypoint create --sql` wrote this file.
 --
--- pgAdmin: a server creates no database among other statements, so mark one of them and execute it,
--- then the next one. psql -f: all at once. For one that is there already the server says "already
--- exists", and nothing is changed.
+-- pgAdmin: CREATE DATABASE runs only by itself, so select one statement, execute it, then the next
+-- one. psql -f: all at once. If a database exists, the server says "already exists" and changes
+-- nothing.
 
 create database "gaqno_sso_db" template template0 encoding 'UTF8';
 create database "gaqno_ai_db" template template0 encoding 'UTF8';
@@ -11,8 +11,8 @@ create database "gaqno_pdv_db" template template0 encoding 'UTF8';
 create database "gaqno_rpg_db" template template0 encoding 'UTF8';
 create database "gaqno_omnichannel_db" template template0 encoding 'UTF8';
 
--- A new database lets every role connect. Execute this for each that you have made; one that was
--- there may have users whom nobody has given CONNECT.
+-- Every role may connect to a new database. Execute this for each database that you have created;
+-- an older one may have users who lack a CONNECT of their own.
 -- revoke connect on database "gaqno_sso_db" from public;
 -- revoke connect on database "gaqno_ai_db" from public;
 -- revoke connect on database "gaqno_finance_db" from public;
@@ -20,7 +20,7 @@ create database "gaqno_omnichannel_db" template template0 encoding 'UTF8';
 -- revoke connect on database "gaqno_rpg_db" from public;
 -- revoke connect on database "gaqno_omnichannel_db" from public;
 
--- What is missing still; no row is good.
+-- Lists the databases that are still missing; no row is good.
 select name as missing from (values
   ('gaqno_ai_db'),
   ('gaqno_finance_db'),

@@ -1,8 +1,8 @@
--- Every object that is not where it belongs, and whose it is: made by `entrypoint verify --sql`.
+-- Lists every misplaced object and its service. `entrypoint verify --sql` wrote this file.
 --
--- Execute it as a whole in the database "postgres", in which every row is one too many, and in each
--- service's own. It reads catalogs, and writes nothing. RESET search_path, or a new session, undoes
--- its first line, without which a database's owner could put functions before the server's.
+-- Execute the whole file in the database "postgres", in which every row is one too many, and in each
+-- service's own. The query reads catalogs and writes nothing. The first line keeps a database's
+-- owner from putting functions before the server's; RESET search_path, or a new session, undoes it.
 set search_path = pg_catalog, pg_temp;
 with service (name, database) as (values
   ('gaqno-sso-service', 'gaqno_sso_db'),

@@ -100,7 +100,7 @@ def watched(
             if not answered:
                 raise
             if not told:
-                remedy = "Look at the server; it is asked again until it answers."
+                remedy = "Check the server; status asks it again until it answers."
                 log.event("warning", "status.refresh_failed", error=error.message, remedy=remedy)
             told = True
         else:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  its only name
 
 _SERVER: Final = (
-    "The server is that of --server, ENTRYPOINT_ADMIN_URL or DATABASE_URL, in this order."
+    "The command looks for the server in --server, ENTRYPOINT_ADMIN_URL and DATABASE_URL, in this "
+    "order."
 )
 
 _CODES: Final = {
@@ -23,7 +24,7 @@ _CODES: Final = {
     7: "the push failed",
     8: "the seed failed",
     9: "something is misplaced; with --strict a notice is enough",
-    10: "the transfer was refused, or failed; it says what was moved before that",
+    10: "the transfer failed or met an obstacle; its answer lists what had moved before",
     126: "the service cannot be executed",
     127: "the service is not found",
 }
@@ -42,8 +43,8 @@ _HEALTH: Final = """examples:
   entrypoint health --url http://127.0.0.1:3000/health --timeout 2
 
 exit codes:
-  0    the service is well, or it runs and there is no URL to ask
-  1    it is not, or not yet
+  0    the service is healthy, or runs and has no URL to ask
+  1    the service is not healthy, or not yet
 """
 
 _COMPLETION: Final = """examples:
@@ -166,9 +167,9 @@ def parser() -> argparse.ArgumentParser:
     text = "prepare, then exec the service: run -- COMMAND [ARG...]"
     run = _command(commands, "run", text, _START + _codes(2, 3, 4, 5, 6, 7, 8, 9, 126, 127))
     run.add_argument("argv", nargs="+", metavar="COMMAND", help="the service, after --")
-    text = "everything but the service, for init containers and jobs"
+    text = "do everything but exec the service, for init containers and jobs"
     _command(commands, "prepare", text, _PREPARE + _codes(2, 3, 4, 5, 6, 7, 8, 9))
-    text = "how the start or the service is, for probes"
+    text = "report the health of the start or the service, for probes"
     health = _command(commands, "health", text, _HEALTH)
     health.add_argument("--url", metavar="URL", help="the URL to ask in place of health.url")
     health.add_argument(
@@ -176,15 +177,15 @@ def parser() -> argparse.ArgumentParser:
     )
     text = "create every missing database. A new one is UTF8 and closed to other roles"
     create = _operators(commands, "create", text, _CREATE + _codes(2, 3, 4, 5))
-    create.add_argument("--dry-run", action="store_true", help="only say what is missing")
+    create.add_argument("--dry-run", action="store_true", help="only list the missing databases")
     create.add_argument(
         "--no-isolate",
         dest="isolate",
         action="store_false",
-        help="leave what is created open to every role",
+        help="leave new databases open to every role",
     )
     create.add_argument("--sql", action="store_true", help="print SQL for pgAdmin or psql instead")
-    text = "find what is not where it belongs"
+    text = "find misplaced objects"
     verify = _operators(commands, "verify", text, _VERIFY + _codes(2, 3, 4, 5, 9))
     verify.add_argument("--strict", action="store_true", help="exit 9 for notices too")
     instead = verify.add_mutually_exclusive_group()
@@ -195,11 +196,11 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="DATABASE",
-        help="a database that belongs to no service and may be there; may be repeated",
+        help="a database of no service that may be on the server; may be repeated",
     )
     _sort(verify, VERIFY_SORTS)
     text = (
-        "show each service's database. A row has its size, tables and sessions, the last push, the "
+        "show each service's database. A row has the size, tables and sessions, the last push, the "
         "seeded tenants, drift, who has the lock and what it does, who waits for locks, the oldest "
         "transaction, and transfers with what they keep"
     )
@@ -215,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
         type=_seconds,
         const=2.0,
         metavar="SECONDS",
-        help="show it every 2 s, also when the server is away for a while, until Ctrl-C",
+        help="repeat every 2 s until Ctrl-C, also while the server is away for a time",
     )
     _transfer(commands)
     url = _command(commands, "url", "print a service's DATABASE_URL", _URL + _codes(2, 3))
@@ -224,20 +225,20 @@ def parser() -> argparse.ArgumentParser:
     url.add_argument(
         "--show-password", action="store_true", help="print the password, do not mask it"
     )
-    url.add_argument("--env", action="store_true", help="as a line for an env file")
+    url.add_argument("--env", action="store_true", help="print it as a line for an env file")
     text = "print every variable that a service needs, ready to paste"
     env = _command(commands, "env", text, _ENV + _codes(2, 3))
     env.add_argument("service", metavar="SERVICE", help="its name in the registry")
     _server(env)
     env.add_argument(
-        "--platform", choices=PLATFORMS, help="whose form to print; an env file by default"
+        "--platform", choices=PLATFORMS, help="the platform's format; an env file by default"
     )
     env.add_argument(
         "--show-password", action="store_true", help="print the password, do not mask it"
     )
     text = "print a shell's completion script"
     completion = _command(commands, "completion", text, _COMPLETION + _codes(2))
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="whose script")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     return top
 
 
@@ -253,8 +254,8 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 def _sort(command: argparse.ArgumentParser, choices: tuple[str, ...]) -> None:
     default = choices[0]
-    order = f"in which order; {default} by default, size has the largest first"
-    order += ", age the longest unpushed" * ("age" in choices)
+    order = f"the order; {default} by default, size puts the largest first"
+    order += ", age the oldest push" * ("age" in choices)
     command.add_argument("--sort", choices=choices, default=default, help=order)
 
 
@@ -270,42 +271,41 @@ def _transfer(commands: "_Commands") -> None:
         dest="database",
         default=DATABASE,
         metavar="DATABASE",
-        help=f"where they are; {DATABASE} by default",
+        help=f"the database that has the objects; {DATABASE} by default",
     )
-    transfer.add_argument("--to", metavar="URL", help="another server for the target")
+    transfer.add_argument("--to", metavar="URL", help="the target's server, if it is another")
     transfer.add_argument(
         "--with",
         dest="extra",
         action="append",
         default=[],
         metavar="NAME",
-        help="a table that moves too, though its name does not say so, or an extension that goes "
-        "along; may be repeated",
+        help="also move this table, whose name lacks the service's prefix, or this extension; may "
+        "be repeated",
     )
     transfer.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="NAME",
-        help="an obstacle that is agreed to, or all; may be repeated",
+        help="go on despite this obstacle, or all; may be repeated",
     )
     transfer.add_argument(
         "--jobs",
         type=_jobs,
         default=JOBS,
         metavar="N",
-        help=f"how many tables at once; {JOBS} by default",
+        help=f"how many tables to move at once; {JOBS} by default",
     )
     transfer.add_argument("--yes", action="store_true", help="do not ask")
     transfer.add_argument("--json", action="store_true", help="print one object of JSON")
-    transfer.add_argument(
-        "--report", metavar="FILE", help="write what was done, or would be, as Markdown"
-    )
-    transfer.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    text = "write a report of the transfer, or of its plan, as Markdown"
+    transfer.add_argument("--report", metavar="FILE", help=text)
+    transfer.add_argument("--dry-run", action="store_true", help="only show the plan")
     what = transfer.add_mutually_exclusive_group()
     what.add_argument("--undo", action="store_true", help="put everything back")
     what.add_argument(
-        "--drop-quarantine", action="store_true", help="remove what was moved from the source"
+        "--drop-quarantine", action="store_true", help="remove the moved objects from the source"
     )
     what.add_argument(
         "--drop-aside",
@@ -326,7 +326,7 @@ def _command(commands: "_Commands", name: str, text: str, epilog: str) -> argpar
 
 def _codes(*codes: int) -> str:
     lines = "".join(f"  {code:<4} {_CODES[code]}\n" for code in codes)
-    return f"\nexit codes, and 0 when it is done:\n{lines}"
+    return f"\nexit codes; 0 is success:\n{lines}"
 
 
 def _server(command: argparse.ArgumentParser) -> None:
@@ -334,7 +334,7 @@ def _server(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--server",
         metavar="URL",
-        help="a URL of the server, whose database is replaced; a password is safer in a variable",
+        help="the server's URL, with any database; a password is safer in a variable",
     )
 
 
@@ -354,13 +354,13 @@ def _operators(commands: "_Commands", name: str, text: str, epilog: str) -> argp
 
 def _page(command: "argparse._MutuallyExclusiveGroup") -> None:
     command.add_argument(
-        "--html", type=_file, metavar="FILE", help="leave a page for a browser, too"
+        "--html", type=_file, metavar="FILE", help="also write a page for a browser"
     )
 
 
 def _file(text: str) -> str:
     if text in ("", "-"):
-        raise argparse.ArgumentTypeError("must be a file; stdout has the answer")
+        raise argparse.ArgumentTypeError("must be a file; the answer goes to stdout")
     return text
 
 

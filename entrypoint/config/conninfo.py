@@ -133,7 +133,7 @@ def mend(params: dict[str, str], *, needs_database: bool) -> list[str]:
 def _mend_database(params: dict[str, str], *, needs_database: bool) -> Iterator[str]:
     name = params.get("dbname", "")
     if not name and needs_database:
-        yield "names no database; libpq would take the user's name for it"
+        yield "names no database; libpq would use the user's name"
     if "://" in name:
         yield "names a database that is itself a URL"
         del params["dbname"]
@@ -166,7 +166,7 @@ def _mend_server(params: dict[str, str]) -> Iterator[str]:
         yield BAD_PORT
         del params["port"]
     elif len(ports) not in (1, len(hosts)):
-        yield "has not one port for each host"
+        yield "does not have one port for each host"
         del params["port"]
 
 

@@ -51,7 +51,7 @@ _KNOWN: Final = PASSED_ON.union(
 )
 """Parameters of all drivers: an @ in one of their values is not a password's."""
 
-_DOLLAR: Final = "has a $ in the database's name: a variable was not expanded"
+_DOLLAR: Final = "has a $ in the database's name, from an unexpanded variable"
 
 
 class ConninfoError(ValueError):
@@ -100,7 +100,7 @@ def _parse_url(rest: str, problems: list[str]) -> dict[str, str]:
     if _UNEXPANDED.search(rest):
         problems.append(
             "contains an unexpanded variable (${...}, $$ or $(...)); "
-            "a literal $ in a password is written %24"
+            "write a literal $ in a password as %24"
         )
     if _is_torn(rest):
         problems.append("has an @ in its parameters and another path before them; write %40, %2F")
@@ -167,7 +167,7 @@ def _parse_userinfo(userinfo: str, problems: list[str]) -> dict[str, str]:
     params["password"] = _decode(password, "the password", problems)
     merged = ":" in params["user"] and not colon
     if merged:
-        problems.append("has an escaped ':' in the user's name and no password; write it as it is")
+        problems.append("has an escaped ':' in the user's name and no password; do not escape it")
     parts = {"user's name": user, "password": password}
     for char, escape in {"@": "%40", "/": "%2F", "?": "%3F", "#": "%23", " ": "%20"}.items():
         if where := " and ".join(name for name, part in parts.items() if char in part):

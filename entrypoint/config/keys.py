@@ -47,7 +47,7 @@ def quoted(value: str) -> bool:
 
 _OPENING, _CLOSING = "\"'`\u2018\u201c\u201e", "\"'`\u2019\u201d\u201c"
 
-QUOTED: Final = "is in quotes, which nobody removes here (docker's --env-file keeps them)"
+QUOTED: Final = "is in quotes; remove them (docker's --env-file keeps them)"
 
 
 def text(value: object) -> str:

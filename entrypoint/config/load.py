@@ -124,11 +124,11 @@ class _Loader:
         more = " and more" if len(self.registry) > MAX_LISTED else ""
         self.incomplete.append(
             Incomplete(
-                f"the service {shortened(name)}{self._by()} is not in {which}: its database and "
-                "its tables are not checked",
-                f"{self._meant(name)}Name it as the registry does, or give it a row in a registry "
-                f"of your own (services in {self.sources.file}, or ENTRYPOINT_SERVICES). There "
-                f"are: {there}{more}.",
+                f"the service {shortened(name)}{self._by()} is not in {which}: the start does not "
+                "check its database and its tables",
+                f"{self._meant(name)}Use a name from the registry, or give the service a row in a "
+                f"registry of your own (services in {self.sources.file}, or ENTRYPOINT_SERVICES). "
+                f"The registry has: {there}{more}.",
             )
         )
 
@@ -240,7 +240,7 @@ class _Loader:
             self.problems.append(f"{where}no push.command for the service {shortened(service)}{by}")
             self.remedies.append(remedy)
         else:
-            reason = f"{where}no push.command: the database is created and nothing is pushed"
+            reason = f"{where}no push.command: the start creates the database and pushes nothing"
             self.incomplete.append(Incomplete(reason, f"{remedy}."))
 
     def _seed(
@@ -261,7 +261,7 @@ class _Loader:
         if tenant and not command and when != "never" and not skipped:
             self.incomplete.append(
                 Incomplete(
-                    "SEED_TENANT_ID is set and there is no seed.command: no tenant is seeded",
+                    "SEED_TENANT_ID is set and there is no seed.command: the start seeds no tenant",
                     'Name the seed in seed.command, write seed.when = "never", or unset '
                     "SEED_TENANT_ID.",
                 )
@@ -292,7 +292,8 @@ class _Loader:
         elif self.environ.get(name) and name != "SEED_TENANT_ID" and not tenant and not lookup:
             self.incomplete.append(
                 Incomplete(
-                    f"{name} is set and SEED_TENANT_ID is not: whom the seed is for is not known",
+                    f"{name} is set and SEED_TENANT_ID is not: the start does not know which "
+                    "tenant to seed",
                     f"Set SEED_TENANT_ID to the tenant; the seed gets it as {name} too.",
                 )
             )
@@ -308,7 +309,7 @@ class _Loader:
 
     def _error(self) -> SettingsError:
         remedies = [*self.sources.corrections(), *dict.fromkeys(self.remedies)]
-        remedy = "; ".join(remedies) or "Correct the settings that are listed"
+        remedy = "; ".join(remedies) or "Correct the listed settings"
         remedy += "," if self.remedies else ""
         if self.first:
             remedy = f"{self.first}; then {remedy[0].lower()}{remedy[1:]}"

@@ -230,15 +230,15 @@ def _of_quotes(text: str) -> str | None:
     return None
 
 
-_QUOTED: Final = "is wrapped in quotes, which nobody removes for the service"
+_QUOTED: Final = "is wrapped in quotes; remove them"
 
 _LAYERS_KNOWN: Final = (
     _Layer("has a remark before it", _without_remarks),
     _Layer("is JSON, and must be the URL in it alone", _of_json),
     _Layer("is a URL in base64, and must be the URL itself", _of_base64),
     _Layer("is a command of psql's, and must be the URL in it alone", _of_command),
-    _Layer("begins with a variable's name, which does not belong into its value", _of_assignment),
-    _Layer("has a remark behind it, which nobody removes for the service", _without_remark),
+    _Layer("begins with a variable's name, which is no part of the value", _of_assignment),
+    _Layer("has a remark behind it; remove it", _without_remark),
     _Layer("ends with a ; or a , (written %3B or %2C if it belongs there)", _without_end),
     _Layer(_QUOTED, _of_quotes),
 )

@@ -253,7 +253,7 @@ class Sources:
             for name, url in self.corrected.items()
             if name in files
         ]
-        also = "; what is in capitals is yours to fill in" * bool(
+        also = "; fill in the words in capitals" * bool(
             _OPEN.search(" ".join(self.corrected.values()))
         )
         also += "; keep the other parameters" * self.more

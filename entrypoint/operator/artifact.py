@@ -18,12 +18,12 @@ def check(option: str, name: str) -> None:
         if path.exists() and not path.is_file():
             raise _error(option, name, "it is a FIFO, a device or a socket")
         if stream := _stream(Path(name)):
-            raise _error(option, name, f"{stream} goes there")
+            raise _error(option, name, f"it is the command's own {stream}")
         if not path.parent.is_dir():
             raise _error(option, name, f"there is no folder {str(path.parent)!r}")
         for each in (path, path.parent):
             if each.exists() and not os.access(each, os.W_OK):
-                raise _error(option, name, f"nothing may be written to {str(each)!r}")
+                raise _error(option, name, f"there is no permission to write to {str(each)!r}")
     except (OSError, RuntimeError) as error:  # a name is too long, or links form a ring
         raise _error(option, name, getattr(error, "strerror", None) or str(error)) from None
 
@@ -65,5 +65,5 @@ def write(option: str, name: str, text: str) -> None:
 def _error(option: str, name: str, reason: str) -> SettingsError:
     return SettingsError(
         [f"{name!r} cannot be written: {reason}"],
-        remedy=f"Name a file in a folder that can be written to by {option}.",
+        remedy=f"Pass {option} a file in a writable folder.",
     )

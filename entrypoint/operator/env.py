@@ -16,13 +16,13 @@ TENANT: Final = "SEED_TENANT_ID"
 _MEANINGS: Final = {
     "DATABASE_URL": "The server's URL with the service's own database.",
     "DATABASE_URL_FILE": "A file with the server's URL and the service's own database in it.",
-    TENANT: "The UUID of the tenant to seed; where it is empty nothing is seeded.",
+    TENANT: "The UUID of the tenant to seed; if empty, the start seeds nothing.",
 }
 
 # Coolify takes any line with an equals sign for a variable, so only the variables have one.
 _COOLIFY: Final = """\
 $variables
-# In Coolify mark DATABASE_URL as literal: a $$ in it is lost otherwise.
+# In Coolify, mark DATABASE_URL as literal; otherwise Coolify loses a $$ in it.
 # Health check, type: cmd
 # Health check, command: /opt/entrypoint/bin/entrypoint health
 # Health check, interval, timeout, retries, start period: 5, 5, 120, 5
@@ -34,7 +34,7 @@ _HEALTHCHECK: Final = """\
       interval: 5s
       timeout: 5s
       retries: 3
-      # At the most: the first success ends it.
+      # The longest start: the first success ends this period.
       start_period: 10m
 """
 
@@ -46,7 +46,7 @@ $variables
 {_HEALTHCHECK}"""
 
 _SWARM: Final = f"""\
-# A secret cannot be changed: a new password is another secret, with another number.
+# Swarm cannot change a secret: for a new password, create another one with the next number.
 #
 #   entrypoint url $service --show-password | docker secret create ${{name}}-url-1 -
 services:
@@ -64,12 +64,11 @@ $variables
 """
 
 _KUBERNETES: Final = """\
-# The secret, and again for a new password:
+# Create the secret, and again for a new password:
 #
 #   entrypoint url $service --show-password |
 #     kubectl create secret generic $name --from-file=database-url=/dev/stdin
-#
-# In the pod's specification:
+# Add to the pod's specification:
 containers:
   - name: $name
     env:
@@ -78,7 +77,7 @@ $variables
       - name: entrypoint-secrets
         mountPath: /run/secrets/entrypoint
         readOnly: true
-    # Only this one knows the start. It is not asked any more when it has succeeded.
+    # This probe follows the start. Kubernetes stops it after its first success.
     startupProbe:
       exec:
         command: ["/opt/entrypoint/bin/entrypoint", "health"]

@@ -29,12 +29,12 @@ def of_database(database: Database, service: Service) -> Iterator[Finding]:
         yield notice(
             "encoding",
             f"the database {name!r} has the encoding {database.encoding}, not UTF8",
-            "Dump it, create it anew with ENCODING 'UTF8', and restore it.",
+            "Dump the database, recreate it with ENCODING 'UTF8', and restore the dump.",
         )
     if database.collation_stale:
         yield notice(
             "collation_version",
-            f"texts in {name!r} were sorted by another version of the collation library",
+            f"another version of the collation library sorted the texts in {name!r}",
             f"Run REINDEX DATABASE {quoted(name)}, then ALTER DATABASE {quoted(name)} "
             "REFRESH COLLATION VERSION.",
         )
@@ -49,8 +49,8 @@ def wrong_owner(database: Database, service: Service) -> Iterator[Finding]:
             service,
             "owner",
             f"the database {name!r} is owned by {database.owner!r}, not by {owner!r}",
-            "Find out who made it and what is in it. If it is the service's, run ALTER DATABASE "
-            f"{quoted(name)} OWNER TO {quoted(owner)}; if not, drop it.",
+            "Find out who created the database and what it contains. If it is the service's, run "
+            f"ALTER DATABASE {quoted(name)} OWNER TO {quoted(owner)}; otherwise, drop it.",
         )
         yield found.model_copy(update={"level": "misplaced"})
 
@@ -62,15 +62,16 @@ def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Find
     for index in seen.invalid_indexes:
         yield notice(
             "invalid_index",
-            f"the index {index} in {name!r} is invalid and not used",
+            f"the index {index} in {name!r} is invalid, so PostgreSQL does not use it",
             f"Run REINDEX INDEX CONCURRENTLY {index}, or drop it.",
         )
     if seen.found.leftovers:
         yield notice(
             "guard",
-            f"a push's guard is still in {name!r}, dead unless one runs right now",
-            f"Start {service.name}: it removes the triggers. An admin's event trigger goes by "
-            f"ALTER EXTENSION plpgsql DROP EVENT TRIGGER {NAME}; DROP EVENT TRIGGER {NAME}.",
+            f"triggers of a push's guard are still in {name!r}, inert unless a push is running",
+            f"Start {service.name}, which removes the triggers. To remove an admin's event "
+            f"trigger, run ALTER EXTENSION plpgsql DROP EVENT TRIGGER {NAME}; DROP EVENT TRIGGER "
+            f"{NAME}.",
         )
     if statement := seen.public_may.get("create"):
         yield notice(
@@ -83,7 +84,7 @@ def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Find
         yield notice(
             "owner",
             f"the database {name!r} is owned by {database.owner!r}, tables in it by "
-            f"{', '.join(map(repr, others))}: the ledger can only be written by the owner",
+            f"{', '.join(map(repr, others))}: only the database's owner can write the ledger",
             f"Run ALTER DATABASE {quoted(name)} OWNER TO {quoted(others[0])}.",
         )
     yield from _of_ledger(name, service, seen)
@@ -97,34 +98,34 @@ def _of_ledger(name: str, service: Service, seen: Look) -> Iterator[Finding]:
     if book.problem:
         yield notice(
             "ledger",
-            f"the ledger of {name!r} is not believed: {book.problem}",
-            "Nothing: the next start pushes and seeds, and writes it anew.",
+            f"the next start ignores the ledger of {name!r}: {book.problem}",
+            "No action needed: that start pushes, seeds and rewrites the ledger.",
         )
     if last and seen.found.catalog not in (None, last.catalog):
         yield notice(
             "drift",
-            f"the schema of {name!r} was changed since its last push ({last.at})",
-            f"Start {service.name}: it pushes again.",
+            f"the schema of {name!r} has changed since its last push ({last.at})",
+            f"Start {service.name}, which pushes again.",
         )
     if last and last.older:
         yield notice(
             "older_release",
-            f"the last push of {name!r} ({last.at}, release {last.release}) was an older release's",
-            "Deploy the newer release again, or leave it if that was meant.",
+            f"an older release made the last push of {name!r} ({last.at}, release {last.release})",
+            "Deploy the newer release again; no action is needed if you meant to go back.",
         )
     if book.damages:
         yield notice(
             "damage",
             f"a failed push of {name!r} (release {book.damages[0].release}, {book.damages[0].at}) "
             f"left half made, or lost: {', '.join(each.what for each in book.damages)}",
-            f"Start {service.name}: it looks again, and says what to do.",
+            f"Start {service.name}, which looks again and says what to do.",
         )
     for tenant, count in Counter(tenant.lower() for tenant in book.seeds).items():
         if count > 1:
             yield notice(
                 "tenant_twice",
-                f"the tenant {tenant} was seeded {count} times in {name!r}, written differently",
-                "Look for its rows, and write SEED_TENANT_ID in lower case.",
+                f"the ledger of {name!r} has the tenant {tenant} {count} times, in different case",
+                "Check the tenant's rows for duplicates, and write SEED_TENANT_ID in lower case.",
             )
 
 

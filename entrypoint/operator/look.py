@@ -39,7 +39,7 @@ _looking: set[Session] = set()
 @contextmanager
 def snapshot(session: Session) -> Iterator[Session]:
     """Open a transaction that sees one moment, cannot write, and calls nobody's functions."""
-    with translated("beginning to look", remedy="Start again."):
+    with translated("beginning a read-only transaction", remedy="Start again."):
         session.connection.execute(load_sql("operator/look_begin"))
     yield session
     with translated("looking", remedy="Start again."):
@@ -48,7 +48,7 @@ def snapshot(session: Session) -> Iterator[Session]:
 
 def moment(session: Session) -> str:
     """When a snapshot began, by the server's clock. Raises `RefusedError`, `UnreachableError`."""
-    with translated("looking at the clock", remedy="Start again."):
+    with translated("reading the server's clock", remedy="Start again."):
         [(now,)] = session.connection.execute(_NOW.encode()).fetchall()
     return str(now)
 
@@ -57,7 +57,7 @@ def at(server: Server, database: str) -> Look:
     """Look at one database. Raises `RefusedError` and `UnreachableError`."""
     with closing(server.session(database)) as session, _known(session), snapshot(session):
         found = ledger.look(session)
-        with translated("looking at indexes", remedy="Start again."):
+        with translated("reading the catalogs of indexes and owners", remedy="Start again."):
             indexes, owners = session.row("operator/indexes_and_owners") or (None, None)
         exposed = ownership.exposed(session)
         strangers = objects.find(session, server.bookkeeping)

@@ -43,5 +43,5 @@ def listed(names: Sequence[str]) -> str:
 def of_failures(failures: Sequence[Failure]) -> list[Fact]:
     """A sentence about the databases that the command could not look at, if there are any."""
     names = [failure.database for failure in failures]
-    could = "could not be looked at"
-    return [Fact("bad", f"{plural(len(names), 'database')} {could}: {listed(names)}")] * bool(names)
+    text = f"The command could not look at {plural(len(names), 'database')}: {listed(names)}"
+    return [Fact("bad", text)] * bool(names)

@@ -84,7 +84,7 @@ def _stated(rows: Sequence[ServiceStatus], failures: Sequence[Failure]) -> list[
         ("warn", f"{_are(drifted, 'schema', 'has', 'have')} drifted since the last push:", drifted),
         ("bad", "A failed push left damage in", _concerned(rows, "damaged")),
         ("warn", "Sessions wait for locks in", [row.database for row in rows if row.waiting]),
-        ("warn", "A transaction is open for long in", _concerned(rows, "transaction")),
+        ("warn", "A transaction has been open for long in", _concerned(rows, "transaction")),
         ("warn", f"{_are(moving, 'transfer')} under way:", moving),
     ]
     facts = of_failures(failures)
@@ -144,13 +144,13 @@ def _jobs(row: ServiceStatus, now: datetime) -> Iterator[Job]:
     if row.holder:
         yield job(f"has the lock: {row.holder.doing}", row.holder)
     if row.transfer:
-        yield job("moves something into it", row.transfer)
+        yield job("moves objects into it", row.transfer)
     if row.oldest_transaction:
         yield job("has the oldest transaction", row.oldest_transaction)
     if row.waiting:
         what = "waits" if row.waiting == 1 else "wait"
         who = plural(row.waiting, "session")
-        yield Job(row.service, row.database, f"{what} for somebody's lock", who, "")
+        yield Job(row.service, row.database, f"{what} for another session's lock", who, "")
 
 
 def _pushes(
@@ -187,7 +187,7 @@ def _pushes(
             for row, last, seconds in shown
         ],
         ticks,
-        f"{more:,} older ones are not shown here" if more else "",
+        f"The page leaves out {more:,} older pushes" if more else "",
     )
 
 

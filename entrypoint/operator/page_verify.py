@@ -81,7 +81,7 @@ def _verified(answer: Verification) -> list[Fact]:
         facts.append(Fact("fine", "Nothing is misplaced"))
     if levels["notice"]:
         facts.append(Fact("warn", plural(levels["notice"], "notice")))
-    facts.append(Fact("", f"{plural(len(answer.databases), 'database')} looked at"))
+    facts.append(Fact("", f"{plural(len(answer.databases), 'database')} in all"))
     return facts
 
 
@@ -112,7 +112,7 @@ def _groups(places: dict[str, list[Finding]]) -> Iterator[Group]:
             name,
             f"{levels['misplaced']:,} misplaced, {plural(levels['notice'], 'notice')}",
             [_part(service, found, bars) for service, found in by_service.items()],
-            f"{more:,} more are not shown here" if more else "",
+            f"The page leaves out {more:,} findings" if more else "",
         )
 
 

@@ -62,11 +62,8 @@ def verification(answer: Verification, width: int | None) -> str:
             _found(those, f"{name}: {_levels(those)}")
             for name, those in grouped(findings, lambda found: found.database).items()
         ]
-    last = (
-        f"{plural(len(answer.databases), 'database')} looked at on {answer.server}: "
-        f"{_levels(findings)}"
-        + (f", {len(answer.failures)} could not be looked at" if answer.failures else "")
-    )
+    last = f"{plural(len(answer.databases), 'database')} on {answer.server}: {_levels(findings)}"
+    last += f", {plural(len(answer.failures), 'failure')}" if answer.failures else ""
     return draw([*sections, _by_service(findings), _failed(answer.failures)], width, last)
 
 
@@ -185,7 +182,7 @@ def status(answer: Status, width: int | None, *, fail: bool = False) -> str:
     last = [f"{answer.server}, {now:%Y-%m-%d %H:%M:%S} UTC"]
     if fail:
         wanting = [row for row in answer.services if row.concerns]
-        last += [f"{row.service} wants a person: {', '.join(row.concerns)}" for row in wanting]
+        last += [f"{row.service} needs attention: {', '.join(row.concerns)}" for row in wanting]
     return draw(
         [Section(columns, rows, leading=2), left(answer.services), _failed(failures)], width, *last
     )

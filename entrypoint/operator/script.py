@@ -15,28 +15,28 @@ from ..postgres.sql import load_sql
 from .server import Registered
 
 _HEAD_OF_CREATE: Final = """\
--- The databases of the services, from the registry: made by `entrypoint create --sql`.
+-- Creates the databases of the registry's services. `entrypoint create --sql` wrote this file.
 --
--- pgAdmin: a server creates no database among other statements, so mark one of them and execute it,
--- then the next one. psql -f: all at once. For one that is there already the server says "already
--- exists", and nothing is changed.
+-- pgAdmin: CREATE DATABASE runs only by itself, so select one statement, execute it, then the next
+-- one. psql -f: all at once. If a database exists, the server says "already exists" and changes
+-- nothing.
 """
 
 _CLOSING: Final = """
--- A new database lets every role connect. Execute this for each that you have made; one that was
--- there may have users whom nobody has given CONNECT.
+-- Every role may connect to a new database. Execute this for each database that you have created;
+-- an older one may have users who lack a CONNECT of their own.
 """
 
 _MISSING: Final = """
--- What is missing still; no row is good.
+-- Lists the databases that are still missing; no row is good.
 """
 
 _HEAD_OF_VERIFY: Final = """\
--- Every object that is not where it belongs, and whose it is: made by `entrypoint verify --sql`.
+-- Lists every misplaced object and its service. `entrypoint verify --sql` wrote this file.
 --
--- Execute it as a whole in the database {default}, in which every row is one too many, and in each
--- service's own. It reads catalogs, and writes nothing. RESET search_path, or a new session, undoes
--- its first line, without which a database's owner could put functions before the server's.
+-- Execute the whole file in the database {default}, in which every row is one too many, and in each
+-- service's own. The query reads catalogs and writes nothing. The first line keeps a database's
+-- owner from putting functions before the server's; RESET search_path, or a new session, undoes it.
 set search_path = {path};
 """
 

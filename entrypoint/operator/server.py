@@ -32,7 +32,7 @@ _TRANSACTION_TIMEOUT_SINCE: Final = 170000
 _LATER: Final = re.compile(r"[,;] (?:or|if (?:the|that) [^,;]*,) raise ENTRYPOINT_WAIT_TIMEOUT")
 """A start's advice to raise the timeout; an operator's command does not wait."""
 
-_NAMES: Final = "Write a service's name as it is in the registry."
+_NAMES: Final = "Use the name of a service in the registry."
 
 _CONTAINER: Final = re.compile(r"\b(?:this|the) container\b")
 
@@ -149,7 +149,7 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
     conninfo = sources.conninfo(variable, text, needs_database=False)
     remedies = [*sources.corrections(), *sources.remedies]
     if not text and not remedies:  # a _FILE variable may name it and fail
-        problems.append("no server is named")
+        problems.append("no server is configured")
     registry = sources.registry()
     unknown = _unknown(names, registry)
     if unknown and conninfo is not None and not problems:
@@ -160,8 +160,8 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
             problems,
             remedy=f"{'; '.join(remedies)}."
             if remedies
-            else "Correct what is listed; name the server by --server URL, ENTRYPOINT_ADMIN_URL "
-            "or DATABASE_URL.",
+            else "Correct the listed problems; name the server with --server URL, "
+            "ENTRYPOINT_ADMIN_URL or DATABASE_URL.",
         )
     forget_libpq_variables()
     maintenance = sources.option("ENTRYPOINT_MAINTENANCE_DATABASE")
@@ -189,7 +189,7 @@ def registered(environ: Environment, names: list[str]) -> Registered:
     registry = sources.registry()
     problems = [*sources.problems, *(unknown := _unknown(names, registry))]
     if problems:
-        remedy = _NAMES if problems == unknown else "Correct what is listed."
+        remedy = _NAMES if problems == unknown else "Correct the listed problems."
         raise SettingsError(problems, remedy=remedy)
     return Registered(
         registry,
@@ -212,6 +212,6 @@ def _unknown(names: list[str], registry: Mapping[str, Service]) -> list[str]:
     for name in names:
         if name not in registry and registry:
             close = services.misspelt(name, registry) or services.namesake(name, registry)
-            hint = f"; the nearest is {close}" if close else f"; there are {', '.join(registry)}"
-            problems.append(f"the service {name[: services.MAX_SHOWN]!r} is not registered{hint}")
+            hint = f"; the nearest is {close}" if close else f"; it has {', '.join(registry)}"
+            problems.append(f"the registry has no service {name[: services.MAX_SHOWN]!r}{hint}")
     return problems

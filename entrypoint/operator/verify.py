@@ -116,7 +116,7 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
                 database=database.name,
                 size_bytes=database.size_bytes,
                 message=f"no service claims the database {database.name!r}",
-                remedy="Add it to the registry or to verify.ignore, or drop it.",
+                remedy="Add the database to the registry or to verify.ignore, or drop it.",
             )
 
 
@@ -124,15 +124,16 @@ def _of_transfer(database: Database, service: Service) -> Finding | None:
     """A database that a transfer of the service has put aside, or is filling."""
     if transfers.is_kept(database.name, service.database):
         message = f"a transfer of {service.name} has put the database {database.name!r} aside"
-        remedy = f"Run entrypoint transfer {service.name} --drop-aside when nobody misses it."
+        remedy = f"Run entrypoint transfer {service.name} --drop-aside once you no longer need it."
         if not transfers.is_aside(database, service.database):
-            message = f"the database {database.name!r} is called like one that a transfer of "
-            message += f"{service.name} has put aside, and has no mark of one"
+            message = f"the database {database.name!r} has the name of one that a transfer of "
+            message += f"{service.name} has put aside, but not its mark"
             name = sql.Identifier(database.name).as_string()
-            remedy = f"Look at what is in it, and if nobody needs it, run DROP DATABASE {name}."
+            remedy = f"Check what it contains; if you need none of it, run DROP DATABASE {name}."
     elif transfers.is_at_work(database.name, service.database):
-        message = f"a transfer of {service.name} is filling {database.name!r}, or was killed"
-        remedy = f"Run entrypoint transfer {service.name} again, which removes what is dead."
+        message = f"a transfer of {service.name} is filling {database.name!r}, or left it when "
+        message += "something killed it"
+        remedy = f"Run entrypoint transfer {service.name} again; it removes what a killed one left."
     else:
         return None
     return Finding(
@@ -170,18 +171,18 @@ def _inside(
 def _quarantined(database: str, each: Quarantine, server: Server) -> Finding:
     known = each.service in server.registry
     name = sql.Identifier(each.schema).as_string()
-    remedy = "Its service is not in the registry. Look at what is in it, and if nobody needs it, "
+    remedy = "Its service is not in the registry. Check what it contains; if you need none of it, "
     remedy += f"run DROP SCHEMA {name} CASCADE."
     if known:
         kept = Kept(database=database, name=each.schema)
-        remedy = f"{kept.remedy(each.service)} when nobody misses it, or --undo."
+        remedy = f"{kept.remedy(each.service)} once you no longer need it, or run it with --undo."
     return Finding(
         level="notice",
         finding="quarantine",
         database=database,
         service=each.service if known else None,
         size_bytes=each.size_bytes,
-        message=f"what moved to {each.database!r} at {each.at} is still in the schema "
+        message=f"the objects that moved to {each.database!r} at {each.at} are still in the schema "
         f"{each.schema!r}",
         remedy=remedy,
     )

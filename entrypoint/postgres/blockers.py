@@ -44,7 +44,7 @@ def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
     fields: dict[str, Any] = {"sessions": sessions or []}
     if blocked_by:
         fields["blocked_by"] = blocked_by
-        fields["remedy"] = "End what blocks it with pg_terminate_backend(pid), or wait for it."
+        fields["remedy"] = "End the blocking session by pg_terminate_backend(pid), or wait for it."
     return fields
 
 

@@ -41,13 +41,13 @@ class Cause(NamedTuple):
 
 
 CHECK_SERVER: Final = (
-    "Check that the server runs and can be reached from this container, or raise "
+    "Check that the server runs and that this container can reach it, or raise "
     "ENTRYPOINT_WAIT_TIMEOUT."
 )
 
 CHECK_SILENCE: Final = (
-    "Check that the server runs and can be reached from this container, and where a pooler stands "
-    "before it, from there; or raise ENTRYPOINT_WAIT_TIMEOUT."
+    "Check that the server runs and that this container can reach it, and a pooler in front of the "
+    "server too; or raise ENTRYPOINT_WAIT_TIMEOUT."
 )
 
 

@@ -72,7 +72,7 @@ def acts_as(session: Session, role: str) -> str:
     A superuser acts as itself, because a session of ours resets a superuser's role
     (session_begin.sql). Raises `RefusedError` and `UnreachableError`.
     """
-    with translated("asking which role it acts as", remedy="Start again."), session.transaction():
+    with translated("asking for the acting role", remedy="Start again."), session.transaction():
         row = session.row("postgres/acting_role", [role, role])
     return str(row[0]) if row and row[0] else role
 
@@ -105,7 +105,7 @@ def create(admin: Session, name: str, *, owner: str, isolate: bool, deadline: fl
     if isolate:
         # PUBLIC may connect to a new database, and several services share the server.
         revoke = closing(name)
-        remedy = f"Run {revoke.as_string()} as {quoted(owner)}: it is there, and complete."
+        remedy = f"Run {revoke.as_string()} as {quoted(owner)}; the database itself is complete."
         doing = f"closing the new database {name!r} to PUBLIC"
         # In a transaction, which replaces the role's own statement_timeout.
         with translated(doing, remedy=remedy), admin.transaction(timeout_s=PATIENCE_S):
@@ -143,17 +143,18 @@ def _create(admin: Session, name: str, owner: str, deadline: float) -> bool:
 _MENDS: Final = {
     "42704": "Run CREATE ROLE {owner} LOGIN, or correct the owner in the registry.",
     "3D000": "Run CREATE DATABASE template0 TEMPLATE template1 IS_TEMPLATE true ALLOW_CONNECTIONS "
-    "false, or have a cluster made with one.",
+    "false, or create a new cluster.",
     "55000": "Run UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'; DROP "
     "DATABASE template0; CREATE DATABASE template0 TEMPLATE template1 IS_TEMPLATE true "
-    "ALLOW_CONNECTIONS false, or have a cluster made with one that is whole.",
-    "55006": "End the sessions in template0 (pg_stat_activity names them), and let nobody connect "
-    "to it: ALTER DATABASE template0 ALLOW_CONNECTIONS false.",
-    "22023": "Create it yourself with a locale that can hold UTF8: {by_hand}",
-    "0A000": "What answers there creates no database by SQL. Create it with its own tools for the "
-    "owner {owner}, or set ENTRYPOINT_ADMIN_URL to a connection past the pooler.",
-    "25001": "A pooler puts statements into a transaction, where no database can be created. Set "
-    "ENTRYPOINT_ADMIN_URL to a connection past it.",
+    "ALLOW_CONNECTIONS false, or create a new cluster.",
+    "55006": "End the sessions in template0 (pg_stat_activity lists them), and run ALTER DATABASE "
+    "template0 ALLOW_CONNECTIONS false.",
+    "22023": "Create the database yourself with a locale that supports UTF8: {by_hand}",
+    "0A000": "The server or the pooler cannot run CREATE DATABASE. Create the database with its "
+    "own tools for the owner {owner}, or set ENTRYPOINT_ADMIN_URL to a connection that bypasses "
+    "the pooler.",
+    "25001": "A pooler wraps each statement in a transaction, in which CREATE DATABASE cannot run. "
+    "Set ENTRYPOINT_ADMIN_URL to a connection that bypasses the pooler.",
     "25006": "Point ENTRYPOINT_ADMIN_URL at a server that accepts writes.",
     "58P01": "Read the server's log: files of template0 are missing on its disk.",
     "58030": "Read the server's log: it cannot read or write on its disk.",
@@ -162,7 +163,7 @@ _MENDS: Final = {
 _BY_HAND: Final = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' OWNER {}"
 
 _OTHERWISE: Final = (
-    "Do what the server's words ask for, or create it yourself: {by_hand}; or set "
+    "Follow the server's message, or create the database yourself: {by_hand}; or set "
     "ENTRYPOINT_ADMIN_URL to a role that may create databases."
 )
 
@@ -193,7 +194,7 @@ def _allow(admin: Session, owner: str) -> tuple[str, str]:
     if template is False:
         steps.append("ALTER DATABASE template0 IS_TEMPLATE true")
     if not steps:
-        return user, "Let the role create databases: the server, or who manages it, forbids it."
+        return user, "Ask the provider of the server to let the role create databases."
     return user, (
         f"Run {'; '.join(steps)}, or set ENTRYPOINT_ADMIN_URL to a role that may create databases."
     )

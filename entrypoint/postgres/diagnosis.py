@@ -34,12 +34,12 @@ CHECK_AUTHORITY: Final = (
 _CHECK_AUTHENTICATION: Final = "Correct require_auth and channel_binding in {url}."
 _CHECK_ROUTE: Final = (
     "Give this container's network a route to {address}, or name another host in {{url}}; if the "
-    "route only comes later, raise ENTRYPOINT_WAIT_TIMEOUT."
+    "route comes up later, raise ENTRYPOINT_WAIT_TIMEOUT."
 )
 _CHECK_IPV6: Final = (
     "Use a host in {{url}} that has an IPv4 address (a pooler's has one in most cases), or give "
-    "this container's network IPv6: {address} is IPv6 and there is no way to it; if that only "
-    "comes later, raise ENTRYPOINT_WAIT_TIMEOUT."
+    "this container's network IPv6: {address} is IPv6 and has no route; if the route comes up "
+    "later, raise ENTRYPOINT_WAIT_TIMEOUT."
 )
 
 _PROTOCOL_VIOLATION: Final = "08P01"
@@ -109,7 +109,7 @@ def _never_started(params: Mapping[str, str]) -> Cause:
         return Cause(
             Kind.REFUSED,
             f"libpq refuses {' or '.join(names)} as given, before it connects",
-            f"Correct {' or '.join(names)} in {{url}}, or take it out.",
+            f"Correct {' or '.join(names)} in {{url}}, or remove it.",
         )
     return _reach(params) or (_wrong_peer(params) if "requirepeer" in params else _passed())
 
@@ -117,7 +117,8 @@ def _never_started(params: Mapping[str, str]) -> Cause:
 def _wrong_peer(params: Mapping[str, str]) -> Cause:
     return Cause(
         Kind.REFUSED,
-        f"the server's socket in {params.get('host')} is not that of the user in requirepeer",
+        "another user than requirepeer's runs the server behind the socket in "
+        f"{params.get('host')}",
         "Correct requirepeer in {url}.",
     )
 
@@ -182,7 +183,8 @@ def _unreachable(params: Mapping[str, str], error: OSError) -> Cause:
     if host.startswith("/"):
         if error.errno in (errno.EACCES, errno.EPERM):
             text = f"this container's user may not use the socket in {host}"
-            return Cause(Kind.TRANSIENT, text, "Let it in there, or correct the host in {url}.")
+            remedy = "Give that user access to the socket, or correct the host in {url}."
+            return Cause(Kind.TRANSIENT, text, remedy)
         return Cause(Kind.TRANSIENT, f"no server listens on a socket in {host}", CHECK_SERVER)
     if error.errno in (errno.ECONNREFUSED, errno.ECONNRESET):
         return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER, unreached=True)
@@ -274,8 +276,8 @@ def _explain(
     if needs_password:
         return Cause(
             Kind.REFUSED,
-            "the server wants a password and none is given",
-            "Put the password into {url}; PGPASSWORD is the service's and not used.",
+            "the server wants a password, and the connection string has none",
+            "Put the password into {url}; entrypoint ignores PGPASSWORD, which is the service's.",
         )
     if names[-1:] == ["SSLResponse"]:
         return _tls(messages[-1]["body"], params, words)
@@ -292,7 +294,7 @@ def _unsaid(names: list[str], params: Mapping[str, str], words: str, *, hung_up:
     if names and names[-1].startswith("Authentication"):
         return Cause(
             Kind.REFUSED,
-            "the server's way of authentication is not what is demanded",
+            "require_auth or channel_binding forbids the server's authentication method",
             _CHECK_AUTHENTICATION,
         )
     if hung_up or names in ([], ["SSLRequest"]):
@@ -300,7 +302,7 @@ def _unsaid(names: list[str], params: Mapping[str, str], words: str, *, hung_up:
     demands = [key for key in ("require_auth", "channel_binding") if key in params]
     return Cause(
         Kind.REFUSED,
-        f"libpq does not go on with this server{_quote(words, params)}",
+        f"libpq gives up on this server{_quote(words, params)}",
         f"Correct {' and '.join(demands)} in {{url}}." if demands else CHECK_PARAMETERS,
     )
 
@@ -334,7 +336,7 @@ def _tls(answer: str, params: Mapping[str, str], words: str) -> Cause:
     if answer.strip() == "N":
         if sslmode in _MUST_HAVE_TLS:
             return Cause(
-                Kind.REFUSED, f"the server has no TLS and sslmode={sslmode} wants it", CHECK_TLS
+                Kind.REFUSED, f"the server has no TLS, and sslmode={sslmode} requires it", CHECK_TLS
             )
         return Cause(Kind.TRANSIENT, _CLOSED, CHECK_SERVER)
     root = params.get("sslrootcert", "")
@@ -342,11 +344,11 @@ def _tls(answer: str, params: Mapping[str, str], words: str) -> Cause:
         from . import authorities
 
         if why := authorities.mistake(root):
-            text = f"TLS was not tried: {root!r}, the file of authorities, {why}"
+            text = f"libpq did not try TLS: the file of authorities, {root!r}, {why}"
             return Cause(Kind.REFUSED, text, _CHECK_ROOT)
     return Cause(
         Kind.REFUSED,
-        f"TLS with the server could not be agreed on (sslmode={sslmode}){_quote(words, params)}",
+        f"the TLS handshake with the server failed (sslmode={sslmode}){_quote(words, params)}",
         CHECK_AUTHORITY if sslmode.startswith("verify") else CHECK_TLS,
     )
 
@@ -364,13 +366,13 @@ def _stranger(params: Mapping[str, str]) -> Cause | None:
     if answer in (b"S", b"N") and params.get("sslnegotiation") == "direct":
         return Cause(
             Kind.REFUSED,
-            "the server does not take TLS without being asked for it (sslnegotiation=direct)",
-            "Take sslnegotiation out of {url}: only PostgreSQL 17 and newer know it.",
+            "the server does not support direct TLS (sslnegotiation=direct)",
+            "Remove sslnegotiation from {url}: only PostgreSQL 17 and later support it.",
         )
     if answer in (b"", b"S", b"N", b"E"):
         return None
     return Cause(
         Kind.REFUSED,
-        "what listens there does not speak PostgreSQL's protocol",
+        "the program that listens there does not speak PostgreSQL's protocol",
         "Correct the host and the port in {url}.",
     )

@@ -72,8 +72,8 @@ class Guard:
     def lost_error(self) -> PushError:
         """The error for a guard whose session ended before the push did."""
         return PushError(
-            "the database session that guarded the push against loss was lost",
-            remedy="Find in the server's log who ended it and start again.",
+            "the database session that guarded the push against loss has ended",
+            remedy="Find in the server's log what ended it, and start again.",
         )
 
     def refused(self) -> bool:

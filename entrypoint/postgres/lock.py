@@ -74,9 +74,9 @@ class Held:
     def lost_error(self) -> LockError:
         """The error for a lock whose session ended while a child ran."""
         return LockError(
-            "the database session that held the lock was lost",
-            remedy="Find in the server's log who ended it (a restart, a failover, "
-            "pg_terminate_backend) and start again.",
+            "the database session that held the lock has ended",
+            remedy="Find in the server's log what ended it (a restart, a failover, "
+            "pg_terminate_backend), and start again.",
         )
 
 
@@ -182,22 +182,22 @@ def _busy(holder: dict[str, Any], database: str, timeout_s: float) -> LockError:
         close = f"REVOKE CONNECT ON DATABASE {quoted(database)} FROM {quoted(stranger)}, PUBLIC"
         return LockError(
             f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}; its role "
-            f"{stranger!r} has nothing in this database, so it is no start of a service",
+            f"{stranger!r} owns nothing in this database, so the holder is not a service's start",
             remedy=f"As a superuser, run {end}, and {close}.",
             **holder,
         )
     query = " ".join(load_sql("postgres/lock_holder").split())
     return LockError(
         f"the lock was not free within {timeout_s:.0f} s: {_describe(holder)}",
-        remedy="Wait for the holder, or end it with pg_terminate_backend(pid); this query shows it "
-        f"in the service's database: {query}",
+        remedy="Wait for the holder, or end it with pg_terminate_backend(pid); to find it, run in "
+        f"the service's database: {query}",
         **holder,
     )
 
 
 def _describe(holder: dict[str, Any]) -> str:
     if not holder:
-        return "its holder is not to be seen"
+        return "the holder could not be determined"
     who = holder.get("holder_application_name") or "somebody"
     where = holder.get("holder_client_addr", "a local socket")
     since = holder.get("holder_since", "an unknown time")

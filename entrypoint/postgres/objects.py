@@ -41,8 +41,8 @@ class Object(NamedTuple):
 
 
 _UNREADABLE: Final = (
-    "Where a byte sequence is invalid, rename what has it in its name, which psql shows and takes "
-    "after \\encoding SQL_ASCII; else let the role read the catalogs."
+    "If the server calls a byte sequence invalid, rename the object with it in its name, which "
+    "psql shows and accepts after \\encoding SQL_ASCII; otherwise, let the role read the catalogs."
 )
 
 

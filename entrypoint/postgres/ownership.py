@@ -30,7 +30,7 @@ def no_place(session: Session) -> tuple[str, bool] | None:
     elif keeper == "pg_database_owner":
         who = owner
         ways.append(
-            f"if the database is to be the service's own, ALTER DATABASE {base} OWNER TO {user}"
+            f"if the service should own the database, ALTER DATABASE {base} OWNER TO {user}"
         )
     else:
         ways.append(f"ALTER SCHEMA public OWNER TO {user}")

@@ -39,14 +39,14 @@ class Stray(NamedTuple):
         """Say what is wrong, in a sentence without its full stop."""
         what = f"the {self.object.kind} {self.object.label()!r} in {self.database!r} is "
         if self.service is None:
-            what += "claimed by no service's prefix"
+            what += "without any service's prefix"
         else:
             what += f"{self.service.name}'s{', whose objects use it' if self.follows else ''}"
         if self.sharing:
             named = " and ".join(service.name for service in self.sharing)
             what += f", and its name does not say whose it is: the registry has it for {named}"
         if self.database == DEFAULT:
-            return f"{what}; that database must hold no application's object"
+            return f"{what}; that database must contain no application's object"
         return what
 
     def remedy(self) -> str:
@@ -54,8 +54,8 @@ class Stray(NamedTuple):
         copied = self.follows and self.object.arguments is not None  # trigger functions aside
         if self.service and self.database == DEFAULT and copied:
             return (
-                f"Run entrypoint transfer {self.service.name}, which takes a copy along; drop this "
-                "one when the quarantine is dropped."
+                f"Run entrypoint transfer {self.service.name}, which copies it; drop this one when "
+                "you drop the quarantine."
             )
         if self.service and self.database == DEFAULT:
             return f"Run entrypoint transfer {self.service.name}."
@@ -64,15 +64,16 @@ class Stray(NamedTuple):
         if self.own:
             return (
                 f"If it is {self.own.name}'s, add {self.object.name!r} to the names of its row in "
-                "the registry, or a prefix; if not, find out whose it is before you drop it."
+                "the registry, or a prefix; if not, find out which service uses it before you drop "
+                "it."
             )
         if self.sharing and self.object.kind not in FOLLOW:
             named = " or ".join(service.name for service in self.sharing)
             return (
-                "Find out whose it is, and run entrypoint transfer SERVICE --with "
+                "Find out which service it belongs to, and run entrypoint transfer SERVICE --with "
                 f"{shlex.quote(self.object.label())}, where SERVICE is {named}."
             )
-        return "Move it to the database of whoever uses it, or drop it."
+        return "Move it to the database of the service that uses it, or drop it."
 
 
 def in_default(objects: Iterable[Object], registry: Mapping[str, Service]) -> list[Stray]:

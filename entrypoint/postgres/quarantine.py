@@ -70,7 +70,7 @@ class Quarantine(NamedTuple):
 
 def find(session: Session, service: str | None = None, *, sizes: bool = False) -> list[Quarantine]:
     """List quarantines of a service or of all, the oldest first; ``sizes`` wait for locks."""
-    with translated("looking for quarantined objects", remedy="Start again."):
+    with translated("listing quarantines", remedy="Start again."):
         rows = session.rows("postgres/quarantines", [sizes, MARK])
     found = [
         Quarantine(schema, *read, size)

@@ -56,8 +56,8 @@ CANCELLED: Final = ("57014", "55P03")
 """SQLSTATEs of a statement that exceeded its statement_timeout or lock_timeout."""
 
 _FIND_OUT: Final = (
-    "Find out in pg_stat_activity what the server is busy with, or who holds the lock, and start "
-    "again."
+    "Look in pg_stat_activity for the sessions that keep the server busy or hold the lock, and "
+    "start again."
 )
 
 T = TypeVar("T")

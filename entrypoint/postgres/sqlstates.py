@@ -15,39 +15,40 @@ from .cause import CHECK_SERVER, CHECK_SILENCE, Cause, Kind
 CHECK_CREDENTIALS: Final = "Correct the user and the password in {url}."
 CHECK_PARAMETERS: Final = "Correct the parameters of {url}."
 CHECK_OPTIONS: Final = (
-    "Correct the parameter options in {url}, or take it out: this server does not know, or does "
-    "not allow, what it asks for."
+    "Correct the parameter options in {url}, or remove it: this server does not know, or does not "
+    "allow, a setting in it."
 )
 CHECK_POOLER: Final = (
     "Correct the user (some poolers want ROLE.PROJECT), the password and the database's name in "
-    "{url} and in the pooler's own list, or give ENTRYPOINT_DIRECT_URL, a connection past the "
-    "pooler."
+    "{url} and in the pooler's own list, or set ENTRYPOINT_DIRECT_URL to a connection that "
+    "bypasses the pooler."
 )
 _CHECK_POOLER_OPTIONS: Final = (
-    "Take the parameter out of {url} (options=... in most cases), let the pooler's "
-    "ignore_startup_parameters name it, or give ENTRYPOINT_DIRECT_URL, a connection past the "
+    "Remove the parameter from {url} (options=... in most cases), add it to the pooler's "
+    "ignore_startup_parameters, or set ENTRYPOINT_DIRECT_URL to a connection that bypasses the "
     "pooler."
 )
-_CHECK_POOLER_TLS: Final = "Demand TLS with sslmode=require in {url}."
+_CHECK_POOLER_TLS: Final = "Set sslmode=require in {url}."
 _CHECK_SLOTS: Final = (
-    "Close connections, or raise what limits them: max_connections, the role's or the database's "
+    "Close connections, or raise their limit: max_connections, the role's or the database's "
     "CONNECTION LIMIT, or the pooler's; or raise ENTRYPOINT_WAIT_TIMEOUT."
 )
 _CHECK_MACHINE: Final = (
-    "Give the server's machine the memory or the disk space that it lacks; its log says which."
+    "Give the server's machine the memory or the disk space that it lacks; the server's log says "
+    "which."
 )
 _CHECK_LOCKS: Final = (
     "Where the server's hint names max_locks_per_transaction, raise that and restart the server; "
-    "else give its machine the memory that it lacks; its log says which."
+    "else give its machine the memory that it lacks; the server's log says which."
 )
 _CHECK_PRODUCT: Final = (
-    "Let the role of {url} do what the words name (GRANT EXECUTE ON FUNCTION ... TO it), as every "
-    "role may on a PostgreSQL server, or use a server that is one."
+    "Give the role of {url} the right that the message names (GRANT EXECUTE ON FUNCTION ... TO the "
+    "role), which every role has on PostgreSQL, or use a PostgreSQL server."
 )
-_CHECK_LOG: Final = "Read the server's log, which says more, and mend what it names."
+_CHECK_LOG: Final = "Read the server's log, and fix the problem that it names."
 _CHECK_TRIGGER: Final = (
-    "Let whatever runs at each login admit this role: a login event trigger of the database (ALTER "
-    "EVENT TRIGGER ... DISABLE), or a library that the server preloads."
+    "Let the code that runs at each login admit this role: a login event trigger of the database "
+    "(ALTER EVENT TRIGGER ... DISABLE), or a library that the server preloads."
 )
 
 
@@ -88,7 +89,7 @@ CODES: Final = {
     "55P02": Verdict(_STOP, CHECK_PARAMETERS, "guc.c: only a start of the server changes it"),
     "58P01": Verdict(
         _STOP,
-        "Install the library on the server, or take it out of its *_preload_libraries.",
+        "Install the library on the server, or remove it from the server's *_preload_libraries.",
         "dfmgr.c: a library to preload",
     ),
     "P0": Verdict(_STOP, _CHECK_TRIGGER, "a login event trigger that raises"),

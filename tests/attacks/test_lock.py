@@ -58,7 +58,7 @@ def test_a_stranger_who_comes_back_at_once(world: World) -> None:
     try:
         held = f"select count(*) from pg_locks where objid = {lock.KEY & 0xFFFFFFFF}"  # noqa: S608
         until(lambda: world.sql(held) == [(4,)], "all of them hold it or wait for it")
-        with pytest.raises(LockError, match="has nothing in this database"):
+        with pytest.raises(LockError, match="owns nothing in this database"):
             acquire(world)
     finally:
         stop.set()
@@ -91,7 +91,7 @@ def test_a_plain_role_says_who_holds_it(world: World, service: Role) -> None:
         with pytest.raises(LockError) as caught:
             acquire(world, service)
         error = caught.value
-        assert f"its role '{world.mallory.name}' has nothing in this database" in error.message
+        assert f"its role '{world.mallory.name}' owns nothing in this database" in error.message
 
         end, _, revoke = error.remedy.removeprefix("As a superuser, run ").partition(", and ")
         assert world.sql(end) == [(True,)]
@@ -123,7 +123,7 @@ def test_another_start_is_left_alone(world: World, service: Role, how: str) -> N
         replica.execute(HOLD)
         with pytest.raises(LockError) as caught:
             acquire(world, asking)
-        assert "has nothing in this database" not in caught.value.message
+        assert "owns nothing in this database" not in caught.value.message
         assert replica.execute("select 1").fetchone() == (1,)
 
 

@@ -189,7 +189,7 @@ def test_a_forbidden_database(operator: Operator) -> None:
     assert (
         operator.run("verify", environ=environ)
         .out.splitlines()[-1]
-        .endswith("1 misplaced, 0 notices, 1 could not be looked at")
+        .endswith("1 misplaced, 0 notices, 1 failure")
     )
     assert operator.run("verify", "--service", RPG, environ=environ).code == 5
     assert operator.run("verify", "--service", "gaqno-sso-service", environ=environ).code == 0

@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be(stranger: Operator, name: str) -> None:
     event = said.failed()
     assert event["event"] == "status.failed"
     assert event["error"].startswith(f"{name!r} cannot be written: {REFUSED[name]}")
-    assert event["remedy"] == "Name a file in a folder that can be written to by --html."
+    assert event["remedy"] == "Pass --html a file in a writable folder."
     assert said.json["failed"]["exit_code"] == event["exit_code"] == 3
     assert inside(folder) == before
     assert stranger.run("status", "--html", "folder/page.html").code == 0
@@ -113,7 +113,7 @@ def test_where_stdout_goes(stranger: Operator, name: str, *, piped: bool) -> Non
         assert (done.returncode, inside(stranger.directory)) == (0, [name])
         return
     assert (done.returncode, done.stdout) == (3, "")
-    assert f"'{name}' cannot be written: stdout goes there" in done.stderr
+    assert f"'{name}' cannot be written: it is the command's own stdout" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to another")
@@ -149,7 +149,7 @@ def test_what_may_not_be_written(operator: Operator, denied: str) -> None:
     )
     path.chmod(path.stat().st_mode | 0o200)
     assert done.returncode == 3
-    assert f"nothing may be written to '{path}'" in done.stderr
+    assert f"there is no permission to write to '{path}'" in done.stderr
     assert (file.read_text(), inside(file.parent)) == (OLD, [file.name])
 
 
@@ -242,10 +242,10 @@ def test_a_page_of_many_is_bounded() -> None:
     seen, found = page.of(status), page.of(verification)
     assert max(len(seen), len(found)) < 2 << 20
     assert "12,500 misplaced (12.2 GB)" in found
-    assert found.count("47 more are not shown here") == 500
+    assert found.count("The page leaves out 47 findings") == 500
     assert found.count(">misplaced</span>") == 500 * page_verify.LEAST
     assert found.count("25 misplaced, 25 notices") == 500
-    assert "400 older ones are not shown here" in seen
+    assert "The page leaves out 400 older pushes" in seen
     assert seen.count("1 d ago</bdi></td>") == 500
 
 
@@ -264,7 +264,7 @@ def test_what_wants_a_person_is_said() -> None:
     assert well in page.of(status)
     for concern, sentence in (
         ("damaged", "A failed push left damage in service-000_db"),
-        ("transaction", "A transaction is open for long in service-000_db"),
+        ("transaction", "A transaction has been open for long in service-000_db"),
     ):
         first = status.services[0].model_copy(update={"concerns": [concern]})
         other = status.model_copy(update={"services": [first, *status.services[1:]]})

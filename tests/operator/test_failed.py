@@ -172,8 +172,8 @@ def test_the_nearest_name(operator: Operator, command: str) -> None:
     found = operator.run(command, *words)
     assert found.code == 3
     event = found.failed()
-    assert event["error"] == f"the service 'rpg' is not registered; the nearest is {RPG}"
-    assert event["remedy"] == "Write a service's name as it is in the registry."
+    assert event["error"] == f"the registry has no service 'rpg'; the nearest is {RPG}"
+    assert event["remedy"] == "Use the name of a service in the registry."
     assert operator.run("url", RPG).code == 0
 
 

@@ -178,7 +178,7 @@ def test_a_name_that_cannot_be_read(operator: Operator) -> None:
     assert answer.code == 5
     [failed] = answer.json["failures"]
     assert failed["database"] == "demo_db"
-    assert "rename what has it in its name" in failed["remedy"]
+    assert "rename the object with it in its name" in failed["remedy"]
     assert answer.json["databases"] == ["postgres"]
 
     execute("alter", "rename to demo_e")
@@ -261,7 +261,7 @@ def test_a_guard_that_a_crash_left(operator: Operator) -> None:
     found = only(operator, environ)
 
     assert found["finding"] == "guard"
-    operator.execute(found["remedy"].partition(" goes by ")[2].removesuffix("."), "demo_db")
+    operator.execute(found["remedy"].partition(" event trigger, run ")[2].removesuffix("."), "demo_db")
     operator.execute(
         "create table demo_t (id int); create trigger entrypoint_guard before truncate on demo_t"
         " when (false) execute function pg_catalog.suppress_redundant_updates_trigger()",

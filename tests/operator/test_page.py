@@ -173,20 +173,20 @@ def test_status_says_what_json_says(world: World, browser: Browser) -> None:
     services = {row["database"]: row for row in world.seen["services"]}
     oldest = services[RPG_DB]["oldest_transaction"]
     assert jobs[RPG_DB, "has the oldest transaction"] == f"a worker, pid {oldest['pid']}"
-    assert jobs[RPG_DB, "waits for somebody's lock"] == "1 session"
+    assert jobs[RPG_DB, "waits for another session's lock"] == "1 session"
     holder = services[PUSHING]["holder"]
     assert f"pid {holder['pid']}" in jobs[PUSHING, f"has the lock: {holder['doing']}"]
     mover = services[MOVING]["transfer"]
-    assert f"pid {mover['pid']}" in jobs[MOVING, "moves something into it"]
+    assert f"pid {mover['pid']}" in jobs[MOVING, "moves objects into it"]
 
-    kept = tables["What transfers keep until nobody misses anything"][1:]
+    kept = tables["What transfers keep until you drop it"][1:]
     [schema] = services[MOVED]["quarantines"]
     assert [row[:2] for row in kept] == [
         [RPG, f"database {RPG_DB}__undone"],
         ["gaqno-omnichannel-service", f"schema {schema['name']} in postgres"],
     ]
     failure = services[SHUT]["failure"]
-    [failed] = tables["Databases that could not be looked at"][1:]
+    [failed] = tables["Databases that the command could not look at"][1:]
     assert failed == [SHUT, "5", failure["message"], failure["remedy"]]
     shown.close()
 
@@ -217,10 +217,8 @@ def test_verify_says_what_json_says(world: World, browser: Browser) -> None:
     """Every finding stands below its database and its service, with its numbers and what to do."""
     shown = browser.open(world.verify)
     tables = shown.tables()
-    head, *rows = tables.pop(
-        "What was found of each service's; rows and size are those of misplaced objects"
-    )
-    failed = tables.pop("Databases that could not be looked at")
+    head, *rows = tables.pop("Findings by service; rows and size count misplaced objects")
+    failed = tables.pop("Databases that the command could not look at")
     assert [row[0] for row in failed[1:]] == [f["database"] for f in world.found["failures"]]
     findings = world.found["findings"]
     for name, misplaced, notices, count, size in rows:
@@ -280,9 +278,7 @@ def test_a_page_says_when_and_where(world: World, browser: Browser) -> None:
         shown = browser.open(path)
         assert shown.evaluate("document.querySelector('header time').dateTime") == said["at"]
         now = datetime.fromisoformat(said["at"])
-        assert f"Server {said['server']} was looked at on {now:%Y-%m-%d %H:%M:%S} UTC" in text(
-            shown
-        )
+        assert f"State of the server {said['server']} on {now:%Y-%m-%d %H:%M:%S} UTC" in text(shown)
         assert f"entrypoint {__version__}" in text(shown)
         shown.close()
 
@@ -498,10 +494,10 @@ def test_a_server_where_all_is_well(operator: Operator, browser: Browser) -> Non
     assert operator.run("status", "--html", "s.html").code == 0
     shown = browser.open(operator.directory / "v.html")
     assert "Nothing is misplaced" in text(shown)
-    assert f"Nothing was found in postgres, {', '.join(SERVICES.values())}." in text(shown)
+    assert f"No findings in postgres, {', '.join(SERVICES.values())}." in text(shown)
     shown.close()
     shown = browser.open(operator.directory / "s.html")
     assert "Nothing is missing, nothing has drifted, nobody waits" in text(shown)
-    assert "No push is known." in text(shown)
-    assert "Nobody has a lock or an open transaction." in text(shown)
+    assert "No ledger has a push." in text(shown)
+    assert "No session has a lock or an open transaction." in text(shown)
     shown.close()

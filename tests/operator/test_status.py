@@ -301,7 +301,7 @@ def test_a_quarantine_in_a_service_s_own_database(operator: Operator) -> None:
     line = f"entrypoint transfer {RPG} --from {sso} --drop-quarantine"
     assert f"Run {line}, or --undo." in operator.run("status").out
     [found] = operator.run("verify", "--json").findings
-    assert found["remedy"] == f"Run {line} when nobody misses it, or --undo."
+    assert found["remedy"] == f"Run {line} once you no longer need it, or run it with --undo."
     dropped = operator.run(*line.split()[1:], "--yes")
     assert dropped.code == 0, dropped.err
     assert operator.run("status", "--fail").code == 0
@@ -329,7 +329,7 @@ def test_failing_for_ci(operator: Operator) -> None:
     assert operator.run(*words).code == 0
     found = operator.run(*words, "--fail")
     assert found.code == 9
-    assert found.out.splitlines()[-1] == f"{RPG} wants a person: damaged, kept"
+    assert found.out.splitlines()[-1] == f"{RPG} needs attention: damaged, kept"
     assert found.err == ""
     data = operator.run(*words, "--fail", "--json")
     assert (data.code, data.rows[0]["concerns"]) == (9, ["damaged", "kept"])
@@ -346,7 +346,7 @@ def test_watching_until_something_wants_a_person(operator: Operator) -> None:
         put_aside(operator.server, RPG_DB, f"{RPG_DB}__undone")
         out, said = process.communicate(timeout=60)
     assert process.returncode == 9
-    assert "wants a person: kept" in out
+    assert "needs attention: kept" in out
     assert said == ""
 
 

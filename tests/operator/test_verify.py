@@ -171,8 +171,8 @@ def test_a_remedy_is_a_command_where_there_is_one(strewn: Operator) -> None:
             assert found["remedy"] == f"Run entrypoint transfer {found['service']}."
             assert f"is {found['service']}'s" in found["message"]
         else:
-            assert found["remedy"].startswith("Move it to the database of whoever uses it")
-            assert "claimed by no service's prefix" in found["message"]
+            assert found["remedy"].startswith("Move it to the database of the service that uses it")
+            assert "without any service's prefix" in found["message"]
         assert repr(found["object"]) in found["message"]
 
 
@@ -190,7 +190,7 @@ def test_the_table_says_the_same(strewn: Operator) -> None:
         )
     )
     assert len(rows) == len(STRAYS) + 1
-    assert lines[-1].startswith("7 databases looked at on 127.0.0.1:")
+    assert lines[-1].startswith("7 databases on 127.0.0.1:")
     assert lines[-1].endswith(f": {len(rows)} misplaced, 0 notices")
 
 
@@ -461,7 +461,7 @@ def test_databases_that_the_registry_lacks(operator: Operator) -> None:
 
     assert (told.code, told.kinds()) == (0, ["database_unclaimed"] * 9)
     assert {f["remedy"] for f in told.findings} == {
-        "Add it to the registry or to verify.ignore, or drop it."
+        "Add the database to the registry or to verify.ignore, or drop it."
     }
     assert (ignored.code, ignored.findings) == (0, [])
     assert (listed.code, listed.findings) == (0, [])
@@ -666,7 +666,7 @@ def test_a_quarantine(operator: Operator, service: str) -> None:
     ]
     assert answer.code == 0
     remedy = answer.findings[0]["remedy"]
-    assert (f"Run entrypoint transfer {service} --drop-quarantine when" in remedy) is known
+    assert (f"Run entrypoint transfer {service} --drop-quarantine once" in remedy) is known
     assert (service in remedy) is known
     narrowed = operator.run("verify", "--json", "--service", "gaqno-sso-service")
     assert (narrowed.code, narrowed.findings) == (0, [])

@@ -324,7 +324,7 @@ def test_a_pooler_that_refuses(stage: Stage, answer: bytes, words: str) -> None:
 
 WAITING = {
     # odyssey: frontend.c, KIWI_CONNECTION_FAILURE
-    "Odyssey": (error("08006", "failed to connect to remote server c1"), "from there"),
+    "Odyssey": (error("08006", "failed to connect to remote server c1"), "in front of the server"),
     # supavisor has it in its max_connections_error.ex
     "Supavisor": (
         error("XX000", "(EMAXCONN) max client connections reached, limit: 200"),

@@ -95,7 +95,7 @@ def test_a_lost_lock_stops_the_push(stage: Stage) -> None:
         connection.execute("select pg_terminate_backend(%s)", [pid])
 
     assert program.wait(timeout=5) == 6
-    assert "lost" in program.one("push.failed")["error"]
+    assert "held the lock has ended" in program.one("push.failed")["error"]
     assert "handoff.executed" not in program.names()
     assert stage.runs("push")[0][1] is None
     until(lambda: stage.sessions() == [], "no session of the child is left")

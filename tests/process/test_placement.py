@@ -99,7 +99,7 @@ def test_strays_are_logged(stage: Stage) -> None:
     ]
     lost = program.all("verify.found")[-1]
     assert lost["remedy"] == "Run entrypoint transfer demo."
-    assert "that database must hold no application's object" in lost["finding"]
+    assert "that database must contain no application's object" in lost["finding"]
     names = program.names()
     assert names.index("push.finished") < names.index("verify.found") < names.index("seed.started")
 
@@ -352,7 +352,7 @@ def test_a_service_that_nobody_registered(stage: Stage) -> None:
     ]
 
 
-UNKNOWN = "its database and its tables are not checked"
+UNKNOWN = "the start does not check its database and its tables"
 
 
 def test_each_remedy_for_a_service_that_nobody_registered(stage: Stage) -> None:

@@ -188,7 +188,7 @@ def test_a_file_of_authorities_that_has_none(tmp_path: Path, kind: str) -> None:
         assert program.wait() == 5, program.output
     failed = program.one("wait.failed")
     words = {"UTF-16": "is UTF-16", "folder": "is a folder", "env file": "written as \\n"}
-    assert f"TLS was not tried: {str(path)!r}, the file of authorities" in failed["error"]
+    assert f"libpq did not try TLS: the file of authorities, {str(path)!r}, " in failed["error"]
     assert words[kind] in failed["error"]
     assert failed["remedy"].startswith("Put the certificate of the server's authority, as PEM")
 

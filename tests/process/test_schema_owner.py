@@ -69,7 +69,7 @@ def mended(stage: Stage, statement: str) -> None:
 def ways(remedy: str) -> list[str]:
     """The statements of a remedy."""
     found = remedy.removeprefix("Run ").rpartition(", as ")[0].split(", or ")
-    return [each.rpartition("service's own, ")[2] for each in found]
+    return [each.rpartition("own the database, ")[2] for each in found]
 
 
 @pytest.mark.parametrize("way", [0, 1])

@@ -607,5 +607,5 @@ def test_a_lock_that_is_lost_while_waiting_ends_the_start(asking: Stage, site: S
 
     failure = failed(program, 6)
 
-    assert "lock was lost" in failure["error"]
+    assert "lock has ended" in failure["error"]
     assert asking.runs("seed") == []

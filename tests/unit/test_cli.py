@@ -91,7 +91,7 @@ def test_operators_help(capfd: pytest.CaptureFixture[str], command: str) -> None
     """Every operator's command shows where the server comes from, and examples that work."""
     assert main.main([command, "--help"]) == 0
     shown = " ".join(capfd.readouterr().out.split())
-    assert "that of --server, ENTRYPOINT_ADMIN_URL or DATABASE_URL, in this order" in shown
+    assert "in --server, ENTRYPOINT_ADMIN_URL and DATABASE_URL, in this order" in shown
     assert shown.count(f" entrypoint {command}") >= 3
     words = shown.partition("examples: ")[2].partition(" exit codes")[0].split()
     ends = [index for index, word in enumerate(words) if word == "entrypoint"]
@@ -109,7 +109,7 @@ def test_an_operator_without_a_server(
     """Nothing to look at is a wrong setting, under the command's own name."""
     assert main.main(arguments) == 3
     event = only_event(capfd)
-    assert (event["event"], event["error"]) == (f"{arguments[0]}.failed", "no server is named")
+    assert (event["event"], event["error"]) == (f"{arguments[0]}.failed", "no server is configured")
 
 
 @pytest.mark.parametrize(

@@ -242,20 +242,19 @@ EMPTY_HOST = "has an empty host"
 HOST = "has a host that is no valid name or address"
 PORT = "has a port that is not a number from 1 to 65535"
 NO_AT = f"{PORT}, or a user and password without @ behind them"
-NO_DATABASE = "names no database; libpq would take the user's name for it"
+NO_DATABASE = "names no database; libpq would use the user's name"
 PATH = "has a / or # in the database's name; write %2F or %23, or remove what follows the name"
 VARIABLE = (
-    "contains an unexpanded variable (${...}, $$ or $(...)); "
-    "a literal $ in a password is written %24"
+    "contains an unexpanded variable (${...}, $$ or $(...)); write a literal $ in a password as %24"
 )
-DOLLAR = "has a $ in the database's name: a variable was not expanded"
+DOLLAR = "has a $ in the database's name, from an unexpanded variable"
 LONG = "names a database of more than 63 bytes, which PostgreSQL would silently cut"
-QUOTES = "is wrapped in quotes, which nobody removes for the service"
+QUOTES = "is wrapped in quotes; remove them"
 SCHEME = "has a scheme other than postgresql://"
 NEITHER = "is neither a URL nor key=value conninfo"
 KEYWORDS = "is no valid key=value conninfo (libpq refuses it)"
 UTF8 = "has bytes that are not UTF-8"
-COUNT = "has not one port for each host"
+COUNT = "does not have one port for each host"
 SSL = (
     "has an unknown {}; "
     "known are disable, allow, prefer, require, verify-ca, verify-full and no-verify"
@@ -287,7 +286,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     ),
     # a user that may be a user and a password
     f"postgresql://u%3A{L}@db/app": (
-        ["has an escaped ':' in the user's name and no password; write it as it is"],
+        ["has an escaped ':' in the user's name and no password; do not escape it"],
         "postgresql://USER:****@db/app",
     ),
     f"postgresql://u/{L}:{R}@db/app": (

@@ -192,18 +192,18 @@ def test_what_a_listed_table_uses_follows_it() -> None:
     assert names(in_own([each], "b_db", SHARING["b"], SHARING)) == ["status"]
 
 
-MUST = "that database must hold no application's object"
+MUST = "that database must contain no application's object"
 
-WHOSE = "claimed by no service's prefix, and its name does not say whose it is: the registry has it"
+WHOSE = "without any service's prefix, and its name does not say whose it is: the registry has it"
 
 IF_IT_IS = (
     "If it is {}'s, add {!r} to the names of its row in the registry, or a prefix; if not, find "
-    "out whose it is before you drop it."
+    "out which service uses it before you drop it."
 )
 
 WITH = (
-    "Find out whose it is, and run entrypoint transfer SERVICE --with app.outbox, where SERVICE "
-    "is a or b."
+    "Find out which service it belongs to, and run entrypoint transfer SERVICE --with app.outbox, "
+    "where SERVICE is a or b."
 )
 
 SENTENCES = [
@@ -214,8 +214,8 @@ SENTENCES = [
     ),
     (
         in_default([table("x\n", "app")], REGISTRY)[0],
-        rf"the table 'app.x\n' in 'postgres' is claimed by no service's prefix; {MUST}",
-        "Move it to the database of whoever uses it, or drop it.",
+        rf"the table 'app.x\n' in 'postgres' is without any service's prefix; {MUST}",
+        "Move it to the database of the service that uses it, or drop it.",
     ),
     (
         in_own([Object("function", "public", "sso_f", "integer")], "d", RPG, REGISTRY)[0],
@@ -224,7 +224,7 @@ SENTENCES = [
     ),
     (
         in_own([Object("procedure", "public", "p", "")], "d", RPG, REGISTRY)[0],
-        "the procedure 'p()' in 'd' is claimed by no service's prefix",
+        "the procedure 'p()' in 'd' is without any service's prefix",
         IF_IT_IS.format("gaqno-rpg-service", "p"),
     ),
     (
@@ -235,7 +235,7 @@ SENTENCES = [
     (
         in_default([Object("type", "public", "kind")], SHARING)[0],
         f"the type 'kind' in 'postgres' is {WHOSE} for a; {MUST}",
-        "Move it to the database of whoever uses it, or drop it.",
+        "Move it to the database of the service that uses it, or drop it.",
     ),
     (
         in_own([table("kind")], "b_db", SHARING["b"], SHARING)[0],

@@ -412,7 +412,7 @@ def test_a_tenant_in_the_seed_s_variable_alone(tmp_path: Path) -> None:
     found = load(tmp_path, NAMED, TENANT_ID=TENANT)
 
     assert reasons(found) == [
-        "TENANT_ID is set and SEED_TENANT_ID is not: whom the seed is for is not known"
+        "TENANT_ID is set and SEED_TENANT_ID is not: the start does not know which tenant to seed"
     ]
     assert "Set SEED_TENANT_ID to the tenant" in found.incomplete[0].remedy
     assert reasons(load(tmp_path, NAMED, TENANT_ID=TENANT, SEED_TENANT_ID=TENANT)) == []
@@ -662,7 +662,7 @@ def test_useless_secret_file(
     ("path", "problem"),
     [
         (".", "names '.', which is a folder (Docker makes one where the file to mount is missing)"),
-        ("'secret'", "is in quotes, which nobody removes here (docker's --env-file keeps them)"),
+        ("'secret'", "is in quotes; remove them (docker's --env-file keeps them)"),
         (URL, "has a URL in it, and must have a file's path"),
         (
             "/run/secrets/database_url",
@@ -857,8 +857,8 @@ def test_no_file_and_no_push(tmp_path: Path) -> None:
 
     [reason] = reasons(found)
     assert reason == (
-        f"no entrypoint.toml in {tmp_path} and no push.command: "
-        "the database is created and nothing is pushed"
+        f"no entrypoint.toml in {tmp_path} and no push.command: the start creates the database and "
+        "pushes nothing"
     )
     assert "COPY entrypoint.toml ./" in found.incomplete[0].remedy
 
@@ -866,7 +866,7 @@ def test_no_file_and_no_push(tmp_path: Path) -> None:
 def test_no_push_in_the_file(tmp_path: Path) -> None:
     """A file that names neither a service nor a push is said to push nothing."""
     assert reasons(load(tmp_path, "")) == [
-        "no push.command: the database is created and nothing is pushed"
+        "no push.command: the start creates the database and pushes nothing"
     ]
 
 
@@ -927,7 +927,7 @@ def test_a_variable_overrides_an_empty_push(tmp_path: Path) -> None:
 def test_a_tenant_without_a_seed(tmp_path: Path) -> None:
     """SEED_TENANT_ID that nothing reads is told, unless the seed is said not to run."""
     assert reasons(load(tmp_path, NO_PUSH, SEED_TENANT_ID=TENANT)) == [
-        "SEED_TENANT_ID is set and there is no seed.command: no tenant is seeded"
+        "SEED_TENANT_ID is set and there is no seed.command: the start seeds no tenant"
     ]
     never = f"{NO_PUSH}[seed]\nwhen = 'never'"
     assert reasons(load(tmp_path, never, SEED_TENANT_ID=TENANT)) == []
@@ -942,8 +942,8 @@ def test_a_service_that_nobody_registered(tmp_path: Path, name: str) -> None:
 
     assert reasons(found) == [
         (
-            f"the service '{name}' (named by SERVICE_NAME) is not in the registry: "
-            "its database and its tables are not checked"
+            f"the service '{name}' (named by SERVICE_NAME) is not in the registry: the start does "
+            "not check its database and its tables"
         )
     ]
     remedy = found.incomplete[0].remedy
@@ -1199,7 +1199,7 @@ def test_quotes_of_an_env_file(tmp_path: Path, name: str) -> None:
         if name.removeprefix("ENTRYPOINT_") in own:
             load(tmp_path, NO_PUSH, **{name: value})
             continue
-        assert "in quotes, which nobody removes" in refusal(tmp_path, NO_PUSH, **{name: value})
+        assert "in quotes; remove them" in refusal(tmp_path, NO_PUSH, **{name: value})
 
 
 @pytest.mark.parametrize("end", ["\r", "\r\n", " ", "\t", "\u00a0", "\ufeff"])
@@ -1330,7 +1330,7 @@ WRONG_URLS: list[tuple[str, str, str]] = [
     ("postgresql://u:p#w@db/gaqno_finance_db", "has an unescaped '#' in the password", FINANCE),
     ("postgresql://u:p%w@db/gaqno_finance_db", "has an unescaped '%' in the password", FINANCE),
 ]
-OPEN = "; what is in capitals is yours to fill in"
+OPEN = "; fill in the words in capitals"
 OR = {
     f"{SQL}gaqno_rpg_db": "; or, if this is gaqno-rpg-service, set ENTRYPOINT_SERVICE="
     'gaqno-rpg-service or write service = "gaqno-rpg-service" in entrypoint.toml,',
@@ -1573,7 +1573,7 @@ def test_direct_url_in_another_variable(tmp_path: Path) -> None:
     [
         ("other", "names the database 'other', the service's is 'app'", "app"),
         ("postgres", "names the database 'postgres', the service's is 'app'", "app"),
-        ("", "names no database; libpq would take the user's name for it", "DATABASE"),
+        ("", "names no database; libpq would use the user's name", "DATABASE"),
     ],
 )
 def test_direct_url_of_another_database(
