@@ -139,9 +139,12 @@ def registry() -> Iterator[str]:
 
 
 def docs(model: type[BaseModel]) -> dict[str, str]:
-    """The docstrings of a model's fields."""
-    [definition] = ast.parse(inspect.getsource(model)).body
+    """The comments behind a model's fields, as sentences; else the docstrings below them."""
+    source = inspect.getsource(model)
+    [definition] = ast.parse(source).body
     found = {}
+    for match in re.finditer(r"^    (\w+): .*?  # (.+)$", source, re.MULTILINE):
+        found[match[1]] = f"{match[2][0].upper()}{match[2][1:]}."
     for node, following in itertools.pairwise(ast.iter_child_nodes(definition)):
         match node, following:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=doc)):

@@ -14,11 +14,8 @@ if TYPE_CHECKING:
 BUG: Final = 1
 USAGE: Final = UsageError.exit_code
 
-STARTS: Final = ("run", "prepare")
-"""The commands that start containers; people run all others."""
-
-CLEAR: Final = "\x1b[H\x1b[2J"
-"""The escape sequences that clear a terminal."""
+STARTS: Final = ("run", "prepare")  # the commands that start containers; people run all others
+CLEAR: Final = "\x1b[H\x1b[2J"  # the escape sequences that clear a terminal
 
 
 class _Stdout:

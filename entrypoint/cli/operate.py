@@ -15,8 +15,7 @@ from ..operator.report import Status, Verification
 
 _Seen = TypeVar("_Seen", Status, Verification)
 
-Ask = Callable[[str], bool]
-"""Shows a text that ends in a question; returns whether the person agreed."""
+Ask = Callable[[str], bool]  # shows a text that ends in a question; returns the person's agreement
 
 
 class Output(NamedTuple):
@@ -24,11 +23,8 @@ class Output(NamedTuple):
 
     text: str
     exit_code: int
-    failure: EntrypointError | Terminated | None = None
-    """A failure to report besides: the command did only a part of its work."""
-
-    ended: Callable[[Terminated], None] = lambda _: None
-    """Adds what was done to a signal that comes while the answer is written."""
+    failure: EntrypointError | Terminated | None = None  # the command did only a part
+    ended: Callable[[Terminated], None] = lambda _: None  # adds what was done, on a signal
 
 
 def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Output:

@@ -15,7 +15,7 @@ _SERVER: Final = (
     "order."
 )
 
-_CODES: Final = {
+_CODES: Final = {  # exit codes besides 0, 1 for a bug and 128+n for signal n
     2: "wrong usage",
     3: "the configuration is missing or wrong: the URL, the registry, a service's name",
     4: "a server or a database cannot be reached",
@@ -28,7 +28,6 @@ _CODES: Final = {
     126: "the service cannot be executed",
     127: "the service is not found",
 }
-"""Exit codes besides 0, 1 for a bug and 128+n for signal n."""
 
 _START: Final = """examples:
   entrypoint run -- node dist/main.js
@@ -98,8 +97,7 @@ _TRANSFER: Final = """examples:
 """
 
 
-PLATFORMS: Final = ("coolify", "compose", "swarm", "kubernetes")
-"""The platforms whose format `env` can print."""
+PLATFORMS: Final = ("coolify", "compose", "swarm", "kubernetes")  # whose format `env` can print
 
 
 class _Formatter(argparse.HelpFormatter):

@@ -30,11 +30,8 @@ _SHOWN: Final = frozenset[str]().union(
 )
 """Parameters whose values people may see; any other may hold something private."""
 
-MAX_NAME_BYTES: Final = 63
-"""NAMEDATALEN - 1. PostgreSQL silently cuts longer names, so two names may mean one database."""
-
-UNKNOWN: Final = "DATABASE"
-"""The placeholder in a corrected URL for an unknown database."""
+MAX_NAME_BYTES: Final = 63  # PostgreSQL silently cuts longer names, so two may mean one database
+UNKNOWN: Final = "DATABASE"  # the placeholder in a corrected URL for an unknown database
 
 INVISIBLE: Final = (
     r"\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
@@ -54,10 +51,7 @@ class Conninfo:
     """A connection string as libpq understands it: decoded parameters under libpq's names."""
 
     params: Mapping[str, str]
-
-    variable: str = field(default="DATABASE_URL", compare=False)
-    """The variable that held it."""
-
+    variable: str = field(default="DATABASE_URL", compare=False)  # the variable that held it
     in_file: bool = field(default=False, compare=False)
     """Whether it came from the file that the variable's ``_FILE`` twin names."""
 

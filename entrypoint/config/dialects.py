@@ -25,9 +25,7 @@ from .conninfo import (
     template,
 )
 
-MAX_CHARACTERS: Final = 8192
-"""Longer than any real connection string: a longer value is another file, or a mistake."""
-
+MAX_CHARACTERS: Final = 8192  # a longer value is another file, or a mistake
 _URL = re.compile(r"(?P<scheme>(jdbc:)?[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -10,9 +10,7 @@ from . import registry
 
 MAX_SECONDS: Final = 7 * 86400.0
 
-UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-"""The form of a tenant."""
-
+UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # a tenant
 COMMIT: Final = re.compile(r"[0-9a-fA-F]{6,64}")
 """The form of a commit. Coolify sets SOURCE_COMMIT to HEAD for images that it pulls and for
 previews (https://github.com/coollabsio/coolify/issues/2126)."""
@@ -20,19 +18,15 @@ previews (https://github.com/coollabsio/coolify/issues/2126)."""
 MOVING: Final = ("head", "latest", "main", "master", "develop", "dev", "stable", "unknown", "null")
 """Tags that move from image to image."""
 
-MAX_RELEASE: Final = 200
-"""Characters of a release, because the ledger stores it."""
-
-STEPS: Final = ("push", "seed")
-"""The steps that ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name."""
+MAX_RELEASE: Final = 200  # characters of a release, because the ledger stores it
+STEPS: Final = ("push", "seed")  # the steps that ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name
 
 
 class BadValueError(ValueError):
     """A value is unusable; the text continues a sentence that begins with the setting's name."""
 
 
-UNSEEN: Final = " \t\r\n\ufeff\u00a0\u200b"
-"""Blanks, line ends and a BOM."""
+UNSEEN: Final = " \t\r\n\ufeff\u00a0\u200b"  # blanks, line ends and a BOM
 
 
 def bare(value: str) -> str:
@@ -471,8 +465,7 @@ MAY_BE_QUOTED: Final = (
 )
 """Variables whose values may have quotes; other readers report those around a secret."""
 
-NONE: Final = "none"
-"""In a variable: unset, whatever the image's file says."""
+NONE: Final = "none"  # in a variable: unset, whatever the image's file says
 
 NOTHING: Final[dict[str, tuple[str, ...] | None]] = {
     variable(key): row.default for key, row in IN_FILE.items() if row.default in (None, ())

@@ -19,11 +19,8 @@ from .settings import Incomplete, Look, Lookup, Push, Seed, Settings, Verify
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEFAULT_PUSH: Final = ("node", "push-db.js")
-"""The default push command, if the working directory has its second word."""
-
-MAX_LISTED: Final = 10
-"""How many names a remedy lists at most."""
+DEFAULT_PUSH: Final = ("node", "push-db.js")  # if the working directory has the second word
+MAX_LISTED: Final = 10  # how many names a remedy lists at most
 
 
 def load(environ: Environment, directory: Path, look: Look | None = None) -> Settings:

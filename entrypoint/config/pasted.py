@@ -10,9 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from .conninfo import INVISIBLE, PASSED_ON, UNKNOWN
 
-HIDDEN: Final = "\x01"
-"""Replaces each control character and each byte that is not UTF-8."""
-
+HIDDEN: Final = "\x01"  # replaces each control character and each byte that is not UTF-8
 QUOTES: Final = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2032\u2033<>"
 
 _LAYERS: Final = 6  # how many layers may surround the string
@@ -39,10 +37,9 @@ _REMARK = re.compile(
 )
 _PASSWORD_LAST = re.compile(r"(?![\"`<]).*\bpassword\s*=\s*[^\s']+", re.DOTALL)
 _SWITCH: Final = r"(?:-c *|--)[\w.]+=[^\s&]*"
-_BLANKS_BELONG = re.compile(
+_BLANKS_BELONG = re.compile(  # parameters with blanks, which node-postgres accepts
     rf"[?&](?:options={_SWITCH}(?: +{_SWITCH})*|application_name=[\w .-]+)(?=&|$)"
 )
-"""Parameters with blanks, which node-postgres accepts."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 

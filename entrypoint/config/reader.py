@@ -55,8 +55,7 @@ class Sources:
         self.problems: list[str] = []
         self.corrected: dict[str, str] = {}
         """By variable, the corrected form of a refused connection string."""
-        self.files: dict[str, str] = {}
-        """By variable, the file that its secret came from, fit to be shown."""
+        self.files: dict[str, str] = {}  # the file of a variable's secret, fit to be shown
         self.remedies: list[str] = []  # remedies for other problems than connection strings
         self.more = False  # whether a corrected form leaves out parameters
         self.from_environment: dict[str, Any] = {}

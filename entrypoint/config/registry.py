@@ -13,10 +13,8 @@ SEEDS: Final = ("tenant", "always", "never")
 
 MAX_BYTES: Final = 1 << 20
 
-MAX_SHOWN: Final = 100
-"""Characters of an unregistered name that messages show and `misspelt` compares."""
-
-KEYS: Final = {
+MAX_SHOWN: Final = 100  # characters of an unregistered name that people see and `misspelt` compares
+KEYS: Final = {  # the keys of a row, and what an omitted key means: docs/reference/settings.md
     "database": ("The service's database, on the server that its URL names.", "required"),
     "prefixes": (
         "How the names of its tables begin, literally, in any schema.",
@@ -32,13 +30,9 @@ KEYS: Final = {
     ),
     "owner": ("The role that must own the database.", "none: any role may"),
 }
-"""The keys of a row, and what an omitted key means: docs/reference/settings.md."""
 
-DEFAULTS: Final = ("postgres", "template0", "template1")
-"""The server's own databases, which belong to no service."""
-
-MAX_NAME_BYTES: Final = 63
-"""PostgreSQL cuts longer names."""
+DEFAULTS: Final = ("postgres", "template0", "template1")  # the server's own, of no service
+MAX_NAME_BYTES: Final = 63  # PostgreSQL cuts longer names
 
 
 class Service(NamedTuple):
@@ -48,9 +42,7 @@ class Service(NamedTuple):
     database: str
     prefixes: tuple[str, ...]
     seed: str
-    owner: str | None = None
-    """The role that must own the database, if the registry names one."""
-
+    owner: str | None = None  # the role that must own the database, if the registry names one
     names: tuple[str, ...] = ()
     """The service's objects without a prefix, with or without a schema, in its own database.
 

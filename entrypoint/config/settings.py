@@ -13,8 +13,7 @@ from .conninfo import Conninfo
 from .environment import Environment
 from .keys import STEPS
 
-LEAST_GATE_S: Final = 1.0
-"""The shortest timeout of a gate in seconds, so that the start asks it at least once."""
+LEAST_GATE_S: Final = 1.0  # seconds; the shortest timeout, so that the start asks a gate once
 
 
 class Push(NamedTuple):
@@ -22,19 +21,13 @@ class Push(NamedTuple):
 
     command: tuple[str, ...]
     inputs: tuple[str, ...]
-    inputs_env: tuple[str, ...]
-    """Variables whose values also decide what the push does."""
-
-    inputs_root: str | None
-    """A folder, besides the working directory, into which links of the inputs may lead."""
-
+    inputs_env: tuple[str, ...]  # variables whose values also decide what the push does
+    inputs_root: str | None  # the folder besides the working directory into which links may lead
     timeout_s: float
     lock_timeout_s: float
     on_older: str
     on_loss: str
-    allow_loss: tuple[str, ...]
-    """Tables and columns with rows that this start's push may drop or empty."""
-
+    allow_loss: tuple[str, ...]  # what this start's push may drop or empty despite its rows
     success: re.Pattern[str] | None
     failure: re.Pattern[str] | None
 
@@ -60,11 +53,8 @@ class Seed(NamedTuple):
     when: str
     check: str | None
     tenant: str | None
-    lookup: Lookup | None = None
-    """Finds the tenant if `tenant` is None."""
-
-    variable: str | None = None
-    """The variable, besides SEED_TENANT_ID, that gives the seed its tenant."""
+    lookup: Lookup | None = None  # finds the tenant if `tenant` is None
+    variable: str | None = None  # gives the seed its tenant, besides SEED_TENANT_ID
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -89,8 +79,7 @@ class Verify(NamedTuple):
     """What a start looks for after a push, and what it does about findings."""
 
     at_start: str
-    bookkeeping: tuple[str, ...] | None
-    """Tables in which tools keep records; None for those of the known tools."""
+    bookkeeping: tuple[str, ...] | None  # tables of tools' records; None: the known tools'
 
 
 class Incomplete(NamedTuple):
@@ -116,50 +105,30 @@ class Settings(NamedTuple):
 
     service: str | None
     registered: services.Service | None
-    registry: Mapping[str, services.Service]
-    """All services, if the settings name a service or a registry."""
-
+    registry: Mapping[str, services.Service]  # every service, if one or a registry is named
     release: str | None
-    release_ignored: str | None
-    """The value set as a release that identifies none."""
-
-    database: Conninfo | None
-    """The service's database; None only if both steps are skipped and no variable names one."""
-
-    direct: Conninfo | None
-    """The same database without a pooler, for the lock and the push."""
-
+    release_ignored: str | None  # the value set as a release that identifies none
+    database: Conninfo | None  # None only if both steps are skipped and no variable names one
+    direct: Conninfo | None  # the same database without a pooler, for the lock and the push
     admin: Conninfo | None
     maintenance_databases: tuple[str, ...]
-    lookup_server: Conninfo | None
-    """The role and server for the tenant's query, if not the service's own."""
-
+    lookup_server: Conninfo | None  # for the tenant's query, if not the service's own
     isolate: bool
-    database_owner: str | None
-    """A role, besides the service's own, that may own an existing database."""
-
+    database_owner: str | None  # a role besides the service's own that may own the database
     extensions: tuple[str, ...]
     push: Push
     seed: Seed
     verify: Verify
     gates: tuple[Gate, ...]
     health_url: str | None
-    health_problem: str | None
-    """Why the URL in the settings cannot be used by a probe."""
-
-    notifies: bool
-    """Whether a start that fails calls a webhook."""
-
+    health_problem: str | None  # why the URL in the settings cannot be used by a probe
+    notifies: bool  # whether a start that fails calls a webhook
     wait_timeout_s: float
     lock_timeout_s: float
     skip: frozenset[str]
     force: frozenset[str]
-    service_environment: Environment
-    """The container's environment without our secrets; a ``_FILE`` twin's value is filled in."""
-
-    push_environment: Environment
-    """The same environment with the direct URL in the database's variable."""
-
+    service_environment: Environment  # the container's without our secrets, with `_FILE` filled in
+    push_environment: Environment  # the service's, with the direct URL in its variable
     incomplete: tuple[Incomplete, ...] = ()
 
     @property

@@ -14,8 +14,7 @@ from .report import Creation, Creations
 from .server import Server
 from .verify import failure
 
-TIMEOUT_S: Final = 30.0
-"""Seconds for which `create` waits for the server's template."""
+TIMEOUT_S: Final = 30.0  # seconds for which `create` waits for the server's template
 
 
 def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:

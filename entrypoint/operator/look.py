@@ -26,14 +26,12 @@ class Look(NamedTuple):
     invalid_indexes: list[str]
     table_owners: list[str]
     quarantines: list[Quarantine]
-    public_may: dict[str, str]
-    """What PUBLIC may do here, each with the statement that revokes it."""
+    public_may: dict[str, str]  # what PUBLIC may do here, each with the statement that revokes it
 
 
 _Result = TypeVar("_Result")
 
-_looking: set[Session] = set()
-"""Sessions in use, each in a thread of its own."""
+_looking: set[Session] = set()  # sessions in use, each in a thread of its own
 
 
 @contextmanager

@@ -20,9 +20,7 @@ class Bar(NamedTuple):
 class Fact(NamedTuple):
     """A sentence of the summary."""
 
-    state: str
-    """``bad``, ``warn`` or ``fine``; the words say the same."""
-
+    state: str  # `bad`, `warn` or `fine`; the words say the same
     text: str
 
 

@@ -11,9 +11,7 @@ from .page_facts import Bar, Fact, listed, of_failures, scaled
 from .render import age, counted, sized
 from .report import Concern, Failure, Holder, ServiceStatus, Status, Work
 
-PUSHES: Final = 100
-"""Pushes on the time line; the table of services has all of them."""
-
+PUSHES: Final = 100  # pushes on the time line; the table of services has all of them
 _MINUTE: Final = 60.0
 
 _TICKS: Final = (
@@ -26,8 +24,7 @@ _TICKS: Final = (
     ("10 years", 3650 * 86400.0),
 )
 
-_APART: Final = 16.0
-"""Per cent of the time line that a tick's words take on a telephone."""
+_APART: Final = 16.0  # per cent of the time line that a tick's words take on a telephone
 
 
 class Job(NamedTuple):
@@ -48,8 +45,7 @@ class PushRow(NamedTuple):
     ago: str
     release: str
     took: str
-    place: float | None
-    """Per cent from the left, which is long ago; None if ``at`` is not a timestamp."""
+    place: float | None  # per cent from the left, which is long ago; None without a timestamp
 
 
 def facts(answer: Status) -> dict[str, Any]:

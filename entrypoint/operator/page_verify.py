@@ -10,11 +10,8 @@ from .page_facts import Bar, Fact, listed, of_failures, scaled
 from .render import counted, sized
 from .report import Finding, Verification
 
-MOST: Final = 1000
-"""Findings on a page, shared out among the databases."""
-
-LEAST: Final = 3
-"""Findings of each database, however many databases there are."""
+MOST: Final = 1000  # findings on a page, shared out among the databases
+LEAST: Final = 3  # findings of each database, however many databases there are
 
 
 class ObjectRow(NamedTuple):
@@ -32,9 +29,7 @@ class OwnerPart(NamedTuple):
 
     service: str
     objects: Sequence[ObjectRow]
-    remedy: str
-    """The remedy of every object; empty if they differ."""
-
+    remedy: str  # the remedy of every object; empty if they differ
     others: Sequence[Finding]
 
 

@@ -54,26 +54,14 @@ FINDINGS: Final[Mapping[str, Mapping[Level, str]]] = {
 class Finding(_Model):
     """Something that `verify` found."""
 
-    level: Level
-    """``misplaced`` makes `verify` end with 9, ``notice`` only with ``--strict``."""
-
-    finding: str
-    """Its name, one of those on the page of findings."""
-
+    level: Level  # `misplaced` makes `verify` end with 9, `notice` only with `--strict`
+    finding: str  # its name, one of those on the page of findings
     database: str
     service: str | None = None
-    kind: str | None = None
-    """What kind of object, such as ``table``."""
-
-    object: str | None = None
-    """Its name, with a schema outside of ``public``."""
-
-    rows: int | None = None
-    """The planner's estimate."""
-
-    size_bytes: int | None = None
-    """With its indexes and its TOAST table."""
-
+    kind: str | None = None  # what kind of object, such as `table`
+    object: str | None = None  # its name, with a schema outside of `public`
+    rows: int | None = None  # the planner's estimate
+    size_bytes: int | None = None  # with its indexes and its TOAST table
     message: str
     remedy: str
 
@@ -97,18 +85,11 @@ class Verification(_Model):
     """The answer of `verify`."""
 
     format: Literal[1] = 1
-    server: str
-    """Host and port."""
-
-    at: str
-    """The time by the server's clock, in UTC."""
-
-    databases: list[str]
-    """The databases that the command looked at."""
-
+    server: str  # host and port
+    at: str  # the time by the server's clock, in UTC
+    databases: list[str]  # the databases that the command looked at
     findings: list[Finding]
-    failures: list[Failure]
-    """The databases that it could not look at."""
+    failures: list[Failure]  # the databases that it could not look at
 
 
 class Creation(_Model):
@@ -126,9 +107,7 @@ class Creations(_Model):
     """The answer of `create`."""
 
     format: Literal[1] = 1
-    server: str
-    """Host and port."""
-
+    server: str  # host and port
     dry_run: bool
     databases: list[Creation]
 
@@ -136,31 +115,20 @@ class Creations(_Model):
 class LastPush(_Model):
     """The newest push in a ledger."""
 
-    at: str
-    """The time at which it ended, in UTC."""
-
+    at: str  # the time at which it ended, in UTC
     release: str | None
-    host: str
-    """The container's host name."""
-
+    host: str  # the container's host name
     elapsed_s: float
 
 
 class Holder(_Model):
     """The session that has the lock of a database."""
 
-    application_name: str
-    """``entrypoint/<service>/<host>``."""
-
+    application_name: str  # `entrypoint/<service>/<host>`
     pid: int
-    client_addr: str | None
-    """Its address; null for a Unix socket."""
-
-    since: str | None
-    """When it got the lock, in UTC."""
-
-    doing: str
-    """``push``, ``seed``, or ``between steps``; and whether its sessions wait for a lock."""
+    client_addr: str | None  # its address; null for a Unix socket
+    since: str | None  # when it got the lock, in UTC
+    doing: str  # `push`, `seed`, or `between steps`; and whether its sessions wait for a lock
 
 
 class Work(_Model):
@@ -168,8 +136,7 @@ class Work(_Model):
 
     application_name: str
     pid: int
-    since: str | None
-    """When its transaction began, or a transfer's session, in UTC."""
+    since: str | None  # when its transaction began, or a transfer's session, in UTC
 
 
 Concern: TypeAlias = Literal["missing", "drifted", "damaged", "kept", "waiting", "transaction"]
@@ -199,55 +166,30 @@ class ServiceStatus(_Model):
     service: str
     database: str
     exists: bool
-    size_bytes: int | None = None
-    """On the server's disk."""
-
+    size_bytes: int | None = None  # on the server's disk
     tables: int | None = None
     sessions: int | None = None
-    last_push: LastPush | None = None
-    """The newest push in the ledger."""
-
-    tenants: list[str] = []
-    """Tenants that the ledger has as seeded."""
-
+    last_push: LastPush | None = None  # the newest push in the ledger
+    tenants: list[str] = []  # tenants that the ledger has as seeded
     drift: bool | None = None
     """Whether the schema differs from that after the last push; null if the command cannot tell."""
 
-    holder: Holder | None = None
-    """The session that has the lock."""
-
-    waiting: int | None = None
-    """How many sessions wait for another session's lock."""
-
-    oldest_transaction: Work | None = None
-    """The oldest transaction that the role may see."""
-
-    transfer: Work | None = None
-    """The session of a transfer that moves something into the database."""
-
-    quarantines: list[Kept] = []
-    """Schemas of the default database in which transfers keep what they moved."""
-
-    put_aside: list[str] = []
-    """Databases that a move or an undo put aside."""
-
-    concerns: list[Concern] = []
-    """The reasons for which ``--fail`` fails; a failure has an exit code of its own."""
-
-    failure: Failure | None = None
-    """Why the command could not look at it."""
+    holder: Holder | None = None  # the session that has the lock
+    waiting: int | None = None  # how many sessions wait for another session's lock
+    oldest_transaction: Work | None = None  # the oldest transaction that the role may see
+    transfer: Work | None = None  # the session of a transfer that moves something into the database
+    quarantines: list[Kept] = []  # schemas of the default database in which transfers keep objects
+    put_aside: list[str] = []  # databases that a move or an undo put aside
+    concerns: list[Concern] = []  # why `--fail` fails; a failure has an exit code of its own
+    failure: Failure | None = None  # why the command could not look at it
 
 
 class Status(_Model):
     """The answer of `status`."""
 
     format: Literal[1] = 1
-    server: str
-    """Host and port."""
-
-    at: str
-    """The time by the server's clock, in UTC."""
-
+    server: str  # host and port
+    at: str  # the time by the server's clock, in UTC
     services: list[ServiceStatus]
 
 
@@ -257,8 +199,7 @@ class Failed(_Model):
     error: str
     remedy: str
     exit_code: int
-    details: dict[str, Any]
-    """The other fields of the event in the log."""
+    details: dict[str, Any]  # the other fields of the event in the log
 
 
 class Unanswered(_Model):
@@ -271,36 +212,21 @@ class Unanswered(_Model):
 class MovedObject(_Model):
     """A relation that moves, or moved."""
 
-    kind: str
-    """Such as ``table``."""
-
-    object: str
-    """Its name, with a schema outside of ``public``."""
-
-    reason: str
-    """``prefix``, ``child of ...``, ``of ...`` (a sequence's table), or ``asked for``."""
-
-    rows: int | None = None
-    """The number of rows that moved, or an estimate in a plan."""
-
-    checksum: str | None = None
-    """Over every row as text, whatever the order; the same on both sides."""
-
-    size_bytes: int
-    """With its indexes and its TOAST table."""
+    kind: str  # such as `table`
+    object: str  # its name, with a schema outside of `public`
+    reason: str  # `prefix`, `child of ...`, `of ...` (a sequence's table), or `asked for`
+    rows: int | None = None  # the number of rows that moved, or an estimate in a plan
+    checksum: str | None = None  # over every row as text, in any order; the same on both sides
+    size_bytes: int  # with its indexes and its TOAST table
 
 
 class Obstacle(_Model):
     """What stands in the way of a transfer."""
 
-    name: str
-    """The name for ``--allow``."""
-
+    name: str  # the name for `--allow`
     message: str
     remedy: str
-    allowable: bool
-    """Whether ``--allow`` may name it."""
-
+    allowable: bool  # whether `--allow` may name it
     allowed: bool
 
 
@@ -308,12 +234,8 @@ class TableRows(_Model):
     """A table's rows on both sides; null if a side has no such table, or nobody counted."""
 
     object: str
-    source: int | None
-    """In the quarantine, or back in their place."""
-
-    target: int | None
-    """In the service's database, or in the database that keeps them."""
-
+    source: int | None  # in the quarantine, or back in their place
+    target: int | None  # in the service's database, or in the database that keeps them
     written: int | None
     """Rows inserted, updated or deleted in the target since the transfer filled it, as its server
     counted; null if the server has lost count."""
@@ -324,17 +246,10 @@ class PutAside(_Model):
 
     database: str
     owner: str
-    size_bytes: int | None
-    """On the server's disk."""
-
-    tables: int | None
-    """How many; null if the role cannot look into it."""
-
-    rows: int | None
-    """Counted; null if the role could not count all of them in time."""
-
-    since: str
-    """The time of the move or the undo, in UTC."""
+    size_bytes: int | None  # on the server's disk
+    tables: int | None  # how many; null if the role cannot look into it
+    rows: int | None  # counted; null if the role could not count all of them in time
+    since: str  # the time of the move or the undo, in UTC
 
 
 Result: TypeAlias = Literal[
@@ -346,66 +261,27 @@ class Transferred(_Model):
     """The answer of `transfer`."""
 
     format: Literal[1] = 1
-    service: str
-    """The objects' service."""
-
-    source: str
-    """Host, port and database."""
-
-    target: str
-    """Host, port and database."""
-
+    service: str  # the objects' service
+    source: str  # host, port and database
+    target: str  # host, port and database
     result: Result
     objects: list[MovedObject] = []
-    along: list[str] = []
-    """Types and functions that the target also gets."""
-
-    extensions: list[str] = []
-    """Extensions that the target gets."""
-
-    settings: list[str] = []
-    """Settings of the database that the target gets."""
-
+    along: list[str] = []  # types and functions that the target also gets
+    extensions: list[str] = []  # extensions that the target gets
+    settings: list[str] = []  # settings of the database that the target gets
     large_objects: int = 0
-    stays: list[str] = []
-    """Objects that the source keeps."""
-
-    left_out: list[str] = []
-    """Lines of the dump's contents that the target does not get."""
-
+    stays: list[str] = []  # objects that the source keeps
+    left_out: list[str] = []  # lines of the dump's contents that the target does not get
     obstacles: list[Obstacle] = []
-    size_bytes: int = 0
-    """The size of everything that moves."""
-
-    estimate_s: float = 0.0
-    """Seconds that the move may take."""
-
-    facts: int = 0
-    """Facts that the transfer compared, the same on both sides."""
-
-    durations_s: dict[str, float] = {}
-    """Seconds, by phase."""
-
-    quarantine: list[str] = []
-    """Schemas that keep the moved objects in the source."""
-
-    kept_database: str | None = None
-    """The database that the target replaced."""
-
-    rows: list[TableRows] = []
-    """Only after an undo or a removal."""
-
-    put_aside: list[PutAside] = []
-    """Databases that ``--drop-aside`` has removed, or would remove."""
-
-    notes: list[str] = []
-    """What else a person should know."""
-
-    url: str | None = None
-    """The target's URL, without a password."""
-
-    next: list[str] = []
-    """Command lines, as a shell takes them."""
-
-    failed: Failed | None = None
-    """Why the command failed although it has an answer: an obstacle, or a signal."""
+    size_bytes: int = 0  # the size of everything that moves
+    estimate_s: float = 0.0  # seconds that the move may take
+    facts: int = 0  # facts that the transfer compared, the same on both sides
+    durations_s: dict[str, float] = {}  # seconds, by phase
+    quarantine: list[str] = []  # schemas that keep the moved objects in the source
+    kept_database: str | None = None  # the database that the target replaced
+    rows: list[TableRows] = []  # only after an undo or a removal
+    put_aside: list[PutAside] = []  # databases that `--drop-aside` has removed, or would remove
+    notes: list[str] = []  # what else a person should know
+    url: str | None = None  # the target's URL, without a password
+    next: list[str] = []  # command lines, as a shell takes them
+    failed: Failed | None = None  # why the command failed despite an answer: an obstacle, a signal

@@ -19,12 +19,8 @@ from ..postgres.sql import load_sql
 
 CONNECT_TIMEOUT_S: Final = 5.0
 
-MAX_SESSIONS: Final = 4
-"""Databases to look at at once; the session that lists them comes on top."""
-
-NAME: Final = "entrypoint/operator"
-"""The application_name of an operator's sessions."""
-
+MAX_SESSIONS: Final = 4  # databases to look at at once; the session that lists them comes on top
+NAME: Final = "entrypoint/operator"  # the application_name of an operator's sessions
 MAINTENANCE: Final = ("postgres", "defaultdb")
 
 _TRANSACTION_TIMEOUT_SINCE: Final = 170000
@@ -41,27 +37,15 @@ _CONTAINER: Final = re.compile(r"\b(?:this|the) container\b")
 class Server:
     """A server and the services that have their databases on it."""
 
-    conninfo: Conninfo
-    """The name of the database to look at replaces its database."""
-
+    conninfo: Conninfo  # the name of the database to look at replaces its database
     registry: Mapping[str, Service]
-
-    selected: tuple[Service, ...]
-    """The services that the command line names, by default all."""
-
+    selected: tuple[Service, ...]  # the services that the command line names, by default all
     maintenance: tuple[str, ...]
-    ignored: tuple[str, ...]
-    """Databases without a service that may be there."""
-
+    ignored: tuple[str, ...]  # databases without a service that may be there
     bookkeeping: tuple[str, ...] | None
-    lock_timeout_s: float | None = None
-    """Seconds to wait for a lock, with all other timeouts off; None leaves the role's settings."""
-
-    passing: bool = False
-    """Whether a crash may lose the work: no commit waits for the disk. Needs ``lock_timeout_s``."""
-
-    reads: bool = False
-    """Whether the command only looks, so that a standby will do."""
+    lock_timeout_s: float | None = None  # turns all others off; None: the role's settings
+    passing: bool = False  # a crash may lose the work: no commit waits; needs `lock_timeout_s`
+    reads: bool = False  # whether the command only looks, so that a standby will do
 
     @property
     def whole(self) -> bool:

@@ -17,12 +17,8 @@ from .report import Concern, Holder, Kept, LastPush, ServiceStatus, Status, Work
 from .server import NAME, Server
 from .verify import failure
 
-WAIT_S: Final = 60
-"""Seconds after which a session that waits for a lock is a concern."""
-
-OPEN_S: Final = 3600
-"""Seconds after which an open transaction is a concern: it keeps VACUUM from removing anything."""
-
+WAIT_S: Final = 60  # seconds after which a session that waits for a lock is a concern
+OPEN_S: Final = 3600  # seconds until an open transaction, which holds back VACUUM, is a concern
 _NOBODY: Final = (0, False)
 
 

@@ -15,16 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-NARROW: Final = 100
-"""Columns of a terminal below which rows are lists."""
-
-PROSE: Final = 24
-"""The least number of columns for sentences."""
-
+NARROW: Final = 100  # columns of a terminal below which rows are lists
+PROSE: Final = 24  # the least number of columns for sentences
 _GAP: Final = 2
 
-_ENDLESS: Final = 1 << 16
-"""Columns of a line in a pipe."""
+_ENDLESS: Final = 1 << 16  # columns of a line in a pipe
 
 _STYLES: Final = {
     "misplaced": "bold red",
@@ -38,9 +33,7 @@ class Column(NamedTuple):
     """A column of a section."""
 
     head: str
-    prose: bool = False
-    """Whether it has sentences, which may go on in the next line."""
-
+    prose: bool = False  # whether it has sentences, which may go on in the next line
     number: bool = False
 
 
@@ -50,8 +43,7 @@ class Section(NamedTuple):
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
     title: str = ""
-    leading: int = 1
-    """Columns whose cells are the first line of a row in a list."""
+    leading: int = 1  # columns whose cells are the first line of a row in a list
 
 
 def draw(sections: Iterable[Section], width: int | None, *last: str) -> str:

@@ -59,34 +59,25 @@ _MODES: Final = (
     "AccessExclusiveLock",
 )
 
-AGAINST: Final = {
+AGAINST: Final = {  # the modes that conflict with each mode for which the program waits
     "AccessShareLock": _MODES[7:],
     "ShareLock": (_MODES[2], _MODES[3], *_MODES[5:]),
     "AccessExclusiveLock": _MODES,
 }
-"""The modes that conflict with each mode for which the program waits."""
 
 
 class InTheWay(NamedTuple):
     """A lock on a relation that another session or a prepared transaction holds or waits for."""
 
     relation: str
-
     mode: str
     held: bool
-    pid: int | None
-    """None for a prepared transaction."""
-
+    pid: int | None  # None for a prepared transaction
     application_name: str | None
     role: str | None
-    address: str | None
-    """None if our role may not see it."""
-
-    since: str | None
-    """When its transaction began, in UTC; None if our role may not see it."""
-
-    prepared: str | None
-    """The GID of a prepared transaction."""
+    address: str | None  # None if our role may not see it
+    since: str | None  # when its transaction began, in UTC; None if our role may not see it
+    prepared: str | None  # the GID of a prepared transaction
 
     def who(self) -> str:
         """Describe the session or the prepared transaction."""

@@ -7,20 +7,11 @@ from typing import Final, NamedTuple
 class Kind(Enum):
     """What to do about a failed attempt."""
 
-    TRANSIENT = "transient"
-    """Wait: it may pass."""
-
-    PASSED = "passed"
-    """Try again at once: the second attempt succeeded."""
-
-    REFUSED = "refused"
-    """Stop: waiting does not help."""
-
-    MISSING = "missing"
-    """Create the database: the server answers, but does not have it."""
-
-    UNCLEAR = "unclear"
-    """A pooler's catch-all error: the database may be missing, or the server down."""
+    TRANSIENT = "transient"  # wait: it may pass
+    PASSED = "passed"  # try again at once: the second attempt succeeded
+    REFUSED = "refused"  # stop: waiting does not help
+    MISSING = "missing"  # create the database: the server answers, but does not have it
+    UNCLEAR = "unclear"  # a pooler's catch-all: the database may be missing, or the server down
 
 
 class Cause(NamedTuple):
@@ -28,16 +19,10 @@ class Cause(NamedTuple):
 
     kind: Kind
     text: str
-    remedy: str
-    """``{url}`` in it stands for the variable that holds the conninfo."""
-
+    remedy: str  # `{url}` in it stands for the variable that holds the conninfo
     sqlstate: str | None = None
-
-    silent: bool = False
-    """Whether nothing answered: another attempt takes its whole timeout."""
-
-    unreached: bool = False
-    """Whether the attempt reached no server: another address of the same host may tell more."""
+    silent: bool = False  # whether nothing answered: another attempt takes its whole timeout
+    unreached: bool = False  # whether no server was reached; the host's next address may tell more
 
 
 CHECK_SERVER: Final = (

@@ -13,11 +13,8 @@ from .. import log
 from .session import PATIENCE_S, WORD_S, Session, quoted, translated
 from .sql import load_sql
 
-RETRY_S: Final = 0.5
-"""Seconds between two tries while another session uses the template."""
-
-_COLLATION_SINCE: Final = 150000
-"""The first server version that records the version of a database's collation."""
+RETRY_S: Final = 0.5  # seconds between two tries while another session uses the template
+_COLLATION_SINCE: Final = 150000  # the first server version that records a collation's version
 
 
 class Database(NamedTuple):
@@ -30,15 +27,9 @@ class Database(NamedTuple):
     allows_connections: bool
     public_may_connect: bool
     may_connect: bool
-
-    size_bytes: int | None
-    """None if the role may not ask."""
-
-    collation_stale: bool
-    """Whether another version of the C library or of ICU sorted its texts."""
-
-    comment: str | None
-    """It contains the ledger."""
+    size_bytes: int | None  # None if the role may not ask
+    collation_stale: bool  # whether another version of the C library or of ICU sorted its texts
+    comment: str | None  # it contains the ledger
 
 
 def find(session: Session) -> list[Database]:

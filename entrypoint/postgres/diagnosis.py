@@ -42,8 +42,7 @@ _CHECK_IPV6: Final = (
     "later, raise ENTRYPOINT_WAIT_TIMEOUT."
 )
 
-_PROTOCOL_VIOLATION: Final = "08P01"
-"""PgBouncer before 1.20 sends it for every error."""
+_PROTOCOL_VIOLATION: Final = "08P01"  # PgBouncer before 1.20 sends it for every error
 
 _MESSAGE = re.compile(r"^(?P<way>[FB])\t\d+\t(?P<name>\w+)(?P<body>.*?)(?=^[FB]\t\d+\t\w|\Z)",
                       re.MULTILINE | re.DOTALL)  # fmt: skip
@@ -61,9 +60,7 @@ _ROUTELESS: Final = (
 )
 """The kernel's errors for a packet that found no way to the server, or none back."""
 
-_PROBE_S: Final = 2.0
-"""Seconds for a plain socket of our own to learn what libpq's attempt did not show."""
-
+_PROBE_S: Final = 2.0  # seconds for a socket of our own, which learns what libpq did not show
 _UNTRIED: Final = frozenset({"host", "hostaddr", "port", "user", "password", "dbname"})
 """Parameters that libpq accepts with any value."""
 
@@ -204,8 +201,7 @@ class _Recording:
         self._connection = connection
         self._end = -1
         self.text = ""
-        self.hung_up = True
-        """Whether the other side closed the connection, by the kernel's word; else libpq did."""
+        self.hung_up = True  # whether the kernel says that the other side closed; else libpq did
 
     def __enter__(self) -> Self:
         try:

@@ -33,17 +33,10 @@ from .session import Session, translated
 from .snapshot import Table
 from .sql import load_sql
 
-DISARM_S: Final = 5.0
-"""Seconds for which `Guard.disarm` tries to lock tables that others read."""
-
-LEAVE_S: Final = 1.0
-"""Seconds in total that `arm` waits for locks to remove what an earlier guard left."""
-
-WAIT_S: Final = 1.0
-"""Seconds that CREATE TRIGGER waits for its table; all later writers wait with it."""
-
-ARM_S: Final = 5.0
-"""Seconds in total that `arm` waits for tables to guard."""
+DISARM_S: Final = 5.0  # seconds for which `Guard.disarm` tries to lock tables that others read
+LEAVE_S: Final = 1.0  # seconds in total that `arm` waits for locks to remove an earlier guard
+WAIT_S: Final = 1.0  # seconds that CREATE TRIGGER, and every later writer, waits for its table
+ARM_S: Final = 5.0  # seconds in total that `arm` waits for tables to guard
 
 
 @dataclass
@@ -51,12 +44,8 @@ class Guard:
     """An armed guard; a `child.Watch`, because the push must not outlive it."""
 
     session: Session
-    refusal: Refusal | None = None
-    """None if the guard can refuse nothing."""
-
-    drops: str | None = None
-    """The server's reason why it does not refuse drops; None if it does."""
-
+    refusal: Refusal | None = None  # None if the guard can refuse nothing
+    drops: str | None = None  # the server's reason why it does not refuse drops; None if it does
     unguarded: dict[str, str] = field(default_factory=dict)
     """Tables that TRUNCATE may still empty, each with the server's reason."""
 

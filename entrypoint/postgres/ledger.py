@@ -19,33 +19,19 @@ from psycopg.errors import InternalError_, LockNotAvailable
 from .session import Session, first_rows, translated
 from .sql import load_sql
 
-VERSION: Final = 2
-"""The format's version; `parse` also reads version 1, and never overwrites a later one."""
-
+VERSION: Final = 2  # the format; `parse` also reads version 1, and nothing overwrites a later one
 MARK: Final = "entrypoint:"
 
-MAX_PUSHES: Final = 20
-"""Distinct pushes that the ledger keeps of each service."""
-
-MAX_RELEASES: Final = 20
-"""Releases that the ledger keeps of each push."""
-
+MAX_PUSHES: Final = 20  # distinct pushes that the ledger keeps of each service
+MAX_RELEASES: Final = 20  # releases that the ledger keeps of each push
 MAX_LOSSES: Final = 10
 
 MAX_DAMAGES: Final = 50
 
-_OF: Final = " of "
-"""Separates a tenant from its service in a database of several services."""
-
-NO_PUSH: Final = "-"
-"""The fingerprint of a service without a push; its releases stand under it."""
-
-LONGEST_S: Final = 1e9
-"""Seconds; a push that took longer, or no number, is not an entry of this program."""
-
-LOOKS: Final = 3
-"""Tries at a schema that somebody is changing, before its fingerprint counts as unknown."""
-
+_OF: Final = " of "  # separates a tenant from its service in a database of several services
+NO_PUSH: Final = "-"  # the fingerprint of a service without a push; its releases stand under it
+LONGEST_S: Final = 1e9  # seconds; a longer push, or no number, is no entry of this program
+LOOKS: Final = 3  # tries at a schema that somebody is changing, until its fingerprint is unknown
 LOOK_AGAIN_S: Final = 0.2
 
 _PASSING: Final = (InternalError_, LockNotAvailable)
@@ -57,16 +43,12 @@ class PushRecord(NamedTuple):
 
     fingerprint: str
     catalog: str
-    releases: tuple[str, ...]
-    """The releases that carried it, the newest last."""
-
+    releases: tuple[str, ...]  # the releases that carried it, the newest last
     host: str
     at: str
     elapsed_s: float
     service: str | None = None
-
-    older: bool = False
-    """Whether a newer release had pushed before it."""
+    older: bool = False  # whether a newer release had pushed before it
 
     @property
     def release(self) -> str | None:
@@ -79,8 +61,7 @@ class Who(NamedTuple):
 
     service: str | None
     release: str | None
-    fingerprint: str | None
-    """The push's; `NO_PUSH` for a service without a push, None if there is nothing to compare."""
+    fingerprint: str | None  # the push's; `NO_PUSH` without a push, None to compare nothing
 
 
 _PUSH: Final[dict[str, Any]] = {
@@ -98,14 +79,9 @@ _PUSH: Final[dict[str, Any]] = {
 class Damage(NamedTuple):
     """Something that a failed push left half made, or something whose rows it lost."""
 
-    what: str
-    """``index NAME``, or the label of a table or column."""
-
-    rows: int
-    """Lost rows; 0 for something half made."""
-
+    what: str  # `index NAME`, or the label of a table or column
+    rows: int  # lost rows; 0 for something half made
     fingerprint: str
-
     release: str | None
     at: str
 
@@ -122,21 +98,12 @@ class Losses(NamedTuple):
 class Ledger(NamedTuple):
     """The pushes, the current one last, and the fingerprint and time of each seed by its `key`."""
 
-    pushes: tuple[PushRecord, ...] = ()
-    """Distinct by service and fingerprint."""
-
+    pushes: tuple[PushRecord, ...] = ()  # distinct by service and fingerprint
     seeds: Mapping[str, tuple[str, str]] = MappingProxyType({})
-    losses: tuple[Losses, ...] = ()
-    """The last pushes that lost something, the newest last."""
-
-    damages: tuple[Damage, ...] = ()
-    """What failed pushes left, until somebody mends or allows it."""
-
-    problem: str | None = None
-    """Why `parse` did not believe the line."""
-
-    writable: bool = True
-    """Whether our role may write it, and no later format stands there."""
+    losses: tuple[Losses, ...] = ()  # the last pushes that lost something, the newest last
+    damages: tuple[Damage, ...] = ()  # what failed pushes left, until somebody mends or allows it
+    problem: str | None = None  # why `parse` did not believe the line
+    writable: bool = True  # whether our role may write it, and no later format stands there
 
     def of(self, service: str | None) -> tuple[PushRecord, ...]:
         """The pushes of this service, and those without a service's name; all of them for None."""
@@ -280,18 +247,14 @@ class Found(NamedTuple):
     """A database's ledger, and its schema's fingerprint now."""
 
     ledger: Ledger
-    catalog: str | None
-    """None while somebody changes the schema."""
-
+    catalog: str | None  # None while somebody changes the schema
     stranger: str | None = None
     """The owner, if our role owns neither the database nor its content: a ledger may be forged."""
 
-    leftovers: bool = False
-    """Whether a guard left something that our role may remove."""
+    leftovers: bool = False  # whether a guard left something that our role may remove
 
 
-UNKNOWN: Final = Found(Ledger(), None)
-"""For a caller that does not need to look."""
+UNKNOWN: Final = Found(Ledger(), None)  # for a caller that does not need to look
 
 
 def found(rows: Sequence[Sequence[Any]]) -> Found:

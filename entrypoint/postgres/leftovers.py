@@ -16,14 +16,9 @@ from . import lock
 from .session import Session
 from .sql import load_sql
 
-NAME: Final = "entrypoint_guard"
-"""The name of the triggers, of the event trigger and of its function."""
-
-TRY_S: Final = 0.2
-"""Seconds that a removal waits for a table; all later users of the table wait with it."""
-
-LEAVE_S: Final = 1.0
-"""Seconds in total that `remove` waits for tables that others use."""
+NAME: Final = "entrypoint_guard"  # names the triggers, the event trigger and its function
+TRY_S: Final = 0.2  # seconds that a removal, and every later user, waits for a table
+LEAVE_S: Final = 1.0  # seconds in total that `remove` waits for tables that others use
 
 
 def remove(session: Session) -> None:

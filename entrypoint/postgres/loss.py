@@ -5,23 +5,18 @@ from typing import Final, NamedTuple
 
 from .snapshot import MAX_ROWS, Snapshot, Table
 
-MAX_TOLD: Final = 20
-"""Losses of one push that the ledger keeps."""
+MAX_TOLD: Final = 20  # losses of one push that the ledger keeps
 
 
 class Loss(NamedTuple):
     """What is no longer there; names are `Table.label`s."""
 
     tables: tuple[str, ...] = ()
-    foreign_tables: tuple[str, ...] = ()
-    """Those of ``tables`` without a prefix of the service."""
-
+    foreign_tables: tuple[str, ...] = ()  # those of `tables` without a prefix of the service
     columns: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     enum_values: tuple[str, ...] = ()
-    rows: Mapping[str, int] = {}
-    """Lost rows by table, including rows that others deleted; an estimate above `MAX_ROWS`."""
-
+    rows: Mapping[str, int] = {}  # by table, others' deletions included; estimates above `MAX_ROWS`
     of_rows: Mapping[str, frozenset[str]] = {}
     """Tables and columns that went with rows, each with its names in ENTRYPOINT_ALLOW_LOSS."""
 

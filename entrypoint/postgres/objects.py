@@ -20,13 +20,8 @@ class Object(NamedTuple):
     schema: str
     name: str
     arguments: str | None = None
-
-    rows: int | None = None
-    """Of a table: the greater of the planner's and the statistics' estimates."""
-
-    size_bytes: int | None = None
-    """With indexes and TOAST; None for a locked table or an object without storage."""
-
+    rows: int | None = None  # of a table: the greater of planner's and statistics' estimates
+    size_bytes: int | None = None  # with indexes and TOAST; None if locked or without storage
     used_by: Sequence[str] = ()
     """Bare names of the users of a type, a sequence or a function, also through others."""
 

@@ -8,9 +8,7 @@ from ..config import registry as services
 from ..config.registry import Service, claimant
 from .objects import Object
 
-DEFAULT: str = "postgres"
-"""The database that must contain no application's object."""
-
+DEFAULT: str = "postgres"  # the database that must contain no application's object
 FOLLOW: Final = frozenset({"type", "sequence", "function", "procedure", "aggregate"})
 """Kinds of objects that belong to the service that uses them, whatever their names."""
 
@@ -19,21 +17,12 @@ class Stray(NamedTuple):
     """An object in a database that is, or may be, the wrong one."""
 
     object: Object
-    service: Service | None
-    """The service whose prefix it has, or whose objects use it."""
-
+    service: Service | None  # the service whose prefix it has, or whose objects use it
     database: str
-    misplaced: bool
-    """False if its service is unknown, so that it may belong to its database."""
-
-    own: Service | None = None
-    """The service that the database belongs to."""
-
-    sharing: tuple[Service, ...] = ()
-    """Services that have an object of this name in their own databases."""
-
-    follows: bool = False
-    """Whether it belongs to a service only because no other service's objects use it."""
+    misplaced: bool  # false if its service is unknown, so that it may belong to its database
+    own: Service | None = None  # the service that the database belongs to
+    sharing: tuple[Service, ...] = ()  # services that list this name for their own databases
+    follows: bool = False  # whether only its users, all of one service, say whose it is
 
     def message(self) -> str:
         """Say what is wrong, in a sentence without its full stop."""

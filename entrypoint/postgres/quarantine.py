@@ -9,27 +9,18 @@ from typing import Final, NamedTuple
 
 from .session import Session, translated
 
-MARK: Final = "entrypoint moved: "
-"""The comment of a quarantine's schema begins with it."""
+MARK: Final = "entrypoint moved: "  # the comment of a quarantine's schema begins with it
 
 
 class Note(NamedTuple):
     """The comment of a quarantine's schema."""
 
     service: str
-    database: str
-    """The objects went there."""
-
+    database: str  # the objects went there
     origin: str
-
-    at: str
-    """The time of the move, the same for all its schemas."""
-
-    where: str = ""
-    """The other server to which they went; empty for the same server."""
-
-    replaced: str = ""
-    """The OID of the database that was there before, on the same server; 0 if there was none."""
+    at: str  # the time of the move, the same for all its schemas
+    where: str = ""  # the other server to which they went; empty for the same server
+    replaced: str = ""  # OID of the database there before, on the same server; 0 without one
 
 
 def note(comment: str | None) -> Note | None:
@@ -52,15 +43,10 @@ class Quarantine(NamedTuple):
     schema: str
     service: str
     database: str
-
     origin: str
-
     at: str
-
     where: str
-
     replaced: str
-
     size_bytes: int
 
     def note(self) -> Note:

@@ -31,25 +31,15 @@ from .sql import load_sql
 REFUSES: Final = "entrypoint refuses to lose the rows of"
 """The refusal in the server's error begins with it; labels follow, up to a semicolon."""
 
-PATIENCE_S: Final = 1.0
-"""Seconds that a refused statement sleeps so that the guard sees its refusal."""
-
-LOOK_S: Final = 0.1
-"""Seconds between two looks of the watch, at refusals and at sessions with the push's mark."""
-
-SLACK_S: Final = 120.0
-"""Seconds from the end of the push's time until the remains of its guard stop even reporting."""
-
-GIVE_UP_S: Final = 60
-"""Seconds for which the server itself tries to remove the triggers of a killed start."""
-
+PATIENCE_S: Final = 1.0  # seconds that a refused statement sleeps until the guard must see it
+LOOK_S: Final = 0.1  # seconds between the watch's looks at refusals and at the push's sessions
+SLACK_S: Final = 120.0  # seconds after the push's time until a guard's remains even stop reporting
+GIVE_UP_S: Final = 60  # seconds that the server tries to remove a killed start's triggers
 _HEARD: Final = "entrypoint.heard"
 _SEEN: Final = "entrypoint.seen"
 """Settings of the guard's session, which no other session can change."""
 
-WAKE_S: Final = 5.0
-"""Seconds that the server has to end a watch."""
-
+WAKE_S: Final = 5.0  # seconds that the server has to end a watch
 AGAIN_S: Final = 0.2
 
 

@@ -16,32 +16,19 @@ from . import authorities, resolve
 from .cause import Cause, ConnectError, Kind, no_answer
 from .sql import load_sql
 
-ATTEMPT_TIMEOUT_S: Final = 5.0
-"""Seconds for one attempt: a server that answers at all answers sooner."""
-
-SHORTEST_TIMEOUT_S: Final = 2.0
-"""The least connect_timeout of libpq and psycopg, in seconds."""
-
-PATIENCE_S: Final = 60.0
-"""Seconds that all statements of a start in one session wait for the server together."""
-
-LOCK_WAIT_S: Final = 5.0
-"""Seconds that one of these statements waits for another session's lock."""
-
-WORD_S: Final = 2.0
-"""Seconds that the server has to report a statement's timeout."""
-
-PROBE_SHARE: Final = 0.6
-"""The probe's share of an attempt's time: without the probe, the rest still tells something."""
-
-_KEEPALIVE: Final = {
+ATTEMPT_TIMEOUT_S: Final = 5.0  # seconds for one attempt; a server that answers is faster
+SHORTEST_TIMEOUT_S: Final = 2.0  # the least connect_timeout of libpq and psycopg, in seconds
+PATIENCE_S: Final = 60.0  # seconds that a start's statements in one session wait in total
+LOCK_WAIT_S: Final = 5.0  # seconds that one of these statements waits for another session's lock
+WORD_S: Final = 2.0  # seconds that the server has to report a statement's timeout
+PROBE_SHARE: Final = 0.6  # the probe's share of an attempt; the rest tells something without it
+_KEEPALIVE: Final = {  # they notice a server that vanished within 25 s (idle + interval x count)
     "keepalives": "1",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
-"""They notice a server that vanished within 25 s (idle + interval x count)."""
 
 SEARCH_PATH: Final = "pg_catalog, pg_temp"
 """The search_path of every session of ours: our role may be a superuser, and the database's role
@@ -70,8 +57,7 @@ class NoAnswerError(psycopg.OperationalError):
 class Connection(psycopg.Connection[TupleRow]):
     """A connection that closes itself if a frozen or fake server ignores ``statement_timeout``."""
 
-    patience_s: float = math.inf
-    """Seconds that all further statements together may wait for the server."""
+    patience_s: float = math.inf  # seconds that all further statements may wait in total
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:  # noqa: ANN401  psycopg's own
         """Do one exchange with the server. Raises `NoAnswerError` when patience ends."""
@@ -106,11 +92,8 @@ class Session(NamedTuple):
 
     connection: Connection
     database: str
-    pooled: bool
-    """Whether a pooler stands between us and the server: it invents the backend PID."""
-
-    probed: tuple[tuple[Any, ...], ...] = ()
-    """The first rows of the statements in `open_session`'s ``probe``."""
+    pooled: bool  # whether a pooler stands between us and the server: it invents the backend PID
+    probed: tuple[tuple[Any, ...], ...] = ()  # first rows of `open_session`'s ``probe`` statements
 
     @property
     def server_version(self) -> int:

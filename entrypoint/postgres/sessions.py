@@ -11,17 +11,10 @@ import psycopg
 from ..errors import RefusedError
 from .session import Session, translated
 
-MAX_NAME: Final = 63
-"""Characters of an application_name; PostgreSQL cuts off the rest."""
-
-_COUNTS_SESSIONS_SINCE: Final = 140000
-"""The first server version that counts the sessions of a database."""
-
-_COUNTS_AT_ONCE_SINCE: Final = 150000
-"""The first server version that counts a session before its client hears from it."""
-
-COUNT_S: Final = 1.2
-"""Seconds until the server has counted a session: a backend reports once a second."""
+MAX_NAME: Final = 63  # characters of an application_name; PostgreSQL cuts off the rest
+_COUNTS_SESSIONS_SINCE: Final = 140000  # the first server version that counts a database's sessions
+_COUNTS_AT_ONCE_SINCE: Final = 150000  # from here on before the client hears from its session
+COUNT_S: Final = 1.2  # seconds until the server has counted a session: it does so once a second
 
 
 def application_name(service: str | None, suffix: str = "") -> str:
@@ -75,13 +68,9 @@ def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: 
 class There(NamedTuple):
     """The sessions of a database at one moment."""
 
-    began: int
-    """Sessions that the database has had until then."""
-
+    began: int  # sessions that the database has had until then
     pids: frozenset[int]
-
-    hidden: frozenset[int]
-    """Those of other roles, which may be workers that the server does not count."""
+    hidden: frozenset[int]  # other roles' sessions, perhaps workers that the server does not count
 
 
 def before(session: Session) -> There | None:

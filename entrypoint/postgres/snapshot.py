@@ -15,20 +15,11 @@ from psycopg import errors, sql
 from .session import Session, first_rows, translated
 from .sql import load_sql
 
-MAX_ROWS: Final = 10_000
-"""Rows of a table that `take` counts; of a larger table the planner's estimate counts."""
-
-BATCH: Final = 100
-"""Tables in one statement's count: each needs a lock, and a server has room for some thousands."""
-
-WAIT_S: Final = 1.0
-"""Seconds that a count waits for its tables' locks."""
-
-RESERVE_S: Final = 30.0
-"""Seconds of the session's patience that counting leaves for queries that the start needs."""
-
-WAIT_ALL_S: Final = 5.0
-"""Seconds in total that counts wait for locks."""
+MAX_ROWS: Final = 10_000  # rows that `take` counts; above, the planner's estimate counts
+BATCH: Final = 100  # tables in one statement's count, each of which needs a lock
+WAIT_S: Final = 1.0  # seconds that a count waits for its tables' locks
+RESERVE_S: Final = 30.0  # seconds of the session's patience that counting leaves for the start
+WAIT_ALL_S: Final = 5.0  # seconds in total that counts wait for locks
 
 
 class Table(NamedTuple):
@@ -38,15 +29,10 @@ class Table(NamedTuple):
     schema: str
     name: str
     kind: str
-    filenode: int
-    """TRUNCATE changes it."""
-
+    filenode: int  # TRUNCATE changes it
     estimate: int
-    readable: bool
-    """Whether our role sees all of its rows."""
-
-    rows: int | None = 0
-    """Up to `MAX_ROWS`; None if nobody could count."""
+    readable: bool  # whether our role sees all of its rows
+    rows: int | None = 0  # up to `MAX_ROWS`; None if nobody could count
 
     @property
     def filled(self) -> bool:
@@ -78,11 +64,8 @@ class Snapshot(NamedTuple):
     tables: Mapping[int, Table]
     columns: Mapping[tuple[int, int], str]
     constraints: Mapping[int, Constraint]
-    enum_values: Mapping[tuple[int, str], str]
-    """The type's name, by type and value."""
-
-    invalid_indexes: Mapping[int, str]
-    """Names, quoted for use in a statement."""
+    enum_values: Mapping[tuple[int, str], str]  # the type's name, by type and value
+    invalid_indexes: Mapping[int, str]  # names, quoted for use in a statement
 
     @property
     def filled(self) -> list[Table]:

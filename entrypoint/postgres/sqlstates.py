@@ -57,14 +57,12 @@ class Verdict(NamedTuple):
 
     kind: Kind
     remedy: str
-
-    why: str
-    """The source of the code at a login."""
+    why: str  # the source of the code at a login
 
 
 _WAIT, _STOP = Kind.TRANSIENT, Kind.REFUSED
 
-CODES: Final = {
+CODES: Final = {  # by code, else by class
     "0A": Verdict(_STOP, CHECK_PARAMETERS, "a protocol or feature that it does not have"),
     "22": Verdict(_STOP, CHECK_PARAMETERS, "a value in the startup packet"),
     "28": Verdict(_STOP, CHECK_CREDENTIALS, "auth.c"),
@@ -112,7 +110,6 @@ CODES: Final = {
     "F0": Verdict(_WAIT, _CHECK_LOG, "its configuration"),
     "XX": Verdict(_WAIT, _CHECK_LOG, "what should not happen in it"),
 }
-"""By code, else by class."""
 
 _OTHER: Final = Verdict(_WAIT, _CHECK_LOG, "nobody has met it at a login")
 
@@ -164,8 +161,7 @@ class ErrorResponse(NamedTuple):
 
     code: str
     text: str
-    file: str
-    """The server's source file that raised the error; empty for a pooler's own words."""
+    file: str  # the server's source file that raised the error; empty for a pooler's own words
 
 
 _LONGEST: Final = 300

@@ -20,19 +20,14 @@ TARGET_KEY: Final = 0x656E74 << 32  # "ent"
 
 REPLACED: Final = "__replaced"
 
-ASIDE: Final = "entrypoint put aside: "
-"""The comment's first line begins with it; JSON follows."""
+ASIDE: Final = "entrypoint put aside: "  # the comment's first line begins with it; JSON follows
 
 
 class Aside(NamedTuple):
     """The mark of a database that a move or an undo put aside."""
 
-    database: str
-    """Its name before."""
-
-    name: str
-    """The name that it got; a database that has another name now is somebody else's."""
-
+    database: str  # its name before
+    name: str  # the name that it got; a database that has another name now is somebody else's
     at: str
 
 
