@@ -59,8 +59,7 @@ object (kind, schema, name, arguments, rows, bytes, users, comment, columns) as 
   with recursive space as materialized (
     select n.oid, nspname, obj_description(n.oid, 'pg_namespace') as comment from pg_namespace n
     where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
-      and not exists (
-      select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
+      and not exists (select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
         and deptype = 'e')
   ), member as materialized (
     select classid, objid, refobjid as extension from pg_depend
@@ -75,8 +74,7 @@ object (kind, schema, name, arguments, rows, bytes, users, comment, columns) as 
     join pg_inherits on inhparent = tree.oid
     join pg_class p on p.oid = inhrelid and p.relispartition
   ), measure as (
-    select root,
-      sum(case when relkind in ('r', 'm') then
+    select root, sum(case when relkind in ('r', 'm') then
         greatest(reltuples, pg_stat_get_live_tuples(c.oid)) end)::int8 as rows,
       sum(case when true and relkind in ('r', 'm', 'S') then pg_total_relation_size(c.oid) end
         )::int8 as size_bytes
@@ -119,14 +117,12 @@ object (kind, schema, name, arguments, rows, bytes, users, comment, columns) as 
     ) u (classid, objid)
   ), used (classid, objid, names) as (
     select rootclass, r.root, array_agg(distinct coalesce(relname, typname, proname)::text)
-    from reach r
-    left join tree on classid = 'pg_class'::regclass and tree.oid = objid
+    from reach r left join tree on classid = 'pg_class'::regclass and tree.oid = objid
     left join pg_class c on c.oid = tree.root and relnamespace not in (
       select oid from space where starts_with(comment, 'entrypoint moved: '))
     left join pg_type t on classid = 'pg_type'::regclass and t.oid = objid and typcategory <> 'A'
     left join pg_proc p on classid = 'pg_proc'::regclass and p.oid = objid
-    where (classid, objid) <> (rootclass, r.root)
-      and coalesce(relname, typname, proname) is not null
+    where (classid, objid) <> (rootclass, r.root) and coalesce(relname, typname, proname) is not null
     group by 1, 2
   )
   select case relkind when 'r' then 'table' when 'p' then 'table' when 'f' then 'foreign table'
@@ -158,8 +154,7 @@ object (kind, schema, name, arguments, rows, bytes, users, comment, columns) as 
   order by 2, 3, 1, 4
 ),
 claim (name, service) as (
-  select each.name, (
-    select prefix.service from prefix where starts_with(each.name, prefix.prefix)
+  select each.name, (select prefix.service from prefix where starts_with(each.name, prefix.prefix)
     order by length(prefix.prefix) desc limit 1)
   from (select name::text from object union select unnest(users) from object) as each (name)
 ),
@@ -180,8 +175,7 @@ used as (
   select judged.*, case when follows then (
     select case count(distinct coalesce(claim.service, '')) when 1 then min(claim.service) end
     from unnest(users) as each (name) join claim using (name)) end as used_by,
-  follows and exists (
-    select from here, unnest(users) as each (name) join claim using (name)
+  follows and exists (select from here, unnest(users) as each (name) join claim using (name)
     where claim.service = here.name or claim.service is null and (not here.prefixed or exists (
       select from listed where listed.service = here.name and listed.name = each.name))
   ) as used_here
@@ -202,8 +196,7 @@ select finding, kind,
   case schema when 'public' then '' else schema || '.' end || name
     || coalesce('(' || arguments || ')', '') as object,
   coalesce(whose, (select 'perhaps ' || string_agg(distinct service, ' or ') from listed
-    where listed.name = any (names))) as whose,
-  rows, pg_size_pretty(bytes) as size
+    where listed.name = any (names))) as whose, rows, pg_size_pretty(bytes) as size
 from stray where finding <> 'stray_object' or true or whose in (select name from selected)
 union all
 select 'quarantine', 'schema', nspname, null, null, null from pg_namespace

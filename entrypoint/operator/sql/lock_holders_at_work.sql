@@ -7,7 +7,6 @@ select datname, json_build_object(
   'since', since, 'doing', coalesce((
     select string_agg(distinct substring(a.application_name from '/([a-z]+)-[0-9a-f]+$')
       || case when a.wait_event_type = 'Lock' then ', waiting for a lock' else '' end, ', ')
-    from pg_catalog.pg_stat_activity a
-    where a.datname = h.datname
+    from pg_catalog.pg_stat_activity a where a.datname = h.datname
       and starts_with(a.application_name, h.application_name || '/')), 'between steps'))
 from holder h

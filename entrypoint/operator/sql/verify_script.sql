@@ -10,8 +10,7 @@ object (kind, schema, name, arguments, rows, bytes, users, comment, columns) as 
 {objects}
 ),
 claim (name, service) as (
-  select each.name, (
-    select prefix.service from prefix where starts_with(each.name, prefix.prefix)
+  select each.name, (select prefix.service from prefix where starts_with(each.name, prefix.prefix)
     order by length(prefix.prefix) desc limit 1)
   from (select name::text from object union select unnest(users) from object) as each (name)
 ),
@@ -32,8 +31,7 @@ used as (
   select judged.*, case when follows then (
     select case count(distinct coalesce(claim.service, '')) when 1 then min(claim.service) end
     from unnest(users) as each (name) join claim using (name)) end as used_by,
-  follows and exists (
-    select from here, unnest(users) as each (name) join claim using (name)
+  follows and exists (select from here, unnest(users) as each (name) join claim using (name)
     where claim.service = here.name or claim.service is null and (not here.prefixed or exists (
       select from listed where listed.service = here.name and listed.name = each.name))
   ) as used_here
@@ -54,8 +52,7 @@ select finding, kind,
   case schema when 'public' then '' else schema || '.' end || name
     || coalesce('(' || arguments || ')', '') as object,
   coalesce(whose, (select 'perhaps ' || string_agg(distinct service, ' or ') from listed
-    where listed.name = any (names))) as whose,
-  rows, pg_size_pretty(bytes) as size
+    where listed.name = any (names))) as whose, rows, pg_size_pretty(bytes) as size
 from stray where finding <> 'stray_object' or {whole} or whose in (select name from selected)
 union all
 select 'quarantine', 'schema', nspname, null, null, null from pg_namespace

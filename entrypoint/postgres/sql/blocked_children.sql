@@ -1,8 +1,7 @@
 -- What the sessions of a child wait for, and which sessions block them.
 -- Statements may contain secrets, so both sides show only the command.
 with child as (
-  select * from pg_catalog.pg_stat_activity
-  where (application_name = %(name)s
+  select * from pg_catalog.pg_stat_activity where (application_name = %(name)s
          or client_port = any (%(ports)s) and client_addr = pg_catalog.inet_client_addr())
     and pid <> pg_catalog.pg_backend_pid() and datname = pg_catalog.current_database()
 ), blocker as (
@@ -11,8 +10,7 @@ with child as (
 )
 select
   (select json_agg(json_build_object('pid', pid, 'state', state,
-     'waits_for', coalesce((select l.mode || ' on ' || coalesce((
-          select \ir relation_label.sql
+     'waits_for', coalesce((select l.mode || ' on ' || coalesce((select \ir relation_label.sql
           from pg_class c join pg_namespace n on n.oid = relnamespace where c.oid = l.relation),
         l.locktype) from pg_catalog.pg_locks l where l.pid = child.pid and not l.granted limit 1),
         wait_event_type || ': ' || wait_event),

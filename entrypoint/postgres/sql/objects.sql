@@ -5,8 +5,7 @@
 with recursive space as materialized (
   select n.oid, nspname, obj_description(n.oid, 'pg_namespace') as comment from pg_namespace n
   where \ir user_schema.sql
-    and not exists (
-    select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
+    and not exists (select from pg_depend where classid = 'pg_namespace'::regclass and objid = n.oid
       and deptype = 'e')
 ), \ir members.sql
 , tree (root, oid) as (
@@ -18,8 +17,7 @@ with recursive space as materialized (
   join pg_inherits on inhparent = tree.oid
   join pg_class p on p.oid = inhrelid and p.relispartition
 ), measure as (
-  select root,
-    sum(case when relkind in ('r', 'm') then
+  select root, sum(case when relkind in ('r', 'm') then
       greatest(reltuples, pg_stat_get_live_tuples(c.oid)) end)::int8 as rows,
     sum(case when %(sizes)s and relkind in ('r', 'm', 'S') then pg_total_relation_size(c.oid) end
       )::int8 as size_bytes
@@ -61,14 +59,12 @@ with recursive space as materialized (
   ) u (classid, objid)
 ), used (classid, objid, names) as (
   select rootclass, r.root, array_agg(distinct coalesce(relname, typname, proname)::text)
-  from reach r
-  left join tree on classid = 'pg_class'::regclass and tree.oid = objid
+  from reach r left join tree on classid = 'pg_class'::regclass and tree.oid = objid
   left join pg_class c on c.oid = tree.root and relnamespace not in (
     select oid from space where starts_with(comment, %(quarantine)s))
   left join pg_type t on classid = 'pg_type'::regclass and t.oid = objid and typcategory <> 'A'
   left join pg_proc p on classid = 'pg_proc'::regclass and p.oid = objid
-  where (classid, objid) <> (rootclass, r.root)
-    and coalesce(relname, typname, proname) is not null
+  where (classid, objid) <> (rootclass, r.root) and coalesce(relname, typname, proname) is not null
   group by 1, 2
 )
 select case relkind when 'r' then 'table' when 'p' then 'table' when 'f' then 'foreign table'

@@ -6,8 +6,7 @@
 create {replace} trigger entrypoint_guard before truncate on {table} when (
   case when clock_timestamp() >= {until}::timestamptz then false
   when \ir push_session.sql
-    then pg_relation_size({oid}::oid::regclass) > 0
-      and \ir tell_refusal.sql
+    then pg_relation_size({oid}::oid::regclass) > 0 and \ir tell_refusal.sql
       is not null and pg_sleep({patience}) is not null
       and ({refusal} || left(current_database()::text, 0))::boolean
   else pg_notify({channel}, {oid}::text || \ir session_port.sql

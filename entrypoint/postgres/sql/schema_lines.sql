@@ -10,23 +10,20 @@
 -- functions, or leaves something out.
 with \ir members.sql
 , space as materialized (
-  select oid, nspname from pg_namespace
-  where \ir user_schema.sql
+  select oid, nspname from pg_namespace where \ir user_schema.sql
     and oid not in (select objid from member where classid = 'pg_namespace'::regclass)
 ), rel as materialized (
   select c.oid, nspname, relname, relkind, relpersistence, relrowsecurity, relforcerowsecurity,
          relreplident, relam, reloptions, reltoastrelid, reloftype, relpartbound
   from pg_class c join space s on s.oid = relnamespace
   where relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and relpersistence <> 't'
-    and c.oid not in (select objid from member where classid = 'pg_class'::regclass)
-    /* relations */
+    and c.oid not in (select objid from member where classid = 'pg_class'::regclass) /* relations */
 ), typ as materialized (
   select t.oid, nspname, typname, typtype, typnotnull, typbasetype, typtypmod, typinput,
          typcollation, typdefault, typdefaultbin
   from pg_type t join space s on s.oid = typnamespace
   where (typtype in ('e', 'd', 'r', 'p') or typtype = 'b' and typcategory <> 'A')
-    and t.oid not in (select objid from member where classid = 'pg_type'::regclass)
-    /* types */
+    and t.oid not in (select objid from member where classid = 'pg_type'::regclass) /* types */
 ), line (text) as (
   select row('schema', nspname)::text from space
   union all
@@ -37,8 +34,7 @@ with \ir members.sql
              nullif(rel.reloftype, 0)::regtype, pg_get_expr(rel.relpartbound, rel.oid),
              case when rel.relkind = 'p' then pg_get_partkeydef(rel.oid)
                when rel.relkind in ('v', 'm') then pg_get_viewdef(rel.oid) end)::text
-  from rel
-  left join pg_class t on t.oid = rel.reltoastrelid
+  from rel left join pg_class t on t.oid = rel.reltoastrelid
   left join pg_am on pg_am.oid = rel.relam
   union all
   select row('inherits', nspname, relname, inhparent::regclass,
@@ -56,8 +52,7 @@ with \ir members.sql
                nullif(nullif(attcollation, 0), 'default'::regcollation)::regcollation,
                pg_get_expr(adbin, case attgenerated when '' then 0 else adrelid end))::text,
              '' order by attnum)
-  from pg_attribute a
-  cross join (select null as attcompression) as no_such_column
+  from pg_attribute a cross join (select null as attcompression) as no_such_column
   join rel on rel.oid = attrelid
   left join pg_attrdef on adrelid = attrelid and adnum = attnum
   where attnum > 0 and not attisdropped
@@ -66,8 +61,7 @@ with \ir members.sql
   union all
   select row('constraint', rel.nspname, relname, typ.nspname, typname, conname, convalidated,
              pg_get_constraintdef(k.oid))::text
-  from pg_constraint k
-  left join rel on rel.oid = conrelid
+  from pg_constraint k left join rel on rel.oid = conrelid
   left join typ on typ.oid = contypid
   where coalesce(relname, typname) is not null and contype <> 't' /* left constraints */
   union all
@@ -76,8 +70,7 @@ with \ir members.sql
              case when indexprs is not null then
                (select array_agg((attnum, attstattarget)::text order by attnum)
                 from pg_attribute where attrelid = indexrelid and attstattarget >= 0) end)::text
-  from pg_index
-  join rel on rel.oid = indrelid
+  from pg_index join rel on rel.oid = indrelid
   join pg_class i on i.oid = indexrelid
   left join pg_inherits on inhrelid = indexrelid
   left join pg_constraint on conindid = indexrelid and conrelid = indrelid
@@ -86,8 +79,7 @@ with \ir members.sql
   union all
   select row('sequence', nspname, relname, format_type(seqtypid, null), seqstart, seqincrement,
              seqmin, seqmax, seqcache, seqcycle, refobjid::regclass, attname)::text
-  from pg_sequence
-  join rel on rel.oid = seqrelid
+  from pg_sequence join rel on rel.oid = seqrelid
   left join pg_depend d on d.objid = seqrelid and \ir owned_sequence.sql
   left join pg_attribute on attrelid = refobjid and attnum = refobjsubid
   union all
@@ -110,18 +102,15 @@ with \ir members.sql
                 aggtranstype::regtype, aggmtranstype::regtype, aggsortop::regoperator, to_jsonb(g)
                 - '{aggfnoid,aggtranstype,aggmtranstype,aggsortop}'::text[])::text
                else pg_get_functiondef(p.oid) end)::text
-  from pg_proc p
-  join space s on s.oid = pronamespace
+  from pg_proc p join space s on s.oid = pronamespace
   left join pg_aggregate g on aggfnoid = p.oid
-  where p.oid not in (select objid from member where classid = 'pg_proc'::regclass)
-    /* functions */
+  where p.oid not in (select objid from member where classid = 'pg_proc'::regclass) /* functions */
   union all
   -- Internal triggers enforce constraints, unless somebody turned them off.
   select row('trigger', tgenabled, case when tgisinternal
                then (nspname, relname, conname, tgfoid::regproc)::text
                else pg_get_triggerdef(t.oid) end)::text
-  from pg_trigger t
-  join rel on rel.oid = tgrelid
+  from pg_trigger t join rel on rel.oid = tgrelid
   left join pg_constraint k on k.oid = tgconstraint
   where (not tgisinternal or tgenabled <> 'O') and tgname <> 'entrypoint_guard' -- our own
     /* left triggers */
@@ -130,8 +119,7 @@ with \ir members.sql
              (select array_agg(role::text order by role::text)
               from unnest(polroles::regrole[]) as r (role)),
              pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))::text
-  from pg_policy join rel on rel.oid = polrelid
-  where true /* left policies */
+  from pg_policy join rel on rel.oid = polrelid where true /* left policies */
   union all
   select row('rule', ev_enabled, pg_get_ruledef(w.oid))::text
   from pg_rewrite w join rel on rel.oid = ev_class

@@ -1,12 +1,10 @@
 -- Which tables, columns, constraints, enum values and invalid indexes a database has.
 with space as materialized (
-  select oid, nspname from pg_namespace
-  where \ir user_schema.sql
+  select oid, nspname from pg_namespace where \ir user_schema.sql
 ), rel as materialized (
   select c.oid, nspname, relname, relkind, relfilenode, reltuples
   from pg_class c join space s on s.oid = relnamespace
-  where relkind in ('r', 'p', 'f') and relpersistence <> 't' and not exists (
-    select from pg_depend d
+  where relkind in ('r', 'p', 'f') and relpersistence <> 't' and not exists (select from pg_depend d
     where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
 )
 select
@@ -28,8 +26,7 @@ select
    from pg_index join rel on rel.oid = indrelid join pg_class i on i.oid = indexrelid
    where not indisvalid
      -- Our role may not see which index another role builds, but sees that session's locks.
-     and not exists (
-       select from pg_stat_progress_create_index p
+     and not exists (select from pg_stat_progress_create_index p
        where p.datid = (select oid from pg_database where datname = current_database())
          and (index_relid = indexrelid or index_relid is null and exists (
            select from pg_locks l where l.pid = p.pid and l.relation = indrelid
