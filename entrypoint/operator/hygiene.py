@@ -129,13 +129,7 @@ def _of_ledger(name: str, service: Service, seen: Look) -> Iterator[Finding]:
             )
 
 
-def _notice(
-    database: str,
-    service: Service,
-    finding: str,
-    message: str,
-    remedy: str,
-) -> Finding:
+def _notice(database: str, service: Service, finding: str, message: str, remedy: str) -> Finding:
     return Finding(
         level="notice",
         finding=finding,

@@ -114,10 +114,7 @@ def of_relations(
     ``oids`` None means every user relation. Holders come first, the oldest transaction first. Opens
     a transaction or a savepoint and takes no lock; returns an empty list if the query fails.
     """
-    params = {
-        "oids": None if oids is None else list(oids),
-        "modes": list(AGAINST[wanted]),
-    }
+    params = {"oids": None if oids is None else list(oids), "modes": list(AGAINST[wanted])}
     try:
         with session.transaction():
             session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")

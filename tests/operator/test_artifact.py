@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from entrypoint.operator import page, page_verify
+from entrypoint.operator import page
 from entrypoint.operator.report import Finding, LastPush, ServiceStatus, Status, Verification
 from tests.operator.conftest import RPG, answer
 
@@ -243,7 +243,7 @@ def test_a_page_of_many_is_bounded() -> None:
     assert max(len(seen), len(found)) < 2 << 20
     assert "12,500 misplaced (12.2 GB)" in found
     assert found.count("The page leaves out 47 findings") == 500
-    assert found.count(">misplaced</span>") == 500 * page_verify.LEAST
+    assert found.count(">misplaced</span>") == 500 * page.LEAST
     assert found.count("25 misplaced, 25 notices") == 500
     assert "The page leaves out 400 older pushes" in seen
     assert seen.count("1 d ago</bdi></td>") == 500

@@ -261,7 +261,8 @@ def test_a_guard_that_a_crash_left(operator: Operator) -> None:
     found = only(operator, environ)
 
     assert found["finding"] == "guard"
-    operator.execute(found["remedy"].partition(" event trigger, run ")[2].removesuffix("."), "demo_db")
+    remedy = found["remedy"].partition(" event trigger, run ")[2].removesuffix(".")
+    operator.execute(remedy, "demo_db")
     operator.execute(
         "create table demo_t (id int); create trigger entrypoint_guard before truncate on demo_t"
         " when (false) execute function pg_catalog.suppress_redundant_updates_trigger()",
