@@ -10,21 +10,8 @@ from pydantic import BaseModel
 
 from .. import log
 from ..errors import EntrypointError, Terminated, plural
-from .report import (
-    Creations,
-    Failed,
-    Failure,
-    Finding,
-    Holder,
-    PutAside,
-    ServiceStatus,
-    Status,
-    Transferred,
-    Unanswered,
-    Verification,
-    Work,
-)
-from .tables import Column, Section, draw, printable
+from . import report
+from .tables import Section, columns, draw, printable
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -36,7 +23,7 @@ def as_json(answer: BaseModel) -> str:
     return json.dumps(answer.model_dump(mode="json"), indent=2) + "\n"
 
 
-def failed(error: EntrypointError | Terminated) -> Failed:
+def failed(error: EntrypointError | Terminated) -> report.Failed:
     """A failure as data, with the same fields as in the log."""
     fields = {
         "error": error.message,
@@ -44,15 +31,15 @@ def failed(error: EntrypointError | Terminated) -> Failed:
         "exit_code": error.exit_code,
         "details": error.fields,
     }
-    return Failed.model_validate(log.masked(fields))
+    return report.Failed.model_validate(log.masked(fields))
 
 
 def unanswered(error: EntrypointError | Terminated) -> str:
     """The JSON of a command that has only a failure to report."""
-    return as_json(Unanswered(failed=failed(error)))
+    return as_json(report.Unanswered(failed=failed(error)))
 
 
-def verification(answer: Verification, width: int | None) -> str:
+def verification(answer: report.Verification, width: int | None) -> str:
     """Findings in their order, on a terminal by database, and a line for each service."""
     findings = answer.findings
     if width is None:  # each line is complete, for grep
@@ -67,16 +54,8 @@ def verification(answer: Verification, width: int | None) -> str:
     return draw([*sections, _by_service(findings), _failed(answer.failures)], width, last)
 
 
-def _found(findings: Iterable[Finding], title: str = "", *, place: bool = False) -> Section:
-    columns = (
-        Column("level"),
-        Column("database"),
-        Column("what"),
-        Column("whose"),
-        Column("rows", number=True),
-        Column("size", number=True),
-        Column("what to do", prose=True),
-    )
+def _found(findings: Iterable[report.Finding], title: str = "", *, place: bool = False) -> Section:
+    heads = columns("level, database, what, whose, #rows, #size, ~what to do")
     rows = [
         (
             found.level,
@@ -89,19 +68,19 @@ def _found(findings: Iterable[Finding], title: str = "", *, place: bool = False)
         )
         for found in findings
     ]
-    return Section(columns, rows, title, leading=3)
+    return Section(heads, rows, title, leading=3)
 
 
-def _levels(findings: Iterable[Finding]) -> str:
+def _levels(findings: Iterable[report.Finding]) -> str:
     levels = Counter(found.level for found in findings)
     return f"{levels['misplaced']} misplaced, {plural(levels['notice'], 'notice')}"
 
 
 def grouped(
-    findings: Iterable[Finding], key: Callable[[Finding], _Key]
-) -> dict[_Key, list[Finding]]:
+    findings: Iterable[report.Finding], key: Callable[[report.Finding], _Key]
+) -> dict[_Key, list[report.Finding]]:
     """Group the findings by ``key``, in their order."""
-    found: dict[_Key, list[Finding]] = {}
+    found: dict[_Key, list[report.Finding]] = {}
     for each in findings:
         found.setdefault(key(each), []).append(each)
     return found
@@ -117,7 +96,7 @@ class Tally(NamedTuple):
     size_bytes: int | None
 
 
-def tallies(findings: Iterable[Finding]) -> Iterator[Tally]:
+def tallies(findings: Iterable[report.Finding]) -> Iterator[Tally]:
     """A tally of each service, and at the end one of findings without a service."""
     services = grouped(findings, lambda found: found.service)
     for name in sorted(services, key=lambda name: name is None):
@@ -131,50 +110,32 @@ def tallies(findings: Iterable[Finding]) -> Iterator[Tally]:
         yield Tally(name or "nobody's", found["misplaced"], found["notice"], rows, sizes)
 
 
-def _by_service(findings: Sequence[Finding]) -> Section:
-    columns = (
-        Column("service"),
-        Column("misplaced", number=True),
-        Column("notices", number=True),
-        Column("rows", number=True),
-        Column("size", number=True),
-    )
+def _by_service(findings: Sequence[report.Finding]) -> Section:
+    heads = columns("service, #misplaced, #notices, #rows, #size")
     rows = [
         (name, counted(misplaced), counted(notices), counted(rows), sized(size))
         for name, misplaced, notices, rows, size in tallies(findings)
     ]
-    return Section(columns, rows)
+    return Section(heads, rows)
 
 
-def creations(answer: Creations, width: int | None) -> str:
+def creations(answer: report.Creations, width: int | None) -> str:
     """A line for each database."""
     words = {"missing": "would be created"}
     rows = [
         (each.database, each.service, words.get(each.result, each.result))
         for each in answer.databases
     ]
-    columns = Column("database"), Column("service"), Column("result")
+    heads = columns("database, service, result")
     failures = [each.failure for each in answer.databases if each.failure]
-    return draw([Section(columns, rows, leading=3), _failed(failures)], width)
+    return draw([Section(heads, rows, leading=3), _failed(failures)], width)
 
 
-def status(answer: Status, width: int | None, *, fail: bool = False) -> str:
+def status(answer: report.Status, width: int | None, *, fail: bool = False) -> str:
     """A row for each service; ``fail`` adds why the exit code is 9."""
-    columns = (
-        Column("service"),
-        Column("database"),
-        Column("size", number=True),
-        Column("tables", number=True),
-        Column("sessions", number=True),
-        Column("last push"),
-        Column("release"),
-        Column("took", number=True),
-        Column("schema"),
-        Column("tenants", number=True),
-        Column("lock", prose=True),
-        Column("waiting", number=True),
-        Column("oldest transaction", prose=True),
-        Column("transfer", prose=True),
+    heads = columns(
+        "service, database, #size, #tables, #sessions, last push, release, #took, schema, "
+        "#tenants, ~lock, #waiting, ~oldest transaction, ~transfer"
     )
     now = datetime.fromisoformat(answer.at)
     rows = [_status(row, now) for row in answer.services]
@@ -184,11 +145,11 @@ def status(answer: Status, width: int | None, *, fail: bool = False) -> str:
         wanting = [row for row in answer.services if row.concerns]
         last += [f"{row.service} needs attention: {', '.join(row.concerns)}" for row in wanting]
     return draw(
-        [Section(columns, rows, leading=2), left(answer.services), _failed(failures)], width, *last
+        [Section(heads, rows, leading=2), left(answer.services), _failed(failures)], width, *last
     )
 
 
-def _status(row: ServiceStatus, now: datetime) -> tuple[str, ...]:
+def _status(row: report.ServiceStatus, now: datetime) -> tuple[str, ...]:
     if not row.exists:
         transfer = _working(row.transfer, now)
         return (row.service, f"{row.database} (missing)", *[""] * 11, transfer)
@@ -211,14 +172,14 @@ def _status(row: ServiceStatus, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _working(session: Holder | Work | None, now: datetime) -> str:
+def _working(session: report.Holder | report.Work | None, now: datetime) -> str:
     if session is None:
         return ""
     since = f", for {age(session.since, now)}" if session.since else ""
     return f"{session.application_name or 'no name'}, pid {session.pid}{since}"
 
 
-def left(services: Iterable[ServiceStatus]) -> Section:
+def left(services: Iterable[report.ServiceStatus]) -> Section:
     """What transfers keep until somebody removes it."""
     rows = []
     for each in services:
@@ -228,12 +189,8 @@ def left(services: Iterable[ServiceStatus]) -> Section:
         for name in each.put_aside:
             drop = f"Run entrypoint transfer {each.service} --drop-aside."
             rows.append((each.service, f"database {name}", drop))
-    columns = (
-        Column("service"),
-        Column("kept by transfers"),
-        Column("what removes it", prose=True),
-    )
-    return Section(columns, rows, leading=2)
+    heads = columns("service, kept by transfers, ~what removes it")
+    return Section(heads, rows, leading=2)
 
 
 def age(moment: str, now: datetime) -> str:
@@ -248,49 +205,31 @@ def age(moment: str, now: datetime) -> str:
     return "0 s"
 
 
-def transferred(answer: Transferred, width: int | None) -> str:
+def transferred(answer: report.Transferred, width: int | None) -> str:
     """What moved or would move, and what comes next."""
     moves = Section(
-        (
-            Column("moves"),
-            Column("kind"),
-            Column("why"),
-            Column("rows", number=True),
-            Column("size", number=True),
-        ),
+        columns("moves, kind, why, #rows, #size"),
         [
             (each.object, each.kind, each.reason, counted(each.rows), sized(each.size_bytes))
             for each in answer.objects
         ],
     )
     obstacles = Section(
-        (Column("in the way"), Column("agreed"), Column("why", prose=True)),
+        columns("in the way, agreed, ~why"),
         [
             (each.name, "yes" if each.allowed else "", f"{each.message}. {each.remedy}")
             for each in answer.obstacles
         ],
     )
     rows = Section(
-        (
-            Column("rows of"),
-            Column("source", number=True),
-            Column("target", number=True),
-            Column("written since", number=True),
-        ),
+        columns("rows of, #source, #target, #written since"),
         [
             (each.object, counted(each.source), counted(each.target), counted(each.written))
             for each in answer.rows
         ],
     )
     aside = Section(
-        (
-            Column("put aside"),
-            Column("owner"),
-            Column("size", number=True),
-            Column("tables", number=True),
-            Column("rows", number=True),
-            Column("since"),
-        ),
+        columns("put aside, owner, #size, #tables, #rows, since"),
         [_aside(each) for each in answer.put_aside],
     )
     places = f"from {answer.source} to {answer.target}"
@@ -308,22 +247,17 @@ def transferred(answer: Transferred, width: int | None) -> str:
     return draw([moves, obstacles, rows, aside], width, *lines) + commands
 
 
-def _aside(each: PutAside) -> tuple[str, ...]:
+def _aside(each: report.PutAside) -> tuple[str, ...]:
     unknown = "unknown" if each.rows is None else counted(each.rows)
     since = f"{age(each.since, datetime.now(UTC))} ago"
     tables = "unknown" if each.tables is None else counted(each.tables)
     return (each.database, each.owner, sized(each.size_bytes), tables, unknown, since)
 
 
-def _failed(failures: Iterable[Failure]) -> Section:
-    columns = (
-        Column("could not look at"),
-        Column("exit code", number=True),
-        Column("why", prose=True),
-        Column("what to do", prose=True),
-    )
+def _failed(failures: Iterable[report.Failure]) -> Section:
+    heads = columns("could not look at, #exit code, ~why, ~what to do")
     rows = [(each.database, str(each.exit_code), each.message, each.remedy) for each in failures]
-    return Section(columns, rows)
+    return Section(heads, rows)
 
 
 def counted(number: int | None) -> str:

@@ -37,6 +37,14 @@ class Column(NamedTuple):
     number: bool = False
 
 
+def columns(heads: str) -> list[Column]:
+    """Columns by heads between commas; ``#`` marks one of numbers, ``~`` one of sentences."""
+    return [
+        Column(head.lstrip("#~"), prose=head[0] == "~", number=head[0] == "#")
+        for head in heads.split(", ")
+    ]
+
+
 class Section(NamedTuple):
     """Rows of one kind; `draw` leaves out a section without any."""
 
