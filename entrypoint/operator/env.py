@@ -102,48 +102,38 @@ def url(server: Server, service: Service, *, show_password: bool, env: bool) -> 
     return f"DATABASE_URL={text}" if env else text
 
 
+_LINE: Final = "# {meaning}\n{name}={value}"
+_MAPPING: Final = "      # {meaning}\n      {name}: {value}"
+_LIST: Final = "      # {meaning}\n      - name: {name}\n        value: {value}"
+
+# By platform: the template, the form of a variable, and where a secret's file is.
+_FORMS: Final[Mapping[str | None, tuple[str, str, str]]] = {
+    "compose": (_COMPOSE, _MAPPING, ""),
+    "swarm": (_SWARM, _MAPPING, "/run/secrets/database_url"),
+    "kubernetes": (_KUBERNETES, _LIST, "/run/secrets/entrypoint/database-url"),
+    "coolify": (_COOLIFY, _LINE, ""),
+    None: ("$variables\n", _LINE, ""),
+}
+
+
 def env(server: Server, service: Service, *, platform: str | None, show_password: bool) -> str:
     """The service's settings with their meanings and its health check, in a platform's form.
 
     ``platform`` is one of `parser.PLATFORMS`; None is an env file. Masks the password unless
     ``show_password``; Swarm and Kubernetes get it by a command that keeps it out of sight.
     """
+    template, form, secret = _FORMS[platform]
     text = url(server, service, show_password=show_password, env=False)
-    tenant = {TENANT: ""} if service.seed == "tenant" else {}
-    if platform == "compose":
-        inner = _mapping({"DATABASE_URL": text, **tenant})
-        return _filled(_COMPOSE, service, inner)
-    if platform == "swarm":
-        inner = _mapping({"DATABASE_URL_FILE": "/run/secrets/database_url", **tenant})
-        return _filled(_SWARM, service, inner)
-    if platform == "kubernetes":
-        inner = _list({"DATABASE_URL_FILE": "/run/secrets/entrypoint/database-url", **tenant})
-        return _filled(_KUBERNETES, service, inner)
-    lines = _file({"DATABASE_URL": text, **tenant})
-    return _filled(_COOLIFY, service, lines) if platform == "coolify" else f"{lines}\n"
-
-
-def _filled(template: str, service: Service, variables: str) -> str:
+    variables = {"DATABASE_URL_FILE": secret} if secret else {"DATABASE_URL": text}
+    variables |= {TENANT: ""} if service.seed == "tenant" else {}
+    shown = (
+        form.format(
+            meaning=_MEANINGS[name], name=name, value=value if form is _LINE else json.dumps(value)
+        )
+        for name, value in variables.items()
+    )
     # Kubernetes wants a DNS label; the others accept one.
     name = re.sub("[^a-z0-9]+", "-", service.name.lower()).strip("-")[:50] or "service"
     return Template(template).substitute(
-        name=name, service=shlex.quote(printable(service.name)), variables=variables
-    )
-
-
-def _file(variables: Mapping[str, str]) -> str:
-    return "\n".join(f"# {_MEANINGS[name]}\n{name}={value}" for name, value in variables.items())
-
-
-def _mapping(variables: Mapping[str, str]) -> str:
-    return "\n".join(
-        f"      # {_MEANINGS[name]}\n      {name}: {json.dumps(value)}"
-        for name, value in variables.items()
-    )
-
-
-def _list(variables: Mapping[str, str]) -> str:
-    return "\n".join(
-        f"      # {_MEANINGS[name]}\n      - name: {name}\n        value: {json.dumps(value)}"
-        for name, value in variables.items()
+        name=name, service=shlex.quote(printable(service.name)), variables="\n".join(shown)
     )
