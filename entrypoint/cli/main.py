@@ -261,21 +261,10 @@ def _write(text: str, *, clear: bool = False) -> bool:
 
 
 def _report(error: EntrypointError | Terminated) -> None:
-    fields: dict[str, object] = {"exit_code": error.exit_code}
+    progress.failed(error.step, error.exit_code, error.message)
+    fields: dict[str, object] = {"remedy": error.remedy} if error.remedy else {}
+    fields |= {**error.fields, "exit_code": error.exit_code}
     if error.elapsed_s is not None:
         fields["elapsed_s"] = error.elapsed_s
-    if isinstance(error, Terminated):
-        progress.failed(error.step, error.exit_code, error.message)
-        if error.remedy:
-            fields["remedy"] = error.remedy
-        fields = {**error.fields, **fields}
-        log.event("warning", f"{error.step}.failed", error=error.message, **fields)
-        return
-    progress.failed(error.step, error.exit_code, error.message)
-    log.event(
-        "error",
-        f"{error.step}.failed",
-        error=error.message,
-        remedy=error.remedy,
-        **{**error.fields, **fields},
-    )
+    level = "warning" if isinstance(error, Terminated) else "error"
+    log.event(level, f"{error.step}.failed", error=error.message, **fields)

@@ -29,73 +29,47 @@ _CODES: Final = {  # exit codes besides 0, 1 for a bug and 128+n for signal n
     127: "the service is not found",
 }
 
-_START: Final = """examples:
-  entrypoint run -- node dist/main.js
-"""
+_EXAMPLES: Final = {
+    "run": "entrypoint run -- node dist/main.js",
+    "prepare": "entrypoint prepare",
+    "health": """entrypoint health
+  entrypoint health --url http://127.0.0.1:3000/health --timeout 2""",
+    "create": """entrypoint create --dry-run
+  ENTRYPOINT_ADMIN_URL=postgresql://postgres:...@db/ entrypoint create
+  entrypoint create --service gaqno-rpg-service
+  entrypoint create --sql""",
+    "verify": """entrypoint verify
+  entrypoint verify --service gaqno-rpg-service --json
+  entrypoint verify --strict --ignore metabase
+  entrypoint verify --sort size
+  entrypoint verify --html strays.html
+  entrypoint verify --sql""",
+    "status": """entrypoint status
+  entrypoint status --watch
+  entrypoint status --fail --sort size
+  entrypoint status --html status.html
+  entrypoint status --json --service gaqno-sso-service""",
+    "transfer": """entrypoint transfer gaqno-rpg-service --dry-run
+  entrypoint transfer gaqno-rpg-service --allow view:rpg_v_users --report moved.md
+  entrypoint transfer gaqno-rpg-service --with drizzle.__drizzle_migrations --yes
+  entrypoint transfer gaqno-rpg-service --undo
+  entrypoint transfer gaqno-rpg-service --drop-quarantine
+  entrypoint transfer gaqno-rpg-service --drop-aside --dry-run""",
+    "url": """entrypoint url gaqno-rpg-service
+  entrypoint url gaqno-rpg-service --env --show-password >> .env""",
+    "env": """entrypoint env gaqno-rpg-service --platform coolify --show-password
+  entrypoint env gaqno-rpg-service --platform swarm
+  entrypoint env gaqno-rpg-service --show-password >> .env""",
+    "completion": "entrypoint completion bash",
+}
 
-_PREPARE: Final = """examples:
-  entrypoint prepare
-"""
-
-_HEALTH: Final = """examples:
-  entrypoint health
-  entrypoint health --url http://127.0.0.1:3000/health --timeout 2
-
+_OF_HEALTH: Final = """
 exit codes:
   0    the service is healthy, or runs and has no URL to ask
   1    the service is not healthy, or not yet
 """
 
-_COMPLETION: Final = """examples:
-  entrypoint completion bash
-"""
-
-_CREATE: Final = """examples:
-  entrypoint create --dry-run
-  ENTRYPOINT_ADMIN_URL=postgresql://postgres:...@db/ entrypoint create
-  entrypoint create --service gaqno-rpg-service
-  entrypoint create --sql
-"""
-
-_VERIFY: Final = """examples:
-  entrypoint verify
-  entrypoint verify --service gaqno-rpg-service --json
-  entrypoint verify --strict --ignore metabase
-  entrypoint verify --sort size
-  entrypoint verify --html strays.html
-  entrypoint verify --sql
-"""
-
-_STATUS: Final = """examples:
-  entrypoint status
-  entrypoint status --watch
-  entrypoint status --fail --sort size
-  entrypoint status --html status.html
-  entrypoint status --json --service gaqno-sso-service
-"""
-
 _FAILS: Final = "  9    with --fail: something needs attention\n"
-
-_URL: Final = """examples:
-  entrypoint url gaqno-rpg-service
-  entrypoint url gaqno-rpg-service --env --show-password >> .env
-"""
-
-_ENV: Final = """examples:
-  entrypoint env gaqno-rpg-service --platform coolify --show-password
-  entrypoint env gaqno-rpg-service --platform swarm
-  entrypoint env gaqno-rpg-service --show-password >> .env
-"""
-
-_TRANSFER: Final = """examples:
-  entrypoint transfer gaqno-rpg-service --dry-run
-  entrypoint transfer gaqno-rpg-service --allow view:rpg_v_users --report moved.md
-  entrypoint transfer gaqno-rpg-service --with drizzle.__drizzle_migrations --yes
-  entrypoint transfer gaqno-rpg-service --undo
-  entrypoint transfer gaqno-rpg-service --drop-quarantine
-  entrypoint transfer gaqno-rpg-service --drop-aside --dry-run
-"""
-
 
 PLATFORMS: Final = ("coolify", "compose", "swarm", "kubernetes")  # whose format `env` can print
 
@@ -163,18 +137,18 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"entrypoint {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     text = "prepare, then exec the service: run -- COMMAND [ARG...]"
-    run = _command(commands, "run", text, _START + _codes(2, 3, 4, 5, 6, 7, 8, 9, 126, 127))
+    run = _command(commands, "run", text, _codes(2, 3, 4, 5, 6, 7, 8, 9, 126, 127))
     run.add_argument("argv", nargs="+", metavar="COMMAND", help="the service, after --")
     text = "do everything but exec the service, for init containers and jobs"
-    _command(commands, "prepare", text, _PREPARE + _codes(2, 3, 4, 5, 6, 7, 8, 9))
+    _command(commands, "prepare", text, _codes(2, 3, 4, 5, 6, 7, 8, 9))
     text = "report the health of the start or the service, for probes"
-    health = _command(commands, "health", text, _HEALTH)
+    health = _command(commands, "health", text, _OF_HEALTH)
     health.add_argument("--url", metavar="URL", help="the URL to ask in place of health.url")
     health.add_argument(
         "--timeout", metavar="SECONDS", help="how long the probe may take; 3 by default"
     )
     text = "create every missing database. A new one is UTF8 and closed to other roles"
-    create = _operators(commands, "create", text, _CREATE + _codes(2, 3, 4, 5))
+    create = _operators(commands, "create", text, _codes(2, 3, 4, 5))
     create.add_argument("--dry-run", action="store_true", help="only list the missing databases")
     create.add_argument(
         "--no-isolate",
@@ -184,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
     )
     create.add_argument("--sql", action="store_true", help="print SQL for pgAdmin or psql instead")
     text = "find misplaced objects"
-    verify = _operators(commands, "verify", text, _VERIFY + _codes(2, 3, 4, 5, 9))
+    verify = _operators(commands, "verify", text, _codes(2, 3, 4, 5, 9))
     verify.add_argument("--strict", action="store_true", help="exit 9 for notices too")
     instead = verify.add_mutually_exclusive_group()
     instead.add_argument("--sql", action="store_true", help="print SQL for pgAdmin or psql instead")
@@ -202,7 +176,7 @@ def parser() -> argparse.ArgumentParser:
         "seeded tenants, drift, who has the lock and what it does, who waits for locks, the oldest "
         "transaction, and transfers with what they keep"
     )
-    status = _operators(commands, "status", text, _STATUS + _codes(2, 3, 4, 5) + _FAILS)
+    status = _operators(commands, "status", text, _codes(2, 3, 4, 5) + _FAILS)
     _sort(status, STATUS_SORTS)
     once = status.add_mutually_exclusive_group()
     _page(once)
@@ -217,27 +191,26 @@ def parser() -> argparse.ArgumentParser:
         help="repeat every 2 s until Ctrl-C, also while the server is away for a time",
     )
     _transfer(commands)
-    url = _command(commands, "url", "print a service's DATABASE_URL", _URL + _codes(2, 3))
-    url.add_argument("service", metavar="SERVICE", help="its name in the registry")
-    _server(url)
-    url.add_argument(
-        "--show-password", action="store_true", help="print the password, do not mask it"
-    )
+    url = _command(commands, "url", "print a service's DATABASE_URL", _codes(2, 3))
+    _of_service(url)
     url.add_argument("--env", action="store_true", help="print it as a line for an env file")
     text = "print every variable that a service needs, ready to paste"
-    env = _command(commands, "env", text, _ENV + _codes(2, 3))
-    env.add_argument("service", metavar="SERVICE", help="its name in the registry")
-    _server(env)
+    env = _command(commands, "env", text, _codes(2, 3))
+    _of_service(env)
     env.add_argument(
         "--platform", choices=PLATFORMS, help="the platform's format; an env file by default"
     )
-    env.add_argument(
-        "--show-password", action="store_true", help="print the password, do not mask it"
-    )
     text = "print a shell's completion script"
-    completion = _command(commands, "completion", text, _COMPLETION + _codes(2))
+    completion = _command(commands, "completion", text, _codes(2))
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     return top
+
+
+def _of_service(command: argparse.ArgumentParser) -> None:
+    command.add_argument("service", metavar="SERVICE", help="its name in the registry")
+    _server(command)
+    show = "print the password, do not mask it"
+    command.add_argument("--show-password", action="store_true", help=show)
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -261,7 +234,7 @@ def _transfer(commands: "_Commands") -> None:
     from ..transfer.command_lines import DATABASE, JOBS
 
     text = "move a service's objects out of a shared database"
-    transfer = _command(commands, "transfer", text, _TRANSFER + _codes(2, 3, 4, 5, 10))
+    transfer = _command(commands, "transfer", text, _codes(2, 3, 4, 5, 10))
     transfer.add_argument("service", metavar="SERVICE", help="its name in the registry")
     _server(transfer)
     transfer.add_argument(
@@ -312,12 +285,12 @@ def _transfer(commands: "_Commands") -> None:
     )
 
 
-def _command(commands: "_Commands", name: str, text: str, epilog: str) -> argparse.ArgumentParser:
+def _command(commands: "_Commands", name: str, text: str, codes: str) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=text.partition(". ")[0],
         description=f"{text[0].upper()}{text[1:]}.",
-        epilog=epilog,
+        epilog=f"examples:\n  {_EXAMPLES[name]}\n{codes}",
         formatter_class=_Formatter,
     )
 
@@ -336,8 +309,8 @@ def _server(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _operators(commands: "_Commands", name: str, text: str, epilog: str) -> argparse.ArgumentParser:
-    command = _command(commands, name, text, epilog)
+def _operators(commands: "_Commands", name: str, text: str, codes: str) -> argparse.ArgumentParser:
+    command = _command(commands, name, text, codes)
     _server(command)
     command.add_argument(
         "--service",
