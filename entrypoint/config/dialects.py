@@ -12,18 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from .conninfo import (
-    BAD_HOST,
-    BAD_PORT,
-    PASSED_ON,
-    UNKNOWN,
-    Conninfo,
-    has_more,
-    is_host,
-    is_port,
-    mend,
-    template,
-)
+from . import conninfo
+from .conninfo import PASSED_ON, UNKNOWN, Conninfo
 
 MAX_CHARACTERS: Final = 8192  # a longer value is another file, or a mistake
 _URL = re.compile(r"(?P<scheme>(jdbc:)?[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
@@ -58,8 +48,8 @@ class ConninfoError(ValueError):
     def __init__(self, problems: list[str], params: Mapping[str, str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-        self.corrected = template(params)
-        self.more = has_more(params)  # whether the corrected form leaves out parameters
+        self.corrected = conninfo.template(params)
+        self.more = conninfo.has_more(params)  # whether the corrected form leaves out parameters
 
 
 def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = True) -> Conninfo:
@@ -75,7 +65,7 @@ def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = T
     params = _parse_text(text, match, problems)
     if params or not problems:
         _check_tls(params, problems)
-        problems += mend(params, needs_database=needs_database)
+        problems += conninfo.mend(params, needs_database=needs_database)
     if problems:
         raise ConninfoError(list(dict.fromkeys(problems)), params)
     written = _split(match["rest"])[0].partition(":")[2] if match else ""
@@ -184,11 +174,11 @@ def _parse_authority(
         match = re.fullmatch(r"\[(?P<v6>[^\]]*:[^\]]*)\](:(?P<port>.*))?", part)
         host, port = (match["v6"], match["port"] or "") if match else part.partition(":")[::2]
         host = _decode(host, "the host", problems)
-        if not has_userinfo and not is_port(port):
-            problems.append(f"{BAD_PORT}, or a user and password without @ behind them")
+        if not has_userinfo and not conninfo.is_port(port):
+            problems.append(f"{conninfo.BAD_PORT}, or a user and password without @ behind them")
             return None
-        if not has_userinfo and host and not is_host(host):
-            problems.append(BAD_HOST)
+        if not has_userinfo and host and not conninfo.is_host(host):
+            problems.append(conninfo.BAD_HOST)
             return None
         hosts.append(host)
         ports.append(port)

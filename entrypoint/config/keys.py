@@ -202,13 +202,15 @@ class Key:
         self.read, self.default, self.doc, self.unset = read, default, doc, unset
 
 
+def _text(doc: str, unset: str = "") -> Key:
+    return Key(text, None, doc, unset)
+
+
 _NO_RELEASE: Final = "none: the release decides"
 
 IN_FILE: Final[dict[str, Key]] = {
-    "service": Key(text, None, "The service's name in the registry.", "`SERVICE_NAME`"),
-    "services": Key(
-        text,
-        None,
+    "service": _text("The service's name in the registry.", "`SERVICE_NAME`"),
+    "services": _text(
         "The file of a registry of your own, relative to the working directory.",
         "the shipped `services.toml`",
     ),
@@ -226,9 +228,7 @@ IN_FILE: Final[dict[str, Key]] = {
     "database.extensions": Key(
         _names, (), "Extensions that the start creates, under the lock, before the push."
     ),
-    "database.owner": Key(
-        text,
-        None,
+    "database.owner": _text(
         "The role besides the service's own that may own a database which existed before.",
         "the registry's `owner`",
     ),
@@ -247,9 +247,7 @@ IN_FILE: Final[dict[str, Key]] = {
     "push.inputs_env": Key(
         _variables, (), "The variables whose values decide it too, such as `SCHEMA`."
     ),
-    "push.inputs_root": Key(
-        text,
-        None,
+    "push.inputs_root": _text(
         "A folder, relative to the working directory, into which links of the inputs may lead.",
         "none: links stay in the working directory",
     ),
@@ -290,7 +288,7 @@ IN_FILE: Final[dict[str, Key]] = {
     ),
     "seed.inputs": Key(_names, (), "The files that decide what the seed does.", _NO_RELEASE),
     "seed.inputs_env": Key(_variables, (), "As `push.inputs_env`."),
-    "seed.inputs_root": Key(text, None, "As `push.inputs_root`."),
+    "seed.inputs_root": _text("As `push.inputs_root`."),
     "seed.timeout": Key(seconds, 600.0, "The longest that the seed may take."),
     "seed.when": Key(
         _one_of(*registry.SEEDS),
@@ -298,9 +296,7 @@ IN_FILE: Final[dict[str, Key]] = {
         "`tenant`: if `SEED_TENANT_ID` is set or a lookup finds the tenant. Or `always`, `never`.",
         "the registry's, or `tenant`",
     ),
-    "seed.check": Key(
-        text,
-        None,
+    "seed.check": _text(
         "A query that finds a row if the tenant (`%(tenant_id)s`) is seeded.",
         "none: the ledger decides",
     ),
@@ -329,13 +325,11 @@ IN_FILE: Final[dict[str, Key]] = {
         "Tables, with or without a schema, in which tools keep their own records.",
         "those of the known tools",
     ),
-    "health.url": Key(
-        text,
-        None,
+    "health.url": _text(
         "The URL that the service answers when it is well.",
         "none: a service that runs counts as well",
     ),
-    "notify.url": Key(text, None, "A webhook that the start calls when it fails."),
+    "notify.url": _text("A webhook that the start calls when it fails."),
 }
 """Every key of the file but ``gates``; a key in a section also has a variable."""
 
@@ -346,33 +340,23 @@ def variable(key: str) -> str:
 
 
 IN_ENVIRONMENT: Final[dict[str, Key]] = {
-    "ENTRYPOINT_CONFIG": Key(
-        text, None, "The settings file, if it has another name.", "`entrypoint.toml`"
-    ),
-    "ENTRYPOINT_SERVICE": Key(
-        text,
-        None,
+    "ENTRYPOINT_CONFIG": _text("The settings file, if it has another name.", "`entrypoint.toml`"),
+    "ENTRYPOINT_SERVICE": _text(
         "The service's name, whatever the file says. `none`: no service, whatever the file and "
         "`SERVICE_NAME` say.",
     ),
-    "ENTRYPOINT_SERVICES": Key(
-        text,
-        None,
+    "ENTRYPOINT_SERVICES": _text(
         "The file of a registry of your own. `none`: the shipped one, whatever the file says.",
         "`services` of the file",
     ),
-    "ENTRYPOINT_MAINTENANCE_DATABASE": Key(
-        text,
-        None,
+    "ENTRYPOINT_MAINTENANCE_DATABASE": _text(
         "The database that the start connects to when it creates another.",
         "that of `ENTRYPOINT_ADMIN_URL`, else `postgres`, then `defaultdb`",
     ),
     "ENTRYPOINT_GATES": Key(
         _names, (), "The URLs of gates in place of the file's, or `none`.", "the file's"
     ),
-    "ENTRYPOINT_STATE_DIR": Key(
-        text,
-        None,
+    "ENTRYPOINT_STATE_DIR": _text(
         "The folder in which a start leaves its state for `entrypoint health`.",
         "the first writable one of `/run`, `/dev/shm` and the temporary folder",
     ),
@@ -417,19 +401,17 @@ IN_ENVIRONMENT: Final[dict[str, Key]] = {
 LOOKUP_URL: Final = "ENTRYPOINT_LOOKUP_URL"
 
 OUR_SECRETS: Final = {
-    "ENTRYPOINT_ADMIN_URL": Key(
-        text, None, "A role that may create databases and extensions.", "`DATABASE_URL`'s role"
+    "ENTRYPOINT_ADMIN_URL": _text(
+        "A role that may create databases and extensions.", "`DATABASE_URL`'s role"
     ),
-    "ENTRYPOINT_DIRECT_URL": Key(
-        text, None, "A way past a pooler, for the lock and the push.", "`DATABASE_URL`"
+    "ENTRYPOINT_DIRECT_URL": _text(
+        "A way past a pooler, for the lock and the push.", "`DATABASE_URL`"
     ),
-    LOOKUP_URL: Key(
-        text,
-        None,
+    LOOKUP_URL: _text(
         "A role that may read the tenant in another service's database and nothing else.",
         "`DATABASE_URL`'s role",
     ),
-    variable("notify.url"): Key(text, None, "`notify.url`, where it is a secret.", "`notify.url`"),
+    variable("notify.url"): _text("`notify.url`, where it is a secret.", "`notify.url`"),
 }
 """Each has a ``_FILE`` twin; the service sees neither. The webhook's URL acts as a password."""
 
@@ -440,21 +422,17 @@ ELSEWHERE: Final = {
         "What the start waits for first: `[[gates]]` tables with `url` (`http`, `https`, `tcp`, "
         "`http+unix`), `timeout` and `status`.",
     ),
-    "DATABASE_URL": Key(text, None, "The service's database.", "required"),
-    "SEED_TENANT_ID": Key(
-        text,
-        None,
+    "DATABASE_URL": _text("The service's database.", "required"),
+    "SEED_TENANT_ID": _text(
         "The UUID of the tenant that the seed is for.",
         '`seed.tenant_lookup` finds it; without a lookup `seed.when = "tenant"` skips the seed',
     ),
-    "SERVICE_NAME": Key(
-        text,
-        None,
+    "SERVICE_NAME": _text(
         "The service's name, where neither the file nor `ENTRYPOINT_SERVICE` has it; a platform "
         "may set it. The service must have a push, or say that it has none.",
         "none: the registry is not checked",
     ),
-    "SOURCE_COMMIT": Key(text, None, "The release, as Coolify sets it, if it is a commit."),
+    "SOURCE_COMMIT": _text("The release, as Coolify sets it, if it is a commit."),
 }
 """Settings that other modules read: the gates' tables, and variables that are not only ours."""
 

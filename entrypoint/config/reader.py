@@ -9,27 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import files, log
-from . import dialects
+from . import dialects, keys
 from . import registry as services
 from .conninfo import Conninfo
 from .environment import Environment
-from .keys import (
-    COMMIT,
-    IN_ENVIRONMENT,
-    IN_FILE,
-    MAY_BE_QUOTED,
-    MOVING,
-    NONE,
-    NOTHING,
-    OUR_SECRETS,
-    QUOTED,
-    UNSEEN,
-    BadValueError,
-    bare,
-    quoted,
-    shortened,
-    variable,
-)
+from .keys import IN_ENVIRONMENT, IN_FILE, NONE, NOTHING, UNSEEN, BadValueError, bare, shortened
 
 DEFAULT_FILE: Final = "entrypoint.toml"
 
@@ -67,7 +51,7 @@ class Sources:
         self._read_file()
 
     def _read_environment(self) -> None:
-        known = {*IN_ENVIRONMENT, *(v + end for v in OUR_SECRETS for end in ("", "_FILE"))}
+        known = {*IN_ENVIRONMENT, *(v + end for v in keys.OUR_SECRETS for end in ("", "_FILE"))}
         for name, value in self.environ.items():
             if not name.startswith("ENTRYPOINT_"):
                 continue
@@ -78,8 +62,8 @@ class Sources:
                 value = bare(value)  # noqa: PLW2901  docker's --env-file keeps invisible characters
                 if value == NONE and name in NOTHING:
                     self.from_environment[name] = NOTHING[name]
-                elif quoted(value) and name not in MAY_BE_QUOTED:
-                    self.problems.append(f"{name} {QUOTED}")
+                elif keys.quoted(value) and name not in keys.MAY_BE_QUOTED:
+                    self.problems.append(f"{name} {keys.QUOTED}")
                 else:
                     self._keep(self.from_environment, name, row.read, value, name)
 
@@ -139,7 +123,7 @@ class Sources:
     def get(self, key: str, unset: Any = ...) -> Any:  # noqa: ANN401  each key has its own type
         """A key's value, from its variable, the file, ``unset`` or the table's default."""
         default = IN_FILE[key].default if unset is ... else unset
-        return self.from_environment.get(variable(key), self.from_file.get(key, default))
+        return self.from_environment.get(keys.variable(key), self.from_file.get(key, default))
 
     def option(self, name: str) -> Any:  # noqa: ANN401  each variable has its own type
         """The value of a variable, or the table's default."""
@@ -158,8 +142,8 @@ class Sources:
             return services.load(self.directory / path) if path else services.load()
         except services.RegistryError as error:
             where = f"{self.file}: services {shortened(path)}"
-            if variable("services") in self.from_environment:
-                where = variable("services")
+            if keys.variable("services") in self.from_environment:
+                where = keys.variable("services")
             self.problems += [f"{where}: {problem}" for problem in error.problems]
             return {}
 
@@ -181,9 +165,9 @@ class Sources:
         """The image's version; None for a name that moves from image to image."""
         named: str | None = self.from_environment.get("ENTRYPOINT_RELEASE")
         if named:
-            return named if named.lower() not in MOVING else None
+            return named if named.lower() not in keys.MOVING else None
         commit = self.environ.get("SOURCE_COMMIT", "")
-        return commit if COMMIT.fullmatch(commit) else None
+        return commit if keys.COMMIT.fullmatch(commit) else None
 
     @property
     def release_ignored(self) -> str | None:
@@ -223,8 +207,8 @@ class Sources:
         if "://" in path:
             log.hide([path])
             return "has a URL in it, and must have a file's path", ""
-        if quoted(path):
-            return QUOTED, ""
+        if keys.quoted(path):
+            return keys.QUOTED, ""
         try:
             data = files.read(self.directory / path, MAX_SECRET_BYTES)
         except IsADirectoryError:
