@@ -57,61 +57,53 @@ class Verdict(NamedTuple):
 
     kind: Kind
     remedy: str
-    why: str  # the source of the code at a login
 
 
 _WAIT, _STOP = Kind.TRANSIENT, Kind.REFUSED
 
-CODES: Final = {  # by code, else by class
-    "0A": Verdict(_STOP, CHECK_PARAMETERS, "a protocol or feature that it does not have"),
-    "22": Verdict(_STOP, CHECK_PARAMETERS, "a value in the startup packet"),
-    "28": Verdict(_STOP, CHECK_CREDENTIALS, "auth.c"),
-    "28000": Verdict(
-        _STOP,
-        "Let this role log in from this host: pg_hba.conf, LOGIN, or the role's name.",
-        "auth.c, miscinit.c; and what wants TLS or a certificate",
+# By code, else by class. Behind each stands its source at a login.
+CODES: Final = {
+    "0A": Verdict(_STOP, CHECK_PARAMETERS),  # a protocol or feature that it does not have
+    "22": Verdict(_STOP, CHECK_PARAMETERS),  # a value in the startup packet
+    "28": Verdict(_STOP, CHECK_CREDENTIALS),  # auth.c
+    "28000": Verdict(  # auth.c, miscinit.c; and what wants TLS or a certificate
+        _STOP, "Let this role log in from this host: pg_hba.conf, LOGIN, or the role's name."
     ),
-    "3D": Verdict(Kind.MISSING, "Create the database.", "postinit.c"),
-    "42": Verdict(_STOP, CHECK_PARAMETERS, "a name or a switch in the startup packet"),
-    "42501": Verdict(
-        _STOP,
-        "Run GRANT CONNECT ON DATABASE ... TO the role of {url}.",
-        "postinit.c; guc.c for a setting that the role may not change",
+    "3D": Verdict(Kind.MISSING, "Create the database."),  # postinit.c
+    "42": Verdict(_STOP, CHECK_PARAMETERS),  # a name or a switch in the startup packet
+    "42501": Verdict(  # postinit.c; guc.c for a setting that the role may not change
+        _STOP, "Run GRANT CONNECT ON DATABASE ... TO the role of {url}."
     ),
-    "55000": Verdict(
+    "55000": Verdict(  # postinit.c
         _STOP,
         "Allow connections to the database (ALTER DATABASE ... ALLOW_CONNECTIONS true), "
         "or drop it if it is invalid.",
-        "postinit.c",
     ),
-    "55P02": Verdict(_STOP, CHECK_PARAMETERS, "guc.c: only a start of the server changes it"),
-    "58P01": Verdict(
+    "55P02": Verdict(_STOP, CHECK_PARAMETERS),  # guc.c: only a start of the server changes it
+    "58P01": Verdict(  # dfmgr.c: a library to preload
         _STOP,
         "Install the library on the server, or remove it from the server's *_preload_libraries.",
-        "dfmgr.c: a library to preload",
     ),
-    "P0": Verdict(_STOP, _CHECK_TRIGGER, "a login event trigger that raises"),
-    "2F": Verdict(_STOP, _CHECK_TRIGGER, "the same, a function of it"),
-    "38": Verdict(_STOP, _CHECK_TRIGGER, "the same"),
-    "39": Verdict(_STOP, _CHECK_TRIGGER, "the same"),
-    "23": Verdict(_STOP, _CHECK_TRIGGER, "the same, what it writes"),
-    "08": Verdict(_WAIT, CHECK_SERVER, "a connection between the two of them"),
-    "08P01": Verdict(
-        _STOP, CHECK_PARAMETERS, "backend_startup.c, a packet that it cannot read; or a pooler"
-    ),
-    "25": Verdict(_WAIT, CHECK_SERVER, "a login event trigger that writes, on a standby"),
-    "40": Verdict(_WAIT, CHECK_SERVER, "two at once"),
-    "53": Verdict(_WAIT, _CHECK_MACHINE, "memory, disk, locks"),
-    "53200": Verdict(_WAIT, _CHECK_LOCKS, "memory, or the table of locks"),
-    "53300": Verdict(_WAIT, _CHECK_SLOTS, "postinit.c, proc.c: no slot is free"),
-    "55": Verdict(_WAIT, CHECK_SERVER, "somebody holds what is needed"),
-    "57": Verdict(_WAIT, CHECK_SERVER, "it starts, recovers or shuts down"),
-    "58": Verdict(_WAIT, _CHECK_LOG, "its disk or its system"),
-    "F0": Verdict(_WAIT, _CHECK_LOG, "its configuration"),
-    "XX": Verdict(_WAIT, _CHECK_LOG, "what should not happen in it"),
+    "P0": Verdict(_STOP, _CHECK_TRIGGER),  # a login event trigger that raises
+    "2F": Verdict(_STOP, _CHECK_TRIGGER),  # the same, a function of it
+    "38": Verdict(_STOP, _CHECK_TRIGGER),  # the same
+    "39": Verdict(_STOP, _CHECK_TRIGGER),  # the same
+    "23": Verdict(_STOP, _CHECK_TRIGGER),  # the same, what it writes
+    "08": Verdict(_WAIT, CHECK_SERVER),  # a connection between the two of them
+    "08P01": Verdict(_STOP, CHECK_PARAMETERS),  # backend_startup.c, an odd packet; or a pooler
+    "25": Verdict(_WAIT, CHECK_SERVER),  # a login event trigger that writes, on a standby
+    "40": Verdict(_WAIT, CHECK_SERVER),  # two at once
+    "53": Verdict(_WAIT, _CHECK_MACHINE),  # memory, disk, locks
+    "53200": Verdict(_WAIT, _CHECK_LOCKS),  # memory, or the table of locks
+    "53300": Verdict(_WAIT, _CHECK_SLOTS),  # postinit.c, proc.c: no slot is free
+    "55": Verdict(_WAIT, CHECK_SERVER),  # somebody holds what is needed
+    "57": Verdict(_WAIT, CHECK_SERVER),  # it starts, recovers or shuts down
+    "58": Verdict(_WAIT, _CHECK_LOG),  # its disk or its system
+    "F0": Verdict(_WAIT, _CHECK_LOG),  # its configuration
+    "XX": Verdict(_WAIT, _CHECK_LOG),  # what should not happen in it
 }
 
-_OTHER: Final = Verdict(_WAIT, _CHECK_LOG, "nobody has met it at a login")
+_OTHER: Final = Verdict(_WAIT, _CHECK_LOG)  # nobody has met it at a login
 
 _SETTINGS_FILES: Final = ("guc.c", "postgres.c", "variable.c")
 """The server reads the startup packet's settings there; 42501 and 22023 have other causes, too."""
@@ -127,28 +119,27 @@ _SUPAVISOR: Final = (
     r"|EADDRNOTALLOWED|EBANNED|EWRONGPASSWORD|EJITUNAUTHORIZED)\)"
 )
 
-# Nobody translates a pooler's words. `why` names the source file.
+# Nobody translates a pooler's words. The comments name the source files.
 _POOLERS_WORDS: Final = (
-    (
-        "unsupported (options )?startup parameter",
-        Verdict(_STOP, _CHECK_POOLER_OPTIONS, "PgBouncer's client.c; 08P01"),
-    ),
+    # PgBouncer's client.c; 08P01
+    ("unsupported (options )?startup parameter", Verdict(_STOP, _CHECK_POOLER_OPTIONS)),
+    # PgBouncer's client.c, Supavisor's ssl_required_error.ex
     (
         r"SSL required$|\(ESSLREQUIRED\)|SSL connection is required",
-        Verdict(
-            _STOP, _CHECK_POOLER_TLS, "PgBouncer's client.c, Supavisor's ssl_required_error.ex"
-        ),
+        Verdict(_STOP, _CHECK_POOLER_TLS),
     ),
-    (_PGBOUNCER, Verdict(_STOP, CHECK_POOLER, "PgBouncer's client.c; 08P01")),
-    (_SUPAVISOR, Verdict(_STOP, CHECK_POOLER, "Supavisor's errors/*.ex; XX000")),
-    ("No pool configured", Verdict(_STOP, CHECK_POOLER, "pgcat's client.rs; 58000")),
+    (_PGBOUNCER, Verdict(_STOP, CHECK_POOLER)),  # PgBouncer's client.c; 08P01
+    (_SUPAVISOR, Verdict(_STOP, CHECK_POOLER)),  # Supavisor's errors/*.ex; XX000
+    ("No pool configured", Verdict(_STOP, CHECK_POOLER)),  # pgcat's client.rs; 58000
+    # Supavisor, now max_connections_error.ex
     (
         r"\(EMAXCONN|Max client connections reached|MaxClientsInSessionMode",
-        Verdict(_WAIT, _CHECK_SLOTS, "Supavisor, now max_connections_error.ex"),
+        Verdict(_WAIT, _CHECK_SLOTS),
     ),
+    # PgBouncer's client.c; 08P01
     (
         "no more connections allowed|client connections exceeded",
-        Verdict(_WAIT, _CHECK_SLOTS, "PgBouncer's client.c; 08P01"),
+        Verdict(_WAIT, _CHECK_SLOTS),
     ),
 )
 
@@ -189,7 +180,7 @@ def first_query(error: psycopg.Error) -> Cause:
     said = ErrorResponse(code, clean(diag.message_primary or "error"), diag.source_file or "")
     found = verdict(said, options=False)
     if said.file and code[:2] in ("0A", "42"):
-        found = Verdict(Kind.REFUSED, _CHECK_PRODUCT, "no PostgreSQL, or rights taken away")
+        found = Verdict(_STOP, _CHECK_PRODUCT)  # no PostgreSQL, or rights taken away
     elif said.file and found.kind is not Kind.MISSING:
         found = found._replace(kind=Kind.TRANSIENT)
     return cause_of(said, found)
@@ -210,7 +201,7 @@ def verdict(said: ErrorResponse, *, options: bool) -> Verdict:
     if code in _ABOUT_SETTINGS and (
         said.file in _SETTINGS_FILES or (not said.file and options and code != "42501")
     ):
-        return Verdict(_STOP, CHECK_OPTIONS if options else CHECK_PARAMETERS, said.file)
+        return Verdict(_STOP, CHECK_OPTIONS if options else CHECK_PARAMETERS)
     found = CODES.get(code) or CODES.get(code[:2]) or _OTHER
     if not said.file and found.remedy is CHECK_SERVER:
         return found._replace(remedy=CHECK_SILENCE)
@@ -222,5 +213,5 @@ def _of_pooler(said: ErrorResponse) -> Verdict | None:
         if re.match(words, said.text):
             return found
     if said.code in _POOLERS_OWN:
-        return Verdict(Kind.UNCLEAR, CHECK_POOLER, "a pooler that does not say")
+        return Verdict(Kind.UNCLEAR, CHECK_POOLER)  # a pooler that does not say
     return None
