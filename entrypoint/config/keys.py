@@ -343,7 +343,7 @@ IN_ENVIRONMENT: Final[dict[str, Key]] = {
     "ENTRYPOINT_CONFIG": _text("The settings file, if it has another name.", "`entrypoint.toml`"),
     "ENTRYPOINT_SERVICE": _text(
         "The service's name, whatever the file says. `none`: no service, whatever the file and "
-        "`SERVICE_NAME` say.",
+        "`SERVICE_NAME` say."
     ),
     "ENTRYPOINT_SERVICES": _text(
         "The file of a registry of your own. `none`: the shipped one, whatever the file says.",

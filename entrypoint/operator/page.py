@@ -20,16 +20,7 @@ from .. import __version__
 from ..errors import plural
 from . import render
 from .render import age, counted, sized
-from .report import (
-    Concern,
-    Failure,
-    Finding,
-    Holder,
-    ServiceStatus,
-    Status,
-    Verification,
-    Work,
-)
+from .report import Concern, Failure, Finding, Holder, ServiceStatus, Status, Verification, Work
 from .tables import printable
 
 _TEMPLATES: Final = Path(__file__).with_name("pages")

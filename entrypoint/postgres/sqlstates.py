@@ -137,10 +137,7 @@ _POOLERS_WORDS: Final = (
         Verdict(_WAIT, _CHECK_SLOTS),
     ),
     # PgBouncer's client.c; 08P01
-    (
-        "no more connections allowed|client connections exceeded",
-        Verdict(_WAIT, _CHECK_SLOTS),
-    ),
+    ("no more connections allowed|client connections exceeded", Verdict(_WAIT, _CHECK_SLOTS)),
 )
 
 _POOLERS_OWN: Final = ("08P01", "XX000", "58000")
