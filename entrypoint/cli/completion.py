@@ -13,7 +13,9 @@ def script(commands: Mapping[str, argparse.ArgumentParser], shell: str) -> str:
     """Return the script of a shell; leaves out services whose names a shell could evaluate."""
     registry = Sources(Environment.of_container(), Path()).registry()
     words = _words(commands, [name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
-    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](words)
+    if shell == "fish":
+        return _fish(words)
+    return "autoload -U +X bashcompinit && bashcompinit\n" * (shell == "zsh") + _bash(words)
 
 
 def _words(
@@ -47,10 +49,6 @@ def _bash(words: Mapping[str, list[str]]) -> str:
 }}
 complete -F _entrypoint entrypoint
 """
-
-
-def _zsh(words: Mapping[str, list[str]]) -> str:
-    return f"autoload -U +X bashcompinit && bashcompinit\n{_bash(words)}"
 
 
 def _fish(words: Mapping[str, list[str]]) -> str:

@@ -31,7 +31,10 @@ def main(arguments: list[str]) -> int:
     _stdout.written = False
     try:
         with signals.late():
-            _configure_log()
+            from ..config.environment import Environment
+
+            form, level, coloured = log.settings(Environment.of_container())
+            log.configure(form=form, level=level, coloured=coloured)
         signals.check()
         return _dispatch(arguments)
     except (EntrypointError, Terminated) as error:
@@ -60,13 +63,6 @@ def _unexpected(arguments: list[str], error: Exception) -> tuple[Exception, int]
     progress.failed("entrypoint", BUG, text)
     _unanswered(arguments, EntrypointError(text, remedy="Report it with the log, please."))
     return error, BUG
-
-
-def _configure_log() -> None:
-    from ..config.environment import Environment
-
-    form, level, coloured = log.settings(Environment.of_container())
-    log.configure(form=form, level=level, coloured=coloured)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -109,15 +105,12 @@ def _of_start(arguments: list[str]) -> tuple[str, ...] | None:
     if command in STARTS and rest not in (["-h"], ["--help"]):
         wrong = rest[:1] and (command != "run" or rest[0].startswith("-"))
         return _MISUSED if wrong else tuple(rest)
-    return None if _is_for_people(command) else _MISUSED
-
-
-def _is_for_people(command: str) -> bool:
     import sys
 
     from ..start.shapes import COMMANDS
 
-    return command in COMMANDS or command.startswith("-") or _is_terminal(sys.stderr)
+    people = command in COMMANDS or command.startswith("-") or _is_terminal(sys.stderr)
+    return None if people else _MISUSED
 
 
 def _operate(arguments: "argparse.Namespace") -> int:

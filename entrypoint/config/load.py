@@ -100,7 +100,7 @@ class _Loader:
 
     def _service(self) -> tuple[str | None, services.Service | None]:
         name = self.sources.service
-        path = self.sources.services_file
+        path: str | None = self.sources.get("services")
         if name or path:
             self.registry = self.sources.registry()
             if not self.registry:
@@ -119,11 +119,13 @@ class _Loader:
         which = f"the registry {shortened(path)}" if path else "the registry"
         there = ", ".join([*self.registry][:MAX_LISTED])
         more = " and more" if len(self.registry) > MAX_LISTED else ""
+        close = services.namesake(name, self.registry)
+        meant = f"If it is {close}, name it so. " if close else ""
         self.incomplete.append(
             Incomplete(
                 f"the service {shortened(name)}{self._by()} is not in {which}: the start does not "
                 "check its database and its tables",
-                f"{self._meant(name)}Use a name from the registry, or give the service a row in a "
+                f"{meant}Use a name from the registry, or give the service a row in a "
                 f"registry of your own (services in {self.sources.file}, or ENTRYPOINT_SERVICES). "
                 f"The registry has: {there}{more}.",
             )
@@ -132,10 +134,6 @@ class _Loader:
     def _by(self) -> str:
         return f" (named by {self.sources.named()[1]})"
 
-    def _is_foreign(self) -> bool:
-        """Whether a platform may have set the name."""
-        return self.sources.named()[1] == "SERVICE_NAME"
-
     def _rename(self, name: str) -> str:
         variable, file = f"set ENTRYPOINT_SERVICE={name}", self.sources.file
         line = f'write service = "{name}" in {file}'
@@ -143,10 +141,6 @@ class _Loader:
         if where == "ENTRYPOINT_SERVICE":
             return variable
         return f"{line} or {variable}" if where == file else f"{variable} or {line}"
-
-    def _meant(self, name: str) -> str:
-        close = services.namesake(name, self.registry)
-        return f"If it is {close}, name it so. " if close else ""
 
     def _database_url(self, *, required: bool) -> tuple[str, str]:
         names: tuple[str, ...] = self.sources.get("database_url")
@@ -193,7 +187,11 @@ class _Loader:
             self.corrected[url.variable] = url.with_database(misfit.right or UNKNOWN).safe()
             if misfit.owner:
                 self.remedies.append(f"or, if this is {misfit.owner}, {self._rename(misfit.owner)}")
-            elif row and self._is_foreign() and url.database not in services.DEFAULTS:
+            elif (
+                row  # a platform may have set the name
+                and self.sources.named()[1] == "SERVICE_NAME"
+                and url.database not in services.DEFAULTS
+            ):
                 ways = f"in ENTRYPOINT_SERVICE, or as service in {self.sources.file}"
                 self.remedies.append(f"or, if this is not {name}, name the service {ways}")
 

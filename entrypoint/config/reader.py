@@ -81,7 +81,11 @@ class Sources:
             if not self.absent:
                 self.problems.append(f"{name} cannot be read ({error.strerror})")
             return
-        table = self._toml(data, name)
+        try:
+            table = files.toml(data)
+        except ValueError as error:
+            self.problems.append(f"{name} {error}")
+            return
         known = {*IN_FILE, "gates"}
         for key, value in _flatten(table):
             where = f"{path.name}: {key}"
@@ -91,13 +95,6 @@ class Sources:
                 self._keep(self.from_file, key, IN_FILE[key].read, value, where)
             else:
                 self.unknown(key, known, f"{path.name}: ")
-
-    def _toml(self, data: bytes, name: str) -> dict[str, Any]:
-        try:
-            return files.toml(data)
-        except ValueError as error:
-            self.problems.append(f"{name} {error}")
-        return {}
 
     def _keep(
         self,
@@ -129,15 +126,9 @@ class Sources:
         """The value of a variable, or the table's default."""
         return self.from_environment.get(name, IN_ENVIRONMENT[name].default)
 
-    @property
-    def services_file(self) -> str | None:
-        """The registry file that the settings name; ``none`` means the shipped one."""
-        named: str | None = self.get("services")
-        return named
-
     def registry(self) -> Mapping[str, services.Service]:
         """The registry's services; notes its problems, and returns none then."""
-        path = self.services_file
+        path: str | None = self.get("services")
         try:
             return services.load(self.directory / path) if path else services.load()
         except services.RegistryError as error:

@@ -277,21 +277,16 @@ LEAST: Final = 3  # findings of each database, however many databases there are
 def _facts_of_verify(answer: Verification) -> dict[str, Any]:
     """What the template of `verify` needs."""
     findings = answer.findings
-    groups = _by_database(answer)
+    groups = {  # misplaced objects first, because a long list is cut
+        name: sorted(those, key=lambda found: found.level != "misplaced")
+        for name, those in render.grouped(findings, lambda found: found.database).items()
+    }
     return {
         "facts": _verified(answer),
         "services": _services(findings),
         "groups": list(_groups(groups)),
         "clean": [name for name in answer.databases if name not in groups],
         "failures": answer.failures,
-    }
-
-
-def _by_database(answer: Verification) -> dict[str, list[Finding]]:
-    """In the answer's order, but misplaced objects first, because a long list is cut."""
-    return {
-        name: sorted(those, key=lambda found: found.level != "misplaced")
-        for name, those in render.grouped(answer.findings, lambda found: found.database).items()
     }
 
 

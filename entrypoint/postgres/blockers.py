@@ -5,6 +5,8 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import Params
+from psycopg.rows import TupleRow
 
 from .session import Session
 from .sql import load_sql
@@ -14,12 +16,20 @@ LOOK_S: Final = 5.0
 
 def of_readers(session: Session) -> list[str]:
     """Describe up to five tables that nobody can read, and who locked each; empty on failure."""
+    rows = _rows(session, "postgres/unreadable_tables")
+    return [f"{name} has {table} locked (pid {pid}, from {at})" for table, pid, name, at in rows]
+
+
+def _rows(
+    session: Session, query: str, params: Params | None = None, *, anew: bool = False
+) -> list[TupleRow]:
     try:
         with session.transaction():
-            rows = session.rows("postgres/unreadable_tables")
+            if anew:  # a transaction keeps its first view of pg_stat_activity
+                session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
+            return session.rows(query, params)
     except psycopg.Error:
         return []
-    return [f"{name} has {table} locked (pid {pid}, from {at})" for table, pid, name, at in rows]
 
 
 def find(session: Session, name: str, ports: Collection[int]) -> dict[str, Any]:
@@ -115,12 +125,7 @@ def of_relations(
     a transaction or a savepoint and takes no lock; returns an empty list if the query fails.
     """
     params = {"oids": None if oids is None else list(oids), "modes": list(AGAINST[wanted])}
-    try:
-        with session.transaction():
-            session.connection.execute("select pg_catalog.pg_stat_clear_snapshot()")
-            rows = session.rows("postgres/locks_on_relations", params)
-    except psycopg.Error:
-        return []
+    rows = _rows(session, "postgres/locks_on_relations", params, anew=True)
     return [InTheWay(*row) for row in rows]
 
 
@@ -141,11 +146,7 @@ def changing(session: Session) -> list[InTheWay]:
     of these and not for a relation. Without the right to read all statistics, our role does not see
     the sessions of other roles.
     """
-    try:
-        with session.transaction():
-            rows = session.rows("postgres/changing_transactions")
-    except psycopg.Error:
-        return []
+    rows = _rows(session, "postgres/changing_transactions")
     return [
         InTheWay("what it changed", "a lock", True, pid, name, role, address, since, None)  # noqa: FBT003  a field
         for pid, name, role, address, since in rows

@@ -88,12 +88,9 @@ def diagnose(params: Mapping[str, str], timeout_s: float) -> Cause:
 
 
 def _begin(params: Mapping[str, str]) -> pq.abc.PGconn:
-    conninfo = " ".join(f"{key}={_quoted(value)}" for key, value in params.items()).encode()
-    return pq.PGconn.connect_start(conninfo)
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    quoted = (re.sub(r"([\\'])", r"\\\1", value) for value in params.values())
+    pairs = (f"{key}='{value}'" for key, value in zip(params, quoted, strict=True))
+    return pq.PGconn.connect_start(" ".join(pairs).encode())
 
 
 def _passed() -> Cause:
@@ -108,10 +105,10 @@ def _never_started(params: Mapping[str, str]) -> Cause:
             f"libpq refuses {' or '.join(names)} as given, before it connects",
             f"Correct {' or '.join(names)} in {{url}}, or remove it.",
         )
-    return _reach(params) or (_wrong_peer(params) if "requirepeer" in params else _passed())
-
-
-def _wrong_peer(params: Mapping[str, str]) -> Cause:
+    if found := _reach(params):
+        return found
+    if "requirepeer" not in params:
+        return _passed()
     return Cause(
         Kind.REFUSED,
         "another user than requirepeer's runs the server behind the socket in "

@@ -64,15 +64,11 @@ class Who(NamedTuple):
     fingerprint: str | None  # the push's; `NO_PUSH` without a push, None to compare nothing
 
 
+# The types of a push's fields in JSON.
 _PUSH: Final[dict[str, Any]] = {
-    "fingerprint": str,
-    "catalog": str,
+    **PushRecord.__annotations__,
     "releases": list,
-    "host": str,
-    "at": str,
     "elapsed_s": int | float,
-    "service": str | None,
-    "older": bool,
 }
 
 

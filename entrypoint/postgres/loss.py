@@ -26,14 +26,8 @@ class Loss(NamedTuple):
 
     def fields(self) -> dict[str, object]:
         """The fields of an event, without empty ones."""
-        fields: dict[str, object] = {
-            "tables": list(self.tables),
-            "foreign_tables": list(self.foreign_tables),
-            "columns": list(self.columns),
-            "constraints": list(self.constraints),
-            "enum_values": list(self.enum_values),
-            "rows": dict(self.rows),
-        }
+        names = ("tables", "foreign_tables", "columns", "constraints", "enum_values")
+        fields = {name: list(getattr(self, name)) for name in names} | {"rows": dict(self.rows)}
         return {name: value for name, value in fields.items() if value}
 
     def told(self) -> list[str]:
@@ -56,7 +50,7 @@ def compare(before: Snapshot, after: Snapshot, prefixes: Collection[str] = ()) -
         now = after.tables.get(oid)
         if now is None:
             tables.append(table)
-        if (now is None and table.filled) or (now and _truncated(table, now)):
+        if table.filled and (now is None or (now.rows == 0 and now.filenode != table.filenode)):
             of_rows[table.label()] = frozenset(table.names())
         if lost := _rows_lost(table, now):
             rows[table.label()] = lost
@@ -69,7 +63,11 @@ def compare(before: Snapshot, after: Snapshot, prefixes: Collection[str] = ()) -
     return Loss(
         tables=tuple(sorted(table.label() for table in tables)),
         foreign_tables=tuple(
-            sorted(table.label() for table in tables if _foreign(table, prefixes))
+            sorted(
+                table.label()
+                for table in tables
+                if prefixes and not table.name.startswith(tuple(prefixes))
+            )
         ),
         columns=tuple(sorted(columns)),
         constraints=_constraints(before, after),
@@ -77,10 +75,6 @@ def compare(before: Snapshot, after: Snapshot, prefixes: Collection[str] = ()) -
         rows=rows,
         of_rows=of_rows,
     )
-
-
-def _truncated(table: Table, now: Table) -> bool:
-    return table.filled and now.rows == 0 and now.filenode != table.filenode
 
 
 def _rows_lost(table: Table, now: Table | None) -> int:
@@ -91,10 +85,6 @@ def _rows_lost(table: Table, now: Table | None) -> int:
         return 0
     had = table.rows if table.rows < MAX_ROWS else max(table.rows, table.estimate)
     return had - left
-
-
-def _foreign(table: Table, prefixes: Collection[str]) -> bool:
-    return bool(prefixes) and not table.name.startswith(tuple(prefixes))
 
 
 def _constraints(before: Snapshot, after: Snapshot) -> tuple[str, ...]:

@@ -47,6 +47,17 @@ _FIND_OUT: Final = (
     "start again."
 )
 
+_STANDBY: Final = Cause(
+    Kind.TRANSIENT,
+    "the server is a standby or still in recovery and accepts no writes",
+    "Point {url} at the primary, or wait until this server is promoted.",
+)
+_READ_ONLY: Final = Cause(
+    Kind.TRANSIENT,
+    "the session is read-only",
+    "Reset default_transaction_read_only for the role, the database or the server.",
+)
+
 T = TypeVar("T")
 
 
@@ -231,22 +242,8 @@ def _checked(connection: Connection, probe: str, patience_s: float, *, reads: bo
 
         raise ConnectError(first_query(error)) from None
     database, in_recovery, read_only, backend_pid = row
-    if in_recovery and not reads:
-        raise ConnectError(
-            Cause(
-                Kind.TRANSIENT,
-                "the server is a standby or still in recovery and accepts no writes",
-                "Point {url} at the primary, or wait until this server is promoted.",
-            )
-        )
-    if read_only and not reads:
-        raise ConnectError(
-            Cause(
-                Kind.TRANSIENT,
-                "the session is read-only",
-                "Reset default_transaction_read_only for the role, the database or the server.",
-            )
-        )
+    if not reads and (in_recovery or read_only):
+        raise ConnectError(_STANDBY if in_recovery else _READ_ONLY)
     pooled = connection.info.backend_pid != backend_pid
     return Session(connection, database, pooled, tuple(probed))
 
