@@ -2,7 +2,8 @@
 
 import time
 from contextlib import closing
-from typing import Final, Literal
+from functools import partial
+from typing import Final
 
 from ..config.registry import Service
 from ..errors import RefusedError, UnreachableError
@@ -30,12 +31,17 @@ def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:
             there = {database.name: database for database in databases.find(session)}
         answers = []
         for service in server.selected:
-            if database := there.get(service.database):
-                answers.append(_found(service, database))
-            elif dry_run:
-                answers.append(_answer(service, "missing"))
-            else:
-                answers.append(_create(session, service, isolate=isolate))
+            answer = partial(Creation, service=service.name, database=service.database)
+            database = there.get(service.database)
+            try:
+                if dry_run and database is None:
+                    answers.append(answer(result="missing"))
+                else:
+                    made = _made(session, service, database, isolate=isolate)
+                    answers.append(answer(result="created" if made else "exists"))
+            except (RefusedError, UnreachableError) as error:
+                failed = failure(service.database, error)
+                answers.append(answer(result="failed", failure=failed))
     return Creations(server=server.conninfo.where(), dry_run=dry_run, databases=answers)
 
 
@@ -45,28 +51,14 @@ def exit_code(answer: Creations) -> int:
     return max(failures, default=0)
 
 
-def _answer(service: Service, result: Literal["created", "exists", "missing"]) -> Creation:
-    return Creation(service=service.name, database=service.database, result=result)
-
-
-def _found(service: Service, database: Database) -> Creation:
-    """Answer for an existing database; if its owner is not the registry's, it is a failure."""
-    found = next(hygiene.wrong_owner(database, service), None)
-    if found is None:
-        return _answer(service, "exists")
-    error = RefusedError(found.message, remedy=found.remedy)
-    return _answer(service, "exists").model_copy(
-        update={"result": "failed", "failure": failure(service.database, error)}
-    )
-
-
-def _create(session: Session, service: Service, *, isolate: bool) -> Creation:
+def _made(session: Session, service: Service, database: Database | None, *, isolate: bool) -> bool:
+    """Whether this call created the database; refuse an existing one with a wrong owner."""
+    if database is not None:
+        for found in hygiene.wrong_owner(database, service):
+            raise RefusedError(found.message, remedy=found.remedy)
+        return False
+    owner = service.owner or databases.acts_as(session, session.connection.info.user)
     deadline = time.monotonic() + TIMEOUT_S
-    name = service.database
-    try:
-        owner = service.owner or databases.acts_as(session, session.connection.info.user)
-        ours = databases.create(session, name, owner=owner, isolate=isolate, deadline=deadline)
-    except (RefusedError, UnreachableError) as error:
-        failed = failure(name, error)
-        return Creation(service=service.name, database=name, result="failed", failure=failed)
-    return _answer(service, "created" if ours else "exists")
+    return databases.create(
+        session, service.database, owner=owner, isolate=isolate, deadline=deadline
+    )
