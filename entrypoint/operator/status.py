@@ -6,7 +6,6 @@ from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from ..config.registry import Service
 from ..errors import RefusedError, UnreachableError
 from ..postgres import databases, ledger, placement, quarantine, transfers
 from ..postgres.databases import Database
@@ -19,7 +18,6 @@ from .verify import failure
 
 WAIT_S: Final = 60  # seconds after which a session that waits for a lock is a concern
 OPEN_S: Final = 3600  # seconds until an open transaction, which holds back VACUUM, is a concern
-_NOBODY: Final = (0, False)
 
 
 def status(server: Server) -> Status:
@@ -58,7 +56,7 @@ def status(server: Server) -> Status:
     rows = []
     for service in server.selected:
         name = service.database
-        update: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "transfer": _work(moves.get(transfers.target_key(name) & 0xFFFFFFFF)),
             "quarantines": quarantines.get(service.name, []),
             "put_aside": [
@@ -67,21 +65,19 @@ def status(server: Server) -> Status:
                 if transfers.is_aside(each, name) and each.name not in claimed
             ],
         }
-        if name not in there:
-            row = ServiceStatus(service=service.name, database=name, exists=False)
-        else:
-            row = _row(service, there[name], looks[name])
+        book = ledger.parse(there[name].comment if name in there else None)
+        waits, too_long = waiting.get(name, (0, False))
+        if name in there:
             holder = holders.get(name)
-            update |= {
+            fields |= _seen(there[name], book, looks[name]) | {
                 "sessions": sessions[name],
-                "waiting": waiting.get(name, _NOBODY)[0],
+                "waiting": waits,
                 "oldest_transaction": _work(oldest.get(name)),
                 "holder": Holder(**holder) if holder else None,
             }
-        row = row.model_copy(update=update)
-        waits = waiting.get(name, _NOBODY)[1]
-        damaged = name in there and bool(ledger.parse(there[name].comment).damages)
-        concerns = [*_concerns(row, at, damaged=damaged, waits=waits)]
+        exists = name in there
+        row = ServiceStatus(service=service.name, database=name, exists=exists, **fields)
+        concerns = [*_concerns(row, at, damaged=bool(book.damages), waits=too_long)]
         rows.append(row.model_copy(update={"concerns": concerns}))
     return Status(server=server.conninfo.where(), at=at, services=rows)
 
@@ -137,30 +133,22 @@ def _work(found: dict[str, Any] | None) -> Work | None:
     return Work(**found) if found else None
 
 
-def _row(
-    service: Service, database: Database, seen: Look | RefusedError | UnreachableError
-) -> ServiceStatus:
-    """The row of an existing database; the server shows its ledger without a connection to it."""
-    book = ledger.parse(database.comment)
+def _seen(
+    database: Database, book: ledger.Ledger, seen: Look | RefusedError | UnreachableError
+) -> dict[str, Any]:
+    """Fields of an existing database, whose ledger the server shows without a connection to it."""
     last = book.last
-    row = ServiceStatus(
-        service=service.name,
-        database=database.name,
-        exists=True,
-        size_bytes=database.size_bytes,
-        last_push=LastPush(
-            at=last.at, release=last.release, host=last.host, elapsed_s=last.elapsed_s
-        )
-        if last
-        else None,
-        tenants=[tenant for tenant in book.seeds if tenant != "-"],
-    )
+    fields: dict[str, Any] = {
+        "size_bytes": database.size_bytes,
+        "tenants": [tenant for tenant in book.seeds if tenant != "-"],
+    }
+    if last:
+        at, host, elapsed_s = last.at, last.host, last.elapsed_s
+        push = LastPush(at=at, release=last.release, host=host, elapsed_s=elapsed_s)
+        fields["last_push"] = push
     if not isinstance(seen, Look):
-        return row.model_copy(update={"failure": failure(database.name, seen)})
-    known = last is not None and seen.found.catalog is not None
-    return row.model_copy(
-        update={
-            "tables": sum(each.kind == "table" for each in seen.objects),
-            "drift": seen.found.catalog != last.catalog if known and last else None,
-        }
-    )
+        return {**fields, "failure": failure(database.name, seen)}
+    catalog = seen.found.catalog
+    fields["tables"] = sum(each.kind == "table" for each in seen.objects)
+    fields["drift"] = catalog != last.catalog if last and catalog is not None else None
+    return fields
