@@ -121,10 +121,9 @@ def _operate(arguments: "argparse.Namespace") -> int:
 
     gc.enable()
     if arguments.command == "completion":
-        from .completion import script
-        from .parser import commands
+        from .parser import completion
 
-        _write(script(commands(), arguments.shell))
+        _write(completion(arguments.shell))
         return 0
     if watch := getattr(arguments, "watch", None):
         return _watch(arguments, watch)

@@ -1,7 +1,9 @@
 """The arguments of every command, for argparse. A container start does not import this module."""
 
 import argparse
+import re
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from .. import __version__
@@ -150,12 +152,8 @@ def parser() -> argparse.ArgumentParser:
     text = "create every missing database. A new one is UTF8 and closed to other roles"
     create = _operators(commands, "create", text, _codes(2, 3, 4, 5))
     create.add_argument("--dry-run", action="store_true", help="only list the missing databases")
-    create.add_argument(
-        "--no-isolate",
-        dest="isolate",
-        action="store_false",
-        help="leave new databases open to every role",
-    )
+    text = "leave new databases open to every role"
+    create.add_argument("--no-isolate", dest="isolate", action="store_false", help=text)
     create.add_argument("--sql", action="store_true", help="print SQL for pgAdmin or psql instead")
     text = "find misplaced objects"
     verify = _operators(commands, "verify", text, _codes(2, 3, 4, 5, 9))
@@ -163,13 +161,7 @@ def parser() -> argparse.ArgumentParser:
     instead = verify.add_mutually_exclusive_group()
     instead.add_argument("--sql", action="store_true", help="print SQL for pgAdmin or psql instead")
     _page(instead)
-    verify.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="DATABASE",
-        help="a database of no service that may be on the server; may be repeated",
-    )
+    _many(verify, "--ignore", "DATABASE", "a database of no service that may be on the server")
     _sort(verify, VERIFY_SORTS)
     text = (
         "show each service's database. A row has the size, tables and sessions, the last push, the "
@@ -230,6 +222,13 @@ def _sort(command: argparse.ArgumentParser, choices: tuple[str, ...]) -> None:
     command.add_argument("--sort", choices=choices, default=default, help=order)
 
 
+def _many(
+    command: argparse.ArgumentParser, name: str, metavar: str, text: str, dest: str | None = None
+) -> None:
+    text = f"{text}; may be repeated"
+    command.add_argument(name, action="append", default=[], metavar=metavar, help=text, dest=dest)
+
+
 def _transfer(commands: "_Commands") -> None:
     from ..transfer.command_lines import DATABASE, JOBS
 
@@ -237,37 +236,16 @@ def _transfer(commands: "_Commands") -> None:
     transfer = _command(commands, "transfer", text, _codes(2, 3, 4, 5, 10))
     transfer.add_argument("service", metavar="SERVICE", help="its name in the registry")
     _server(transfer)
+    text = f"the database that has the objects; {DATABASE} by default"
     transfer.add_argument(
-        "--from",
-        dest="database",
-        default=DATABASE,
-        metavar="DATABASE",
-        help=f"the database that has the objects; {DATABASE} by default",
+        "--from", dest="database", default=DATABASE, metavar="DATABASE", help=text
     )
     transfer.add_argument("--to", metavar="URL", help="the target's server, if it is another")
-    transfer.add_argument(
-        "--with",
-        dest="extra",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="also move this table, whose name lacks the service's prefix, or this extension; may "
-        "be repeated",
-    )
-    transfer.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="go on despite this obstacle, or all; may be repeated",
-    )
-    transfer.add_argument(
-        "--jobs",
-        type=_jobs,
-        default=JOBS,
-        metavar="N",
-        help=f"how many tables to move at once; {JOBS} by default",
-    )
+    text = "also move this table, whose name lacks the service's prefix, or this extension"
+    _many(transfer, "--with", "NAME", text, dest="extra")
+    _many(transfer, "--allow", "NAME", "go on despite this obstacle, or all")
+    text = f"how many tables to move at once; {JOBS} by default"
+    transfer.add_argument("--jobs", type=_jobs, default=JOBS, metavar="N", help=text)
     transfer.add_argument("--yes", action="store_true", help="do not ask")
     transfer.add_argument("--json", action="store_true", help="print one object of JSON")
     text = "write a report of the transfer, or of its plan, as Markdown"
@@ -275,14 +253,10 @@ def _transfer(commands: "_Commands") -> None:
     transfer.add_argument("--dry-run", action="store_true", help="only show the plan")
     what = transfer.add_mutually_exclusive_group()
     what.add_argument("--undo", action="store_true", help="put everything back")
-    what.add_argument(
-        "--drop-quarantine", action="store_true", help="remove the moved objects from the source"
-    )
-    what.add_argument(
-        "--drop-aside",
-        action="store_true",
-        help="remove the databases that moves and undos have put aside",
-    )
+    text = "remove the moved objects from the source"
+    what.add_argument("--drop-quarantine", action="store_true", help=text)
+    text = "remove the databases that moves and undos have put aside"
+    what.add_argument("--drop-aside", action="store_true", help=text)
 
 
 def _command(commands: "_Commands", name: str, text: str, codes: str) -> argparse.ArgumentParser:
@@ -302,23 +276,14 @@ def _codes(*codes: int) -> str:
 
 def _server(command: argparse.ArgumentParser) -> None:
     command.description = f"{command.description} {_SERVER}"
-    command.add_argument(
-        "--server",
-        metavar="URL",
-        help="the server's URL, with any database; a password is safer in a variable",
-    )
+    text = "the server's URL, with any database; a password is safer in a variable"
+    command.add_argument("--server", metavar="URL", help=text)
 
 
 def _operators(commands: "_Commands", name: str, text: str, codes: str) -> argparse.ArgumentParser:
     command = _command(commands, name, text, codes)
     _server(command)
-    command.add_argument(
-        "--service",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="only this service; may be repeated",
-    )
+    _many(command, "--service", "NAME", "only this service")
     command.add_argument("--json", action="store_true", help="print one object of JSON")
     return command
 
@@ -353,3 +318,57 @@ def _jobs(text: str) -> int:
     if not 1 <= jobs <= 64:  # noqa: PLR2004  more jobs would only wait for each other
         raise argparse.ArgumentTypeError("must be a number from 1 to 64")
     return jobs
+
+
+def completion(shell: str) -> str:
+    """A shell's completion script; leaves out services whose names a shell could evaluate."""
+    from pathlib import Path
+
+    from ..config.environment import Environment
+    from ..config.reader import Sources
+
+    registry = Sources(Environment.of_container(), Path()).registry()
+    words = _words([name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
+    if shell == "fish":
+        return _fish(words)
+    return "autoload -U +X bashcompinit && bashcompinit\n" * (shell == "zsh") + _bash(words)
+
+
+def _words(services: list[str]) -> Mapping[str, list[str]]:
+    """The words that may follow each command; the key "" has the commands."""
+    every = commands()
+    words = {"": sorted(every)}
+    for name, command in every.items():
+        options = [
+            option
+            for action in command._actions  # noqa: SLF001  argparse has no public way to list them
+            for option in (*action.option_strings, *(action.choices or ()))
+            if len(option) > 2  # noqa: PLR2004  leaves out -h for --help
+        ]
+        names = services if {"--service", "--server"} & {*options} else []
+        words[name] = [*options, *names]
+    return words
+
+
+def _bash(words: Mapping[str, list[str]]) -> str:
+    cases = "\n".join(
+        f"    {name or chr(39) * 2}) words='{' '.join(each)}' ;;" for name, each in words.items()
+    )
+    return f"""_entrypoint() {{
+  local words='' command=''
+  [ "$COMP_CWORD" -gt 1 ] && command="${{COMP_WORDS[1]}}"
+  case "$command" in
+{cases}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+}}
+complete -F _entrypoint entrypoint
+"""
+
+
+def _fish(words: Mapping[str, list[str]]) -> str:
+    lines = ["complete -c entrypoint -f"]
+    for name, each in words.items():
+        when = f"__fish_seen_subcommand_from {name}" if name else "__fish_use_subcommand"
+        lines.append(f"complete -c entrypoint -n '{when}' -a '{' '.join(each)}'")
+    return "\n".join(lines) + "\n"
