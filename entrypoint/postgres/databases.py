@@ -24,9 +24,7 @@ class Database(NamedTuple):
     owner: str
     encoding: str
     template: bool
-    allows_connections: bool
     public_may_connect: bool
-    may_connect: bool
     size_bytes: int | None  # None if the role may not ask
     collation_stale: bool  # whether another version of the C library or of ICU sorted its texts
     comment: str | None  # it contains the ledger

@@ -151,10 +151,7 @@ def _stranger(session: Session, holder: dict[str, Any]) -> str | None:
     """The holder's role, if it cannot be a start's."""
     try:
         with session.transaction():
-            cursor = session.connection.execute(
-                load_sql("postgres/lock_stranger"), [holder.get("holder_pid", 0)]
-            )
-            row = cursor.fetchone()
+            row = session.row("postgres/lock_stranger", [holder.get("holder_pid", 0)])
     except psycopg.Error:
         return None
     return str(row[0]) if row else None
