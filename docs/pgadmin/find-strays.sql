@@ -200,5 +200,4 @@ select finding, kind,
 from stray where finding <> 'stray_object' or true or whose in (select name from selected)
 union all
 select 'quarantine', 'schema', nspname, null, null, null from pg_namespace
-where starts_with(obj_description(oid, 'pg_namespace'), 'entrypoint moved: ')
-order by 1 desc, 4, 3;
+where starts_with(obj_description(oid, 'pg_namespace'), 'entrypoint moved: ') order by 1 desc, 4, 3;

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 BUG: Final = 1
 USAGE: Final = UsageError.exit_code
-
 STARTS: Final = ("run", "prepare")  # the commands that start containers; people run all others
 CLEAR: Final = "\x1b[H\x1b[2J"  # the escape sequences that clear a terminal
 
@@ -22,13 +21,10 @@ class _Stdout:
     written = False  # whether a part of an answer was written
 
 
-_stdout = _Stdout()
-
-
 def main(arguments: list[str]) -> int:
     """Run a command and return its exit code; does not return once a service runs."""
     failure: EntrypointError | Terminated | Exception
-    _stdout.written = False
+    _Stdout.written = False
     try:
         with signals.late():
             from ..config.environment import Environment
@@ -168,10 +164,10 @@ def _watch(arguments: "argparse.Namespace", every_s: float) -> int:
 def _unanswered(arguments: list[str], error: EntrypointError | Terminated) -> None:
     """With ``--json``, write the failure as JSON unless an answer was written."""
     asked = any(len(word) > len("--") and "--json".startswith(word) for word in arguments)
-    if asked and not _stdout.written and arguments[0] not in STARTS:
-        from ..operator import render
+    if asked and not _Stdout.written and arguments[0] not in STARTS:
+        from ..operator import render, report
 
-        _write(render.unanswered(error))
+        _write(render.as_json(report.Unanswered(failed=render.failed(error))))
 
 
 def _fitting(text: str) -> str:
@@ -185,12 +181,6 @@ def _fitting(text: str) -> str:
         return text
     said = f"({more} more lines; --service NAME shows less)\n"
     return "".join([*lines[: room - 2], said, lines[-1]])
-
-
-def _paints() -> bool:
-    from ..config.environment import Environment
-
-    return Environment.of_container().get("TERM") not in ("dumb", "unknown")
 
 
 def _width() -> int | None:
@@ -229,16 +219,19 @@ def _write(text: str, *, clear: bool = False) -> bool:
     import os
     import sys
 
+    from ..config.environment import Environment
+
     if sys.stdout is None:
         return False
-    if clear and _width() and _paints():
+    term = Environment.of_container().get("TERM")
+    if clear and _width() and term not in ("dumb", "unknown"):
         text = CLEAR + _fitting(text)
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):  # the locale may lack a name's characters
             sys.stdout.reconfigure(errors="backslashreplace")
             if not sys.stdout.encoding.lower().startswith("utf"):
                 text = text.replace("─", "-")
-        _stdout.written = True
+        _Stdout.written = True
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -14,7 +14,6 @@ from ..operator import server
 from ..operator.report import Status, Verification
 
 _Seen = TypeVar("_Seen", Status, Verification)
-
 Ask = Callable[[str], bool]  # shows a text that ends in a question; returns the person's agreement
 
 

@@ -72,7 +72,6 @@ exit codes:
 """
 
 _FAILS: Final = "  9    with --fail: something needs attention\n"
-
 PLATFORMS: Final = ("coolify", "compose", "swarm", "kubernetes")  # whose format `env` can print
 
 
@@ -120,9 +119,7 @@ def misused(stop: SystemExit) -> UsageError:
 
 
 VERIFY_SORTS: Final = ("database", "size", "name")
-
 DOCS: Final = "https://github.com/gaqno/entrypoint/blob/main/docs"
-
 STATUS_SORTS: Final = ("registry", "name", "size", "age")
 
 

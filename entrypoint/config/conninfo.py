@@ -41,7 +41,6 @@ INVISIBLE: Final = (
 
 BAD_HOST: Final = "has a host that is no valid name or address"
 BAD_PORT: Final = "has a port that is not a number from 1 to 65535"
-
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _IPV6 = re.compile(r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]*(%[A-Za-z0-9_.-]+)?")
 
@@ -52,11 +51,8 @@ class Conninfo:
 
     params: Mapping[str, str]
     variable: str = field(default="DATABASE_URL", compare=False)  # the variable that held it
-    in_file: bool = field(default=False, compare=False)
-    """Whether it came from the file that the variable's ``_FILE`` twin names."""
-
-    written_password: str = field(default="", compare=False)
-    """The password as the URL had it, percent-encoded; for masking."""
+    in_file: bool = field(default=False, compare=False)  # whether the `_FILE` twin's file held it
+    written_password: str = field(default="", compare=False)  # as the URL has it; for masking
 
     def __repr__(self) -> str:
         return f"Conninfo({self.safe()})"

@@ -9,7 +9,6 @@ from .. import log
 from . import registry
 
 MAX_SECONDS: Final = 7 * 86400.0
-
 UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # a tenant
 COMMIT: Final = re.compile(r"[0-9a-fA-F]{6,64}")
 """The form of a commit. Coolify sets SOURCE_COMMIT to HEAD for images that it pulls and for
@@ -40,7 +39,6 @@ def quoted(value: str) -> bool:
 
 
 _OPENING, _CLOSING = "\"'`\u2018\u201c\u201e", "\"'`\u2019\u201d\u201c"
-
 QUOTED: Final = "is in quotes; remove them (docker's --env-file keeps them)"
 
 

@@ -40,8 +40,7 @@ class _Loader:
         self.first = ""  # what to do before correcting the settings
         self.environ = sources.environ
         self.problems = sources.problems
-        self.misread = bool(self.problems)
-        """Whether an unreadable source may contain the settings that are missing."""
+        self.misread = bool(self.problems)  # what is missing may be in a source that is unreadable
         self.corrected = sources.corrected
         self.registry: Mapping[str, services.Service] = {}
         self.incomplete: list[Incomplete] = []
@@ -67,6 +66,7 @@ class _Loader:
         if self.problems:
             raise self._error()
         environment = self._service_environment(variable, url)
+        own = option("ENTRYPOINT_MAINTENANCE_DATABASE") or (admin.database if admin else "")
         direct_added = {variable: direct_url} if direct_url else {}
         return Settings(
             service=name,
@@ -77,7 +77,7 @@ class _Loader:
             database=database,
             direct=direct,
             admin=admin,
-            maintenance_databases=self._maintenance_databases(admin),
+            maintenance_databases=(own,) if own else ("postgres", "defaultdb"),
             lookup_server=lookup_server,
             isolate=get("database.isolate"),
             database_owner=get("database.owner"),
@@ -121,15 +121,16 @@ class _Loader:
         more = " and more" if len(self.registry) > MAX_LISTED else ""
         close = services.namesake(name, self.registry)
         meant = f"If it is {close}, name it so. " if close else ""
-        self.incomplete.append(
-            Incomplete(
-                f"the service {shortened(name)}{self._by()} is not in {which}: the start does not "
-                "check its database and its tables",
-                f"{meant}Use a name from the registry, or give the service a row in a "
-                f"registry of your own (services in {self.sources.file}, or ENTRYPOINT_SERVICES). "
-                f"The registry has: {there}{more}.",
-            )
+        self._lack(
+            f"the service {shortened(name)}{self._by()} is not in {which}: the start does not "
+            "check its database and its tables",
+            f"{meant}Use a name from the registry, or give the service a row in a "
+            f"registry of your own (services in {self.sources.file}, or ENTRYPOINT_SERVICES). "
+            f"The registry has: {there}{more}.",
         )
+
+    def _lack(self, reason: str, remedy: str) -> None:
+        self.incomplete.append(Incomplete(reason, remedy))
 
     def _by(self) -> str:
         return f" (named by {self.sources.named()[1]})"
@@ -204,11 +205,6 @@ class _Loader:
             self.corrected[name] = direct.with_database(database.database).safe()
         return direct
 
-    def _maintenance_databases(self, admin: Conninfo | None) -> tuple[str, ...]:
-        named = self.sources.option("ENTRYPOINT_MAINTENANCE_DATABASE")
-        name = named or (admin.database if admin else "")
-        return (name,) if name else ("postgres", "defaultdb")
-
     def _push(self, service: str | None, *, skipped: bool) -> Push:
         read = self._section("push", Push._fields)
         if self.sources.get("push.command", None) is None:
@@ -236,7 +232,7 @@ class _Loader:
             self.remedies.append(remedy)
         else:
             reason = f"{where}no push.command: the start creates the database and pushes nothing"
-            self.incomplete.append(Incomplete(reason, f"{remedy}."))
+            self._lack(reason, f"{remedy}.")
 
     def _seed(
         self, registered: services.Service | None, lookup: Lookup | None, *, skipped: bool
@@ -254,12 +250,10 @@ class _Loader:
                 'with seed.when = "always"'
             )
         if tenant and not command and when != "never" and not skipped:
-            self.incomplete.append(
-                Incomplete(
-                    "SEED_TENANT_ID is set and there is no seed.command: the start seeds no tenant",
-                    'Name the seed in seed.command, write seed.when = "never", or unset '
-                    "SEED_TENANT_ID.",
-                )
+            self._lack(
+                "SEED_TENANT_ID is set and there is no seed.command: the start seeds no tenant",
+                'Name the seed in seed.command, write seed.when = "never", or unset '
+                "SEED_TENANT_ID.",
             )
         variable = self._tenant_variable(tenant, lookup, runs=bool(command) and not skipped)
         return Seed(**read, tenant=tenant, lookup=None if tenant else lookup, variable=variable)
@@ -285,12 +279,10 @@ class _Loader:
                 f"seed one of them as {name}; unset {name}, or set it to the same"
             )
         elif self.environ.get(name) and name != "SEED_TENANT_ID" and not tenant and not lookup:
-            self.incomplete.append(
-                Incomplete(
-                    f"{name} is set and SEED_TENANT_ID is not: the start does not know which "
-                    "tenant to seed",
-                    f"Set SEED_TENANT_ID to the tenant; the seed gets it as {name} too.",
-                )
+            self._lack(
+                f"{name} is set and SEED_TENANT_ID is not: the start does not know which "
+                "tenant to seed",
+                f"Set SEED_TENANT_ID to the tenant; the seed gets it as {name} too.",
             )
         return name
 

@@ -12,7 +12,6 @@ from .conninfo import INVISIBLE, PASSED_ON, UNKNOWN
 
 HIDDEN: Final = "\x01"  # replaces each control character and each byte that is not UTF-8
 QUOTES: Final = "\"'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb\u2032\u2033<>"
-
 _LAYERS: Final = 6  # how many layers may surround the string
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNDECODED = re.compile(r"[\ud800-\udfff]")

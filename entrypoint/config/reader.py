@@ -24,9 +24,7 @@ _LINK: Final = (
 """Variables that Kubernetes and Docker links set for a Service whose name is `entrypoint...`."""
 
 _OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")  # the placeholders in a corrected URL
-
 MAX_FILE_BYTES: Final = 1 << 20
-
 MAX_SECRET_BYTES: Final = 1 << 16
 
 
@@ -37,8 +35,7 @@ class Sources:
         self.environ = environ
         self.directory = directory
         self.problems: list[str] = []
-        self.corrected: dict[str, str] = {}
-        """By variable, the corrected form of a refused connection string."""
+        self.corrected: dict[str, str] = {}  # by variable, a refused connection string's correction
         self.files: dict[str, str] = {}  # the file of a variable's secret, fit to be shown
         self.remedies: list[str] = []  # remedies for other problems than connection strings
         self.more = False  # whether a corrected form leaves out parameters

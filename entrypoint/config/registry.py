@@ -8,11 +8,8 @@ from typing import Any, Final, NamedTuple
 from .. import files
 
 SHIPPED: Final = Path(__file__).with_name("services.toml")
-
 SEEDS: Final = ("tenant", "always", "never")
-
 MAX_BYTES: Final = 1 << 20
-
 MAX_SHOWN: Final = 100  # characters of an unregistered name that people see and `misspelt` compares
 KEYS: Final = {  # the keys of a row, and what an omitted key means: docs/reference/settings.md
     "database": ("The service's database, on the server that its URL names.", "required"),

@@ -12,7 +12,6 @@ from .conninfo import is_host
 
 HTTP: Final = ("http", "https")
 GATES: Final = (*HTTP, "http+unix", "tcp")
-
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 

@@ -47,8 +47,7 @@ def create(server: Server, *, isolate: bool, dry_run: bool) -> Creations:
 
 def exit_code(answer: Creations) -> int:
     """0, or the greatest code of the failures."""
-    failures = [each.failure.exit_code for each in answer.databases if each.failure]
-    return max(failures, default=0)
+    return max((each.failure.exit_code for each in answer.databases if each.failure), default=0)
 
 
 def _made(session: Session, service: Service, database: Database | None, *, isolate: bool) -> bool:

@@ -15,9 +15,7 @@ from .report import Finding
 def of_database(database: Database, service: Service) -> Iterator[Finding]:
     """Notices about the database's row in the server's catalog."""
     name = database.name
-
     notice = partial(_notice, name, service)
-
     yield from wrong_owner(database, service)
     if database.public_may_connect:
         yield notice(
@@ -92,9 +90,7 @@ def of_schema(database: Database, service: Service, seen: Look) -> Iterator[Find
 
 def _of_ledger(name: str, service: Service, seen: Look) -> Iterator[Finding]:
     book, last = seen.found.ledger, seen.found.ledger.last
-
     notice = partial(_notice, name, service)
-
     if book.problem:
         yield notice(
             "ledger",

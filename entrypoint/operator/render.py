@@ -14,7 +14,6 @@ from . import report
 from .tables import Section, columns, draw, printable
 
 _Key = TypeVar("_Key", bound=Hashable)
-
 _AGES: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -32,11 +31,6 @@ def failed(error: EntrypointError | Terminated) -> report.Failed:
         "details": error.fields,
     }
     return report.Failed.model_validate(log.masked(fields))
-
-
-def unanswered(error: EntrypointError | Terminated) -> str:
-    """The JSON of a command that has only a failure to report."""
-    return as_json(report.Unanswered(failed=failed(error)))
 
 
 def verification(answer: report.Verification, width: int | None) -> str:

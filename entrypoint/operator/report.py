@@ -171,9 +171,7 @@ class ServiceStatus(_Model):
     sessions: int | None = None
     last_push: LastPush | None = None  # the newest push in the ledger
     tenants: list[str] = []  # tenants that the ledger has as seeded
-    drift: bool | None = None
-    """Whether the schema differs from that after the last push; null if the command cannot tell."""
-
+    drift: bool | None = None  # whether the schema differs from the last push's; null if unknown
     holder: Holder | None = None  # the session that has the lock
     waiting: int | None = None  # how many sessions wait for another session's lock
     oldest_transaction: Work | None = None  # the oldest transaction that the role may see

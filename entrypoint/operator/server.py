@@ -18,18 +18,14 @@ from ..postgres.session import Session, open_session, translated
 from ..postgres.sql import load_sql
 
 CONNECT_TIMEOUT_S: Final = 5.0
-
 MAX_SESSIONS: Final = 4  # databases to look at at once; the session that lists them comes on top
 NAME: Final = "entrypoint/operator"  # the application_name of an operator's sessions
 MAINTENANCE: Final = ("postgres", "defaultdb")
-
 _TRANSACTION_TIMEOUT_SINCE: Final = 170000
-
 _LATER: Final = re.compile(r"[,;] (?:or|if (?:the|that) [^,;]*,) raise ENTRYPOINT_WAIT_TIMEOUT")
 """A start's advice to raise the timeout; an operator's command does not wait."""
 
 _NAMES: Final = "Use the name of a service in the registry."
-
 _CONTAINER: Final = re.compile(r"\b(?:this|the) container\b")
 
 

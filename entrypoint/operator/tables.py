@@ -18,7 +18,6 @@ from rich.text import Text
 NARROW: Final = 100  # columns of a terminal below which rows are lists
 PROSE: Final = 24  # the least number of columns for sentences
 _GAP: Final = 2
-
 _ENDLESS: Final = 1 << 16  # columns of a line in a pipe
 
 _STYLES: Final = {

@@ -8,7 +8,6 @@ from .. import files
 from ..config.environment import Environment
 
 MAX_BYTES: Final = 1 << 24
-
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 BUNDLES: Final = (
@@ -59,10 +58,6 @@ def mistake(path: str) -> str | None:
         return f"cannot be read ({reason})"
     if (written := files.encoding(data)) != "UTF-8":
         return f"is {written}, and must be UTF-8 or ASCII"
-    return _unreadable(data)
-
-
-def _unreadable(data: bytes) -> str | None:
     begin = data.find(_BEGIN)
     if begin < 0:
         return _no_pem(data)

@@ -156,8 +156,7 @@ _OTHERWISE: Final = (
     "ENTRYPOINT_ADMIN_URL to a role that may create databases."
 )
 
-_SET_SINCE: Final = 160000
-"""The first server version in which a member of a role may lack the right to act as the role."""
+_SET_SINCE: Final = 160000  # the first version in which a member of a role may lack SET ROLE
 
 
 def _mend(admin: Session, name: str, owner: str, code: str | None) -> tuple[str, str]:

@@ -42,12 +42,9 @@ _CHECK_IPV6: Final = (
     "later, raise ENTRYPOINT_WAIT_TIMEOUT."
 )
 
-_PROTOCOL_VIOLATION: Final = "08P01"  # PgBouncer before 1.20 sends it for every error
-
 _MESSAGE = re.compile(r"^(?P<way>[FB])\t\d+\t(?P<name>\w+)(?P<body>.*?)(?=^[FB]\t\d+\t\w|\Z)",
                       re.MULTILINE | re.DOTALL)  # fmt: skip
 _FIELD: Final = r' {} "(.*?)"(?= [A-Za-z] "| \\x00)'
-
 _MUST_HAVE_TLS: Final = ("require", "verify-ca", "verify-full")
 
 _ROUTELESS: Final = (
@@ -318,7 +315,7 @@ def _said(body: str) -> ErrorResponse | None:
 
 
 def _server_said(said: ErrorResponse, params: Mapping[str, str], *, after_proof: bool) -> Cause:
-    if said.code == _PROTOCOL_VIOLATION and not said.file and after_proof:
+    if said.code == "08P01" and not said.file and after_proof:  # PgBouncer < 1.20's for anything
         text = f"a pooler said: {said.text} ({said.code})"  # in answer to our proof of the password
         return Cause(Kind.REFUSED, text, CHECK_CREDENTIALS, said.code)
     return cause_of(said, verdict(said, options=bool(params.get("options"))))

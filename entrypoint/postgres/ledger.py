@@ -21,19 +21,15 @@ from .sql import load_sql
 
 VERSION: Final = 2  # the format; `parse` also reads version 1, and nothing overwrites a later one
 MARK: Final = "entrypoint:"
-
 MAX_PUSHES: Final = 20  # distinct pushes that the ledger keeps of each service
 MAX_RELEASES: Final = 20  # releases that the ledger keeps of each push
 MAX_LOSSES: Final = 10
-
 MAX_DAMAGES: Final = 50
-
 _OF: Final = " of "  # separates a tenant from its service in a database of several services
 NO_PUSH: Final = "-"  # the fingerprint of a service without a push; its releases stand under it
 LONGEST_S: Final = 1e9  # seconds; a longer push, or no number, is no entry of this program
 LOOKS: Final = 3  # tries at a schema that somebody is changing, until its fingerprint is unknown
 LOOK_AGAIN_S: Final = 0.2
-
 _PASSING: Final = (InternalError_, LockNotAvailable)
 """Errors about an object that somebody drops (XX000) or locks while the query describes it."""
 
@@ -173,8 +169,7 @@ def parse(comment: str | None, *, owner: bool = True) -> Ledger:
 def _push(data: dict[str, Any]) -> PushRecord:
     if not all(isinstance(data[name], kind) for name, kind in _PUSH.items()):
         raise TypeError
-    if not all(isinstance(release, str) for release in data["releases"]):
-        raise TypeError
+    _check_texts(*data["releases"])
     if not 0 <= data["elapsed_s"] <= LONGEST_S:  # json also reads NaN and 400 digits
         raise ValueError
     return PushRecord(**{**data, "releases": tuple(data["releases"])})
@@ -192,23 +187,27 @@ def _pushes_1(data: list[dict[str, Any]]) -> tuple[PushRecord, ...]:
     return ledger.pushes
 
 
-def _losses(lost: list[str], release: str | None, host: str, at: str) -> Losses:
-    if not all(isinstance(text, str) for text in [*lost, release or "", host, at]):
+def _check_texts(*values: object) -> None:
+    if not all(isinstance(value, str) for value in values):
         raise TypeError
+
+
+def _losses(lost: list[str], release: str | None, host: str, at: str) -> Losses:
+    _check_texts(*lost, release or "", host, at)
     return Losses(tuple(lost), release, host, at)
 
 
 def _damage(what: str, rows: int, fingerprint: str, release: str | None, at: str) -> Damage:
-    if not all(isinstance(text, str) for text in [what, fingerprint, release or "", at]):
-        raise TypeError
+    _check_texts(what, fingerprint, release or "", at)
     if not isinstance(rows, int):
         raise TypeError
     return Damage(what, rows, fingerprint, release, at)
 
 
 def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  any value of JSON
-    if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
+    if not isinstance(data, list):
         raise TypeError
+    _check_texts(*data)
     fingerprint, at = data
     return fingerprint, at
 
@@ -244,9 +243,7 @@ class Found(NamedTuple):
 
     ledger: Ledger
     catalog: str | None  # None while somebody changes the schema
-    stranger: str | None = None
-    """The owner, if our role owns neither the database nor its content: a ledger may be forged."""
-
+    stranger: str | None = None  # the owner if our role owns nothing here: the ledger may be forged
     leftovers: bool = False  # whether a guard left something that our role may remove
 
 

@@ -27,7 +27,6 @@ KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=T
 """One key for all: advisory locks are per database, and each service has its own database."""
 
 POLL_S: Final = 0.25
-
 ANSWER_S: Final = 10.0  # seconds that the server has to answer one try
 _TRANSACTION_TIMEOUT_SINCE: Final = 170000
 

@@ -22,8 +22,7 @@ class Object(NamedTuple):
     arguments: str | None = None
     rows: int | None = None  # of a table: the greater of planner's and statistics' estimates
     size_bytes: int | None = None  # with indexes and TOAST; None if locked or without storage
-    used_by: Sequence[str] = ()
-    """Bare names of the users of a type, a sequence or a function, also through others."""
+    used_by: Sequence[str] = ()  # bare names of users of a type, sequence, function; also indirect
 
     def names(self) -> tuple[str, str]:
         """The name, bare and with its schema."""

@@ -200,5 +200,4 @@ def _local_port(session: Session) -> int | None:
     return name[1] if isinstance(name, tuple) else None
 
 
-SINCE_14: Final = 140000
-"""The first server version with CREATE OR REPLACE TRIGGER, and with some settings."""
+SINCE_14: Final = 140000  # the first version with CREATE OR REPLACE TRIGGER and some settings

@@ -39,12 +39,8 @@ may have put functions, operators and types before the server's. It names pg_tem
 PostgreSQL searches an unnamed pg_temp first for relations and types."""
 
 _PROBE_TIMEOUT: Final = "select pg_catalog.set_config('statement_timeout', '{0:.0f}', true)"
-
 _LIMITS: Final = "; set local statement_timeout = {:.0f}; set local lock_timeout = {:.0f}"
-
-CANCELLED: Final = ("57014", "55P03")
-"""SQLSTATEs of a statement that exceeded its statement_timeout or lock_timeout."""
-
+CANCELLED: Final = ("57014", "55P03")  # SQLSTATEs of an exceeded statement_timeout or lock_timeout
 _FIND_OUT: Final = (
     "Look in pg_stat_activity for the sessions that keep the server busy or hold the lock, and "
     "start again."

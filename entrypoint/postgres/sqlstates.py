@@ -104,7 +104,6 @@ CODES: Final = {
 }
 
 _OTHER: Final = Verdict(_WAIT, _CHECK_LOG)  # nobody has met it at a login
-
 _SETTINGS_FILES: Final = ("guc.c", "postgres.c", "variable.c")
 """The server reads the startup packet's settings there; 42501 and 22023 have other causes, too."""
 

@@ -19,7 +19,6 @@ TARGET_KEY: Final = 0x656E74 << 32  # "ent"
 """The upper half of a target's advisory lock; the lower half is the CRC of the target's name."""
 
 REPLACED: Final = "__replaced"
-
 ASIDE: Final = "entrypoint put aside: "  # the comment's first line begins with it; JSON follows
 
 
@@ -87,7 +86,6 @@ def suffixed(name: str, suffix: str) -> str:
 
 
 _KEPT: Final = re.compile(r"__(?:undone|replaced)(?:_\d+)?$")
-
 _AT_WORK: Final = re.compile(r"__(?:incoming|rehearsal_[0-9a-f]+_[0-9a-f]+)$")
 
 

@@ -7,8 +7,7 @@ select \ir relation_label.sql
     then coalesce(host(a.client_addr), 'a local socket') end,
   to_char(coalesce(a.xact_start, p.prepared) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
   p.gid
-from pg_catalog.pg_locks l
-join pg_catalog.pg_class c on c.oid = l.relation
+from pg_catalog.pg_locks l join pg_catalog.pg_class c on c.oid = l.relation
 join pg_catalog.pg_namespace n on n.oid = relnamespace
 left join pg_catalog.pg_stat_activity a on a.pid = l.pid
 left join pg_catalog.pg_locks x on l.pid is null and x.pid is null

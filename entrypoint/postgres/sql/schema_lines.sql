@@ -61,8 +61,7 @@ with \ir members.sql
   union all
   select row('constraint', rel.nspname, relname, typ.nspname, typname, conname, convalidated,
              pg_get_constraintdef(k.oid))::text
-  from pg_constraint k left join rel on rel.oid = conrelid
-  left join typ on typ.oid = contypid
+  from pg_constraint k left join rel on rel.oid = conrelid left join typ on typ.oid = contypid
   where coalesce(relname, typname) is not null and contype <> 't' /* left constraints */
   union all
   select row('index', nspname, rel.relname, indisvalid, indisreplident, inhparent::regclass,
@@ -70,8 +69,7 @@ with \ir members.sql
              case when indexprs is not null then
                (select array_agg((attnum, attstattarget)::text order by attnum)
                 from pg_attribute where attrelid = indexrelid and attstattarget >= 0) end)::text
-  from pg_index join rel on rel.oid = indrelid
-  join pg_class i on i.oid = indexrelid
+  from pg_index join rel on rel.oid = indrelid join pg_class i on i.oid = indexrelid
   left join pg_inherits on inhrelid = indexrelid
   left join pg_constraint on conindid = indexrelid and conrelid = indrelid
     and contype in ('p', 'u', 'x')  -- whose definition says the rest
