@@ -251,5 +251,5 @@ def _report(error: EntrypointError | Terminated) -> None:
     fields |= {**error.fields, "exit_code": error.exit_code}
     if error.elapsed_s is not None:
         fields["elapsed_s"] = error.elapsed_s
-    level = "warning" if isinstance(error, Terminated) else "error"
-    log.event(level, f"{error.step}.failed", error=error.message, **fields)
+    gone = isinstance(error, Terminated)
+    log.event("warning" if gone else "error", f"{error.step}.failed", error=error.message, **fields)

@@ -267,7 +267,7 @@ def _explain(
         return Cause(
             Kind.REFUSED,
             "the server wants a password, and the connection string has none",
-            "Put the password into {url}; entrypoint ignores PGPASSWORD, which is the service's.",
+            "Put the password into {url}; PGPASSWORD counts for the service only.",
         )
     if names[-1:] == ["SSLResponse"]:
         return _tls(messages[-1]["body"], params, words)
