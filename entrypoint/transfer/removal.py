@@ -135,7 +135,7 @@ class Removal:
         for name in (each.name for each in found if each.template):
             raise TransferError(
                 f"the database {name!r} is a template; nothing was removed",
-                remedy=f"Run ALTER DATABASE {quoted(name)} IS_TEMPLATE false, and run it again.",
+                remedy=f"Run ALTER DATABASE {quoted(name)} IS_TEMPLATE false, and try again.",
             )
         rows = queried(admin, "looking at databases", "transfer/databases_and_rights", [names])
         self._oids = {name: oid for name, oid, _ in rows}

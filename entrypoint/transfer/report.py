@@ -126,7 +126,7 @@ def markdown(answer: "Transferred") -> str:
     if answer.durations_s:
         seconds = answer.durations_s.items()
         parts += ["## Seconds", _table(("phase", "s"), seconds)]
-        parts.append(f"{answer.facts} facts and every row are the same in both.")
+        parts.append(f"{answer.facts} facts and every row are the same in both databases.")
     if answer.url:
         parts.append(f"The service's DATABASE_URL is now `{answer.url}`.")
     return "\n\n".join(parts) + "\n"

@@ -328,7 +328,9 @@ def open_up(admin: Session, target: Target, *, owned: bool) -> None:
 
 def swap(session: Session, target: Target) -> None:
     """Rename the incoming database into its place, in the session's transaction."""
-    with translated("renaming the database", remedy="Stop the sessions in it, and run it again."):
+    with translated(
+        "renaming the database", remedy="Stop its sessions, and run the command again."
+    ):
         if target.exists:
             _rename(session, target.name, target.replaced)
             transfers.mark(session, target.name, target.replaced)

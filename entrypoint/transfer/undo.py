@@ -213,7 +213,7 @@ def _put_back(
         for each in found:
             quarantine.empty(session, each)
 
-    with translated("putting the objects back", remedy="Stop what uses them; run it again."):
+    with translated("putting the objects back", remedy="Stop their users; run the command again."):
         connection.execute("begin")
         connection.execute(load_sql("transfer/quiet"))
         locks.insist(session, TIMEOUT_S, work, partial(quarantine.in_use, session, found))
@@ -271,7 +271,7 @@ def _aside(place: _Place, found: Sequence[Quarantine]) -> list[str]:
         said.append(f"{place.back!r}, which the move had replaced, is {place.name!r} again")
     elif found[0].replaced not in ("", "0") and not found[0].where:
         said.append(
-            f"the database {place.name!r} of before the move had no row, or is gone since: no "
-            "database has that name then"
+            f"the database that was {place.name!r} before the move had no row, or is gone since: "
+            "no database has that name then"
         )
     return said

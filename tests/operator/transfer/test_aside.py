@@ -226,7 +226,7 @@ def test_a_template_keeps_it(put: World) -> None:
     refused = put.transfer("--drop-aside")
     assert refused.code == 10
     assert put.databases() == {"postgres", UNDONE}
-    put.sql(refused.failed()["remedy"].removeprefix("Run ").partition(", and run it again")[0])
+    put.sql(refused.failed()["remedy"].removeprefix("Run ").partition(", and try again")[0])
     assert put.transfer("--drop-aside").code == 0
     assert put.databases() == {"postgres"}
 
