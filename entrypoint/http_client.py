@@ -115,11 +115,7 @@ def _exchange(
         with (
             httpx.Client(transport=transport, trust_env=False, timeout=timeout) as client,
             client.stream(
-                method,
-                target,
-                content=content,
-                headers=headers,
-                extensions={"trace": limit.watch},
+                method, target, content=content, headers=headers, extensions={"trace": limit.watch}
             ) as response,
         ):
             yield response

@@ -53,12 +53,7 @@ _LONGEST_ESCAPE: Final = 24
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
-_LEVEL_STYLES: Final = {
-    "debug": "",
-    "info": "",
-    "warning": "\x1b[1;35m",
-    "error": "\x1b[1;31m",
-}
+_LEVEL_STYLES: Final = {"debug": "", "info": "", "warning": "\x1b[1;35m", "error": "\x1b[1;31m"}
 """Colours that are readable on light and on dark terminals; yellow and green are not."""
 
 _KEYS: Final = "\x1b[36m"

@@ -170,11 +170,7 @@ def _create(
         version = admin.server_version
         owner = databases.acts_as(admin, target.user)
         created = databases.create(
-            admin,
-            target.database,
-            owner=owner,
-            isolate=options.isolate,
-            deadline=deadline,
+            admin, target.database, owner=owner, isolate=options.isolate, deadline=deadline
         )
     if created:
         log.event("info", "database.created", database=target.database, owner=owner)

@@ -241,10 +241,7 @@ _LEFT: Final = "No action needed: the trigger is inert, and the next start remov
 
 
 def _arm(
-    push: Push,
-    name: str,
-    sessions: Callable[[], Iterator[Session]],
-    tables: list[snapshot.Table],
+    push: Push, name: str, sessions: Callable[[], Iterator[Session]], tables: list[snapshot.Table]
 ) -> guard.Guard:
     armed: guard.Guard | None = None
     for session in sessions():

@@ -37,11 +37,7 @@ def until_answered(
 
 
 def until_ready(
-    conninfo: Conninfo,
-    connect: Connect,
-    *,
-    deadline: float,
-    attempt_s: float = ATTEMPT_TIMEOUT_S,
+    conninfo: Conninfo, connect: Connect, *, deadline: float, attempt_s: float = ATTEMPT_TIMEOUT_S
 ) -> Session:
     """Connect as `until_answered` does, but wait for a missing database as well."""
     session = _until(conninfo, connect, deadline, _Manner(attempt_s=attempt_s))
