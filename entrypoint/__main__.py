@@ -10,8 +10,7 @@ _NO_ROOM = (
     b'"exit_code": 4}\n'
 )
 
-_PROBE = sys.argv[1:2] == ["health"]
-"""Platforms run the probe every few seconds, so the probe imports only what it needs."""
+_PROBE = sys.argv[1:2] == ["health"]  # platforms run it every few seconds: it imports little
 
 if not _PROBE:
     from .process import signals

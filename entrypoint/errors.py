@@ -19,12 +19,8 @@ class EntrypointError(Exception):
     """
 
     exit_code: int = 1
-
-    step: str = "entrypoint"
-    """The step that failed: the first word of the event that reports the failure."""
-
-    elapsed_s: float | None = None
-    """Seconds that the step took until it failed."""
+    step: str = "entrypoint"  # the step that failed: the first word of the event that reports it
+    elapsed_s: float | None = None  # seconds that the step took until it failed
 
     def __init__(self, message: str, *, remedy: str, **fields: object) -> None:
         super().__init__(message)

@@ -21,9 +21,7 @@ from . import files
 _MAGIC: Final = re.compile(r"[*?\[]")
 _NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _BELOW: Final = "**"
-
-_ENDS: Final[tuple[list[str], ...]] = ([], [_BELOW])
-"""The names that may be left of a pattern at a file that it matches."""
+_ENDS: Final[tuple[list[str], ...]] = ([], [_BELOW])  # the names left of a pattern at a file
 
 # Programs, version control and the kubelet (`..data` and `..2026_11_29_08_15_00.123`) write these
 # beside the files of a schema, and they differ between two copies of one release.
@@ -35,12 +33,8 @@ NEVER: Final = "__pycache__, *.pyc, .git, .hg, .svn, node_modules/.cache"
 """Names that never count, whatever a pattern says; the kubelet's own names are left out too."""
 
 _DEEPEST: Final = 100_000
-
-MAX_BYTES: Final = 1 << 30
-"""Bytes of all inputs together: every start reads them."""
-
-MAX_FILES: Final = 100_000
-"""Files that the patterns may match."""
+MAX_BYTES: Final = 1 << 30  # bytes of all inputs together: every start reads them
+MAX_FILES: Final = 100_000  # files that the patterns may match
 
 
 class InputsError(ValueError):
@@ -116,9 +110,7 @@ def _parts(pattern: str) -> list[str]:
 class _Reading:
     """The files read for one fingerprint: each once, however many links lead to it."""
 
-    bounds: Sequence[str]
-    """The folders in which links may have their targets; the first is the tree."""
-
+    bounds: Sequence[str]  # where links may have their targets; the first is the tree
     problems: dict[str, None] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     folders: dict[tuple[str, tuple[str, ...]], bytes] = field(default_factory=dict)
@@ -207,8 +199,7 @@ class _Search:
     seen: set[tuple[str, int]] = field(default_factory=set)
     """The folders already searched with ``**``, and how many names of the pattern were left."""
 
-    passed: bool = False
-    """Whether the search skipped a name in `NEVER`."""
+    passed: bool = False  # whether the search skipped a name in `NEVER`
 
     def match(self, name: str, path: str, parts: list[str]) -> None:
         """Find what the rest of the pattern matches at and below a path.

@@ -20,15 +20,9 @@ if TYPE_CHECKING:
 
     import httpx
 
-MAX_BODY: Final = 1 << 20
-"""Bytes of a body that are read; the rest is cut off."""
-
+MAX_BODY: Final = 1 << 20  # bytes of a body that are read; the rest is cut off
 _MAX_QUOTE: Final = 200  # characters of a library's message that a cause quotes
-
-_OTHER_NAME: Final = (62, 64)
-"""OpenSSL's codes for a certificate of a trusted issuer that names another host or address."""
-
-
+_OTHER_NAME: Final = (62, 64)  # OpenSSL's codes for a trusted certificate of another host
 _UNSENT: Final = "the URL is not valid for an HTTP request"
 
 

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, Final
 
 MASK: Final = "****"
-
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 # Shorter secrets, and secrets that equal a name the log shows anyway, would mask half of every
@@ -42,12 +41,8 @@ _ESCAPE = re.compile(r"[%\\&]|''|\"\"|'\"")  # what every quoted or escaped text
 _ALPHABET: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _URL_SAFE: Final = {ord("+"): "-", ord("/"): "_"}
 _USUAL: Final = {ord("-"): "+", ord("_"): "/"}
-
-_SHORTEST_CODE: Final = 6
-"""Characters of base64 that identify a secret; fewer would match within ordinary words."""
-
-_LONGEST_ESCAPE: Final = 24
-"""Characters that one character grows to when quoted twice, such as ``%25F0%259F%2598%2580``."""
+_SHORTEST_CODE: Final = 6  # characters of base64 that identify a secret; words contain fewer
+_LONGEST_ESCAPE: Final = 24  # for one character that is quoted twice, as %25F0%259F%2598%2580
 
 # Control characters move a terminal's cursor; the others reverse the direction of its text.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -56,25 +51,15 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LEVEL_STYLES: Final = {"debug": "", "info": "", "warning": "\x1b[1;35m", "error": "\x1b[1;31m"}
 """Colours that are readable on light and on dark terminals; yellow and green are not."""
 
-_KEYS: Final = "\x1b[36m"
-"""structlog's colour of field names: cyan, which is unreadable on a light terminal."""
-
+_KEYS: Final = "\x1b[36m"  # structlog's colour of field names, unreadable on a light terminal
 _WIDTH: Final = 80  # columns of a terminal that reports no size
-
-MAX_BYTES: Final = 16_384
-"""Docker splits a longer line, its end included, into pieces that are not JSON (moby#34855)."""
-
-MAX_WORDS_BYTES: Final = 6_000
-"""Bytes of a line that `error` may take, and `remedy`: more than anybody writes by hand."""
-
+MAX_BYTES: Final = 16_384  # Docker splits a longer line and its end into pieces (moby#34855)
+MAX_WORDS_BYTES: Final = 6_000  # of `error` and of `remedy`: more than anybody writes by hand
 _HEAD: Final = ("timestamp", "level", "event")
 _WORDS: Final = ("error", "remedy", "exit_code")
 _CUT: Final = "... (cut)"
 _LEAST_BYTES: Final = 100  # the least that a cut leaves of a field
-
-_AT_THE_END: Final = frozenset({"tail", "traceback"})
-"""Fields whose end says more than their beginning."""
-
+_AT_THE_END: Final = frozenset({"tail", "traceback"})  # whose end says more than their beginning
 _last: deque[str] = deque(maxlen=20)  # the last lines as written
 _secrets: set[str] = set()
 _codes: set[str] = set()  # the forms that the secrets have within base64 and hexadecimal words

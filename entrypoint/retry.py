@@ -10,14 +10,9 @@ from collections.abc import Callable
 from . import log
 from .health import progress
 
-INITIAL_S = 0.1
-"""Seconds of the first delay: a server that restarts is often back at once."""
-
-CAP_S = 2.0
-"""Seconds of the longest delay: a server that is back waits no longer for the next attempt."""
-
-REMIND_S = 10.0
-"""Seconds between two log lines about the same wait."""
+INITIAL_S = 0.1  # seconds of the first delay: a server that restarts is often back at once
+CAP_S = 2.0  # seconds of the longest delay: a server that is back waits no longer
+REMIND_S = 10.0  # seconds between two log lines about the same wait
 
 
 class Backoff:

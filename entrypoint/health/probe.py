@@ -15,7 +15,6 @@ from . import state
 from .get import Unwell, ask, shown
 
 TIMEOUT_S = 3.0
-
 _UNWELL, _USAGE = 1, 2
 
 _HELP = """usage: entrypoint health [--url URL] [--timeout SECONDS]

@@ -11,19 +11,13 @@ from typing import Final
 from .. import log
 from . import state
 
-_PHASES: Final = {"lock": "push", "extensions": "push"}
-"""Steps that appear as a part of another step: people wait for the push."""
-
-_MAX_DETAIL: Final = 500
-"""Characters of a reason that are kept; platforms cut a probe's output at 4096 bytes."""
-
+_PHASES: Final = {"lock": "push", "extensions": "push"}  # people wait for the push
+_MAX_DETAIL: Final = 500  # characters of a reason; platforms cut a probe's output at 4096 bytes
 _SAME_S: Final = 2.0  # seconds by which two measurements of one instant may differ
 
 
 class _Phase:
-    folder: str | None = None
-    """The folder of the state; None before `begin`, or if this process must not write."""
-
+    folder: str | None = None  # of the state; None before `begin`, or if this process may not write
     values: dict[str, str]
     warned = False
 

@@ -7,17 +7,10 @@ import os
 import stat
 from contextlib import suppress
 
-VERSION = "entrypoint 1"
-"""The first line of a state; every other line is a key, a space and a value."""
-
-STARTED, PREPARED, FAILED = "started", "prepared", "failed"
-"""The phases after a start; every other phase is a step."""
-
+VERSION = "entrypoint 1"  # the first line; every other line is a key, a space and a value
+STARTED, PREPARED, FAILED = "started", "prepared", "failed"  # after a start; all others are steps
 _PREFIX = "entrypoint-"
-
-_WHO = {"pid": "began", "main": "main_began"}
-"""The keys of the processes in a state, and of the times when they began."""
-
+_WHO = {"pid": "began", "main": "main_began"}  # of each process, the key of its start time
 _MAX_BYTES = 1 << 14
 
 

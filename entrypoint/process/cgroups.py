@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 ROOT: Final = "/sys/fs/cgroup"
-
 _NO_LIMIT: Final = 1 << 60  # cgroup v1 reports a number from here on when there is no limit
 
 

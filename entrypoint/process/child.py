@@ -27,36 +27,17 @@ from ..config.keys import OUR_SECRETS
 from . import cgroups, procfs, signals
 from .output import Lines, shown
 
-GRACE_S: Final = 10.0
-"""Seconds between SIGTERM and SIGKILL, as `docker stop` has them."""
-
-DRAIN_S: Final = 0.5
-"""Seconds to empty the pipes of a child that has exited: its descendants may still write."""
-
-TICK_S: Final = 0.1
-"""Seconds between two looks at a child without a pidfd."""
-
+GRACE_S: Final = 10.0  # seconds between SIGTERM and SIGKILL, as `docker stop` has them
+DRAIN_S: Final = 0.5  # seconds to empty the pipes of a child whose descendants may still write
+TICK_S: Final = 0.1  # seconds between two looks at a child without a pidfd
 TAIL_LINES: Final = 50
-
 _PR_SET_DUMPABLE: Final = 4  # prctl(2)
 _PTRACE_TRACEME: Final = 0  # ptrace(2)
-
-SILENT_S: Final = 60.0
-"""Seconds without a line before the first `Callbacks.silence`."""
-
-PORTS_S: Final = (0.05, 0.25)
-"""Seconds between two looks at the child's connections: at first, and later."""
-
-PORTS_OFTEN_S: Final = 3.0
-"""Seconds that "at first" lasts."""
-
-LATE_S: Final = 7.0
-"""Seconds before the timeout at which `Callbacks.late` runs; at most a quarter of the timeout."""
-
-SILENT_AGAIN_S: Final = 30.0
-"""Seconds between two calls of `Callbacks.silence`."""
-
-
+SILENT_S: Final = 60.0  # seconds without a line before the first `Callbacks.silence`
+PORTS_S: Final = (0.05, 0.25)  # seconds between two looks at the child's connections: first, later
+PORTS_OFTEN_S: Final = 3.0  # seconds that "at first" lasts
+LATE_S: Final = 7.0  # seconds from `Callbacks.late` to the timeout, but at most a quarter of it
+SILENT_AGAIN_S: Final = 30.0  # seconds between two calls of `Callbacks.silence`
 _OURS: Final = frozenset(name.encode() for name in OUR_SECRETS)
 
 
@@ -77,8 +58,7 @@ class Finished:
     returncode: int
     elapsed_s: float
     timed_out: bool
-    tail: tuple[str, ...]
-    """The last 50 lines, masked."""
+    tail: tuple[str, ...]  # the last 50 lines, masked
 
     ports: frozenset[int] = frozenset()
     """The local ports of its TCP connections; short-lived ones may be missing."""
@@ -86,11 +66,8 @@ class Finished:
     oom_kills: int | None = None
     """How many processes of the container the OOM killer killed meanwhile; None if unknown."""
 
-    pids_refused: int = 0
-    """How often the container's limit refused a process or thread meanwhile."""
-
-    clue: tuple[str, str] | None = None
-    """What `Callbacks.late` returned."""
+    pids_refused: int = 0  # how often the container's limit refused a process or thread meanwhile
+    clue: tuple[str, str] | None = None  # what `Callbacks.late` returned
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,7 @@ from typing import Final, NamedTuple
 from ..errors import EntrypointError, RefusedError, UnreachableError
 from . import cgroups
 
-_CLONE3: Final = 435
-"""The system call with which newer C libraries start threads; one number on all machines."""
-
+_CLONE3: Final = 435  # the system call by which newer C libraries start threads, on all machines
 _NO_THREAD: Final = "can't start new thread"  # Python's message, whatever errno was
 
 _SHORTAGE: Final = re.compile(
@@ -57,8 +55,7 @@ def last_word(error: ImportError | MemoryError | OSError | SystemError) -> int:
     return refused.exit_code
 
 
-_JSON: Final = {ord('"'): "'", ord("\\"): "/", **dict.fromkeys(range(32), " ")}
-"""Characters that JSON would escape, and their replacements."""
+_JSON: Final = {ord('"'): "'", ord("\\"): "/", **dict.fromkeys(range(32), " ")}  # for JSON
 
 
 def _why(error: BaseException) -> _Why | None:

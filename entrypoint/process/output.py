@@ -7,8 +7,7 @@ from typing import Final
 
 from .. import log
 
-MAX_LINE: Final = 16 * 1024
-"""Characters of a line that are kept."""
+MAX_LINE: Final = 16 * 1024  # characters of a line that are kept
 
 # Colours are dropped. A \r or an escape with which a spinner overwrites its line becomes \r, so
 # that a parser finds the words behind it at the beginning of a line.

@@ -12,9 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-KNOWN: Final = Path("/proc/self/fd").exists()
-"""Whether there is a /proc with processes and descriptors."""
-
+KNOWN: Final = Path("/proc/self/fd").exists()  # whether /proc has processes and descriptors
 _ESTABLISHED: Final = "01"
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 

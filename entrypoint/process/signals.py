@@ -21,7 +21,6 @@ class _State:
     first: int | None = None  # the first ending signal
     deferred: bool = False  # whether the handler only notes signals
     count: int = 0
-
     ignored: int = 0  # the signals that our parent ignored, as the kernel's bits
 
 

@@ -16,37 +16,24 @@ DATABASE_S: Final = 107.0
 """Seconds beyond the wait for the server: four such attempts (the database, two maintenance
 databases, the database again), 20 until a new database accepts us, and CREATE DATABASE itself."""
 
-LOCK_S: Final = 17.0
-"""Seconds beyond the wait for the lock: a session after a broken one, and the last try's answer."""
-
-QUERIES_S: Final = 60.0
-"""Seconds of all our statements in the lock's session: `session.PATIENCE_S`."""
-
-EXTENSIONS_S: Final = 122.0
-"""Seconds of all extensions' scripts, for each role that may create some."""
-
-VERIFY_S: Final = 12.0
-"""Seconds to look at the default database in an open session."""
-
-CHECK_S: Final = 46.0
-"""Seconds of ``seed.check``: two runs before a seed, one after it."""
-
-GUARD_S: Final = 24.0
-"""Seconds to open, arm and disarm a guard's session."""
+LOCK_S: Final = 17.0  # beyond the wait for the lock: a session after a broken one, and the last try
+QUERIES_S: Final = 60.0  # seconds of all our statements in the lock's session: `session.PATIENCE_S`
+EXTENSIONS_S: Final = 122.0  # of all extensions' scripts, for each role that may create some
+VERIFY_S: Final = 12.0  # seconds to look at the default database in an open session
+CHECK_S: Final = 46.0  # seconds of `seed.check`: two runs before a seed, one after it
+GUARD_S: Final = 24.0  # seconds to open, arm and disarm a guard's session
 
 END_S: Final = 32.0
 """Seconds until nothing is left of a child after its timeout: 10 from SIGTERM to SIGKILL, its
 pipes, its sessions on the server, and a session to end those."""
 
-LOOKUP_S: Final = 8.0
-"""Seconds of an attempt to find the tenant that begins at its deadline: connection and query."""
+LOOKUP_S: Final = 8.0  # of the last attempt to find the tenant: connection and query
 
 DIRECT_S: Final = 65.0
 """Seconds with a direct URL: five more connection attempts, by the service's URL and past its
 pooler, a query for the place in each session, and 20 until a pooler notices a new database."""
 
-LAST_WORD_S: Final = 5.0
-"""Seconds of the webhook."""
+LAST_WORD_S: Final = 5.0  # seconds of the webhook
 
 
 def longest_s(config: Settings) -> float:

@@ -11,19 +11,14 @@ from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.session import WORD_S, Session, translated
 from . import wait
 
-_PUBLIC_CLOSED_SINCE: Final = 150000
-"""The first server version that gives PUBLIC no right to create in schema public."""
-
-AFTER_CREATE_S: Final = 20.0
-"""Seconds for a new database to accept us: PgBouncer retries a failed login after 15 by default."""
+_PUBLIC_CLOSED_SINCE: Final = 150000  # PUBLIC has no right to create in schema public
+AFTER_CREATE_S: Final = 20.0  # PgBouncer retries a failed login after 15 s by default
 
 
 class Place(NamedTuple):
     """Identifies a database and its server; every role may ask for it, poolers included."""
 
-    started_at: float
-    """When the server started: differs between a server and its copies, and after a restart."""
-
+    started_at: float  # of the server: differs between a server and its copies, and after a restart
     oid: int
 
 

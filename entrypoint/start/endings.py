@@ -65,11 +65,10 @@ _KILLED: Final[dict[int, tuple[str, str]]] = {
 }
 """By signal, what it means if the kernel or another process ends the program with it."""
 
-_KILLED_UNSEEN: Final = (
+_KILLED_UNSEEN: Final = (  # SIGKILL's meaning where the kernel's OOM kills are not visible
     "another process or, for lack of memory, the kernel killed it: this container cannot see which",
     f"Look in the host's log (dmesg), which shows a kill by the kernel. {_MEMORY}",
 )
-"""SIGKILL's meaning where the kernel's OOM kills are not visible."""
 
 _CODES: Final = {
     126: (

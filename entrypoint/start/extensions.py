@@ -10,9 +10,7 @@ from psycopg import sql
 from ..errors import RefusedError
 from ..postgres.session import Session, translated
 
-CREATE_S: Final = 120.0
-"""Seconds for all extensions' scripts together; a script may wait half as long for a lock."""
-
+CREATE_S: Final = 120.0  # seconds for all scripts; each may wait half as long for a lock
 _NO_PRIVILEGE: Final = "42501"
 
 

@@ -19,13 +19,9 @@ from ..postgres import objects, placement, sessions
 from ..postgres.cause import ConnectError, Kind
 from ..postgres.session import Session, open_session, quoted
 
-LOOK_S: Final = 2.0
-"""Seconds to connect, and again for the queries: the start has failed already."""
-
+LOOK_S: Final = 2.0  # seconds to connect, and again for the queries: the start has failed already
 _EVERYBODYS: Final = (placement.DEFAULT, "template1")
-
-MAX_WITH: Final = 5
-"""How many tables a command names one by one at most."""
+MAX_WITH: Final = 5  # how many tables a command names one by one at most
 
 
 def look(

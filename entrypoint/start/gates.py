@@ -20,24 +20,16 @@ from ..errors import RefusedError, UnreachableError
 from ..retry import Backoff, Wait
 from .steps import since
 
-ATTEMPT_TIMEOUT_S: Final = 5.0
-"""Seconds of one attempt: a healthy service responds sooner."""
-
-HASTE_S: Final = 0.25
-"""Seconds before the deadline in which no attempt begins."""
-
-LOOK_S: Final = 1.0
-"""Seconds between two looks at gates whose threads report nothing."""
-
-CYCLE_S: Final = 60.0
-"""Seconds without a listener after which the gate's service may be waiting for ours."""
+ATTEMPT_TIMEOUT_S: Final = 5.0  # seconds of one attempt: a healthy service responds sooner
+HASTE_S: Final = 0.25  # seconds before the deadline in which no attempt begins
+LOOK_S: Final = 1.0  # seconds between two looks at gates whose threads report nothing
+CYCLE_S: Final = 60.0  # seconds without a listener before we suspect that it waits for us
 
 
 class _Shut(NamedTuple):
     cause: str
     permanent: bool = False
-    absent: bool = False
-    """Whether no server listens; before its start, a service may not even have a name."""
+    absent: bool = False  # no server listens; before its start, a service may not even have a name
 
 
 _Queue = SimpleQueue["tuple[_GateWait, _Shut | Exception | None]"]

@@ -19,9 +19,7 @@ from ..process import signals
 
 _JOINERS: Final = frozenset({"&&", "||"})
 _SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
-
-_CHANGES: Final = frozenset(";&|\n`(){}<>")
-"""Characters with which the first word of a shell's text may not name the program that runs."""
+_CHANGES: Final = frozenset(";&|\n`(){}<>")  # with these the first word may not name the program
 
 _PLAIN: Final = frozenset(string.ascii_letters + string.digits + "_./@%+-")
 """Characters that a shell does not interpret."""
@@ -38,15 +36,13 @@ _PLATFORM: Final = (
     "--platform, and copy programs from a base of the same kind (Alpine, or Debian)."
 )
 
-_REMEDIES: Final = {
+_REMEDIES: Final = {  # remedies by the errno of exec
     errno.E2BIG: "Give the service fewer or shorter variables and words: the kernel allows 128 KiB "
     "for each, and a quarter of the stack's limit (ulimit -s) for all together.",
     errno.ETXTBSY: "Stop the process that writes to the program, and start again.",
 }
-"""Remedies by the errno of exec."""
 
-_DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
-"""execvp's default without PATH, with Node's folder in its images in front."""
+_DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"  # execvp's default behind Node's folder
 
 
 class Executable(NamedTuple):

@@ -11,11 +11,8 @@ from ..errors import MisplacedError, RefusedError, UnreachableError, plural
 from ..postgres import objects, placement
 from ..postgres.session import Session
 
-LOOK_S: Final = 10.0
-"""Seconds for the look at the default database."""
-
-MAX_EVENTS: Final = 20
-"""How many findings have their own event."""
+LOOK_S: Final = 10.0  # seconds for the look at the default database
+MAX_EVENTS: Final = 20  # how many findings have their own event
 
 
 def run(

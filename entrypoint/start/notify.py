@@ -14,12 +14,8 @@ from ..config.environment import Environment
 from ..errors import EntrypointError, Terminated
 from ..postgres.sessions import host
 
-TIMEOUT_S: Final = 5.0
-"""Seconds for everything, the name server included."""
-
+TIMEOUT_S: Final = 5.0  # seconds for everything, the name server included
 _OK: Final = range(200, 300)
-
-
 Failure = EntrypointError | Terminated | Exception
 
 

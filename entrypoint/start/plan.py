@@ -12,11 +12,8 @@ from ..errors import PushError, RefusedError, SettingsError, UnreachableError
 from ..postgres.ledger import NO_PUSH, Found, Ledger, Who
 from ..postgres.session import CANCELLED, Session, translated
 
-CHECK_SOON_S: Final = 5.0
-"""Seconds for ``seed.check`` before a seed; it may wait half as long for a lock."""
-
-CHECK_LATE_S: Final = 30.0
-"""Seconds for ``seed.check`` after a seed, whose success it must prove."""
+CHECK_SOON_S: Final = 5.0  # seconds for `seed.check` before a seed, half of them for a lock
+CHECK_LATE_S: Final = 30.0  # seconds for `seed.check` after a seed, whose success it must prove
 
 
 class Action(Enum):
@@ -41,11 +38,8 @@ class Decision(NamedTuple):
 
 
 UNCHANGED = Decision(Action.SKIP, "unchanged")
-
 FORCED = "forced"
-
 UNPROVABLE = "neither inputs nor a release to compare"
-
 OLDER = "an older release: a newer one has pushed its schema since"
 
 

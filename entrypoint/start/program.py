@@ -17,10 +17,9 @@ from ..postgres.session import Session
 from ..process import child
 from . import endings
 
-MAX_EVENTS: Final = 10_000
-"""Lines of one child that are logged; more would push all other events out of the log."""
+MAX_EVENTS: Final = 10_000  # lines of one child that are logged; more would push out other events
 
-_REMEDIES: Final = {
+_REMEDIES: Final = {  # remedies by the errno of a program that cannot be started
     errno.ENOENT: "Correct {command}, or add the program, or the interpreter that its first line "
     "names, to the image.",
     errno.EACCES: "Run chmod +x for the program in the image, or name its interpreter first in "
@@ -28,7 +27,6 @@ _REMEDIES: Final = {
     errno.ENOEXEC: "Name the program's interpreter first in {command}, as in node push-db.js, or "
     "use a program that is built for this image's platform.",
 }
-"""Remedies by the errno of a program that cannot be started."""
 
 _CHECKS_CLIENT_SINCE = 140000  # the first server version with client_connection_check_interval
 

@@ -15,8 +15,7 @@ from . import program
 from .tool_output import OutputParser, ToolResult
 from .verdict import Evidence, Wrong, blocking, damage, index_damage, judge, mend, standing
 
-RAILS: Final = {"CI": "1", "NO_COLOR": "1"}
-"""Variables that keep tools from asking questions and from using colours."""
+RAILS: Final = {"CI": "1", "NO_COLOR": "1"}  # keep tools from questions and colours
 
 
 class Expected(NamedTuple):
@@ -26,11 +25,8 @@ class Expected(NamedTuple):
     bookkeeping: Collection[str] | None
     before: ledger.Ledger
     who: ledger.Who
-    at: str
-    """The push's time, for the ledger."""
-
-    direct: bool
-    """Whether the push certainly connects without a pooler."""
+    at: str  # the push's time, for the ledger
+    direct: bool  # whether the push certainly connects without a pooler
 
     left: Callable[[Sequence[ledger.Damage]], None]
     """Gets what failed pushes, earlier ones included, left behind; also called if `run` raises."""
@@ -40,16 +36,10 @@ class Pushed(NamedTuple):
     """The outcome of a push that ran."""
 
     elapsed_s: float
-    catalog: str | None
-    """The schema's fingerprint after it; None if another session is changing the schema."""
-
+    catalog: str | None  # the schema's fingerprint after it; None if a session is changing it
     loss: loss.Loss
-    emptied: bool
-    """Whether it may have removed a table's rows, some of which may be a seed's."""
-
-    fields: dict[str, object]
-    """The evidence, as fields of ``push.finished``."""
-
+    emptied: bool  # whether it may have removed a table's rows, some of which may be a seed's
+    fields: dict[str, object]  # the evidence, as fields of `push.finished`
     wrong: PushError | None
 
 

@@ -14,8 +14,7 @@ from typing import Final
 
 from ..errors import NOT_EXECUTABLE, NOT_FOUND, ExecError, UsageError
 
-OURS: Final = "/opt/entrypoint/bin/entrypoint"
-"""The program's path in a service's image."""
+OURS: Final = "/opt/entrypoint/bin/entrypoint"  # the program's path in a service's image
 
 COMMANDS: Final = (
     *("run", "prepare", "health", "create", "verify", "status", "transfer", "url"),
@@ -23,11 +22,9 @@ COMMANDS: Final = (
 )
 
 _ENTRYPOINT: Final = f'ENTRYPOINT ["{OURS}", "run", "--"]'
+JOINERS: Final = ("&&", "||")  # words that only a shell understands
 
-JOINERS: Final = ("&&", "||")
-"""Words that only a shell understands, and no program takes as an argument."""
-
-INTERPRETERS: Final = {
+INTERPRETERS: Final = {  # the program that runs a file, by the file's extension
     ".js": ("node",),
     ".mjs": ("node",),
     ".cjs": ("node",),
@@ -40,11 +37,8 @@ INTERPRETERS: Final = {
     ".php": ("php",),
     ".jar": ("java", "-jar"),
 }
-"""The program that runs a file, by the file's extension."""
 
-_QUOTES: Final = "\"'`\u201c\u201d\u2018\u2019"
-"""Quotes of shells, and those that editors replace them by."""
-
+_QUOTES: Final = "\"'`\u201c\u201d\u2018\u2019"  # of shells and of editors
 _OPERATORS = re.compile(r"&&|\|\||[;|<>`]|\$\(")
 _VARIABLE = re.compile(r"\$[({]?[A-Za-z_]")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")

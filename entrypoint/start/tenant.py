@@ -18,14 +18,9 @@ from ..postgres.session import ATTEMPT_TIMEOUT_S, Session, translated
 from ..retry import Backoff, Wait
 from .steps import since
 
-Connect = Callable[[Conninfo, float], Session]
-"""Opens a session within the given seconds, or raises `ConnectError`."""
-
-SHORTEST_S: Final = 1.0
-"""Seconds that an attempt has at least, even at the deadline."""
-
-QUERY_TIMEOUT_S: Final = 10.0
-"""Seconds for the query at most."""
+Connect = Callable[[Conninfo, float], Session]  # within these seconds; raises `ConnectError`
+SHORTEST_S: Final = 1.0  # seconds that an attempt has at least, even at the deadline
+QUERY_TIMEOUT_S: Final = 10.0  # seconds for the query at most
 
 _NOT_YET: Final = ("3D000", "3F000", "42P01", "42703")
 """SQLSTATEs of a missing database, schema, table or column: its service may be creating it."""

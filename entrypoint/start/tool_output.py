@@ -17,8 +17,7 @@ from ..postgres.refusal import REFUSES
 from ..process.output import MAX_LINE, shown
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_CURSOR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")
-"""The escapes with which a spinner overwrites its line."""
+_CURSOR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")  # with these a spinner overwrites its line
 
 SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
 """The end of drizzle-kit 0.21's spinner, which writes no line break."""
@@ -31,11 +30,10 @@ SET_SUCCESS: Final = (
     'print one: push.command = ["sh", "-c", "… && echo pushed"] and push.success = "^pushed$".'
 )
 
-SILENCE_SEED: Final = (
+SILENCE_SEED: Final = (  # `SET_SUCCESS` for a seed, which has no pattern of its own
     "If the seed did its work, hide its lines from the start: seed.command = "
     '["sh", "-c", "… >/dev/null 2>&1"], and let seed.check prove it.'
 )
-"""`SET_SUCCESS` for a seed, which has no pattern of its own."""
 
 _SILENT: Final = (
     "Correct the error in its lines; if they report none, check whether it connects to the same "
@@ -48,21 +46,13 @@ REFUSED: Final = re.compile(rf"{re.escape(REFUSES)} (.+?); allow it")
 class ToolResult(NamedTuple):
     """What a child's lines prove."""
 
-    text: str = "not recognised"
-    """A summary for events."""
-
-    succeeded: bool | None = None
-    """None if no line is known."""
-
-    remedy: str = ""
-    """The remedy for a failure."""
-
-    refused: tuple[str, ...] = ()
-    """The tables and columns that the guard kept, as the server's error names them."""
+    text: str = "not recognised"  # a summary for events
+    succeeded: bool | None = None  # None if no line is known
+    remedy: str = ""  # the remedy for a failure
+    refused: tuple[str, ...] = ()  # the tables and columns that the guard kept
 
 
-MAX_QUOTE: Final = 200
-"""Characters of a tool's line in a summary."""
+MAX_QUOTE: Final = 200  # characters of a tool's line in a summary
 
 
 class Patterns:
@@ -127,15 +117,12 @@ class _Run:
     """Whether it printed a sign. Another program may print its success, and a failure needs one."""
 
     done: bool = False
-    quote: str = ""
-    """The line of its failure, if it failed."""
-
+    quote: str = ""  # the line of its failure, if it failed
     failure: ToolFailure | None = None
     late: bool = False
     """Whether it had succeeded before: the failure may be another program's with the same words."""
 
-    got_further: bool = False
-    """Whether it printed a word that undoes a failed connection."""
+    got_further: bool = False  # whether it printed a word that undoes a failed connection
 
     def feed(self, line: str, quote: Callable[[], str]) -> None:
         """Take a line. The last word counts: a script may retry, or continue after a success."""

@@ -23,8 +23,7 @@ from . import extensions, misplaced, program, push, seed, wait
 from .plan import FORCED, Action, Decision, StartPlan, older, refuse_older, tell_skipped
 from .steps import step
 
-CLEANUP_S: Final = 5.0
-"""Seconds to open a session that ends a child's sessions."""
+CLEANUP_S: Final = 5.0  # seconds to open a session that ends a child's sessions
 
 
 def work(plan: StartPlan, target: Conninfo, session: Session, connect: wait.Connect) -> None:

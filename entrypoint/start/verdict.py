@@ -28,24 +28,15 @@ class Wrong(NamedTuple):
 class Evidence(NamedTuple):
     """The evidence about a push: its ending, its output, the schema and the guard."""
 
-    ended: Ending | None
-    """How the program failed by its exit code or timeout; None if it exited with 0."""
-
+    ended: Ending | None  # how the program failed by itself; None if it exited with 0
     output: ToolResult
-    refused: bool
-    """Whether the guard refused something, even if no line says so."""
-
+    refused: bool  # whether the guard refused something, even if no line says so
     before: Snapshot
     after: Snapshot
     loss: Loss
-    connected: bool | None = None
-    """Whether the push had a session in the database; None if unknown."""
-
-    held: tuple[Damage, ...] = ()
-    """Damage of earlier pushes that is still there and blocks this one."""
-
-    others: frozenset[str] = frozenset()
-    """Losses by sessions other than the push's."""
+    connected: bool | None = None  # whether the push had a session in the database; None if unknown
+    held: tuple[Damage, ...] = ()  # damage of earlier pushes that is still there
+    others: frozenset[str] = frozenset()  # losses by sessions other than the push's
 
 
 def judge(

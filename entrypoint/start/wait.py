@@ -11,8 +11,7 @@ from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.session import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S, Session
 from ..retry import Backoff, Wait
 
-Connect = Callable[[Conninfo, float], Session]
-"""Opens a session within the given seconds, or raises `ConnectError`."""
+Connect = Callable[[Conninfo, float], Session]  # within these seconds; raises `ConnectError`
 
 Ask = Callable[[float], Cause | bool]
 """Asks in another way, within the given seconds, about a silent database: a cause if it is missing,
