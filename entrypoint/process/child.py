@@ -10,6 +10,7 @@ import errno
 import gc
 import math
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -17,15 +18,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
 from .. import log
 from ..config.keys import OUR_SECRETS
-from . import cgroups, procfs, signals
-from .output import Lines, shown
+from . import procfs, signals
 
 GRACE_S: Final = 10.0  # seconds between SIGTERM and SIGKILL, as `docker stop` has them
 DRAIN_S: Final = 0.5  # seconds to empty the pipes of a child whose descendants may still write
@@ -39,6 +39,13 @@ PORTS_OFTEN_S: Final = 3.0  # seconds that "at first" lasts
 LATE_S: Final = 7.0  # seconds from `Callbacks.late` to the timeout, but at most a quarter of it
 SILENT_AGAIN_S: Final = 30.0  # seconds between two calls of `Callbacks.silence`
 _OURS: Final = frozenset(name.encode() for name in OUR_SECRETS)
+MAX_LINE: Final = 16 * 1024  # characters of a line that are kept
+
+# Colours are dropped. A \r or an escape with which a spinner overwrites its line becomes \r, so
+# that a parser finds the words behind it at the beginning of a line.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_CURSOR = re.compile(r"(?:\x1b\[[0-9;?]*[ -/]*[@-~]|\r)+")
+_OVERWRITES = re.compile(rb"\r|\x1b\[[0-9;]*[A-HJK]")
 
 
 class Watch(Protocol):
@@ -92,7 +99,7 @@ class Callbacks:
     """The functions that `run` calls while the child runs."""
 
     line: Callable[[str, str], None]
-    """Gets a stream's name and one line of it, unmasked; see `output.shown`."""
+    """Gets a stream's name and one line of it, unmasked; see `shown`."""
 
     silence: Callable[[float, set[int]], None]
     """Gets the seconds since the last line and the local ports of the child's connections."""
@@ -148,8 +155,8 @@ class _Child:
         self.kill_at: float | None = None
         self.timed_out = False
         self.clue: tuple[str, str] | None = None
-        self.oom_kills = cgroups.oom_kills()
-        self.pids_refused = cgroups.pids_refused()
+        self.oom_kills = procfs.oom_kills()
+        self.pids_refused = procfs.pids_refused()
         self.ports: set[int] = set()
         self.all_ports: set[int] = set()
         self.ports_at = self.started + PORTS_S[0] if program.ports else math.inf
@@ -183,7 +190,7 @@ class _Child:
         elapsed_s = time.monotonic() - self.started
         tail = tuple(map(shown, self.tail))
         ports = frozenset(self.all_ports | self.ports)
-        before, now = self.oom_kills, cgroups.oom_kills()
+        before, now = self.oom_kills, procfs.oom_kills()
         return Finished(
             self.process.returncode,
             elapsed_s,
@@ -191,7 +198,7 @@ class _Child:
             tail,
             ports,
             None if before is None or now is None else now - before,
-            cgroups.pids_refused() - self.pids_refused,
+            procfs.pids_refused() - self.pids_refused,
             self.clue,
         )
 
@@ -307,6 +314,55 @@ class _Child:
                 pipe.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
+
+
+def shown(line: str) -> str:
+    """Return a child's line for an error or an event: masked, then cut to `MAX_LINE` characters."""
+    text = log.mask(line)
+    # A cut before the mask could leave half of a secret.
+    return text if len(text) <= MAX_LINE else f"{text[:MAX_LINE]}... (cut)"
+
+
+@dataclass
+class Lines:
+    """Turns a pipe's bytes into lines, unmasked: masking costs more than everything else."""
+
+    stream: str
+    tell: Callable[[str, str], None]
+    rest: bytearray = field(default_factory=bytearray)
+    cutting: bool = False
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes; pass on every complete line, and the beginning of an endless one."""
+        first, *more = data.split(b"\n")
+        self.rest += first
+        for piece in more:
+            self._line(self.rest)
+            self.rest = bytearray(piece)
+        if len(self.rest) > 4 * (MAX_LINE + log.longest_secret()):  # a character has up to 4 bytes
+            self._break()
+
+    def close(self) -> None:
+        """Pass on the last line if it had no end."""
+        if self.rest:
+            self._line(self.rest)
+            self.rest = bytearray()
+
+    def _break(self) -> None:
+        """Pass on what there is of an overlong line; of a spinner, all but the last frame."""
+        last = max((found.start() for found in _OVERWRITES.finditer(self.rest)), default=0)
+        rest = self.rest[last:] if last else bytearray()
+        self._line(self.rest[: last or None], ends=bool(last))
+        self.rest = rest
+
+    def _line(self, data: bytearray, *, ends: bool = True) -> None:
+        if not self.cutting:  # else ``data`` ends a line whose beginning was passed on
+            text = data.decode("utf-8", "replace")
+            if "\x1b" in text:
+                text = _CURSOR.sub("\r", _COLOURS.sub("", text))
+            if text := text.strip("\r"):
+                self.tell(self.stream, text)
+        self.cutting = not ends
 
 
 class _Watchdog:

@@ -9,11 +9,12 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..errors import EntrypointError, RefusedError, UnreachableError
-from . import cgroups
+from . import procfs
 
 _CLONE3: Final = 435  # the system call by which newer C libraries start threads, on all machines
 _NO_THREAD: Final = "can't start new thread"  # Python's message, whatever errno was
@@ -24,20 +25,14 @@ _SHORTAGE: Final = re.compile(
 """What the dynamic loader writes into an ImportError, and psycopg into one for a MemoryError."""
 
 
-class _Why(NamedTuple):
-    error: type[EntrypointError]
-    cause: str
-    remedy: str
-
-
 def refusal(error: BaseException) -> EntrypointError | None:
     """Return the error that ends the start; None if the kernel refused nothing."""
-    why = _why(error)
-    if why is None:
+    cause = _cause(error)
+    if cause is None:
         return None
     said = error.strerror if isinstance(error, OSError) else str(error).rpartition("\n")[2]
     what = f"the kernel refused an operation ({said or type(error).__name__})"
-    return why.error(f"{what}: {why.cause}", remedy=why.remedy)
+    return type(cause)(f"{what}: {cause.message}", remedy=cause.remedy)
 
 
 def last_word(error: ImportError | MemoryError | OSError | SystemError) -> int:
@@ -58,7 +53,7 @@ def last_word(error: ImportError | MemoryError | OSError | SystemError) -> int:
 _JSON: Final = {ord('"'): "'", ord("\\"): "/", **dict.fromkeys(range(32), " ")}  # for JSON
 
 
-def _why(error: BaseException) -> _Why | None:
+def _cause(error: BaseException) -> EntrypointError | None:
     if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
         return _processes()
     # CPython sometimes loses a MemoryError and raises a SystemError.
@@ -68,121 +63,109 @@ def _why(error: BaseException) -> _Why | None:
         if match := _SHORTAGE.search(str(error)):
             return _files() if match[0].lower().startswith("too") else _memory()
         # A module that falls back from a failed import, in vain: hashlib without OpenSSL.
-        return _why(error.__context__) if error.__context__ else None
+        return _cause(error.__context__) if error.__context__ else None
     known = _KNOWN.get(error.errno or 0) if isinstance(error, OSError) else None
     return known() if known else None
 
 
-def _processes() -> _Why:
+def _processes() -> EntrypointError:
     # Threads count as processes.
     if counted := _processes_of_container():
         return counted
     if _clone3() == errno.EPERM:
-        return _Why(
-            RefusedError,
+        return RefusedError(
             "the seccomp profile of this container is older than its C library, and refuses "
             "threads (clone3)",
-            "Update Docker to 20.10.10 or later, and runc and libseccomp with it, or take an image "
-            "with an older C library, such as Debian 11's.",
+            remedy="Update Docker to 20.10.10 or later, and runc and libseccomp with it, or take "
+            "an image with an older C library, such as Debian 11's.",
         )
     most = _limit("RLIMIT_NPROC")
     if most is not None and os.geteuid():
-        return _Why(
-            UnreachableError,
+        return UnreachableError(
             f"user {os.geteuid()} may run {most} processes and threads on the whole host",
-            "Raise ulimit -u (docker run --ulimit nproc), or give the service its own user id: "
-            "processes of other containers with the same id count, too.",
+            remedy="Raise ulimit -u (docker run --ulimit nproc), or give the service its own user "
+            "id: processes of other containers with the same id count, too.",
         )
     if _limit("RLIMIT_AS") is not None:
         return _memory()
     if _seccomp():
-        return _Why(
-            RefusedError,
+        return RefusedError(
             "neither the container nor the user has reached a limit, so a seccomp profile refuses "
             "new processes and threads",
-            "Allow clone, clone3, fork and vfork in the container's seccomp profile.",
+            remedy="Allow clone, clone3, fork and vfork in the container's seccomp profile.",
         )
-    return _Why(
-        UnreachableError,
+    return UnreachableError(
         "the host has too many processes, or no memory for another one",
-        "Check the host's limits (kernel.pid_max, kernel.threads-max) and its free memory.",
+        remedy="Check the host's limits (kernel.pid_max, kernel.threads-max) and its free memory.",
     )
 
 
-def _processes_of_container() -> _Why | None:
-    limit, there, refused = cgroups.pids_limit(), cgroups.pids(), cgroups.pids_refused()
+def _processes_of_container() -> EntrypointError | None:
+    limit, there, refused = procfs.pids_limit(), procfs.pids(), procfs.pids_refused()
     if limit is not None and (there >= limit - 1 or refused):
-        return _Why(
-            UnreachableError,
+        return UnreachableError(
             f"the container may run {limit} processes and threads, and runs {there}",
-            "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
-            "kubelet), or stop other programs in the container.",
+            remedy="Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit "
+            "of the kubelet), or stop other programs in the container.",
         )
     if refused:  # the container counts what a limit that only the host sees has refused
-        return _Why(
-            UnreachableError,
+        return UnreachableError(
             "the pod of this container has reached its limit of processes and threads",
-            "Raise its limit (podPidsLimit of the kubelet), or stop other programs in the pod.",
+            remedy="Raise its limit (podPidsLimit of the kubelet), or stop other programs in the "
+            "pod.",
         )
     return None
 
 
-def _memory() -> _Why:
+def _memory() -> EntrypointError:
     most = _limit("RLIMIT_AS")
     if most is not None:
         cause = f"a process may use {_size(most)} of address space (ulimit -v)"
-        return _Why(RefusedError, cause, "Raise ulimit -v: a thread's stack alone takes 8 MiB.")
-    limit = cgroups.memory_limit()
+        remedy = "Raise ulimit -v: a thread's stack alone takes 8 MiB."
+        return RefusedError(cause, remedy=remedy)
+    limit = procfs.memory_limit()
     has = f"; the container may use {_size(limit)}" if limit is not None else ""
-    return _Why(
-        UnreachableError,
+    return UnreachableError(
         f"no memory is left{has}",
-        "Give the container or its host more memory, or move other containers to another host.",
+        remedy="Give the container or its host more memory, or move other containers to another "
+        "host.",
     )
 
 
-def _files() -> _Why:
-    return _Why(
-        RefusedError,
+def _files() -> EntrypointError:
+    return RefusedError(
         f"a process may open {_limit('RLIMIT_NOFILE')} files (ulimit -n)",
-        "Raise ulimit -n: docker run --ulimit nofile=1024:524288, `ulimits` in compose.",
+        remedy="Raise ulimit -n: docker run --ulimit nofile=1024:524288, `ulimits` in compose.",
     )
 
 
-def _files_of_host() -> _Why:
-    return _Why(
-        UnreachableError,
-        "the host has reached its limit of open files",
-        "Raise fs.file-max on the host, or stop the program that leaves files open there.",
-    )
-
-
-def _disk() -> _Why:
-    return _Why(
-        UnreachableError,
-        "a disk, a quota or another resource of the kernel is full",
-        "Free space on the host's disk (docker system prune) or on the container's mounts (df -h).",
-    )
-
-
-def _read_only() -> _Why:
-    return _Why(
-        RefusedError,
-        "the file system is read-only",
-        "Mount a writable folder, such as a tmpfs at /tmp.",
-    )
-
-
-def _profile() -> _Why:
+def _profile() -> EntrypointError:
     which = "the container's seccomp profile" if _seccomp() else "a security module"
-    return _Why(
-        RefusedError,
+    return RefusedError(
         f"{which} or a missing capability forbids the operation",
-        "Update Docker and libseccomp on the host, or allow the call in the container's profile.",
+        remedy="Update Docker and libseccomp on the host, or allow the call in the container's "
+        "profile.",
     )
 
 
-_KNOWN: Final[dict[int, Callable[[], _Why]]] = {
+_files_of_host = partial(
+    UnreachableError,
+    "the host has reached its limit of open files",
+    remedy="Raise fs.file-max on the host, or stop the program that leaves files open there.",
+)
+_disk = partial(
+    UnreachableError,
+    "a disk, a quota or another resource of the kernel is full",
+    remedy="Free space on the host's disk (docker system prune) or on the container's mounts "
+    "(df -h).",
+)
+_read_only = partial(
+    RefusedError,
+    "the file system is read-only",
+    remedy="Mount a writable folder, such as a tmpfs at /tmp.",
+)
+
+_KNOWN: Final[dict[int, Callable[[], EntrypointError]]] = {
     errno.EAGAIN: _processes,
     errno.ENOMEM: _memory,
     errno.EMFILE: _files,

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from ..process import cgroups
+from ..process import procfs
 from ..process.child import Finished
 
 
@@ -129,7 +129,7 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
 
 def _of_container(how: str, finished: Finished) -> Ending | None:
     if finished.oom_kills:
-        limit = cgroups.memory_limit()
+        limit = procfs.memory_limit()
         kills = finished.oom_kills
         what = "a process" if kills == 1 else f"{kills} processes"
         most = (
@@ -142,7 +142,7 @@ def _of_container(how: str, finished: Finished) -> Ending | None:
             certain=True,
         )
     if finished.pids_refused > 0:
-        limit = cgroups.pids_limit()
+        limit = procfs.pids_limit()
         return Ending(
             f"{how}: "
             + (
