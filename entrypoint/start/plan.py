@@ -127,31 +127,15 @@ class StartPlan(NamedTuple):
             tenant = found.ledger.tenant(fingerprint)
         unknown = seed.lookup and tenant is None
         key = None if unknown else found.ledger.key(tenant, self.who.service)
-        decision = decide_seed(
-            found.ledger, key, fingerprint, older=self.older(found), forced=forced
-        )
+        late = self.older(found)
+        decision = decide_seed(found.ledger, key, fingerprint, older=late, forced=forced)
         decision = decision._replace(tenant=tenant)
         if decision.runs or seed.check is None:
             return decision
-        there = is_there(session, seed.check, tenant)
-        if there:
+        if there := is_there(session, seed.check, tenant):
             return decision
         answer = "got no answer" if there is None else "found no row"
         return Decision(Action.RUN, f"seed.check {answer}", tenant)
-
-    def seeds(self, tenant: str | None) -> Seed:
-        """The seed for a tenant."""
-        return self.config.seed._replace(tenant=tenant)
-
-    def seeded(self, ledger: Ledger, tenant: str | None, at: str) -> Ledger:
-        """The ledger with this tenant's seed added."""
-        key = ledger.key(tenant, self.who.service)
-        return ledger.seeded(key, self.seed_fingerprint or "", at)
-
-
-def _of_push(config: Settings) -> list[str]:
-    # The push creates new extensions, so a new one must change the fingerprint.
-    return [f"extension {name}" for name in config.extensions]
 
 
 def _of_seed(seed: Seed) -> list[str]:
@@ -171,7 +155,9 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
         one = "; the word contains a blank" if " " in part.command[0] else ""
         name = _named(f"{step}.command", config)
         problems.append(f"{name}: {part.command[0]!r} is not found on PATH{one}")
-    words = [*part.command, *(_of_push(config) if step == "push" else _of_seed(config.seed))]
+    # The push creates new extensions, so a new one must change the fingerprint.
+    extensions = [f"extension {name}" for name in config.extensions]
+    words = [*part.command, *(extensions if step == "push" else _of_seed(config.seed))]
     values = config.service_environment
     words += [  # unlike any word of a command
         f"variable {name}" + (f"={values[name]}" if name in values else "")
@@ -244,11 +230,9 @@ def decide_push(
 
 def current(ledger: Ledger, who: Who) -> bool:
     """Whether the ledger's last push has this start's inputs and release."""
-    pushes = ledger.of(who.service)
-    return (
-        bool(pushes)
-        and pushes[-1].fingerprint == who.fingerprint
-        and who.release in (None, pushes[-1].release)
+    return any(
+        last.fingerprint == who.fingerprint and who.release in (None, last.release)
+        for last in ledger.of(who.service)[-1:]
     )
 
 

@@ -1,7 +1,4 @@
-"""Steps 4 and 5 under the lock, and their record in the ledger.
-
-Only a start with work to do imports this module.
-"""
+"""Steps 4 and 5 under the lock, and their ledger. Only a start with work to do imports it."""
 
 import gc
 import math
@@ -15,15 +12,30 @@ from typing import Final
 from .. import log
 from ..config.conninfo import Conninfo
 from ..config.keys import bare
+from ..config.settings import Seed
 from ..errors import LockError, RefusedError, SeedError, UnreachableError
 from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.session import Session, quoted
-from ..process import child as process
-from . import extensions, misplaced, program, push, seed, wait
-from .plan import FORCED, Action, Decision, StartPlan, older, refuse_older, tell_skipped
+from ..process import child
+from . import extensions, misplaced, program, push, wait
+from .endings import Ending
+from .plan import (
+    CHECK_LATE_S,
+    FORCED,
+    Action,
+    Decision,
+    StartPlan,
+    is_there,
+    older,
+    refuse_older,
+    tell_skipped,
+    waited_for,
+)
 from .steps import step
+from .tool_output import SILENCE_SEED, OutputParser
 
 CLEANUP_S: Final = 5.0  # seconds to open a session that ends a child's sessions
+_CHECKED: Final = {True: "found a row", False: "found no row", None: "got no answer"}
 
 
 def work(plan: StartPlan, target: Conninfo, session: Session, connect: wait.Connect) -> None:
@@ -45,7 +57,7 @@ def work(plan: StartPlan, target: Conninfo, session: Session, connect: wait.Conn
     with held:
         try:
             _work(plan, target, held, connect)
-            process.reap()  # PID 1 inherited the children's orphans; the service must not
+            child.reap()  # PID 1 inherited the children's orphans; the service must not
         except UnreachableError as error:
             if not held.broken:
                 raise
@@ -151,8 +163,9 @@ class _Record:
 
     def seeded(self, tenant: str | None) -> None:
         """Record a seed; its tables are no drift if the schema before it was the push's."""
-        self.book = self.plan.seeded(self.book, tenant, _now())
         who = self.plan.who
+        key = self.book.key(tenant, who.service)
+        self.book = self.book.seeded(key, self.plan.seed_fingerprint or "", _now())
         mine = self.book.of(who.service)
         if not mine or mine[-1].fingerprint != who.fingerprint:
             return
@@ -313,8 +326,42 @@ def _seed(plan: StartPlan, record: _Record, connect: wait.Connect) -> None:
             lock_timeout_s=config.push.lock_timeout_s,
             added=_told(plan, tenant),
         )
-        fields.update(seed.run(plan.seeds(tenant), held.session, context))
+        _run_seed(config.seed._replace(tenant=tenant), held.session, context, fields)
         record.seeded(tenant)
+
+
+def _run_seed(
+    seed: Seed, session: Session, context: program.ChildContext, fields: dict[str, object]
+) -> None:
+    """Seed and judge it; ``fields`` gets the evidence. Raises `SeedError` and see `program.run`."""
+    parser = OutputParser(if_right=SILENCE_SEED)
+    task = program.Task("seed", SeedError, seed.argv, seed.timeout_s)
+    finished = program.run(task, context, parser.feed)
+    output = parser.result()
+    found = {"returncode": finished.returncode, "output": output.text}
+    wrong = task.failure(finished)
+    if output.succeeded is False:
+        message = wrong.message if wrong else "the seed command exited with code 0"
+        remedy = wrong.remedy if wrong and wrong.certain else output.remedy
+        wrong = Ending(f"{message}: {output.text}", remedy)
+    elif not wrong and seed.check is not None:
+        there = is_there(session, seed.check, seed.tenant, CHECK_LATE_S)
+        found["check"] = _CHECKED[there]
+        if there is None:
+            wrong = Ending(
+                "the seed command exited with code 0, but seed.check got no answer: "
+                + waited_for(session),
+                "End the session that locks the table, or make seed.check faster.",
+            )
+        elif not there:
+            wrong = Ending(
+                "the seed command exited with code 0, but seed.check finds no row",
+                "Correct the seed, or seed.check.",
+            )
+    if wrong:
+        tail = list(finished.tail)
+        raise SeedError(wrong[0], remedy=wrong[1], command=list(seed.argv), tail=tail, **found)
+    fields |= found
 
 
 def _told(plan: StartPlan, tenant: str | None) -> dict[str, str]:
