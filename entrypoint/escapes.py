@@ -1,7 +1,4 @@
-"""Undo the quoting and encoding that programs apply to a text, so that `log` finds secrets in it.
-
-Pure. `log` imports this module at the first line that contains an escape; a warm start has none.
-"""
+"""Undo the quoting of programs, for `log`, which imports this at the first escape. Pure."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -113,7 +113,7 @@ def _exchange(
             ) as response,
         ):
             yield response
-        limit.check()
+        limit.left_s()  # raises if the limit cut the answer, which looks complete without a length
     except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
         raise _failed(TimeoutError() if limit.passed() else error, timeout_s) from None
     finally:
@@ -162,10 +162,6 @@ class _Limit:
 
     def passed(self) -> bool:
         return time.monotonic() >= self._deadline
-
-    def check(self) -> None:
-        """Raise TimeoutError if the limit cut the answer, which looks complete without a length."""
-        self.left_s()
 
     def watch(self, event: str, info: Mapping[str, Any]) -> None:
         """Limit the connection once it stands; httpx calls this at each stage (``trace``)."""

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
+_Event = MutableMapping[str, Any]
+_Renderer = Callable[..., str]
+
 MASK: Final = "****"
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -213,9 +216,7 @@ def masked(value: object) -> object:
     return mask(str(value))
 
 
-def _mask_event(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _mask_event(_logger: object, _method: str, event: _Event) -> _Event:
     for key in event:
         event[key] = masked(event[key])
     return event
@@ -226,9 +227,7 @@ def printable(text: str) -> str:
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def _print_event(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _print_event(_logger: object, _method: str, event: _Event) -> _Event:
     """Keep servers and children from controlling a terminal or faking a line of the log."""
     for key, value in event.items():
         if isinstance(value, str) and key != "traceback":
@@ -238,17 +237,13 @@ def _print_event(
     return event
 
 
-def _order_event(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _order_event(_logger: object, _method: str, event: _Event) -> _Event:
     """Put time, level, event, error and remedy first, for people who read the raw line."""
     first = {key: event.pop(key) for key in (*_HEAD, *_WORDS) if key in event}
     return {**first, **event}
 
 
-def _render(
-    render: Callable[..., str], logger: object, method: str, event: Mapping[str, Any]
-) -> str:
+def _render(render: _Renderer, logger: object, method: str, event: _Event) -> str:
     """Render a line of fewer than `MAX_BYTES` bytes with its end; ``cut`` names shortened fields.
 
     Cuts the largest fields to one size, and `_WORDS` only if they exceed their own limit.
@@ -394,8 +389,8 @@ def configure(*, form: str | None, level: str, coloured: bool = True) -> None:
     """
     structlog = _structlog()
     console = form == "console" or (form is None and os.isatty(2))
-    render: Callable[..., str]
-    clean: list[Callable[..., MutableMapping[str, Any]]] = [_mask_event, _order_event]
+    render: _Renderer
+    clean: list[Callable[..., _Event]] = [_mask_event, _order_event]
     if console:
         clean.append(_print_event)
         coloured = coloured and form is None
@@ -420,9 +415,7 @@ def configure(*, form: str | None, level: str, coloured: bool = True) -> None:
     )
 
 
-def _on_a_terminal(
-    render: Callable[..., str], logger: object, method: str, event: MutableMapping[str, Any]
-) -> str:
+def _on_a_terminal(render: _Renderer, logger: object, method: str, event: _Event) -> str:
     """Render an event with its sentences below it, wrapped between words.
 
     A command at the end of a sentence keeps its own line, ready to paste. Objects are left out:

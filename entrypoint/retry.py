@@ -1,7 +1,4 @@
-"""The waiting loop: the next attempt's time, and reports to the log and to `entrypoint health`.
-
-`Backoff` and `Reminder` are pure: the caller passes the time. `Wait` reads the monotonic clock.
-"""
+"""The waiting loop: the next attempt's time, and reports to the log and to `entrypoint health`."""
 
 import random
 import time

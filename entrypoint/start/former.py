@@ -1,7 +1,4 @@
-"""Looks for the service's tables in a database that the registry refuses.
-
-Only a start that fails for it imports this module.
-"""
+"""Looks for a service's tables in a database that the registry refuses. Only failures import it."""
 
 import shlex
 from collections.abc import Mapping

@@ -1,7 +1,4 @@
-"""Calls the webhook of a start that fails: one POST.
-
-The container and its logs may be gone when people look. Only a failed start imports this module.
-"""
+"""Calls the webhook of a start that fails: its container may be gone when people look."""
 
 from datetime import UTC, datetime
 from functools import partial

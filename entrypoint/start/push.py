@@ -169,10 +169,7 @@ class _Judge(NamedTuple):
 def look_again(
     push: Push, session: Session, damages: Sequence[ledger.Damage]
 ) -> list[ledger.Damage]:
-    """Return and log what is left of failed pushes' damage, for a start that does not push.
-
-    Raises `UnreachableError` and `RefusedError`.
-    """
+    """Return and log what is left of the damage. Raises `UnreachableError`, `RefusedError`."""
     if not damages:
         return []
     now = snapshot.take(session)
@@ -224,10 +221,8 @@ def _guarded(
         # A start that a signal ends has no time to wait for a locked table.
         left = armed.disarm() if done else armed.disarm(0.0)
         if left:
-            log.event("warning", "guard.not_removed", tables=left, remedy=_LEFT)
-
-
-_LEFT: Final = "No action needed: the trigger is inert, and the next start removes it."
+            remedy = "No action needed: the trigger is inert, and the next start removes it."
+            log.event("warning", "guard.not_removed", tables=left, remedy=remedy)
 
 
 def _arm(
@@ -279,10 +274,5 @@ def _placed(wrong: Wrong, evidence: Evidence, session: Session) -> Wrong:
 
 
 def _error(push: Push, finished: Finished, wrong: Wrong, fields: dict[str, object]) -> PushError:
-    return PushError(
-        wrong.message,
-        remedy=wrong.remedy,
-        command=list(push.command),
-        tail=list(finished.tail),
-        **fields,
-    )
+    told = {"command": list(push.command), "tail": list(finished.tail), **fields}
+    return PushError(wrong.message, remedy=wrong.remedy, **told)

@@ -128,15 +128,11 @@ def _prepare(plan: StartPlan) -> None:
 
 def _proved(plan: StartPlan, found: ledger.Found, session: Session) -> bool:
     """Whether the ledger proves that no step has work; then logs why each is skipped."""
-    if plan.owned_by_stranger(found):
-        return False
     push = plan.push(found)
-    if push.action is Action.RUN:
+    if plan.owned_by_stranger(found) or push.runs:
         return False
     seed = plan.seed(found, session)
-    if seed.runs or push.action is Action.FAIL:
-        return False
-    if plan.to_record(found):
+    if seed.runs or push.action is Action.FAIL or plan.to_record(found):
         return False
     tell_skipped("push", push, found.ledger, plan.config.service)
     tell_skipped("seed", seed, found.ledger, plan.config.service)

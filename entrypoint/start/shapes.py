@@ -1,7 +1,4 @@
-"""Explains wrong commands: how Docker, Kubernetes and shells garble one, and the remedy.
-
-Only a start that fails imports this module. It looks at the image and changes nothing.
-"""
+"""Explains how Docker, Kubernetes and shells garble a command. Only a failing start imports it."""
 
 import json
 import os
@@ -25,12 +22,7 @@ _ENTRYPOINT: Final = f'ENTRYPOINT ["{OURS}", "run", "--"]'
 JOINERS: Final = ("&&", "||")  # words that only a shell understands
 
 INTERPRETERS: Final = {  # the program that runs a file, by the file's extension
-    ".js": ("node",),
-    ".mjs": ("node",),
-    ".cjs": ("node",),
-    ".ts": ("node",),
-    ".mts": ("node",),
-    ".cts": ("node",),
+    **dict.fromkeys((".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"), ("node",)),
     ".py": ("python3",),
     ".sh": ("sh",),
     ".rb": ("ruby",),
@@ -77,9 +69,8 @@ def misused(arguments: Sequence[str]) -> UsageError:
             remedy="Remove these words where the platform still adds the service's command "
             f"(CMD, `args`), or start the service by {listed([OURS, 'run', '--', *rest])}.",
         )
-    if not arguments:
-        what = "the command line names no command"
-    else:
+    what = "the command line names no command"
+    if arguments:
         what = f"{arguments[0]!r} is not a command of entrypoint"
     return UsageError(
         f"{what}, such as `run` or `prepare`",
@@ -129,21 +120,10 @@ def unexpanded(argv: Sequence[str]) -> str | None:
 def not_found(name: str, words: Sequence[str]) -> ExecError:
     """The error of a command whose program, the first word, is not found."""
     found = f"{name!r} is not found" + ("" if "/" in name else " on PATH")
-    for shape in (
-        _empty,
-        _list,
-        _option,
-        _ours,
-        _unexpanded,
-        _several,
-        _folder,
-        _file,
-        _of_package,
-    ):
-        if told := shape(name, list(words)):
-            what, remedy = told
-            message = f"{found}: {what}" if name else what
-            return ExecError(message, code=NOT_FOUND, remedy=remedy)
+    shapes = _empty, _list, _option, _ours, _unexpanded, _several, _folder, _file, _of_package
+    for told in filter(None, (shape(name, list(words)) for shape in shapes)):
+        message = f"{found}: {told[0]}" if name else told[0]
+        return ExecError(message, code=NOT_FOUND, remedy=told[1])
     remedy = "Correct the container's command, or add the program to the image."
     return ExecError(found, code=NOT_FOUND, remedy=remedy)
 
@@ -234,10 +214,8 @@ def _several(name: str, words: list[str]) -> tuple[str, str] | None:
         return "it is a shell command", f"{_set('sh', '-c', script)}."
     parts = [*_split(name), *words[1:]]
     if assigned and len(parts) > 1:
-        return (
-            "it sets a variable, which only a shell does",
-            f"{_set('env', *parts)}, or set the variable with ENV.",
-        )
+        remedy = f"{_set('env', *parts)}, or set the variable with ENV."
+        return "it sets a variable, which only a shell does", remedy
     if name.split() != [name]:
         return "it is more than a program's name in one word", f"{_set(*parts)}, one item per word."
     return None
@@ -261,10 +239,8 @@ def _file(name: str, words: list[str]) -> tuple[str, str] | None:
     if interpreter is None:
         if not os.path.isfile(name):
             return None
-        return (
-            "it is in the working directory, which is not on PATH",
-            f"{_set(f'./{name}', *words[1:])}.",
-        )
+        remedy = f"{_set(f'./{name}', *words[1:])}."
+        return "it is in the working directory, which is not on PATH", remedy
     remedy = f"{_set(*interpreter, *words)}{_hint(ending)}"
     if os.path.exists(name):
         return "it is a file for an interpreter, not a program", f"{remedy}."
@@ -275,9 +251,8 @@ def _file(name: str, words: list[str]) -> tuple[str, str] | None:
 
 
 def _hint(ending: str) -> str:
-    if ending not in (".ts", ".mts", ".cts"):
-        return ""
-    return ", which needs Node 22.18 or later, or to node with the compiled .js file"
+    hint = ", which needs Node 22.18 or later, or to node with the compiled .js file"
+    return hint if ending in (".ts", ".mts", ".cts") else ""
 
 
 def _of_package(name: str, words: list[str]) -> tuple[str, str] | None:
@@ -286,15 +261,11 @@ def _of_package(name: str, words: list[str]) -> tuple[str, str] | None:
         scripts = json.loads(Path("package.json").read_bytes()).get("scripts") or {}
         if name in scripts:
             rest = ["--", *words[1:]] if words[1:] else []
-            return (
-                "it is a script of package.json",
-                f"{_set('npm', 'run', name, *rest)}, or to the command in the script.",
-            )
+            remedy = f"{_set('npm', 'run', name, *rest)}, or to the command in the script."
+            return "it is a script of package.json", remedy
     if "/" not in name and os.path.exists(f"node_modules/.bin/{name}"):
-        return (
-            "it is a program of a dependency",
-            f"{_set(f'node_modules/.bin/{name}', *words[1:])}.",
-        )
+        remedy = f"{_set(f'node_modules/.bin/{name}', *words[1:])}."
+        return "it is a program of a dependency", remedy
     return None
 
 
@@ -316,9 +287,7 @@ def no_program(path: str, argv: Sequence[str]) -> ExecError:
         remedy = f"{_set(*interpreter, *words)}{_hint(ending)}."
     else:
         what = "is not executable"
-        remedy = (
-            f"Run chmod a+rx {path} in the image, or name a program in the container's command."
-        )
+        remedy = f"Run chmod a+rx {path} in the image, or name a program in the command."
     return ExecError(f"{path!r} {what}", code=NOT_EXECUTABLE, remedy=remedy)
 
 

@@ -1,7 +1,4 @@
-"""Judges a push by its exit code, its output, and the schema before and after. Pure.
-
-None of them is proof alone: drizzle-kit 0.31 exits 0 after half a schema.
-"""
+"""Judges a push by its exit code, its output and the schema; none is proof alone. Pure."""
 
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
