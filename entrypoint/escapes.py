@@ -1,5 +1,6 @@
 """Undo the quoting of programs, for `log`, which imports this at the first escape. Pure."""
 
+import html
 import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
@@ -32,14 +33,6 @@ def _bytes(numbers: bytes) -> str:
     return numbers.decode("utf-8", "surrogateescape")
 
 
-def _percent(match: re.Match[str]) -> str:
-    return _bytes(bytes.fromhex(match[0].replace("%", "")))
-
-
-def _character(code: int) -> str:
-    return chr(code) if code < 0x110000 else "\ufffd"  # noqa: PLR2004  the last of Unicode
-
-
 def _codes(digits: str) -> list[int]:
     return [
         int(each[1:], 16) if each[0] == "x" else int(each, 8) & 0xFF
@@ -55,18 +48,13 @@ def _backslash(match: re.Match[str]) -> str:
         data = bytes.fromhex(units.replace("\\u", ""))
         return data.decode("utf-16-be", "surrogatepass")
     if code:
-        return _character(int(code.strip("Uu{}"), 16))
+        number = int(code.strip("Uu{}"), 16)
+        return chr(number) if number < 0x110000 else "\ufffd"  # noqa: PLR2004  the last of Unicode
     return _LETTERS.get(letter, letter)
 
 
 def _backslash_of_bytes(match: re.Match[str]) -> str:
     return _bytes(bytes(_codes(match[1]))) if match[1] else _backslash(match)
-
-
-def _entity(match: re.Match[str]) -> str:
-    import html
-
-    return html.unescape(match[0])
 
 
 _BACKSLASH = re.compile(
@@ -76,29 +64,30 @@ _BACKSLASH = re.compile(
 )
 
 _KINDS: Final = (
-    Quoting(re.compile("(?:%[0-9a-fA-F]{2})+"), _percent),  # URLs
+    Quoting(  # URLs
+        re.compile("(?:%[0-9a-fA-F]{2})+"),
+        lambda match: _bytes(bytes.fromhex(match[0].replace("%", ""))),
+    ),
     Quoting(_BACKSLASH, _backslash),  # JSON, repr, util.inspect, libpq's conninfo, "" in a shell
     Quoting(_BACKSLASH, _backslash_of_bytes),  # repr of bytes, od, $'' in a shell
     Quoting(
         re.compile(r"""'(?:\\'|"'")'|''|\"\""""), lambda match: match[0][-1]
     ),  # '' of a shell, SQL
-    Quoting(re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"), _entity),  # HTML
+    Quoting(
+        re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"),
+        lambda match: html.unescape(match[0]),
+    ),  # HTML
 )
 
 
-def readings(text: str) -> Iterator[Reading]:
+def readings(text: str, kinds: tuple[Quoting, ...] = (), depth: int = _DEPTH) -> Iterator[Reading]:
     """Yield what the text was before a program quoted it once or twice; 0.1 ms for a usual line."""
-    yield from _readings(Reading(text, ()), _DEPTH)
-
-
-def _readings(reading: Reading, depth: int) -> Iterator[Reading]:
     for kind in _KINDS:
-        text, count = kind.pattern.subn(kind.plain, reading.text)
+        plain, count = kind.pattern.subn(kind.plain, text)
         if count:
-            undone = Reading(text, (*reading.kinds, kind))
-            yield undone
+            yield Reading(plain, (*kinds, kind))
             if depth > 1:
-                yield from _readings(undone, depth - 1)
+                yield from readings(plain, (*kinds, kind), depth - 1)
 
 
 def sources(text: str, kinds: tuple[Quoting, ...]) -> tuple[list[int], list[int]]:

@@ -10,8 +10,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
@@ -32,7 +31,7 @@ _NEVER: Final = re.compile(
 NEVER: Final = "__pycache__, *.pyc, .git, .hg, .svn, node_modules/.cache"
 """Names that never count, whatever a pattern says; the kubelet's own names are left out too."""
 
-_DEEPEST: Final = 100_000
+_DEEPEST: Final = 100_000  # recursions: packages in a store link to each other thousands deep
 MAX_BYTES: Final = 1 << 30  # bytes of all inputs together: every start reads them
 MAX_FILES: Final = 100_000  # files that the patterns may match
 
@@ -66,25 +65,18 @@ def fingerprint(
     digest = hashlib.sha256()
     for word in (str(len(command)), *command):
         _add(digest, os.fsencode(word))
-    with _deep():
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, _DEEPEST))
+    try:
         found: dict[str, str | bytes] = {}
         for pattern in patterns:
             found |= reading.matches(tree, pattern)
         if reading.problems:
             raise InputsError(list(reading.problems))
         reading.add(digest, found)
-    return digest.hexdigest()
-
-
-@contextmanager
-def _deep() -> Iterator[None]:
-    """Raise the recursion limit: packages in a store link to each other thousands deep."""
-    usual = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(usual, _DEEPEST))
-    try:
-        yield
     finally:
         sys.setrecursionlimit(usual)
+    return digest.hexdigest()
 
 
 def _folder(tree: str, reach: str) -> str:

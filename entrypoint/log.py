@@ -91,7 +91,9 @@ def _encoded(secret: str) -> set[str]:
     Base64 writes three bytes as four characters, so a secret has three forms, one for each offset.
     The outer characters depend on the neighbours and are left out.
     """
-    data = secret.encode("utf-8", "surrogateescape" if _is_bytes(secret) else "surrogatepass")
+    # Some surrogates stand for undecodable bytes (surrogateescape), others for themselves.
+    own = any("\ud800" <= each < "\udc80" or "\udd00" <= each <= "\udfff" for each in secret)
+    data = secret.encode("utf-8", "surrogatepass" if own else "surrogateescape")
     found = {data.hex(), data.hex().upper(), data.hex(" ")}
     for before in range(3):
         words = binascii.b2a_base64(bytes(before) + data, newline=False).decode()
@@ -101,11 +103,6 @@ def _encoded(secret: str) -> set[str]:
         if len(inner) >= _SHORTEST_CODE:
             found |= {inner, inner.translate(_URL_SAFE)}
     return found
-
-
-def _is_bytes(text: str) -> bool:
-    """Whether the surrogates stand for undecodable bytes (surrogateescape), not for themselves."""
-    return not any("\ud800" <= each < "\udc80" or "\udd00" <= each <= "\udfff" for each in text)
 
 
 def longest_secret() -> int:
@@ -216,12 +213,6 @@ def masked(value: object) -> object:
     return mask(str(value))
 
 
-def _mask_event(_logger: object, _method: str, event: _Event) -> _Event:
-    for key in event:
-        event[key] = masked(event[key])
-    return event
-
-
 def printable(text: str) -> str:
     """Escape, as JSON does, the characters of ``text`` that control a terminal."""
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
@@ -237,10 +228,10 @@ def _print_event(_logger: object, _method: str, event: _Event) -> _Event:
     return event
 
 
-def _order_event(_logger: object, _method: str, event: _Event) -> _Event:
-    """Put time, level, event, error and remedy first, for people who read the raw line."""
-    first = {key: event.pop(key) for key in (*_HEAD, *_WORDS) if key in event}
-    return {**first, **event}
+def _clean_event(_logger: object, _method: str, event: _Event) -> _Event:
+    """Mask all; put time, level, event, error and remedy first, for people who read the line."""
+    first = {key: masked(event.pop(key)) for key in (*_HEAD, *_WORDS) if key in event}
+    return {**first, **{key: masked(value) for key, value in event.items()}}
 
 
 def _render(render: _Renderer, logger: object, method: str, event: _Event) -> str:
@@ -390,7 +381,7 @@ def configure(*, form: str | None, level: str, coloured: bool = True) -> None:
     structlog = _structlog()
     console = form == "console" or (form is None and os.isatty(2))
     render: _Renderer
-    clean: list[Callable[..., _Event]] = [_mask_event, _order_event]
+    clean: list[Callable[..., _Event]] = [_clean_event]
     if console:
         clean.append(_print_event)
         coloured = coloured and form is None

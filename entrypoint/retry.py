@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from . import log
 from .health import progress
@@ -12,6 +13,7 @@ CAP_S = 2.0  # seconds of the longest delay: a server that is back waits no long
 REMIND_S = 10.0  # seconds between two log lines about the same wait
 
 
+@dataclass
 class Backoff:
     """Exponential delays with jitter in their upper half, never past the deadline.
 
@@ -20,20 +22,11 @@ class Backoff:
     (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
     """
 
-    def __init__(
-        self,
-        deadline: float,
-        *,
-        initial_s: float = INITIAL_S,
-        cap_s: float = CAP_S,
-        jitter: Callable[[], float] = random.random,
-        attempts: int = 0,
-    ) -> None:
-        self.deadline = deadline
-        self.initial_s = initial_s
-        self.cap_s = cap_s
-        self.jitter = jitter
-        self.attempts = attempts
+    deadline: float
+    initial_s: float = INITIAL_S
+    cap_s: float = CAP_S
+    jitter: Callable[[], float] = random.random
+    attempts: int = 0
 
     def next_delay(self, now: float, least_s: float = 0.0) -> float | None:
         """Seconds to sleep, or None if fewer than ``least_s`` would be left for the attempt."""
@@ -47,12 +40,12 @@ class Backoff:
         return delay if delay + least_s <= remaining else None
 
 
+@dataclass
 class Reminder:
     """Answers yes to the first question, then at most every ``every_s`` seconds."""
 
-    def __init__(self, every_s: float = REMIND_S) -> None:
-        self.every_s = every_s
-        self.last: float | None = None
+    every_s: float = REMIND_S
+    last: float | None = None
 
     def due(self, now: float, *, news: bool = False) -> bool:
         """Whether to report now; always with ``news``. A yes starts the interval again."""

@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
 
 def _options(arguments: list[str]) -> tuple[str | None, float]:
     url, timeout_s = None, TIMEOUT_S
-    words = [part for word in arguments for part in _halves(word)]
+    halves = (word.split("=", 1) if word.startswith("--") else [word] for word in arguments)
+    words = [half for each in halves for half in each]
     while words:
         name = words.pop(0)
         if name in ("-h", "--help"):
@@ -63,10 +64,6 @@ def _options(arguments: list[str]) -> tuple[str | None, float]:
         if not 0 < timeout_s <= 3600:  # noqa: PLR2004  a probe that takes an hour is a mistake
             raise ValueError(f"--timeout must be a number of seconds, not {value!r}")
     return url, timeout_s
-
-
-def _halves(word: str) -> list[str]:
-    return word.split("=", 1) if word.startswith("--") else [word]
 
 
 def _within(timeout_s: float, url: str | None) -> str:

@@ -42,12 +42,8 @@ def writer() -> dict[str, str]:
     with suppress(OSError, IndexError):
         while _stat(parent := int(_stat(oldest)[1])):
             oldest = parent
-    return {
-        "pid": str(pid),
-        "began": process(pid)[1],
-        "main": str(oldest),
-        "main_began": process(oldest)[1],
-    }
+    first, last = process(pid)[1], process(oldest)[1]
+    return {"pid": str(pid), "began": first, "main": str(oldest), "main_began": last}
 
 
 def is_of_another(state: dict[str, str], own: dict[str, str]) -> bool:
@@ -76,7 +72,10 @@ def read() -> dict[str, str] | None:
             continue
         except OSError:
             continue
-        if state and _is_trusted(state, about.st_uid) and _is_of_this_container(state):
+        if not state or not _is_trusted(state, about.st_uid):
+            continue
+        # A state whose processes are gone is another container's.
+        if not state.get("main_began") or any(_lives(state, who) for who in _WHO):
             found.append((lives(state), about.st_mtime_ns, state))
     if kept and not found:
         raise kept
@@ -106,11 +105,6 @@ def _is_trusted(state: dict[str, str], owner: int) -> bool:
     if owner in (0, ours):
         return True
     return not ours and any(_lives(state, who) and owner == _user(state, who) for who in _WHO)
-
-
-def _is_of_this_container(state: dict[str, str]) -> bool:
-    """Whether a process of the state lives, if that is known; else another container wrote it."""
-    return not state.get("main_began") or any(_lives(state, who) for who in _WHO)
 
 
 def lives(state: dict[str, str]) -> bool:

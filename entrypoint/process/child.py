@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
@@ -135,32 +135,29 @@ def run(program: Program, callbacks: Callbacks, watches: Sequence[Watch]) -> Fin
             callbacks.end(ports)
 
 
+@dataclass
 class _Child:
-    def __init__(
-        self,
-        program: Program,
-        callbacks: Callbacks,
-        watches: Sequence[Watch],
-        signalled: signals.Deferred,
-    ) -> None:
+    program: InitVar[Program]
+    callbacks: Callbacks
+    watches: Sequence[Watch]
+    signalled: signals.Deferred
+    kill_at: float | None = None
+    timed_out: bool = False
+    clue: tuple[str, str] | None = None
+    pidfd: int | None = None
+    ports: set[int] = field(default_factory=set)
+    all_ports: set[int] = field(default_factory=set)
+
+    def __post_init__(self, program: Program) -> None:
         self.started = self.last_line_at = time.monotonic()
         self.ends_at = self.started + program.timeout_s
         self.late_at = self.ends_at - min(LATE_S, program.timeout_s / 4)
         self.silent_at = self.started + SILENT_S
         self.mark = program.mark
-        self.callbacks = callbacks
-        self.watches = watches
-        self.signalled = signalled
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self.kill_at: float | None = None
-        self.timed_out = False
-        self.clue: tuple[str, str] | None = None
         self.oom_kills = procfs.oom_kills()
         self.pids_refused = procfs.pids_refused()
-        self.ports: set[int] = set()
-        self.all_ports: set[int] = set()
         self.ports_at = self.started + PORTS_S[0] if program.ports else math.inf
-        self.pidfd: int | None = None
         self.watchdog = _Watchdog(program.mark)
         try:
             self.process = subprocess.Popen(  # noqa: S603  the image's own command
@@ -191,16 +188,10 @@ class _Child:
         tail = tuple(map(shown, self.tail))
         ports = frozenset(self.all_ports | self.ports)
         before, now = self.oom_kills, procfs.oom_kills()
-        return Finished(
-            self.process.returncode,
-            elapsed_s,
-            self.timed_out,
-            tail,
-            ports,
-            None if before is None or now is None else now - before,
-            procfs.pids_refused() - self.pids_refused,
-            self.clue,
-        )
+        kills = None if before is None or now is None else now - before
+        refused = procfs.pids_refused() - self.pids_refused
+        code = self.process.returncode
+        return Finished(code, elapsed_s, self.timed_out, tail, ports, kills, refused, self.clue)
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         for name in ("stdout", "stderr"):
@@ -437,7 +428,8 @@ def _shield() -> None:
     first wiped from the block that /proc shows.
     """
     with suppress(OSError):  # without /proc there is no block to read
-        _wipe(*_environ_block())
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        _wipe(int(fields[47]), int(fields[48]))  # proc_pid_stat(5) counts these as 50 and 51
     try:
         closed = not ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     except AttributeError:  # not Linux
@@ -450,12 +442,6 @@ def _shield() -> None:
             remedy="Allow prctl in the container's seccomp profile; without it, push and seed can "
             "read this program's memory, which contains ENTRYPOINT_ADMIN_URL.",
         )
-
-
-def _environ_block() -> tuple[int, int]:
-    """The addresses of the block that /proc/self/environ shows. Raises OSError."""
-    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-    return int(fields[47]), int(fields[48])  # proc_pid_stat(5) counts these as 50 and 51
 
 
 def _wipe(start: int, end: int) -> None:

@@ -49,18 +49,14 @@ def ask(
                 return False
             continue
         with closing(session):
-            if _knows(session, target.database):
-                return True
+            # Outside a transaction, so this may be a pooler's session with a strange search_path.
+            query = "select from pg_catalog.pg_database where datname operator(pg_catalog.=) %s"
+            with translated("looking for the database", remedy="Start again."):
+                if session.connection.execute(query, [target.database]).fetchone():
+                    return True
         text = "connections to it get no answer, and the server has no such database"
         return Cause(Kind.MISSING, text, "Create the database.")
     return False
-
-
-def _knows(session: Session, name: str) -> bool:
-    # Outside a transaction, so this may be a pooler's session with a strange search_path.
-    query = "select from pg_catalog.pg_database where datname operator(pg_catalog.=) %s"
-    with translated("looking for the database", remedy="Start again."):
-        return session.connection.execute(query, [name]).fetchone() is not None
 
 
 def database(

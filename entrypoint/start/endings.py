@@ -123,7 +123,9 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
     if ending := _of_container(how, finished):
         return ending
     if finished.timed_out:
-        return _late(step, how, finished)
+        remedy = f"Check the lines above for the cause of the wait, or raise {step}.timeout."
+        clue, remedy = finished.clue or ("", remedy)
+        return Ending(f"{how}{clue and ': '}{clue}", remedy)
     return _by_code(how, code, oom_known=finished.oom_kills is not None)
 
 
@@ -176,14 +178,6 @@ def _by_code(how: str, code: int, *, oom_known: bool) -> Ending:
         name = "" if code in _CODES else f"{signal.Signals(number).name}, "
         return Ending(f"{how} ({name}{what})", remedy, remedy != _SEE_LINES)
     return Ending(how, _SEE_LINES)
-
-
-def _late(step: str, message: str, finished: Finished) -> Ending:
-    clue, remedy = finished.clue or (
-        "",
-        f"Check the lines above for the cause of the wait, or raise {step}.timeout.",
-    )
-    return Ending(f"{message}{clue and ': '}{clue}", remedy)
 
 
 def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from ..config.settings import Lying
 from ..errors import RefusedError, UnreachableError
 from ..postgres import objects, placement, sessions
 from ..postgres.cause import ConnectError, Kind
-from ..postgres.session import Session, open_session, quoted
+from ..postgres.session import open_session, quoted
 
 LOOK_S: Final = 2.0  # seconds to connect, and again for the queries: the start has failed already
 _EVERYBODYS: Final = (placement.DEFAULT, "template1")
@@ -40,7 +40,9 @@ def look(
                 return _unknown(named, own, f"it leads to {session.database!r}")
             with session.transaction(timeout_s=LOOK_S):
                 tables = [each for each in objects.find(session) if each.kind == "table"]
-                return _told(named.database, own, registry, tables, there=_is_there(session, own))
+                query = "select from pg_database where datname = %s"
+                there = bool(session.connection.execute(query, [own.database]).fetchall())
+                return _told(named.database, own, registry, tables, there=there)
     except ConnectError as error:
         missing = error.cause.kind is Kind.MISSING
         return None if missing else _unknown(named, own, error.cause.text)
@@ -48,11 +50,6 @@ def look(
         return _unknown(named, own, error.message)
     except psycopg.Error as error:
         return _unknown(named, own, error.sqlstate or type(error).__name__)
-
-
-def _is_there(session: Session, own: services.Service) -> bool:
-    query = "select from pg_database where datname = %s"
-    return session.connection.execute(query, [own.database]).fetchone() is not None
 
 
 def _told(

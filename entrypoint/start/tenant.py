@@ -187,17 +187,12 @@ def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...
     connection = session.connection
     connection.read_only = True
     with session.transaction(undone=True):
-        _refuse_mighty(session)
+        if any(mighty for (mighty,) in session.rows("start/is_mighty") or [(True,)]):
+            raise _TooMightyError
     with session.transaction(names="default", undone=True):
         connection.execute(f"set local statement_timeout = {timeout_s * 1000:.0f}")
         with connection.cursor("entrypoint_tenant") as cursor:
             return cursor.execute(query).fetchmany(2)
-
-
-def _refuse_mighty(session: Session) -> None:
-    row = session.row("start/is_mighty")
-    if row is None or row[0]:
-        raise _TooMightyError
 
 
 def _grant(conninfo: Conninfo) -> str:

@@ -98,15 +98,12 @@ def _mended(lost: Damage, now: Snapshot, allowed: Collection[str]) -> bool:
         columns = [name for (of, _), name in now.columns.items() if of == oid]
         if lost.what in map(table.label, columns) or table.names() & set(allowed):
             return True
-    return bool({lost.what, lost.what.removeprefix("public.")} & _unqualified(allowed))
+    unqualified = {name.removeprefix("public.") for name in allowed}
+    return bool({lost.what, lost.what.removeprefix("public.")} & unqualified)
 
 
 def _listed(names: Iterable[str]) -> str:
     return ",".join(map(label, names))
-
-
-def _unqualified(allowed: Collection[str]) -> set[str]:
-    return {name.removeprefix("public.") for name in allowed}
 
 
 def _back(table: Table, lost: int) -> bool:
@@ -157,11 +154,14 @@ def _absence(evidence: Evidence) -> Wrong | None:
 def _emptiness(
     evidence: Evidence, prefixes: Collection[str], bookkeeping: Collection[str] | None
 ) -> Wrong | None:
+    columns = evidence.after.columns
     names = [
         table.name
         for oid, table in evidence.after.tables.items()
         if not (
-            tools.keeps_books(table.names(), _columns(evidence.after, oid))
+            tools.keeps_books(
+                table.names(), {name for (of, _), name in columns.items() if of == oid}
+            )
             if bookkeeping is None
             else table.names() & {*bookkeeping}
         )
@@ -174,10 +174,6 @@ def _emptiness(
         "Correct push.command, or the database that it connects to"
         + (", or the service's prefixes or names in the registry." if prefixes else "."),
     )
-
-
-def _columns(of: Snapshot, table: int) -> set[str]:
-    return {name for (oid, _), name in of.columns.items() if oid == table}
 
 
 def _half(evidence: Evidence) -> Wrong | None:
