@@ -70,8 +70,7 @@ class Finished:
     ports: frozenset[int] = frozenset()
     """The local ports of its TCP connections; short-lived ones may be missing."""
 
-    oom_kills: int | None = None
-    """How many processes of the container the OOM killer killed meanwhile; None if unknown."""
+    oom_kills: int | None = None  # processes of the container that the OOM killer killed meanwhile
 
     pids_refused: int = 0  # how often the container's limit refused a process or thread meanwhile
     clue: tuple[str, str] | None = None  # what `Callbacks.late` returned
@@ -98,14 +97,12 @@ class Program:
 class Callbacks:
     """The functions that `run` calls while the child runs."""
 
-    line: Callable[[str, str], None]
-    """Gets a stream's name and one line of it, unmasked; see `shown`."""
+    line: Callable[[str, str], None]  # a stream's name and a line, unmasked; see `shown`
 
     silence: Callable[[float, set[int]], None]
     """Gets the seconds since the last line and the local ports of the child's connections."""
 
-    end: Callable[[set[int]], None]
-    """Always runs, once the group is dead; gets the local ports that it had when `run` ended it."""
+    end: Callable[[set[int]], None]  # always, once the group is dead; its ports when `run` ended it
 
     late: Callable[[set[int]], tuple[str, str] | None] = lambda _: None
     """Gets the local ports shortly before the timeout; returns what the child is doing and a

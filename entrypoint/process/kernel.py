@@ -19,10 +19,9 @@ from . import procfs
 _CLONE3: Final = 435  # the system call by which newer C libraries start threads, on all machines
 _NO_THREAD: Final = "can't start new thread"  # Python's message, whatever errno was
 
-_SHORTAGE: Final = re.compile(
+_SHORTAGE: Final = re.compile(  # in a dynamic loader's ImportError, or psycopg's for a MemoryError
     r"(?im)too many open files|cannot allocate memory|failed to map|implementation: *$"
 )
-"""What the dynamic loader writes into an ImportError, and psycopg into one for a MemoryError."""
 
 
 def refusal(error: BaseException) -> EntrypointError | None:

@@ -25,65 +25,54 @@ _MEMORY: Final = (
     "or let the program do less at once. NODE_OPTIONS=--max-old-space-size=MB limits Node's heap."
 )
 
-_KILLED: Final[dict[int, tuple[str, str]]] = {
-    signal.SIGILL: (
+_KILLED: Final[dict[int, Ending]] = {  # if the kernel or another process sends it
+    signal.SIGILL: Ending(
         "the CPU lacks an instruction that the program uses",
-        (
-            "Use a build of the program, or of its native module, for older CPUs, or give the "
-            "virtual machine the host's CPU type."
-        ),
+        "Use a build of the program, or of its native module, for older CPUs, or give the "
+        "virtual machine the host's CPU type.",
     ),
-    signal.SIGABRT: ("the program aborted", _SEE_LINES),
-    signal.SIGBUS: (
+    signal.SIGABRT: Ending("the program aborted", _SEE_LINES),
+    signal.SIGBUS: Ending(
         "the kernel could not provide memory that the program had mapped",
         "Check whether a disk or /dev/shm is full: docker run --shm-size enlarges /dev/shm.",
     ),
-    signal.SIGKILL: (
+    signal.SIGKILL: Ending(
         "another process killed it, not the kernel for the memory of this container",
-        (
-            "Find out who killed it: the platform, a person with kill -9, or the host's kernel, "
-            "whose log (dmesg) shows when the host itself ran out of memory."
-        ),
+        "Find out who killed it: the platform, a person with kill -9, or the host's kernel, "
+        "whose log (dmesg) shows when the host itself ran out of memory.",
     ),
-    signal.SIGSEGV: (
+    signal.SIGSEGV: Ending(
         "the program crashed",
-        (
-            "Install its packages in the image that runs them: a native module that is built for "
-            "another C library (Alpine's, Debian's) or version crashes this way."
-        ),
+        "Install its packages in the image that runs them: a native module that is built for "
+        "another C library (Alpine's, Debian's) or version crashes this way.",
     ),
-    signal.SIGSYS: (
+    signal.SIGSYS: Ending(
         "the container's seccomp profile forbids a system call of the program",
         "Update Docker and libseccomp on the host, or allow the call in the profile.",
     ),
-    signal.SIGTERM: (
+    signal.SIGTERM: Ending(
         "another process ended it, not entrypoint",
         "Find out which process did, and start again.",
     ),
-    signal.SIGXCPU: ("the program exceeded its CPU time", "Raise ulimit -t."),
-    signal.SIGXFSZ: ("the program exceeded the size of a file", "Raise ulimit -f."),
+    signal.SIGXCPU: Ending("the program exceeded its CPU time", "Raise ulimit -t."),
+    signal.SIGXFSZ: Ending("the program exceeded the size of a file", "Raise ulimit -f."),
 }
-"""By signal, what it means if the kernel or another process ends the program with it."""
 
-_KILLED_UNSEEN: Final = (  # SIGKILL's meaning where the kernel's OOM kills are not visible
+_KILLED_UNSEEN: Final = Ending(  # SIGKILL's meaning where the kernel's OOM kills are not visible
     "another process or, for lack of memory, the kernel killed it: this container cannot see which",
     f"Look in the host's log (dmesg), which shows a kill by the kernel. {_MEMORY}",
 )
 
 _CODES: Final = {
-    126: (
+    126: Ending(
         "a shell may not execute a program",
-        (
-            "Look for the program in its lines, and run chmod +x for it in the image, or name its "
-            "interpreter."
-        ),
+        "Look for the program in its lines, and run chmod +x for it in the image, or name its "
+        "interpreter.",
     ),
-    127: (
+    127: Ending(
         "a shell did not find a program",
-        (
-            "Look for the program in its lines, and add it to the image: npm installs programs in "
-            "node_modules/.bin, and an image without dev dependencies lacks theirs."
-        ),
+        "Look for the program in its lines, and add it to the image: npm installs programs in "
+        "node_modules/.bin, and an image without dev dependencies lacks theirs.",
     ),
 }
 
@@ -92,7 +81,6 @@ _POOL: Final = (
     "dataSource.destroy() (TypeORM), await sequelize.close(), await prisma.$disconnect(), "
     "engine.dispose() (SQLAlchemy)."
 )
-
 
 _UNBLOCK: Final = (
     "End that session with pg_terminate_backend(pid), or wait for its end, and start again."
@@ -174,9 +162,9 @@ def _by_code(how: str, code: int, *, oom_known: bool) -> Ending:
     if number == signal.SIGKILL and not oom_known:
         known = _KILLED_UNSEEN
     if known:
-        what, remedy = known
         name = "" if code in _CODES else f"{signal.Signals(number).name}, "
-        return Ending(f"{how} ({name}{what})", remedy, remedy != _SEE_LINES)
+        certain = known.remedy != _SEE_LINES
+        return Ending(f"{how} ({name}{known.message})", known.remedy, certain)
     return Ending(how, _SEE_LINES)
 
 

@@ -28,8 +28,7 @@ class Expected(NamedTuple):
     at: str  # the push's time, for the ledger
     direct: bool  # whether the push certainly connects without a pooler
 
-    left: Callable[[Sequence[ledger.Damage]], None]
-    """Gets what failed pushes, earlier ones included, left behind; also called if `run` raises."""
+    left: Callable[[Sequence[ledger.Damage]], None]  # gets all damage, also if `run` raises
 
 
 class Pushed(NamedTuple):

@@ -119,9 +119,7 @@ class _Run:
     done: bool = False
     quote: str = ""  # the line of its failure, if it failed
     failure: ToolFailure | None = None
-    late: bool = False
-    """Whether it had succeeded before: the failure may be another program's with the same words."""
-
+    late: bool = False  # whether it had succeeded before: the failure may be another program's
     got_further: bool = False  # whether it printed a word that undoes a failed connection
 
     def feed(self, line: str, quote: Callable[[], str]) -> None:
