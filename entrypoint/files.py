@@ -69,11 +69,9 @@ def _strange(text: str, error: str) -> str:
     found = re.search(r"at line (\d+)", error)
     lines = re.split(r"\r?\n", text)
     number = int(found[1]) if found else len(lines)
-    line = "".join(lines[number - 1 : number])
-    strange = re.search(r"[^\t -~\w]", line)  # letters of every language look like themselves
-    if not strange:
-        return ""
-    return f"; line {number} has the character U+{ord(strange[0]):04X} in it"
+    # Letters of every language look like themselves.
+    strange = re.search(r"[^\t -~\w]", "".join(lines[number - 1 : number]))
+    return f"; line {number} has the character U+{ord(strange[0]):04X} in it" if strange else ""
 
 
 def encoding(data: bytes) -> str:

@@ -61,10 +61,8 @@ def entered(step: str) -> None:
 def detail(text: str, since_s: float | None = None) -> None:
     """Record what the step waits for, and for how many seconds; an empty text clears it."""
     text = _shown(text)
-    if _phase.folder is None:
-        return
     since = None if since_s is None else time.monotonic() - since_s
-    if text == _phase.values.get("detail") and _is_since(since):
+    if _phase.folder is None or (text == _phase.values.get("detail") and _is_since(since)):
         return
     _write(detail=text, detail_since="" if since is None else f"{since:.1f}")
 
@@ -101,10 +99,9 @@ def _write(**values: str) -> None:
     if before is None or all(_phase.values.get(k, "") == v for k, v in values.items()):
         return
     _phase.values |= values
-    others = [each for each in state.folders() if each != before]
     if _save([before]):
         return
-    moved = _save(others)
+    moved = _save([each for each in state.folders() if each != before])
     state.remove(before)  # a stale state would stay for ever
     if not moved and not _save([before]):  # the removal may have made room
         _warn()

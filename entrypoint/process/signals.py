@@ -7,7 +7,7 @@ handler. Signals that our parent ignored (``nohup``) stay ignored.
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ..errors import Terminated
 
@@ -66,11 +66,9 @@ class Deferred:
 
     def drain(self) -> None:
         """Empty the descriptor, so that it reports the next signal."""
-        try:
+        with suppress(BlockingIOError):
             while os.read(self._wakeup, 512):
                 pass
-        except BlockingIOError:
-            pass
 
     @property
     def signum(self) -> int | None:

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import closing, suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 from .. import log
@@ -71,15 +72,11 @@ def database(
     Raises `SettingsError` if the session is in another database than the URL names, and what
     `wait` and `databases.create` raise.
     """
-    created = False
     if isinstance(reached, Session):
-        session = reached
-    else:
-        created = _create(target, options, connect, deadline)
-        late = max(deadline, time.monotonic() + AFTER_CREATE_S)
-        session = wait.until_ready(target, connect, deadline=late, attempt_s=wait.POOLER_S)
-    _check_name(target, session)
-    return session, created
+        _check_name(target, reached)
+        return reached, False
+    created = _create(target, options, connect, deadline)
+    return _open(target, connect, max(deadline, time.monotonic() + AFTER_CREATE_S)), created
 
 
 def _check_name(target: Conninfo, session: Session) -> None:
@@ -127,12 +124,10 @@ def as_service(
                 f"itself accepts {direct.variable}."
             )
         raise
-    problem = (
-        f"{own.variable} leads to another server than {direct.variable} ({own.where()} and "
-        f"{direct.where()}), so the start would push to another database than the service uses"
-    )
+    where = f"{own.variable} leads to another server than {direct.variable} ({own.where()} and "
+    what = "so the start would push to another database than the service uses"
     raise SettingsError(
-        [problem],
+        [f"{where}{direct.where()}), {what}"],
         remedy=f"Set {own.variable} to a pooler of the server that {direct.variable} names, or "
         f"unset {direct.variable}.",
     )
@@ -175,10 +170,8 @@ def _close_public(admin: Conninfo, owner: str, connect: wait.Connect, deadline: 
     """Do what newer servers do by default; `under_lock` reports it if our role may not."""
     from ..postgres import ownership
 
-    with (
-        suppress(RefusedError),
-        closing(wait.until_ready(admin, connect, deadline=deadline)) as new,
-    ):
+    ready = partial(wait.until_ready, admin, connect, deadline=deadline)
+    with suppress(RefusedError), closing(ready()) as new:
         ownership.close_public(new, owner)
 
 

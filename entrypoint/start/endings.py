@@ -105,9 +105,8 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
     elif not code:
         return None
     else:
-        how = f"the {step} command " + (
-            f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
-        )
+        end = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        how = f"the {step} command {end}"
     if ending := _of_container(how, finished):
         return ending
     if finished.timed_out:
@@ -120,27 +119,19 @@ def told(step: str, finished: Finished, timeout_s: float) -> Ending | None:
 def _of_container(how: str, finished: Finished) -> Ending | None:
     if finished.oom_kills:
         limit = procfs.memory_limit()
-        kills = finished.oom_kills
-        what = "a process" if kills == 1 else f"{kills} processes"
-        most = (
-            f"which may use {limit / (1 << 20):,.0f} MiB" if limit else "which has no visible limit"
-        )
+        what = "a process" if finished.oom_kills == 1 else f"{finished.oom_kills} processes"
+        most = f"may use {limit / (1 << 20):,.0f} MiB" if limit else "has no visible limit"
         return Ending(
-            f"{how}: the kernel killed {what} of this container, {most}, "
-            "because no memory was left",
+            f"{how}: the kernel killed {what} of this container, which {most}, because no memory "
+            "was left",
             _MEMORY if limit else f"Give the host more memory. {_MEMORY}",
             certain=True,
         )
     if finished.pids_refused > 0:
         limit = procfs.pids_limit()
+        most = f"may run {limit} of them" if limit else "has no visible limit, so its pod has one"
         return Ending(
-            f"{how}: "
-            + (
-                f"the kernel refused a process or thread: this container may run {limit} of them"
-                if limit
-                else "the kernel refused a process or thread: this container has no visible limit, "
-                "so its pod has one"
-            ),
+            f"{how}: the kernel refused a process or thread: this container {most}",
             "Raise its limit (docker run --pids-limit, pids_limit in compose, podPidsLimit of the "
             "kubelet): Node alone takes a dozen.",
             certain=True,
@@ -186,25 +177,16 @@ def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] 
 def _of(sessions: list[dict[str, Any]], step: str) -> tuple[str, str]:
     for each in sessions:
         if each["state"] in ("active", "fastpath function call"):
-            return (
-                (
-                    f"its statement ({each['kind'] or 'of another kind'}) has been running for "
-                    f"{each['state_s']:.0f} s"
-                ),
-                f"Raise {step}.timeout if the statement needs so long, or make it faster.",
-            )
+            kind = each["kind"] or "of another kind"
+            clue = f"its statement ({kind}) has been running for {each['state_s']:.0f} s"
+            return clue, f"Raise {step}.timeout if the statement needs so long, or make it faster."
     open_ones = [each for each in sessions if each["state"] != "idle"]
     since_s = min(each["state_s"] for each in open_ones or sessions)
     if open_ones:
         return f"it has been idle in a transaction for {since_s:.0f} s", _FORGOTTEN
     which = "its session has" if len(sessions) == 1 else f"its {len(sessions)} sessions have"
-    return (
-        (
-            f"{which} been idle for {since_s:.0f} s: its work may be finished, and its open "
-            "connections keep it from ending"
-        ),
-        _POOL,
-    )
+    why = "its work may be finished, and its open connections keep it from ending"
+    return f"{which} been idle for {since_s:.0f} s: {why}", _POOL
 
 
 def _who(blocked: Iterable[dict[str, Any]]) -> str:

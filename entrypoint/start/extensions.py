@@ -50,10 +50,8 @@ def create(session: Session, names: Sequence[str], where: str, *, last: bool) ->
                 left.append(name)
                 continue
             if code in ("58P01", "0A000"):
-                error.remedy = (
-                    f"Install the extension {name!r} on the server, or remove it from "
-                    "database.extensions."
-                )
+                place = "on the server, or remove it from database.extensions"
+                error.remedy = f"Install the extension {name!r} {place}."
             raise
     return left
 
@@ -88,8 +86,8 @@ def _create(session: Session, name: str, where: str, timeout_s: float) -> None:
             move = sql.SQL("alter extension {} set schema {}")
             connection.execute(move.format(sql.Identifier(name), sql.Identifier(where)))
             connection.execute(sql.SQL("drop schema {}").format(scratch))
-            return
-        connection.execute(create if fixed else there)
+        else:
+            connection.execute(create if fixed else there)
 
 
 def _refuse_lesser(session: Session, name: str, spaces: Sequence[str]) -> None:

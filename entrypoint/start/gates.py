@@ -79,9 +79,8 @@ class _GateWait:
         self._host = parts.hostname if parts.scheme != "http+unix" else unquote(parts.netloc)
         self._service = service or "this service"
         self.backoff = Backoff(self.deadline)
-        self._wait = Wait(
-            "gate.retry_scheduled", self.backoff, about=f"{self._url}: ", url=self._url
-        )
+        about = f"{self._url}: "
+        self._wait = Wait("gate.retry_scheduled", self.backoff, about=about, url=self._url)
         self._hinted = False
         self._attempts = 0
         self._shut = _Shut(f"no answer within {gate.timeout_s:g} s", absent=True)
@@ -141,10 +140,8 @@ class _GateWait:
         """A hint at two services that wait for each other, after a long wait for a listener."""
         if not self._shut.absent or self._wait.waited_s < CYCLE_S:
             return {}
-        return {
-            "hint": f"Likely cause: {self._host} waits for {self._service} in turn, and two "
-            "services that wait for each other never start. Remove one of the two gates."
-        }
+        hint = f"Likely cause: {self._host} waits for {self._service} in turn, and two services "
+        return {"hint": f"{hint}that wait for each other never start. Remove one of the two gates."}
 
 
 def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:

@@ -34,9 +34,8 @@ def run(
         with closing(default()) as other, other.transaction(timeout_s=LOOK_S):
             strays += placement.in_default(objects.find(other, settings.bookkeeping), registry)
     except (RefusedError, UnreachableError) as error:
-        log.event(
-            "debug", "verify.database_skipped", database=placement.DEFAULT, error=error.message
-        )
+        fields = {"database": placement.DEFAULT, "error": error.message}
+        log.event("debug", "verify.database_skipped", **fields)
     for stray in strays[:MAX_EVENTS]:
         log.event(
             "warning",
@@ -48,14 +47,14 @@ def run(
             remedy=stray.remedy(),
         )
     if len(strays) > MAX_EVENTS:
-        log.event(
-            "warning", "verify.findings_truncated", findings=len(strays), findings_logged=MAX_EVENTS
-        )
+        counts = {"findings": len(strays), "findings_logged": MAX_EVENTS}
+        log.event("warning", "verify.findings_truncated", **counts)
     misplaced = [stray for stray in strays if stray.misplaced]
     if misplaced and settings.at_start == "fail":
+        first = misplaced[0]
         failure = MisplacedError(
             f"{plural(len(misplaced), 'object')} in the wrong database, such as "
-            f"{misplaced[0].object.label()!r} in {misplaced[0].database!r}",
+            f"{first.object.label()!r} in {first.database!r}",
             remedy='Run `entrypoint verify` to list them, or set verify.at_start = "warn".',
         )
         failure.step = "verify"

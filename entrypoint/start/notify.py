@@ -59,9 +59,8 @@ def _tell(failure: Failure, code: int) -> None:
 
 
 def _words(failure: Failure) -> tuple[str, str, str | None]:
-    if isinstance(failure, EntrypointError):
-        return failure.step, failure.message, failure.remedy
-    if isinstance(failure, Terminated):
-        return failure.step, failure.message, None
+    if isinstance(failure, EntrypointError | Terminated):
+        remedy = failure.remedy if isinstance(failure, EntrypointError) else None
+        return failure.step, failure.message, remedy
     message = f"{type(failure).__name__}: {failure}"
     return "entrypoint", message, "Report this bug of entrypoint with its traceback."

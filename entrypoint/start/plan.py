@@ -54,11 +54,7 @@ class StartPlan(NamedTuple):
     def of(cls, config: Settings) -> "StartPlan":
         """Fingerprint the inputs. Raises `SettingsError` if any is missing or unreadable."""
         problems: list[str] = []
-        push = seed = None
-        if config.push.command and "push" not in config.skip:
-            push = _fingerprint("push", config, problems)
-        if config.seed.command and "seed" not in config.skip:
-            seed = _fingerprint("seed", config, problems)
+        push, seed = (_fingerprint(step, config, problems) for step in ("push", "seed"))
         if problems:
             raise SettingsError(
                 problems, remedy="Correct these problems in the image or in its settings file."
@@ -150,6 +146,8 @@ def _of_seed(seed: Seed) -> list[str]:
 
 def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None:
     part = config.push if step == "push" else config.seed
+    if not part.command or step in config.skip:
+        return None
     path = config.service_environment.get("PATH")
     if shutil.which(part.command[0], path=path) is None:
         one = "; the word contains a blank" if " " in part.command[0] else ""
@@ -165,13 +163,12 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     ]
     if not part.inputs:
         return inputs.fingerprint([*words, config.release], (), ".") if config.release else None
+    name = _named(f"{step}.inputs", config)
     try:
         return inputs.fingerprint(words, part.inputs, ".", part.inputs_root)
     except inputs.InputsError as error:
-        name = _named(f"{step}.inputs", config)
         problems += [f"{name}: {problem}" for problem in error.problems]
     except OSError as error:
-        name = _named(f"{step}.inputs", config)
         problems.append(f"{name}: cannot read {error.filename!r} ({error.strerror})")
     return None
 
@@ -189,10 +186,7 @@ def older(ledger: Ledger, catalog: str | None, who: Who) -> bool:
     that an earlier push had, but not the last one, are older, unless the schema is as they left it.
     """
     pushes = ledger.of(who.service)
-    if not pushes:
-        return False
-    last = pushes[-1]
-    if who.release is not None and who.release != last.release:
+    if who.release is not None and pushes and who.release != pushes[-1].release:
         return any(who.release in push.releases for push in pushes)
     return any(
         push.fingerprint == who.fingerprint
@@ -263,8 +257,8 @@ def tell_skipped(step: str, decision: Decision, ledger: Ledger, service: str | N
     """Log why the start skips a step; for an older release, warn and name the newer one."""
     pushes = ledger.of(service)
     if decision.reason is not OLDER or not pushes:
-        fields = {"tenant_id": decision.tenant} if decision.tenant else {}
-        log.event("info", f"{step}.skipped", reason=decision.reason, **fields)
+        known = {"tenant_id": decision.tenant} if decision.tenant else {}
+        log.event("info", f"{step}.skipped", reason=decision.reason, **known)
         return
     last = pushes[-1]
     remedy = f"Set ENTRYPOINT_FORCE={step} for one start to {step} anyway."

@@ -95,11 +95,10 @@ def run(
 
         # The kernel's refusal is not the program's fault, unless it concerns the program's file.
         refused = kernel.refusal(problem) if problem.errno != errno.EPERM else None
+        command = f"{task.step}.command"
         raise refused or task.error(
             f"cannot start the {task.step} command {task.argv[0]!r}: {problem.strerror}",
-            remedy=_REMEDIES.get(problem.errno or 0, f"Correct {task.step}.command.").format(
-                command=f"{task.step}.command"
-            ),
+            remedy=_REMEDIES.get(problem.errno or 0, "Correct {command}.").format(command=command),
         ) from None
 
 
@@ -138,23 +137,18 @@ class _ChildEvents:
 
     def end(self, ports: set[int]) -> None:
         if self.lines > MAX_EVENTS:
-            fields = {"lines": self.lines, "lines_logged": MAX_EVENTS}
-            log.event("warning", f"{self.step}.output_truncated", **fields)
+            event = f"{self.step}.output_truncated"
+            log.event("warning", event, lines=self.lines, lines_logged=MAX_EVENTS)
         try:
             ended = _end_sessions(self.context, self.name, ports)
         except (UnreachableError, RefusedError) as problem:
-            log.event(
-                "error",
-                f"{self.step}.sessions_not_ended",
-                application_name=self.name,
-                error=problem.message,
-                remedy=problem.remedy,
-            )
+            fields = {"application_name": self.name, "error": problem.message}
+            event = f"{self.step}.sessions_not_ended"
+            log.event("error", event, **fields, remedy=problem.remedy)
         else:
             if ended:
-                log.event(
-                    "info", f"{self.step}.sessions_ended", application_name=self.name, count=ended
-                )
+                event = f"{self.step}.sessions_ended"
+                log.event("info", event, application_name=self.name, count=ended)
 
 
 def _end_sessions(context: ChildContext, name: str, ports: set[int]) -> int:

@@ -59,10 +59,8 @@ def misused(arguments: Sequence[str]) -> UsageError:
     if rest[:1] == ["--"]:
         rest.pop(0)
     if arguments[:1] == ["run"]:
-        return UsageError(
-            f"`run` has no option {rest[0]}",
-            remedy=f"Put -- before the service's command: {_ENTRYPOINT}.",
-        )
+        remedy = f"Put -- before the service's command: {_ENTRYPOINT}."
+        return UsageError(f"`run` has no option {rest[0]}", remedy=remedy)
     if arguments[:1] == ["prepare"]:
         return UsageError(
             f"`prepare` takes no command, but got {listed(rest)}",
@@ -143,13 +141,8 @@ def _empty(name: str, words: list[str]) -> tuple[str, str] | None:
     if name.strip():
         return None
     rest = [word for word in words if word.strip()]
-    return (
-        f"the command's first word, {name!r}, is empty",
-        f"{_set(*rest)}."
-        if rest
-        else "Name the service's program in the container's command; "
-        "an unset variable leaves an empty word.",
-    )
+    remedy = "Name the service's program in the command; an unset variable leaves an empty word."
+    return f"the command's first word, {name!r}, is empty", f"{_set(*rest)}." if rest else remedy
 
 
 def _list(name: str, words: list[str]) -> tuple[str, str] | None:
@@ -157,29 +150,25 @@ def _list(name: str, words: list[str]) -> tuple[str, str] | None:
     if name[0] not in f"[{_QUOTES}":
         return None
     bare = [each.strip(f"[], {_QUOTES}") for word in words for each in word.split(",")]
-    return (
-        "it is a piece of a list, which Docker took for a shell command",
-        f"{_set(*filter(None, bare))}: with double quotes, commas and both brackets.",
-    )
+    remedy = f"{_set(*filter(None, bare))}: with double quotes, commas and both brackets."
+    return "it is a piece of a list, which Docker took for a shell command", remedy
 
 
 def _option(name: str, words: list[str]) -> tuple[str, str] | None:
     if name[0] != "-":
         return None
     if name == "--":
-        return (
-            "the image's ENTRYPOINT ends with -- already",
-            f"{_set(*words[1:])}, without the --." if words[1:] else none().remedy,
-        )
+        remedy = f"{_set(*words[1:])}, without the --." if words[1:] else none().remedy
+        return "the image's ENTRYPOINT ends with -- already", remedy
     whose = (
         f"For an option of entrypoint, use docker run --entrypoint {OURS}. "
         if len(words) == 1
         else ""
     )
-    return (
-        "the command begins with an option, not with a program",
-        f"{whose}Write the whole command, as in {listed(['node', *words])}: it replaces the CMD.",
+    remedy = (
+        f"{whose}Write the whole command, as in {listed(['node', *words])}: it replaces the CMD."
     )
+    return "the command begins with an option, not with a program", remedy
 
 
 def _ours(name: str, words: list[str]) -> tuple[str, str] | None:
@@ -200,10 +189,8 @@ def _ours(name: str, words: list[str]) -> tuple[str, str] | None:
 def _unexpanded(name: str, words: list[str]) -> tuple[str, str] | None:
     if not _VARIABLE.search(name):
         return None
-    return (
-        "no shell expands a variable in a list",
-        f"Set the container's command to {expanding(words)}, or write the value.",
-    )
+    remedy = f"Set the container's command to {expanding(words)}, or write the value."
+    return "no shell expands a variable in a list", remedy
 
 
 def _several(name: str, words: list[str]) -> tuple[str, str] | None:
@@ -244,10 +231,8 @@ def _file(name: str, words: list[str]) -> tuple[str, str] | None:
     remedy = f"{_set(*interpreter, *words)}{_hint(ending)}"
     if os.path.exists(name):
         return "it is a file for an interpreter, not a program", f"{remedy}."
-    return (
-        "it is a file for an interpreter, not a program, and the image has no such file",
-        f"{remedy}, and name a file that is in the image.",
-    )
+    what = "it is a file for an interpreter, not a program, and the image has no such file"
+    return what, f"{remedy}, and name a file that is in the image."
 
 
 def _hint(ending: str) -> str:

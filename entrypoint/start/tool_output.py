@@ -104,9 +104,8 @@ def _ready(tool: Tool) -> _ToolPatterns:
 def known() -> _Known:
     """Return the compiled table; a start that runs no program does not read it."""
     spoken = [tool for tool in tools.load() if tool.words()]
-    return _Known(
-        tuple(map(_ready, spoken)), Patterns(word for tool in spoken for word in tool.words())
-    )
+    words = Patterns(word for tool in spoken for word in tool.words())
+    return _Known(tuple(map(_ready, spoken)), words)
 
 
 @dataclass

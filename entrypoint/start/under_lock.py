@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -114,14 +115,16 @@ def _tell_exposed(plan: StartPlan, held: lock.Held) -> None:
         )
 
 
+@dataclass
 class _Record:
     """The ledger to write at the end of the lock, and the schema that it describes."""
 
-    def __init__(self, plan: StartPlan, held: lock.Held, found: ledger.Found) -> None:
-        self.plan = plan
-        self.held = held
-        self.before = found.ledger
-        self.found = found
+    plan: StartPlan
+    held: lock.Held
+    found: ledger.Found
+
+    def __post_init__(self) -> None:
+        self.before = self.found.ledger
 
     @property
     def book(self) -> ledger.Ledger:
@@ -146,10 +149,8 @@ class _Record:
         """Record a push with the schema's fingerprint after it, which later starts compare."""
         self.found = self.found._replace(catalog=pushed.catalog)
         if pushed.catalog is None:
-            self._not_written(
-                "another session is changing the schema",
-                "No action needed: the next start pushes again.",
-            )
+            remedy = "No action needed: the next start pushes again."
+            self._not_written("another session is changing the schema", remedy)
             return
         if decision.reason == FORCED:
             mine = self.book.of(self.plan.config.service)
@@ -181,23 +182,21 @@ class _Record:
         # A late replica of the release before, with the same inputs, does not become the newest.
         late = older(self.book, self.found.catalog, who) and same is pushes[-1]
         release = () if late or who.release is None else (who.release,)
+        service = who.service or (same.service if same else None)
         if elapsed_s is None and same:
-            self.book = self.book.pushed(
-                same._replace(releases=release, service=who.service or same.service)
-            )
+            self.book = self.book.pushed(same._replace(releases=release, service=service))
             return
-        self.book = self.book.pushed(
-            ledger.PushRecord(
-                fingerprint=who.fingerprint or "",
-                catalog=(self.found.catalog or "") if self.plan.config.push.command else "",
-                releases=release,
-                host=sessions.host(),
-                at=_now(),
-                elapsed_s=elapsed_s or 0.0,
-                service=who.service or (same.service if same else None),
-                older=older(self.before, None, who) and not late,
-            )
+        record = ledger.PushRecord(
+            fingerprint=who.fingerprint or "",
+            catalog=(self.found.catalog or "") if self.plan.config.push.command else "",
+            releases=release,
+            host=sessions.host(),
+            at=_now(),
+            elapsed_s=elapsed_s or 0.0,
+            service=service,
+            older=older(self.before, None, who) and not late,
         )
+        self.book = self.book.pushed(record)
 
     def write(self) -> None:
         """Write the ledger if it changed; log a failure to write, and go on."""

@@ -74,18 +74,13 @@ def index_damage(name: str) -> Damage:
 
 
 def standing(
-    damages: Iterable[Damage], now: Snapshot, *, on_loss: str, allowed: Collection[str]
+    damages: Collection[Damage], now: Snapshot, *, on_loss: str, allowed: Collection[str]
 ) -> list[Damage]:
     """The damage that nobody has repaired or allowed."""
-    return [
-        each
-        for each in damages
-        if (
-            each.what.removeprefix(_INDEX) in now.invalid_indexes.values()
-            if each.what.startswith(_INDEX)
-            else on_loss == "refuse" and not _mended(each, now, allowed)
-        )
-    ]
+    indexes = {f"{_INDEX}{name}" for name in now.invalid_indexes.values()}
+    losses = [each for each in damages if not each.what.startswith(_INDEX)]
+    lost = [each for each in losses if on_loss == "refuse" and not _mended(each, now, allowed)]
+    return [each for each in damages if each.what in indexes or each in lost]
 
 
 def _mended(lost: Damage, now: Snapshot, allowed: Collection[str]) -> bool:
@@ -169,10 +164,10 @@ def _emptiness(
     if any(name.startswith(tuple(prefixes)) if prefixes else True for name in names):
         return None
     which = f"table whose name begins with {' or '.join(prefixes)}" if prefixes else "table"
+    also = ", or the service's prefixes or names in the registry" if prefixes else ""
     return Wrong(
         f"the push command exited with code 0, but there is no {which} in the database",
-        "Correct push.command, or the database that it connects to"
-        + (", or the service's prefixes or names in the registry." if prefixes else "."),
+        f"Correct push.command, or the database that it connects to{also}.",
     )
 
 
@@ -180,11 +175,9 @@ def _half(evidence: Evidence) -> Wrong | None:
     half = invalid_indexes(evidence.before, evidence.after)
     if not half:
         return None
-    return Wrong(
-        "the push command exited with code 0, but left invalid: "
-        + ", ".join(f"{_INDEX}{name}" for name in half),
-        _mend_indexes(half),
-    )
+    left = ", ".join(f"{_INDEX}{name}" for name in half)
+    message = f"the push command exited with code 0, but left invalid: {left}"
+    return Wrong(message, _mend_indexes(half))
 
 
 def _mend_indexes(names: Iterable[str]) -> str:
@@ -200,10 +193,8 @@ def _held(evidence: Evidence) -> Wrong | None:
     indexes, lost = _sorted(evidence.held)
     what = [f"left invalid: {', '.join(f'{_INDEX}{name}' for name in indexes)}"] * bool(indexes)
     what += [f"lost the rows of {', '.join(lost)}"] * bool(lost)
-    return Wrong(
-        f"an earlier push ({who}, {first.at}) {' and '.join(what)}; the damage is still there",
-        mend(evidence.held),
-    )
+    message = f"an earlier push ({who}, {first.at}) {' and '.join(what)}; the damage is still there"
+    return Wrong(message, mend(evidence.held))
 
 
 def mend(damages: Iterable[Damage]) -> str:
