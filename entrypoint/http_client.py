@@ -94,11 +94,8 @@ def _exchange(
     import httpx
 
     limit = _Limit(time.monotonic() + timeout_s)
-    headers = {
-        "User-Agent": f"entrypoint/{__version__}",
-        "Accept-Encoding": "identity",
-        "Connection": "close",
-    }
+    headers = {"User-Agent": f"entrypoint/{__version__}", "Accept-Encoding": "identity"}
+    headers["Connection"] = "close"
     if content is not None:
         headers["Content-Type"] = "application/json"
     try:

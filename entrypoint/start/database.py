@@ -11,6 +11,7 @@ from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableEr
 from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.session import WORD_S, Session, translated
 from . import wait
+from .wait import Connect
 
 _PUBLIC_CLOSED_SINCE: Final = 150000  # PUBLIC has no right to create in schema public
 AFTER_CREATE_S: Final = 20.0  # PgBouncer retries a failed login after 15 s by default
@@ -32,7 +33,7 @@ class CreateOptions(NamedTuple):
 
 
 def ask(
-    target: Conninfo, options: CreateOptions, connect: wait.Connect, timeout_s: float
+    target: Conninfo, options: CreateOptions, connect: Connect, timeout_s: float
 ) -> Cause | bool:
     """Ask the maintenance databases whether the target is missing: `Cause` if it is.
 
@@ -64,7 +65,7 @@ def database(
     target: Conninfo,
     reached: Session | Cause,
     options: CreateOptions,
-    connect: wait.Connect,
+    connect: Connect,
     deadline: float,
 ) -> tuple[Session, bool]:
     """Return a session in the target, and whether this call created the database.
@@ -99,7 +100,7 @@ def as_service(
     own: Conninfo,
     direct: Conninfo | None,
     known: Place | None,
-    connect: wait.Connect,
+    connect: Connect,
     deadline: float,
 ) -> None:
     """Connect by the service's URL, and check that it leads where the start worked before.
@@ -133,20 +134,18 @@ def as_service(
     )
 
 
-def _open(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Session:
+def _open(conninfo: Conninfo, connect: Connect, deadline: float) -> Session:
     session = wait.until_ready(conninfo, connect, deadline=deadline, attempt_s=wait.POOLER_S)
     _check_name(conninfo, session)
     return session
 
 
-def _place(conninfo: Conninfo, connect: wait.Connect, deadline: float) -> Place:
+def _place(conninfo: Conninfo, connect: Connect, deadline: float) -> Place:
     with closing(_open(conninfo, connect, deadline)) as session:
         return place(session)
 
 
-def _create(
-    target: Conninfo, options: CreateOptions, connect: wait.Connect, deadline: float
-) -> bool:
+def _create(target: Conninfo, options: CreateOptions, connect: Connect, deadline: float) -> bool:
     from ..postgres import databases  # only a missing database needs it
 
     admin = _maintenance(options, connect, deadline)
@@ -166,7 +165,7 @@ def _create(
     return created
 
 
-def _close_public(admin: Conninfo, owner: str, connect: wait.Connect, deadline: float) -> None:
+def _close_public(admin: Conninfo, owner: str, connect: Connect, deadline: float) -> None:
     """Do what newer servers do by default; `under_lock` reports it if our role may not."""
     from ..postgres import ownership
 
@@ -175,7 +174,7 @@ def _close_public(admin: Conninfo, owner: str, connect: wait.Connect, deadline: 
         ownership.close_public(new, owner)
 
 
-def _maintenance(options: CreateOptions, connect: wait.Connect, deadline: float) -> Session | None:
+def _maintenance(options: CreateOptions, connect: Connect, deadline: float) -> Session | None:
     """Open a session to create the database from; None if a pooler hides the cause."""
     refusal: EntrypointError | None = None
     unclear = False

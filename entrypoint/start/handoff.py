@@ -59,20 +59,16 @@ def find(argv: tuple[str, ...], environ: Environment) -> Executable:
     container runtimes do, and `UsageError` if the command is missing or needs a shell. Checks a
     shell's text as well, if the program in it is certain.
     """
-    if not argv:
+    script = _script(argv, environ) if argv else None
+    whole = script and ("$*" in script or "eval" in script)
+    if not argv or (not _JOINERS.isdisjoint(argv) and not whole):
         from . import shapes  # here and below: only a start that fails imports it
 
-        raise shapes.none()
-    script = _script(argv, environ)
-    if not _JOINERS.isdisjoint(argv) and not (script and ("$*" in script or "eval" in script)):
-        from . import shapes
-
-        raise shapes.joined(argv)
+        raise shapes.joined(argv) if argv else shapes.none()
     path = environ.get("PATH") or _DEFAULT_PATH
     service = Executable(_executable(argv, path), argv)
     if script is not None:
-        first = _certain_program(script)
-        if first:
+        if first := _certain_program(script):
             _executable((first, *script.split()[script.split().index(first) + 1 :]), path)
     elif any("$" in word for word in argv):
         _doubt(argv)
@@ -82,15 +78,11 @@ def find(argv: tuple[str, ...], environ: Environment) -> Executable:
 def _executable(argv: Sequence[str], path: str) -> str:
     """The file that execvp would execute. Raises `ExecError`."""
     name = argv[0]
-    if "/" in name:
-        candidates = [name]
-    else:
-        candidates = [os.path.join(folder or ".", name) for folder in path.split(":")]
+    folders = [""] if "/" in name else [folder or "." for folder in path.split(":")]
     refusals: list[ExecError] = []
-    for candidate in candidates if name else []:
+    for candidate in [os.path.join(folder, name) for folder in folders] if name else []:
         if os.path.exists(candidate):
-            refusal = _refusal(candidate, argv, path)
-            if refusal is None:
+            if (refusal := _refusal(candidate, argv, path)) is None:
                 return candidate
             refusals.append(refusal)
     if not refusals:
@@ -98,8 +90,7 @@ def _executable(argv: Sequence[str], path: str) -> str:
 
         raise shapes.not_found(name, argv)
     # As execvp does, prefer 126: "not executable" says more than "not found".
-    refusals.sort(key=lambda refusal: refusal.exit_code)
-    raise refusals[0]
+    raise min(refusals, key=lambda refusal: refusal.exit_code)
 
 
 def _script(argv: Sequence[str], environ: Environment) -> str | None:

@@ -12,8 +12,9 @@ from ..postgres import guard, ledger, loss, ownership, sessions, snapshot
 from ..postgres.session import Session
 from ..process.child import Finished
 from . import program
+from .endings import Ending
 from .tool_output import OutputParser, ToolResult
-from .verdict import Evidence, Wrong, blocking, damage, index_damage, judge, mend, standing
+from .verdict import Evidence, blocking, damage, index_damage, judge, mend, standing
 
 RAILS: Final = {"CI": "1", "NO_COLOR": "1"}  # keep tools from questions and colours
 
@@ -142,7 +143,7 @@ class _Judge(NamedTuple):
         self.expected.left([*still, *new])
         return still
 
-    def wrong(self, evidence: Evidence) -> Wrong | None:
+    def wrong(self, evidence: Evidence) -> Ending | None:
         who, book = self.expected.who, self.expected.before
         still = self.held(evidence)
         proved = {push.fingerprint for push in book.of(who.service)} if who.fingerprint else ()
@@ -256,7 +257,7 @@ def _change(before: str | None, after: str | None) -> str:
     return "unchanged" if before == after else "changed"
 
 
-def _placed(wrong: Wrong, evidence: Evidence, session: Session) -> Wrong:
+def _placed(wrong: Ending, evidence: Evidence, session: Session) -> Ending:
     """Add the remedy for a role that may create nothing, if the program failed by itself."""
     by_itself = not evidence.ended.certain if evidence.ended else evidence.output.succeeded is False
     if by_itself and evidence.before.tables == evidence.after.tables:
@@ -272,6 +273,6 @@ def _placed(wrong: Wrong, evidence: Evidence, session: Session) -> Wrong:
     return wrong
 
 
-def _error(push: Push, finished: Finished, wrong: Wrong, fields: dict[str, object]) -> PushError:
+def _error(push: Push, finished: Finished, wrong: Ending, fields: dict[str, object]) -> PushError:
     told = {"command": list(push.command), "tail": list(finished.tail), **fields}
     return PushError(wrong.message, remedy=wrong.remedy, **told)

@@ -15,13 +15,6 @@ _INDEX: Final = "index "
 _NEARLY: Final = 0.9  # the share of an estimated number of rows that counts as all rows
 
 
-class Wrong(NamedTuple):
-    """Why a push failed, and the remedy."""
-
-    message: str
-    remedy: str
-
-
 class Evidence(NamedTuple):
     """The evidence about a push: its ending, its output, the schema and the guard."""
 
@@ -43,7 +36,7 @@ def judge(
     on_loss: str,
     allowed: Collection[str],
     bookkeeping: Collection[str] | None = None,
-) -> Wrong | None:
+) -> Ending | None:
     """Return the first reason why a push failed; None if all evidence is good.
 
     ``bookkeeping`` names tools' tables, which are not the service's; by default the known tools'.
@@ -111,34 +104,34 @@ def _back(table: Table, lost: int) -> bool:
     return lost < MAX_ROWS or table.estimate < MAX_ROWS or table.estimate >= lost * _NEARLY
 
 
-def _refusal(evidence: Evidence, allowed: Collection[str]) -> Wrong | None:
+def _refusal(evidence: Evidence, allowed: Collection[str]) -> Ending | None:
     if not evidence.refused and not evidence.output.refused:
         return None
     names = ", ".join(evidence.output.refused) or "a table or column that its lines do not name"
     # Includes what is already allowed, because one push may need several names.
     allow = _listed([*allowed, *(evidence.output.refused or ["NAME"])])
-    return Wrong(
+    return Ending(
         f"the guard refused the push, which would lose the rows of {names}; no row is lost",
         f"Correct the schema, or set ENTRYPOINT_ALLOW_LOSS={allow} for one start to lose the rows.",
     )
 
 
-def _end(evidence: Evidence) -> Wrong | None:
+def _end(evidence: Evidence) -> Ending | None:
     output = evidence.output
     if evidence.ended:
         message, remedy, certain = evidence.ended
         if output.succeeded is False:
-            return Wrong(f"{message}: {output.text}", remedy if certain else output.remedy)
-        return Wrong(message, remedy)
+            return Ending(f"{message}: {output.text}", remedy if certain else output.remedy)
+        return Ending(message, remedy)
     if output.succeeded is False:
-        return Wrong(f"the push command exited with code 0, but {output.text}", output.remedy)
+        return Ending(f"the push command exited with code 0, but {output.text}", output.remedy)
     return None
 
 
-def _absence(evidence: Evidence) -> Wrong | None:
+def _absence(evidence: Evidence) -> Ending | None:
     if evidence.connected is not False:
         return None
-    return Wrong(
+    return Ending(
         "the push command exited with code 0, but never connected to the service's database",
         "Correct the URL that push.command uses: a .env file may name another database, or the "
         "program may end before it connects. Set push.command = [] if there is nothing to push, or "
@@ -148,36 +141,30 @@ def _absence(evidence: Evidence) -> Wrong | None:
 
 def _emptiness(
     evidence: Evidence, prefixes: Collection[str], bookkeeping: Collection[str] | None
-) -> Wrong | None:
-    columns = evidence.after.columns
-    names = [
-        table.name
-        for oid, table in evidence.after.tables.items()
-        if not (
-            tools.keeps_books(
-                table.names(), {name for (of, _), name in columns.items() if of == oid}
-            )
-            if bookkeeping is None
-            else table.names() & {*bookkeeping}
-        )
-    ]
+) -> Ending | None:
+    names = []
+    for oid, table in evidence.after.tables.items():
+        columns = {name for (of, _), name in evidence.after.columns.items() if of == oid}
+        known = table.names() & {*(bookkeeping or ())}
+        if not (tools.keeps_books(table.names(), columns) if bookkeeping is None else known):
+            names.append(table.name)
     if any(name.startswith(tuple(prefixes)) if prefixes else True for name in names):
         return None
     which = f"table whose name begins with {' or '.join(prefixes)}" if prefixes else "table"
     also = ", or the service's prefixes or names in the registry" if prefixes else ""
-    return Wrong(
+    return Ending(
         f"the push command exited with code 0, but there is no {which} in the database",
         f"Correct push.command, or the database that it connects to{also}.",
     )
 
 
-def _half(evidence: Evidence) -> Wrong | None:
+def _half(evidence: Evidence) -> Ending | None:
     half = invalid_indexes(evidence.before, evidence.after)
     if not half:
         return None
     left = ", ".join(f"{_INDEX}{name}" for name in half)
     message = f"the push command exited with code 0, but left invalid: {left}"
-    return Wrong(message, _mend_indexes(half))
+    return Ending(message, _mend_indexes(half))
 
 
 def _mend_indexes(names: Iterable[str]) -> str:
@@ -185,7 +172,7 @@ def _mend_indexes(names: Iterable[str]) -> str:
     return f"Correct the data that the index refuses, run {drops}, and start again."
 
 
-def _held(evidence: Evidence) -> Wrong | None:
+def _held(evidence: Evidence) -> Ending | None:
     if not evidence.held:
         return None
     first = evidence.held[0]
@@ -194,7 +181,7 @@ def _held(evidence: Evidence) -> Wrong | None:
     what = [f"left invalid: {', '.join(f'{_INDEX}{name}' for name in indexes)}"] * bool(indexes)
     what += [f"lost the rows of {', '.join(lost)}"] * bool(lost)
     message = f"an earlier push ({who}, {first.at}) {' and '.join(what)}; the damage is still there"
-    return Wrong(message, mend(evidence.held))
+    return Ending(message, mend(evidence.held))
 
 
 def mend(damages: Iterable[Damage]) -> str:
@@ -223,11 +210,11 @@ def blocking(damages: Iterable[Damage], fingerprint: str, proved: Collection[str
     return [d for d in damages if d.fingerprint == fingerprint or fingerprint not in proved]
 
 
-def _lost(evidence: Evidence, allowed: Collection[str]) -> Wrong | None:
+def _lost(evidence: Evidence, allowed: Collection[str]) -> Ending | None:
     lost = evidence.loss.unallowed(allowed)
     if not lost:
         return None
-    return Wrong(
+    return Ending(
         f"the push lost the rows of {', '.join(sorted(lost))}, and no guard could refuse it",
         "Correct the schema and restore the rows from a backup, or set ENTRYPOINT_ALLOW_LOSS="
         f"{_listed(sorted(lost))} for one start to go on without them. With a superuser's "

@@ -11,7 +11,7 @@ from entrypoint.postgres.loss import Loss
 from entrypoint.postgres.snapshot import Constraint, Snapshot, Table
 from entrypoint.start.endings import Ending
 from entrypoint.start.tool_output import ToolResult
-from entrypoint.start.verdict import Evidence, Wrong, blocking, damage, judge, standing
+from entrypoint.start.verdict import Evidence, blocking, damage, judge, standing
 
 
 def snapshot(
@@ -55,7 +55,7 @@ def verdict(
     on_loss: str = "refuse",
     allowed: tuple[str, ...] = (),
     bookkeeping: tuple[str, ...] | None = None,
-) -> Wrong | None:
+) -> Ending | None:
     return judge(
         evidence, prefixes=prefixes, on_loss=on_loss, allowed=allowed, bookkeeping=bookkeeping
     )
@@ -277,7 +277,7 @@ def test_damage_is_held_against_who_did_it_and_who_is_new() -> None:
 def test_an_empty_database_without_prefixes() -> None:
     """Who is not in the registry must have a table, whatever its name."""
     found = verdict(FINE._replace(after=snapshot()), prefixes=())
-    assert found == Wrong(
+    assert found == Ending(
         "the push command exited with code 0, but there is no table in the database",
         "Correct push.command, or the database that it connects to.",
     )
