@@ -51,10 +51,10 @@ class SettingsError(EntrypointError):
     def __init__(self, problems: list[str], *, remedy: str, **fields: object) -> None:
         one = len(problems) == 1
         message = problems[0] if one else f"{len(problems)} settings are missing or wrong"
-        super().__init__(message, remedy=remedy, **fields)
+        super().__init__(
+            message, remedy=remedy, **({} if one else {"problems": problems}), **fields
+        )
         self.problems = problems
-        if not one:
-            self.fields = {"problems": problems, **fields}
 
 
 class UnreachableError(EntrypointError):

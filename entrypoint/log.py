@@ -440,14 +440,9 @@ def _folded(head: str, text: str) -> list[str]:
         width = _WIDTH
     sentence, colon, command = text.rpartition(": entrypoint ")
     sentence = f"{sentence}:" if colon else text
-    lines = textwrap.wrap(
-        sentence,
-        max(width, len(head) + 20),
-        initial_indent=f"{head} ",
-        subsequent_indent=" " * (len(head) + 1),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    wrap = partial(textwrap.wrap, break_long_words=False, break_on_hyphens=False)
+    width, indent = max(width, len(head) + 20), " " * (len(head) + 1)
+    lines = wrap(sentence, width, initial_indent=f"{head} ", subsequent_indent=indent)
     return [*lines, f"  entrypoint {command}"] if colon else lines
 
 

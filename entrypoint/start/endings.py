@@ -17,7 +17,7 @@ class Ending(NamedTuple):
     certain: bool = False  # whether the cause is certain, whatever the program's lines say
 
 
-_SEE_LINES: Final = "Correct the error in its lines and start again."
+SEE_LINES: Final = "Correct the error in its lines and start again."
 _HEAP: Final = re.compile(r"JavaScript heap out of memory")
 
 _MEMORY: Final = (
@@ -31,7 +31,7 @@ _KILLED: Final[dict[int, Ending]] = {  # if the kernel or another process sends 
         "Use a build of the program, or of its native module, for older CPUs, or give the "
         "virtual machine the host's CPU type.",
     ),
-    signal.SIGABRT: Ending("the program aborted", _SEE_LINES),
+    signal.SIGABRT: Ending("the program aborted", SEE_LINES),
     signal.SIGBUS: Ending(
         "the kernel could not provide memory that the program had mapped",
         "Check whether a disk or /dev/shm is full: docker run --shm-size enlarges /dev/shm.",
@@ -154,9 +154,9 @@ def _by_code(how: str, code: int, *, oom_known: bool) -> Ending:
         known = _KILLED_UNSEEN
     if known:
         name = "" if code in _CODES else f"{signal.Signals(number).name}, "
-        certain = known.remedy != _SEE_LINES
+        certain = known.remedy != SEE_LINES
         return Ending(f"{how} ({name}{known.message})", known.remedy, certain)
-    return Ending(how, _SEE_LINES)
+    return Ending(how, SEE_LINES)
 
 
 def doing(found: dict[str, Any], step: str, *, hidden: bool) -> tuple[str, str] | None:

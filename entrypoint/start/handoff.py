@@ -94,10 +94,7 @@ def _executable(argv: Sequence[str], path: str) -> str:
 
 
 def _script(argv: Sequence[str], environ: Environment) -> str | None:
-    """The text after a shell's -c; None for any other command.
-
-    None also if the shell first reads a file, which may set PATH or change the working directory.
-    """
+    """The text after a shell's -c; None if it reads a file first, which may set PATH or cd."""
     if os.path.basename(argv[0]) not in _SHELLS or environ.get("BASH_ENV"):
         return None
     words, told = iter(argv[1:]), False
@@ -199,10 +196,7 @@ def _missing_of_env(words: list[bytes], path: str) -> bytes:
 
 
 def _refusal_of_binary(file: str, head: bytes) -> ExecError | None:
-    """Why the kernel refuses a binary: it is for another machine, or its loader is missing.
-
-    Tries to execute a suspicious one, because an emulator may be registered for it (binfmt_misc).
-    """
+    """Why the kernel refuses a binary for another machine or loader; tries it, for binfmt_misc."""
     loader = _loader(head)
     foreign = len(head) < _ELF_HEADER or head[18:20] != _MACHINES.get(os.uname().machine)
     if not foreign and (not loader or os.path.exists(loader)):

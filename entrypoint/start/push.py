@@ -262,14 +262,11 @@ def _placed(wrong: Ending, evidence: Evidence, session: Session) -> Ending:
     by_itself = not evidence.ended.certain if evidence.ended else evidence.output.succeeded is False
     if by_itself and evidence.before.tables == evidence.after.tables:
         with suppress(RefusedError, UnreachableError):
-            found = ownership.no_place(session)
-            if found is None:
-                return wrong
-            remedy, certain = found
-            if certain:
-                return wrong._replace(remedy=f"R{remedy[1:]}")
-            denied = "If they report 'permission denied for schema public'"
-            return wrong._replace(remedy=f"{wrong.remedy} {denied}, {remedy}")
+            if found := ownership.no_place(session):
+                remedy, certain = found
+                denied = "If they report 'permission denied for schema public'"
+                whole = f"R{remedy[1:]}" if certain else f"{wrong.remedy} {denied}, {remedy}"
+                return wrong._replace(remedy=whole)
     return wrong
 
 

@@ -96,10 +96,8 @@ def _prepare(plan: StartPlan) -> None:
             with suppress(UnreachableError):  # as_service fails again then
                 known = database.place(session)
             # A pooler remembers for a while that a new database did not exist.
-            late = (
-                max(deadline, time.monotonic() + database.AFTER_CREATE_S) if created else deadline
-            )
-            database.as_service(own, config.direct, known, connect, late)
+            late = time.monotonic() + database.AFTER_CREATE_S if created else deadline
+            database.as_service(own, config.direct, known, connect, max(deadline, late))
     left_s = max(0.0, deadline - time.monotonic())
     found = ledger.found(session.probed) if session.probed else None
     if found and (others := found.ledger.others(config.service)):

@@ -15,15 +15,13 @@ from ..config import tools
 from ..config.tools import Tool, ToolFailure
 from ..postgres.refusal import REFUSES
 from ..process.child import MAX_LINE, shown
+from .endings import SEE_LINES
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CURSOR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r")  # with these a spinner overwrites its line
 
 SPUN = re.compile(r"(?<=Pulling schema from database\.\.\.)")
 """The end of drizzle-kit 0.21's spinner, which writes no line break."""
-
-
-_SEE_LINES: Final = "Correct the error in its lines and start again."
 
 SET_SUCCESS: Final = (
     "If the push did its work, set push.success to a pattern of its last line, or let a shell "
@@ -173,17 +171,14 @@ class _Run:
 
 
 class OutputParser:
-    """Judges a child's lines, by ``success`` and ``failure`` or else by the known tools' patterns.
-
-    ``if_right`` is the remedy for a wrong verdict.
-    """
+    """Judges a child's lines by ``success`` and ``failure``, else by the known tools' patterns."""
 
     def __init__(
         self,
         success: re.Pattern[str] | None = None,
         failure: re.Pattern[str] | None = None,
         *,
-        if_right: str = SET_SUCCESS,
+        if_right: str = SET_SUCCESS,  # the remedy for a wrong verdict
     ) -> None:
         self._if_right = if_right
         self._success = success
@@ -259,5 +254,5 @@ def _done(who: str) -> ToolResult:
     return ToolResult(f"{who}: succeeded", succeeded=True)
 
 
-def _not_done(what: str, remedy: str = _SEE_LINES) -> ToolResult:
+def _not_done(what: str, remedy: str = SEE_LINES) -> ToolResult:
     return ToolResult(what, succeeded=False, remedy=remedy)

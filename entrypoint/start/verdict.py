@@ -37,10 +37,7 @@ def judge(
     allowed: Collection[str],
     bookkeeping: Collection[str] | None = None,
 ) -> Ending | None:
-    """Return the first reason why a push failed; None if all evidence is good.
-
-    ``bookkeeping`` names tools' tables, which are not the service's; by default the known tools'.
-    """
+    """Return why a push failed, or None; ``bookkeeping`` None means the known tools' tables."""
     return (
         _refusal(evidence, allowed)
         or _end(evidence)
