@@ -77,7 +77,14 @@ def _create(session: Session, name: str, where: str, timeout_s: float) -> None:
         # With replica, no event triggers run.
         connection.execute("set local role none; set local session_replication_role = replica")
         aside = movable and not fixed
-        _refuse_lesser(session, name, spaces if aside else [fixed or where, *spaces])
+        searched = spaces if aside else [fixed or where, *spaces]
+        found: Any = session.row("start/owned_in_schemas", [searched])
+        if found[0]:
+            raise RefusedError(
+                f"a superuser would create the extension {name!r}, and its script might call code "
+                f"of another role in {' or '.join(map(repr, searched))}",
+                remedy="Let an operator review that schema and run CREATE EXTENSION.",
+            )
         if aside:
             # Only this transaction sees the schema, and no role can have taken its name.
             scratch = sql.Identifier(f"entrypoint_{secrets.token_hex(8)}")
@@ -88,16 +95,6 @@ def _create(session: Session, name: str, where: str, timeout_s: float) -> None:
             connection.execute(sql.SQL("drop schema {}").format(scratch))
         else:
             connection.execute(create if fixed else there)
-
-
-def _refuse_lesser(session: Session, name: str, spaces: Sequence[str]) -> None:
-    found: Any = session.row("start/owned_in_schemas", [list(spaces)])
-    if found[0]:
-        raise RefusedError(
-            f"a superuser would create the extension {name!r}, and its script might call code of "
-            f"another role in {' or '.join(map(repr, spaces))}",
-            remedy="Let an operator review that schema and run CREATE EXTENSION.",
-        )
 
 
 _EXTENSION_RIGHT: Final = (

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from .. import http_client, log
 from ..config import urls
 from ..config.settings import Gate
 from ..errors import RefusedError, UnreachableError
+from ..http_client import RequestError
 from ..retry import Backoff, Wait
 from .steps import since
 
@@ -26,14 +27,8 @@ LOOK_S: Final = 1.0  # seconds between two looks at gates whose threads report n
 CYCLE_S: Final = 60.0  # seconds without a listener before we suspect that it waits for us
 
 
-class _Shut(NamedTuple):
-    cause: str
-    permanent: bool = False
-    absent: bool = False  # no server listens; before its start, a service may not even have a name
-
-
-_Queue = SimpleQueue["tuple[_GateWait, _Shut | Exception | None]"]
-"""From the threads: a gate, and why it is shut or None; an exception is a bug."""
+_Queue = SimpleQueue["tuple[_GateWait, Exception | None]"]
+"""From the threads: a gate, and a `RequestError` if it is shut; any other exception is a bug."""
 
 
 def wait(gates: tuple[Gate, ...], service: str | None) -> None:
@@ -58,9 +53,7 @@ def wait(gates: tuple[Gate, ...], service: str | None) -> None:
             each.look()
 
 
-def _all(
-    outcomes: _Queue, timeout_s: float
-) -> Iterator[tuple["_GateWait", _Shut | Exception | None]]:
+def _all(outcomes: _Queue, timeout_s: float) -> Iterator[tuple["_GateWait", Exception | None]]:
     """Yield all outcomes within the time, so that an open gate cannot miss its deadline."""
     with suppress(Empty):
         yield outcomes.get(timeout=timeout_s)
@@ -83,20 +76,20 @@ class _GateWait:
         self._wait = Wait("gate.retry_scheduled", self.backoff, about=about, url=self._url)
         self._hinted = False
         self._attempts = 0
-        self._shut = _Shut(f"no answer within {gate.timeout_s:g} s", absent=True)
+        self._shut = RequestError(f"no answer within {gate.timeout_s:g} s", absent=True)
 
-    def take(self, outcome: _Shut | Exception | None) -> None:
+    def take(self, outcome: Exception | None) -> None:
         """Handle the outcome of one attempt; None means that the gate is open."""
-        if isinstance(outcome, Exception):
-            raise outcome
         self._attempts += 1
         if outcome is None:
             log.event("info", "gate.opened", url=self._url, elapsed_s=since(self._wait.started))
             return
+        if not isinstance(outcome, RequestError):
+            raise outcome
         self._shut = outcome
         if outcome.permanent:
             raise RefusedError(
-                f"waiting will not open the gate {self._url}: {outcome.cause}",
+                f"waiting will not open the gate {self._url}: {outcome.text}",
                 remedy="Correct the gate's url, or the certificate of its server.",
                 url=self._url,
                 attempts=self._attempts,
@@ -111,18 +104,18 @@ class _GateWait:
         asked = self.asked
         if asked is not None and now > asked + ATTEMPT_TIMEOUT_S + LOOK_S:
             text = f"no answer from the name server for {self._host!r}"
-            self._shut = _Shut(text, absent=True)
+            self._shut = RequestError(text, absent=True)
             self._remind()
         if now >= self.deadline:
             remedy = (
                 f"Correct the certificate of {self._host}, or add its issuer's to SSL_CERT_FILE."
-                if self._shut.cause.startswith("TLS")
+                if self._shut.text.startswith("TLS")
                 else f"Check that {self._host} is up and well, correct the gate's url or status, "
                 "or raise its timeout."
             )
             raise UnreachableError(
                 f"the gate {self._url} was not open after {self._wait.waited_s:.1f} s: "
-                f"{self._shut.cause}",
+                f"{self._shut.text}",
                 remedy=remedy,
                 url=self._url,
                 attempts=self._attempts,
@@ -132,7 +125,7 @@ class _GateWait:
     def _remind(self) -> None:
         hint = self._hint()
         news = bool(hint) and not self._hinted
-        cause = self._shut.cause
+        cause = self._shut.text
         told = self._wait.tell(cause, news=news, cause=cause, attempts=self._attempts, **hint)
         self._hinted = self._hinted or (told and bool(hint))
 
@@ -148,14 +141,14 @@ def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:
     while True:
         wait.asked = time.monotonic()
         timeout_s = min(ATTEMPT_TIMEOUT_S, wait.deadline - wait.asked)
-        outcome: _Shut | Exception | None
+        outcome: Exception | None = None
         try:
-            outcome = _ask(wait.gate, timeout_s)
+            _ask(wait.gate, timeout_s)
         except Exception as error:  # noqa: BLE001  raised again in the main thread
             outcome = error
         wait.asked = None
         outcomes.put((wait, outcome))
-        if not isinstance(outcome, _Shut) or outcome.permanent:
+        if not isinstance(outcome, RequestError) or outcome.permanent:
             return
         # A shorter attempt would fail for lack of time, and hide the real cause.
         delay = wait.backoff.next_delay(time.monotonic(), HASTE_S)
@@ -164,21 +157,19 @@ def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:
         time.sleep(delay)
 
 
-def _ask(gate: Gate, timeout_s: float) -> _Shut | None:
+def _ask(gate: Gate, timeout_s: float) -> None:
+    """Raise `RequestError` if a gate is shut."""
     parts = urlsplit(gate.url)
-    try:
-        if parts.scheme == "tcp":
-            http_client.reach(parts.hostname or "", parts.port or 0, timeout_s)
-            return None
-        answer = http_client.ask(gate.url, timeout_s)
-    except http_client.RequestError as failure:
-        return _Shut(failure.text, failure.permanent, failure.absent)
+    if parts.scheme == "tcp":
+        http_client.reach(parts.hostname or "", parts.port or 0, timeout_s)
+        return
+    answer = http_client.ask(gate.url, timeout_s)
     if answer.status in (gate.status or range(200, 300)):
-        return None
+        return
     text = f"answered {answer.status} {answer.reason}"[:80].rstrip()
     if answer.location and 300 <= answer.status < 400:  # noqa: PLR2004  HTTP's redirects
         text += f", which leads to {_place(gate.url, answer.location)}; a gate follows no redirect"
-    return _Shut(text)
+    raise RequestError(text)
 
 
 def _place(url: str, location: str) -> str:

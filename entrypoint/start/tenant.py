@@ -31,10 +31,6 @@ _CORRECT: Final = "Correct seed.tenant_lookup, or set SEED_TENANT_ID."
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
-class _TooMightyError(Exception):
-    """The query could do harm with this role's rights."""
-
-
 class _NotYetError(Exception):
     """There is no tenant yet; the text says why."""
 
@@ -147,13 +143,6 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: flo
     except UnreachableError as error:
         passed = f"no answer to the query within {timeout_s:.2g} s"
         raise _NotYetError(passed if limit.passed else error.message) from None
-    except _TooMightyError:
-        raise RefusedError(
-            f"the role {conninfo.user!r} is a superuser or may use the server's files and programs "
-            "or end sessions, so the start runs no query as this role",
-            remedy=f"Set {LOOKUP_URL} to a role that may only CONNECT to {conninfo.database!r} and "
-            "SELECT from the query's tables.",
-        ) from None
     except RefusedError as error:
         code = str(error.fields.get("sqlstate", ""))
         if code in _NOT_YET or code[:2] in _PASSING:
@@ -162,6 +151,13 @@ def _queried(conninfo: Conninfo, lookup: Lookup, connect: Connect, deadline: flo
             error.remedy = _grant(conninfo)
             raise
         raise SeedError(error.message, remedy=_CORRECT, **error.fields) from None
+    if rows is None:
+        raise RefusedError(
+            f"the role {conninfo.user!r} is a superuser or may use the server's files and programs "
+            "or end sessions, so the start runs no query as this role",
+            remedy=f"Set {LOOKUP_URL} to a role that may only CONNECT to {conninfo.database!r} and "
+            "SELECT from the query's tables.",
+        )
     row = _only(rows)
     if not row:
         raise SeedError("the query has no column", remedy=_CORRECT)
@@ -182,13 +178,13 @@ def _opened(conninfo: Conninfo, connect: Connect, timeout_s: float) -> Session:
         raise RefusedError(cause.text, remedy=remedy) from None
 
 
-def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...]]:
-    """Fetch at most two rows: a second one already means too many."""
+def _rows(session: Session, query: str, timeout_s: float) -> list[tuple[Any, ...]] | None:
+    """Fetch two rows at most: a second is too many. None if our role's rights could do harm."""
     connection = session.connection
     connection.read_only = True
     with session.transaction(undone=True):
         if any(mighty for (mighty,) in session.rows("start/is_mighty") or [(True,)]):
-            raise _TooMightyError
+            return None
     with session.transaction(names="default", undone=True):
         connection.execute(f"set local statement_timeout = {timeout_s * 1000:.0f}")
         with connection.cursor("entrypoint_tenant") as cursor:
