@@ -16,7 +16,6 @@ from typing import Any, Final
 
 _Event = MutableMapping[str, Any]
 _Renderer = Callable[..., str]
-
 MASK: Final = "****"
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

@@ -71,7 +71,6 @@ class Finished:
     """The local ports of its TCP connections; short-lived ones may be missing."""
 
     oom_kills: int | None = None  # processes of the container that the OOM killer killed meanwhile
-
     pids_refused: int = 0  # how often the container's limit refused a process or thread meanwhile
     clue: tuple[str, str] | None = None  # what `Callbacks.late` returned
 

@@ -28,7 +28,6 @@ class Expected(NamedTuple):
     who: ledger.Who
     at: str  # the push's time, for the ledger
     direct: bool  # whether the push certainly connects without a pooler
-
     left: Callable[[Sequence[ledger.Damage]], None]  # gets all damage, also if `run` raises
 
 

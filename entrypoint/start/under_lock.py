@@ -13,12 +13,12 @@ from typing import Final
 from .. import log
 from ..config.conninfo import Conninfo
 from ..config.keys import bare
-from ..config.settings import Seed
-from ..errors import LockError, RefusedError, SeedError, UnreachableError
-from ..postgres import ledger, lock, ownership, placement, sessions
+from ..config.settings import Seed, Settings
+from ..errors import LockError, MisplacedError, RefusedError, SeedError, UnreachableError, plural
+from ..postgres import ledger, lock, objects, ownership, placement, sessions
 from ..postgres.session import Session, quoted
 from ..process import child
-from . import extensions, misplaced, program, push, wait
+from . import extensions, program, push, wait
 from .endings import Ending
 from .plan import (
     CHECK_LATE_S,
@@ -35,6 +35,8 @@ from .plan import (
 from .steps import step
 from .tool_output import SILENCE_SEED, OutputParser
 
+VERIFY_S: Final = 10.0  # seconds for the look at the default database
+MAX_FINDINGS: Final = 20  # how many findings have their own event
 CLEANUP_S: Final = 5.0  # seconds to open a session that ends a child's sessions
 _CHECKED: Final = {True: "found a row", False: "found no row", None: "got no answer"}
 
@@ -280,14 +282,49 @@ def _push(
         if pushed.wrong:
             raise pushed.wrong
     if config.verify.at_start != "off":
-        misplaced.run(
-            config.verify,
-            held.session,
-            config.registered,
-            config.registry,
-            partial(_session, target.with_database(placement.DEFAULT), connect, 0.0),
-        )
+        _verify(config, held.session, target, connect)
     record.pushed(pushed, decision)
+
+
+def _verify(config: Settings, session: Session, target: Conninfo, connect: wait.Connect) -> None:
+    """Look at the service's database and at the default one, and log misplaced objects.
+
+    Skips the default one if no session opens there. Raises `MisplacedError` if ``verify.at_start``
+    is "fail" and an object is misplaced; the pushed schema stays, and the next start looks again.
+    """
+    settings, registry = config.verify, config.registry
+    there = target.with_database(placement.DEFAULT)
+    found = objects.find(session, settings.bookkeeping)
+    strays = placement.in_own(found, session.database, config.registered, registry)
+    try:
+        with closing(_session(there, connect, 0.0)) as other, other.transaction(timeout_s=VERIFY_S):
+            strays += placement.in_default(objects.find(other, settings.bookkeeping), registry)
+    except (RefusedError, UnreachableError) as error:
+        fields = {"database": placement.DEFAULT, "error": error.message}
+        log.event("debug", "verify.database_skipped", **fields)
+    for stray in strays[:MAX_FINDINGS]:
+        log.event(
+            "warning",
+            "verify.found",
+            finding=stray.message(),
+            database=stray.database,
+            object=stray.object.label(),
+            owner=stray.service.name if stray.service else None,
+            remedy=stray.remedy(),
+        )
+    if len(strays) > MAX_FINDINGS:
+        counts = {"findings": len(strays), "findings_logged": MAX_FINDINGS}
+        log.event("warning", "verify.findings_truncated", **counts)
+    misplaced = [stray for stray in strays if stray.misplaced]
+    if misplaced and settings.at_start == "fail":
+        first = misplaced[0]
+        failure = MisplacedError(
+            f"{plural(len(misplaced), 'object')} in the wrong database, such as "
+            f"{first.object.label()!r} in {first.database!r}",
+            remedy='Run `entrypoint verify` to list them, or set verify.at_start = "warn".',
+        )
+        failure.step = "verify"
+        raise failure
 
 
 def _guard_sessions(plan: StartPlan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:
