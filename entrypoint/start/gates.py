@@ -133,8 +133,10 @@ class _GateWait:
         """A hint at two services that wait for each other, after a long wait for a listener."""
         if not self._shut.absent or self._wait.waited_s < CYCLE_S:
             return {}
-        hint = f"Likely cause: {self._host} waits for {self._service} in turn, and two services "
-        return {"hint": f"{hint}that wait for each other never start. Remove one of the two gates."}
+        return {
+            "hint": f"Likely cause: {self._host} waits for {self._service} in turn, and two "
+            "services that wait for each other never start. Remove one of the two gates."
+        }
 
 
 def _ask_until_open(wait: _GateWait, outcomes: _Queue) -> None:

@@ -137,18 +137,23 @@ class _ChildEvents:
 
     def end(self, ports: set[int]) -> None:
         if self.lines > MAX_EVENTS:
-            event = f"{self.step}.output_truncated"
-            log.event("warning", event, lines=self.lines, lines_logged=MAX_EVENTS)
+            fields = {"lines": self.lines, "lines_logged": MAX_EVENTS}
+            log.event("warning", f"{self.step}.output_truncated", **fields)
         try:
             ended = _end_sessions(self.context, self.name, ports)
         except (UnreachableError, RefusedError) as problem:
-            fields = {"application_name": self.name, "error": problem.message}
-            event = f"{self.step}.sessions_not_ended"
-            log.event("error", event, **fields, remedy=problem.remedy)
+            log.event(
+                "error",
+                f"{self.step}.sessions_not_ended",
+                application_name=self.name,
+                error=problem.message,
+                remedy=problem.remedy,
+            )
         else:
             if ended:
-                event = f"{self.step}.sessions_ended"
-                log.event("info", event, application_name=self.name, count=ended)
+                log.event(
+                    "info", f"{self.step}.sessions_ended", application_name=self.name, count=ended
+                )
 
 
 def _end_sessions(context: ChildContext, name: str, ports: set[int]) -> int:

@@ -300,8 +300,9 @@ def _verify(config: Settings, session: Session, target: Conninfo, connect: wait.
         with closing(_session(there, connect, 0.0)) as other, other.transaction(timeout_s=VERIFY_S):
             strays += placement.in_default(objects.find(other, settings.bookkeeping), registry)
     except (RefusedError, UnreachableError) as error:
-        fields = {"database": placement.DEFAULT, "error": error.message}
-        log.event("debug", "verify.database_skipped", **fields)
+        log.event(
+            "debug", "verify.database_skipped", database=placement.DEFAULT, error=error.message
+        )
     for stray in strays[:MAX_FINDINGS]:
         log.event(
             "warning",
@@ -313,8 +314,12 @@ def _verify(config: Settings, session: Session, target: Conninfo, connect: wait.
             remedy=stray.remedy(),
         )
     if len(strays) > MAX_FINDINGS:
-        counts = {"findings": len(strays), "findings_logged": MAX_FINDINGS}
-        log.event("warning", "verify.findings_truncated", **counts)
+        log.event(
+            "warning",
+            "verify.findings_truncated",
+            findings=len(strays),
+            findings_logged=MAX_FINDINGS,
+        )
     misplaced = [stray for stray in strays if stray.misplaced]
     if misplaced and settings.at_start == "fail":
         first = misplaced[0]

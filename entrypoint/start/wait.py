@@ -60,14 +60,14 @@ def _until(conninfo: Conninfo, connect: Connect, deadline: float, how: _Manner) 
                 return cause
             remedy = cause.remedy.format(url=conninfo.source)
             if cause.kind is Kind.REFUSED:
-                what = f"role {conninfo.user!r} for database {conninfo.database!r}"
-                message = f"PostgreSQL at {where} refused {what}: {cause.text}"
-                raise RefusedError(message, remedy=remedy)
+                user, name = conninfo.user, conninfo.database
+                what = f"PostgreSQL at {where} refused role {user!r} for database {name!r}"
+                raise RefusedError(f"{what}: {cause.text}", remedy=remedy)
             # A silent attempt takes its whole timeout.
             if not wait.pause(cause.text, least_s=SHORTEST_TIMEOUT_S if cause.silent else 0.0):
-                waited = f"was not ready after {wait.waited_s:.1f} s"
-                message = f"PostgreSQL at {where} {waited}: {cause.text}"
-                raise UnreachableError(message, remedy=remedy, attempts=wait.backoff.attempts)
+                late = f"PostgreSQL at {where} was not ready after {wait.waited_s:.1f} s"
+                message, attempts = f"{late}: {cause.text}", wait.backoff.attempts
+                raise UnreachableError(message, remedy=remedy, attempts=attempts)
     finally:
         progress.detail("")  # the wait is over, the step may go on
 
