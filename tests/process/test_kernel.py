@@ -84,8 +84,8 @@ def test_no_memory_for_a_thread(stage: Stage) -> None:
     [
         (OSError(errno.EMFILE, "x"), RefusedError, "ulimit -n"),
         (OSError(errno.ENFILE, "x"), UnreachableError, "fs.file-max"),
-        (OSError(errno.ENOSPC, "x"), UnreachableError, "Make room"),
-        (OSError(errno.EDQUOT, "x"), UnreachableError, "Make room"),
+        (OSError(errno.ENOSPC, "x"), UnreachableError, "Free space"),
+        (OSError(errno.EDQUOT, "x"), UnreachableError, "Free space"),
         (OSError(errno.EROFS, "x"), RefusedError, "tmpfs"),
         (OSError(errno.ENOMEM, "x"), UnreachableError, "memory"),
         (OSError(errno.EPERM, "x"), RefusedError, "profile"),

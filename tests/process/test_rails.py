@@ -240,7 +240,6 @@ JUDGES = [
     "start.program",
     "start.under_lock",
     "start.push",
-    "start.seed",
     "start.verdict",
     "start.tool_output",
     "config.tools",

@@ -310,7 +310,7 @@ def test_at_the_deadline_the_last_cause_is_told(
         (b'[{"id": "a"}, {"id": "b"}]', "more than one tenant"),
         (b'{"id": "gaqno"}', "'gaqno' is not a UUID"),
         (b'{"name": "gaqno"}', "no field 'id'"),
-        (b"<html>", "no JSON"),
+        (b"<html>", "not JSON"),
     ],
 )
 def test_a_wrong_answer_ends_the_start_at_once(

@@ -95,7 +95,7 @@ def test_an_older_image_with_alembic(begin: Begin) -> None:
     ended = trial.start("one")
 
     assert ended.cell == "255 → 7 does not have the database's revision"
-    assert "start that one" in ended.push["remedy"]
+    assert "Start the release" in ended.push["remedy"]
     assert trial.start("one", "more").cell == "0 → 0"
     assert trial.tables() == MORE
 

@@ -59,7 +59,7 @@ def cell(outcome: Outcome) -> str:
         "refuses to lose": "refused",
         "asked a question": "asked",
         "reported an error": "error",
-        "did not say": "silent",
+        "reported no success": "silent",
         "there is no table": "no table",
         "not recognised": "not recognised",
     }
