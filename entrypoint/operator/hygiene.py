@@ -7,7 +7,7 @@ from functools import partial
 from ..config.registry import Service
 from ..postgres.databases import Database
 from ..postgres.leftovers import NAME
-from ..postgres.session import quoted
+from ..postgres.sql import quoted
 from .look import Look
 from .report import Finding
 

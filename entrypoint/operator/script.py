@@ -10,8 +10,7 @@ from ..config import tools
 from ..config.registry import Service
 from ..postgres import databases, objects, placement
 from ..postgres.quarantine import MARK
-from ..postgres.session import SEARCH_PATH
-from ..postgres.sql import load_sql
+from ..postgres.sql import SEARCH_PATH, load_sql
 from .server import Registered
 
 _HEAD_OF_CREATE: Final = """\

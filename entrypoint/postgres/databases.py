@@ -10,8 +10,8 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
 from .. import log
-from .session import PATIENCE_S, WORD_S, Session, quoted, translated
-from .sql import load_sql
+from .session import PATIENCE_S, WORD_S, Session, translated
+from .sql import load_sql, quoted
 
 RETRY_S: Final = 0.5  # seconds between two tries while another session uses the template
 _COLLATION_SINCE: Final = 150000  # the first server version that records a collation's version

@@ -20,8 +20,8 @@ import psycopg
 from .. import log
 from ..errors import LockError
 from ..retry import Backoff, Wait
-from .session import LOCK_WAIT_S, PATIENCE_S, Session, quoted
-from .sql import load_sql
+from .session import LOCK_WAIT_S, PATIENCE_S, Session
+from .sql import load_sql, quoted
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)
 """One key for all: advisory locks are per database, and each service has its own database."""

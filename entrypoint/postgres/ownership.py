@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from .session import Session, first_rows, quoted, translated
-from .sql import load_sql
+from .session import Session, first_rows, translated
+from .sql import load_sql, quoted
 
 
 def no_place(session: Session) -> tuple[str, bool] | None:

@@ -17,7 +17,7 @@ from ..config.conninfo import Conninfo
 from ..errors import RefusedError, UnreachableError
 from . import authorities
 from .cause import Cause, ConnectError, Kind, no_answer
-from .sql import load_sql
+from .sql import SEARCH_PATH, load_sql
 
 ATTEMPT_TIMEOUT_S: Final = 5.0  # seconds for one attempt; a server that answers is faster
 SHORTEST_TIMEOUT_S: Final = 2.0  # the least connect_timeout of libpq and psycopg, in seconds
@@ -32,11 +32,6 @@ _KEEPALIVE: Final = {  # they notice a server that vanished within 25 s (idle + 
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
-
-SEARCH_PATH: Final = "pg_catalog, pg_temp"
-"""The search_path of every session of ours: our role may be a superuser, and the database's role
-may have put functions, operators and types before the server's. It names pg_temp last, because
-PostgreSQL searches an unnamed pg_temp first for relations and types."""
 
 _PROBE_TIMEOUT: Final = "select pg_catalog.set_config('statement_timeout', '{0:.0f}', true)"
 _LIMITS: Final = "; set local statement_timeout = {:.0f}; set local lock_timeout = {:.0f}"
@@ -406,8 +401,3 @@ def translated(doing: str, *, remedy: str) -> Iterator[None]:
 
             raise UnreachableError(message, remedy=remedy_of(code), **fields) from None
         raise RefusedError(message, remedy=remedy, **fields) from None
-
-
-def quoted(name: str) -> str:
-    """Quote an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-r"""Loads the program's SQL from files: one query each, and a first line that says its answer.
+r"""The program's SQL, which lies in files: a query each, and a first line that says its answer.
 
 A file begins with comments, which the server does not get. ``\ir FILE`` at the end of a line
 includes a shared fragment, as in psql; FILE is a path from the including file's folder.
@@ -7,6 +7,11 @@ includes a shared fragment, as in psql; FILE is a path from the including file's
 import os
 from functools import cache
 from typing import Final
+
+SEARCH_PATH: Final = "pg_catalog, pg_temp"
+"""The search_path of every session of ours: our role may be a superuser, and the database's role
+may have put functions, operators and types before the server's. It names pg_temp last, because
+PostgreSQL searches an unnamed pg_temp first for relations and types."""
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(__file__))
 
@@ -28,3 +33,8 @@ def _read(path: str) -> str:
         name, newline, after = each.partition("\n")
         text += _read(os.path.join(os.path.dirname(path), name)) + newline + after
     return text
+
+
+def quoted(name: str) -> str:
+    """Quote an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -14,7 +14,8 @@ from ..config.settings import Lying
 from ..errors import RefusedError, UnreachableError
 from ..postgres import objects, placement, sessions
 from ..postgres.cause import ConnectError, Kind
-from ..postgres.session import open_session, quoted
+from ..postgres.session import open_session
+from ..postgres.sql import quoted
 
 LOOK_S: Final = 2.0  # seconds to connect, and again for the queries: the start has failed already
 _EVERYBODYS: Final = (placement.DEFAULT, "template1")

@@ -16,7 +16,8 @@ from ..config.keys import bare
 from ..config.settings import Seed, Settings
 from ..errors import LockError, MisplacedError, RefusedError, SeedError, UnreachableError, plural
 from ..postgres import ledger, lock, objects, ownership, placement, sessions
-from ..postgres.session import Session, quoted
+from ..postgres.session import Session
+from ..postgres.sql import quoted
 from ..process import child
 from . import extensions, program, push, wait
 from .endings import Ending

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ..postgres.session import Session, quoted
+from ..postgres.session import Session
+from ..postgres.sql import quoted
 from ..process import signals
 from .obstacle import Problem
 from .plan import Plan

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..postgres.session import Session, quoted, translated
-from ..postgres.sql import load_sql
+from ..postgres.session import Session, translated
+from ..postgres.sql import load_sql, quoted
 from .obstacle import Problem, final
 from .plan import Plan
 from .source import PG_PROC, PG_TYPE, queried

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ..postgres.session import Session, quoted, translated
+from ..postgres.session import Session, translated
+from ..postgres.sql import quoted
 from .obstacle import Problem, final
 from .plan import Plan
 from .source import queried

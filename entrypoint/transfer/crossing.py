@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from ..postgres.session import quoted
+from ..postgres.sql import quoted
 from .fates import TABLES, Fates, whole
 from .obstacle import Problem, final, unique
 from .source import PG_CLASS, Edge, Key, Other, Publication, Relation, Source, Subject, uncommented

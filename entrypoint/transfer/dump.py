@@ -17,8 +17,8 @@ from .. import log
 from ..config.environment import Environment
 from ..errors import TransferError, plural
 from ..operator.server import Server
-from ..postgres.session import Session, quoted, translated
-from ..postgres.sql import load_sql
+from ..postgres.session import Session, translated
+from ..postgres.sql import load_sql, quoted
 from ..process import signals
 from ..process.child import Watch
 from . import compare, locks, throwaway, tools

@@ -10,7 +10,8 @@ from psycopg.pq import TransactionStatus as _Status
 from ..config.registry import claimant
 from ..errors import RefusedError
 from ..operator.server import Server
-from ..postgres.session import WORD_S, NoAnswerError, Session, quoted, translated
+from ..postgres.session import WORD_S, NoAnswerError, Session, translated
+from ..postgres.sql import quoted
 from ..process import child
 from .obstacle import Problem, final
 from .plan import Plan

@@ -13,8 +13,8 @@ from psycopg import sql
 
 from ..errors import TransferError
 from ..postgres.quarantine import MARK, Quarantine, find
-from ..postgres.session import Session, quoted
-from ..postgres.sql import load_sql
+from ..postgres.session import Session
+from ..postgres.sql import load_sql, quoted
 from . import locks
 from .locks import BATCH, TIMEOUT_S, batches
 from .plan import Plan

@@ -12,7 +12,8 @@ from ..errors import EntrypointError, TransferError
 from ..postgres import databases, transfers
 from ..postgres import quarantine as quarantines
 from ..postgres.databases import Database
-from ..postgres.session import Session, quoted, translated
+from ..postgres.session import Session, translated
+from ..postgres.sql import quoted
 from . import locks, sessions
 from .request import Request
 from .rows import TableCount, count

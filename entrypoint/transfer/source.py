@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 from psycopg.abc import Params
 from psycopg.rows import TupleRow
 
-from ..postgres.session import Session, quoted, translated
+from ..postgres.session import Session, translated
+from ..postgres.sql import quoted
 
 Key = tuple[int, int]  # an address as in pg_depend: the OID of the catalog, and the object's own
 PG_CLASS: Final = 1259  # a catalog has the same OID in every database

@@ -13,7 +13,8 @@ from psycopg import sql
 from ..errors import EntrypointError
 from ..operator.server import NAME, Server
 from ..postgres import transfers
-from ..postgres.session import Session, quoted, translated
+from ..postgres.session import Session, translated
+from ..postgres.sql import quoted
 from ..postgres.transfers import REPLACED, suffixed
 from . import sessions
 from .locks import PLAN_S

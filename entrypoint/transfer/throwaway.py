@@ -23,8 +23,8 @@ from psycopg import sql
 from .. import log
 from ..errors import EntrypointError, RefusedError, Terminated, TransferError
 from ..operator.server import Server
-from ..postgres.session import Session, quoted, translated
-from ..postgres.sql import load_sql
+from ..postgres.session import Session, translated
+from ..postgres.sql import load_sql, quoted
 from .locks import batches
 from .plan import Plan
 from .source import queried

@@ -14,7 +14,7 @@ from ..config.environment import Environment
 from ..errors import TransferError
 from ..postgres import sessions
 from ..postgres.authorities import trusted
-from ..postgres.session import quoted
+from ..postgres.sql import quoted
 from ..process import child
 from ..process.child import shown
 

@@ -13,8 +13,8 @@ from ..operator.server import Server
 from ..postgres import quarantine as quarantines
 from ..postgres import transfers
 from ..postgres.quarantine import Quarantine
-from ..postgres.session import Session, quoted, translated
-from ..postgres.sql import load_sql
+from ..postgres.session import Session, translated
+from ..postgres.sql import load_sql, quoted
 from ..postgres.transfers import REPLACED, suffixed
 from . import locks, preflight, quarantine, removal, sessions
 from .locks import TIMEOUT_S

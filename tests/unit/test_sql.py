@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from entrypoint.postgres import leftovers, lock, quarantine, session
-from entrypoint.postgres.sql import load_sql
+from entrypoint.postgres import leftovers, lock, quarantine
+from entrypoint.postgres.sql import SEARCH_PATH, load_sql
 from entrypoint.transfer import rehearsal
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def test_what_comes_before_the_path_is_qualified() -> None:
 def test_a_file_sets_the_path_of_the_code(file: str) -> None:
     """Where a file sets a path, it is `SEARCH_PATH`."""
     found = re.findall(r"search_path(?: =|',) '?((?:\w+, )*\w+)", FILES[file])
-    assert found == [session.SEARCH_PATH]
+    assert found == [SEARCH_PATH]
 
 
 def test_the_lock_of_the_files_is_that_of_the_code() -> None:
