@@ -74,7 +74,7 @@ def test_the_first_start_is_refused_and_so_are_the_next(stage: Stage, world: Wor
     """Exit 5 with the owner's name and both ways out, however often the platform starts it."""
     for _ in range(3):
         failure = refused(stage.start())
-        assert f"belongs to '{world.mallory.name}', not to '{stage.user}'" in failure["error"]
+        assert f"belongs to '{world.mallory.name}'; neither '{stage.user}' nor" in failure["error"]
     assert caught(stage) == []
 
 
