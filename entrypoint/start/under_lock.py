@@ -13,33 +13,16 @@ from typing import Final
 from .. import log
 from ..config.conninfo import Conninfo
 from ..config.keys import bare
-from ..config.settings import Seed, Settings
-from ..errors import LockError, MisplacedError, RefusedError, SeedError, UnreachableError, plural
-from ..postgres import ledger, lock, objects, ownership, placement, sessions
+from ..errors import LockError, RefusedError, SeedError, UnreachableError
+from ..postgres import ledger, lock, ownership, placement, sessions
 from ..postgres.session import Session
 from ..postgres.sql import quoted
 from ..process import child
-from . import extensions, program, push, wait
-from .endings import Ending
-from .plan import (
-    CHECK_LATE_S,
-    FORCED,
-    Action,
-    Decision,
-    StartPlan,
-    is_there,
-    older,
-    refuse_older,
-    tell_skipped,
-    waited_for,
-)
+from . import extensions, misplaced, program, push, seed, wait
+from .plan import FORCED, Action, Decision, StartPlan, older, refuse_older, tell_skipped
 from .steps import step
-from .tool_output import SILENCE_SEED, OutputParser
 
-VERIFY_S: Final = 10.0  # seconds for the look at the default database
-MAX_FINDINGS: Final = 20  # how many findings have their own event
 CLEANUP_S: Final = 5.0  # seconds to open a session that ends a child's sessions
-_CHECKED: Final = {True: "found a row", False: "found no row", None: "got no answer"}
 
 
 def work(plan: StartPlan, target: Conninfo, session: Session, connect: wait.Connect) -> None:
@@ -283,54 +266,9 @@ def _push(
         if pushed.wrong:
             raise pushed.wrong
     if config.verify.at_start != "off":
-        _verify(config, held.session, target, connect)
+        default = partial(_session, target.with_database(placement.DEFAULT), connect, 0.0)
+        misplaced.run(config, held.session, default)
     record.pushed(pushed, decision)
-
-
-def _verify(config: Settings, session: Session, target: Conninfo, connect: wait.Connect) -> None:
-    """Look at the service's database and at the default one, and log misplaced objects.
-
-    Skips the default one if no session opens there. Raises `MisplacedError` if ``verify.at_start``
-    is "fail" and an object is misplaced; the pushed schema stays, and the next start looks again.
-    """
-    settings, registry = config.verify, config.registry
-    there = target.with_database(placement.DEFAULT)
-    found = objects.find(session, settings.bookkeeping)
-    strays = placement.in_own(found, session.database, config.registered, registry)
-    try:
-        with closing(_session(there, connect, 0.0)) as other, other.transaction(timeout_s=VERIFY_S):
-            strays += placement.in_default(objects.find(other, settings.bookkeeping), registry)
-    except (RefusedError, UnreachableError) as error:
-        log.event(
-            "debug", "verify.database_skipped", database=placement.DEFAULT, error=error.message
-        )
-    for stray in strays[:MAX_FINDINGS]:
-        log.event(
-            "warning",
-            "verify.found",
-            finding=stray.message(),
-            database=stray.database,
-            object=stray.object.label(),
-            owner=stray.service.name if stray.service else None,
-            remedy=stray.remedy(),
-        )
-    if len(strays) > MAX_FINDINGS:
-        log.event(
-            "warning",
-            "verify.findings_truncated",
-            findings=len(strays),
-            findings_logged=MAX_FINDINGS,
-        )
-    misplaced = [stray for stray in strays if stray.misplaced]
-    if misplaced and settings.at_start == "fail":
-        first = misplaced[0]
-        failure = MisplacedError(
-            f"{plural(len(misplaced), 'object')} in the wrong database, such as "
-            f"{first.object.label()!r} in {first.database!r}",
-            remedy='Run `entrypoint verify` to list them, or set verify.at_start = "warn".',
-        )
-        failure.step = "verify"
-        raise failure
 
 
 def _guard_sessions(plan: StartPlan, target: Conninfo, connect: wait.Connect) -> Iterator[Session]:
@@ -368,42 +306,8 @@ def _seed(plan: StartPlan, record: _Record, connect: wait.Connect) -> None:
             lock_timeout_s=config.push.lock_timeout_s,
             added=_told(plan, tenant),
         )
-        _run_seed(config.seed._replace(tenant=tenant), held.session, context, fields)
+        fields.update(seed.run(config.seed._replace(tenant=tenant), held.session, context))
         record.seeded(tenant)
-
-
-def _run_seed(
-    seed: Seed, session: Session, context: program.ChildContext, fields: dict[str, object]
-) -> None:
-    """Seed and judge it; ``fields`` gets the evidence. Raises `SeedError` and see `program.run`."""
-    parser = OutputParser(if_right=SILENCE_SEED)
-    task = program.Task("seed", SeedError, seed.argv, seed.timeout_s)
-    finished = program.run(task, context, parser.feed)
-    output = parser.result()
-    found = {"returncode": finished.returncode, "output": output.text}
-    wrong = task.failure(finished)
-    if output.succeeded is False:
-        message = wrong.message if wrong else "the seed command exited with code 0"
-        remedy = wrong.remedy if wrong and wrong.certain else output.remedy
-        wrong = Ending(f"{message}: {output.text}", remedy)
-    elif not wrong and seed.check is not None:
-        there = is_there(session, seed.check, seed.tenant, CHECK_LATE_S)
-        found["check"] = _CHECKED[there]
-        if there is None:
-            wrong = Ending(
-                "the seed command exited with code 0, but seed.check got no answer: "
-                + waited_for(session),
-                "End the session that locks the table, or make seed.check faster.",
-            )
-        elif not there:
-            wrong = Ending(
-                "the seed command exited with code 0, but seed.check finds no row",
-                "Correct the seed, or seed.check.",
-            )
-    if wrong:
-        tail = list(finished.tail)
-        raise SeedError(wrong[0], remedy=wrong[1], command=list(seed.argv), tail=tail, **found)
-    fields |= found
 
 
 def _told(plan: StartPlan, tenant: str | None) -> dict[str, str]:

@@ -240,6 +240,7 @@ JUDGES = [
     "start.program",
     "start.under_lock",
     "start.push",
+    "start.seed",
     "start.verdict",
     "start.tool_output",
     "config.tools",

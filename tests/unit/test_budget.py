@@ -17,6 +17,7 @@ from entrypoint.start import (
     budget,
     database,
     extensions,
+    misplaced,
     notify,
     plan,
     tenant,
@@ -110,7 +111,7 @@ def test_what_is_added_is_what_the_waits_take() -> None:
     assert attempt_s + lock.POLL_S + lock.ANSWER_S <= budget.LOCK_S
     assert session.PATIENCE_S == budget.QUERIES_S
     assert extensions.CREATE_S + session.WORD_S <= budget.EXTENSIONS_S
-    assert under_lock.VERIFY_S + session.WORD_S <= budget.VERIFY_S
+    assert misplaced.VERIFY_S + session.WORD_S <= budget.VERIFY_S
     assert checked_s <= budget.CHECK_S
     assert opened_s + armed_s + disarmed_s <= budget.GUARD_S
     ended_s = child.GRACE_S + 2 * child.DRAIN_S
