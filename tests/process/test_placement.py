@@ -364,6 +364,7 @@ def test_each_remedy_for_a_service_that_nobody_registered(stage: Stage) -> None:
     told = started(stage.start()).one("settings.gap_found")
     stage.environ["ENTRYPOINT_SERVICE"] = "gaqno-finance-service"
     renamed = stage.start()
+    assert renamed.wait() == 3  # before the next start writes the settings that it reads
     stage.environ |= {"ENTRYPOINT_SERVICE": "finance", "ENTRYPOINT_SERVICES": "team.toml"}
     row = REGISTRY.replace("[demo]", "[finance]")
     (stage.directory / "team.toml").write_text(row)
@@ -376,7 +377,6 @@ def test_each_remedy_for_a_service_that_nobody_registered(stage: Stage) -> None:
     assert UNKNOWN in told["reason"]
     assert told["remedy"].startswith("If it is gaqno-finance-service, name it so. ")
     # It is checked from now on, and its database is another one.
-    assert renamed.wait() == 3
     assert (
         "gives gaqno-finance-service 'gaqno_finance_db'" in renamed.one("settings.failed")["error"]
     )
