@@ -431,12 +431,8 @@ MIGHTY: Final = (
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("mallory.rpg_new", "made 1 object "), ("public.sso_secret", "made 1 object ")],
-    ids=["new", "others"],
-)
-def test_what_content_makes_in_the_target_gets_no_owner(world: World, name: str, said: str) -> None:
+@pytest.mark.parametrize("name", ["mallory.rpg_new", "public.sso_secret"], ids=["new", "others"])
+def test_what_content_makes_in_the_target_gets_no_owner(world: World, name: str) -> None:
     """A function that the restored content makes never becomes a superuser's to call."""
     world.sql(f"{SPY}; create function sso_secret() returns int language sql as 'select 1'")
     make = sql.Literal(MIGHTY.format("", name)).as_string()
@@ -448,7 +444,7 @@ def test_what_content_makes_in_the_target_gets_no_owner(world: World, name: str,
         assert done.code in (0, 10)
     else:
         assert done.code == 10
-        assert said in done.err
+        assert "created 1 object " in done.err
     log.check()
     if done.code == 0:
         there = "select count(*) from pg_proc where prosecdef and prosrc ~ 'superuser'"

@@ -323,7 +323,7 @@ def test_what_content_makes_belongs_to_nobody_and_is_told(world: World) -> None:
     )
     log = Log(world)
     found = plan(world)
-    assert "made 1 object " in found["rehearsal:owners"]["message"]
+    assert "created 1 object " in found["rehearsal:owners"]["message"]
     assert "mallory.rpg_new" in found["rehearsal:owners"]["message"]
     assert "the functions that the service's tables call" in found["rehearsal:owners"]["remedy"]
     log.check()
