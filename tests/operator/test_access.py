@@ -117,7 +117,7 @@ def test_an_unreachable_server(operator: Operator, nowhere: str, command: str) -
     failed = answer.failed()
     assert (failed["event"], failed["level"]) == (f"{command}.failed", "error")
     assert nowhere.partition("@")[2].partition("/")[0] in failed["error"]
-    reached = "Check that the server runs and can be reached from this machine."
+    reached = "Check that the server runs and that this machine can reach it."
     assert failed["remedy"] == reached
     assert "canary-password" not in answer.err
 
