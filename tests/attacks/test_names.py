@@ -399,6 +399,7 @@ def leave_in_pg_temp(visitor: Visitor) -> None:
             )
 
 
+@pytest.mark.long
 @needs_pooler
 def test_nothing_of_his_is_evaluated(world: World) -> None:
     """Whatever he made, no query of ours evaluates it: a start's nor an operator's command's."""
@@ -424,6 +425,7 @@ def test_nothing_of_his_is_evaluated(world: World) -> None:
         visited()
 
 
+@pytest.mark.long
 @needs_pooler
 def test_nothing_of_all_that_is_evaluated(world: World) -> None:
     """The same where he made all of it at once, for a superuser, directly and through a pooler."""

@@ -73,6 +73,7 @@ def test_a_locked_table_is_no_proof_of_a_seed(checked: Stage) -> None:
     assert program.one("seed.finished")["check"] == "found a row"
 
 
+@pytest.mark.long
 def test_a_check_without_an_answer_after_the_seed_exits_8(checked: Stage) -> None:
     """It says who has the table locked; when that one lets go, the next start is as ever."""
     with checked.connect() as other:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.support.server import Server
 
 
+@pytest.mark.long
 def test_a_start_that_waits_for_everything_is_over_in_time(stage: Stage) -> None:
     """A gate, another holder of the lock, a deaf push and a deaf webhook: all end before it."""
     with stage.server.connect() as connection:

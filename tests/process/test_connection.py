@@ -53,6 +53,7 @@ def mended(stage: Stage) -> None:
     assert len(stage.runs("push")) == 1
 
 
+@pytest.mark.long
 def test_a_dead_url_beside_a_direct_one(direct: Stage) -> None:
     """Exit 4 at each start, after the wait and before the push, though the server answers."""
     direct.environ["DATABASE_URL"] = re.sub(r":\d+/", ":1/", direct.url)

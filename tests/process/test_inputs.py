@@ -48,6 +48,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.long
 def test_a_push_that_compiles_its_inputs(stage: Stage) -> None:
     """Python writes __pycache__ beside migrations that are inputs; the next start is unchanged."""
     versions = stage.directory / "migrations/versions"
@@ -66,6 +67,7 @@ def test_a_push_that_compiles_its_inputs(stage: Stage) -> None:
     assert pushed(stage.start()) == "changed"
 
 
+@pytest.mark.long
 def test_a_config_map_that_is_replaced(stage: Stage) -> None:
     """Two pods with the same ConfigMap push once; a new one with other content pushes again."""
     one = pod(stage.directory, "2026_11_29_08_15_00.1", {"schema.sql": "one"})

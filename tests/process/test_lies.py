@@ -102,6 +102,7 @@ def recorded(stage: Stage) -> dict[str, Any]:
     return ledger
 
 
+@pytest.mark.long
 def test_a_push_that_does_nothing_on_an_empty_database(stage: Stage) -> None:
     """Exit code 0 is no table."""
     stage.push = CONNECT
@@ -112,6 +113,7 @@ def test_a_push_that_does_nothing_on_an_empty_database(stage: Stage) -> None:
     assert (failure["output"], failure["catalog"]) == ("not recognised", "unchanged")
 
 
+@pytest.mark.long
 def test_a_push_with_nothing_to_do(stage: Stage) -> None:
     """On a schema that is there, inputs may change and a push may change nothing."""
     pushed(stage)

@@ -40,6 +40,7 @@ insert into rpg_bodies values ('A')
 """
 
 
+@pytest.mark.long
 def test_each_obstacle_is_named_and_agreed_to_by_name(world: World) -> None:
     """Without agreement each is refused; agreeing to all but one still refuses that one."""
     world.psql(SOURCE)
