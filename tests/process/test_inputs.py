@@ -40,10 +40,11 @@ def refused(program: Program) -> list[str]:
 
 
 PUSH = """
-import runpy, sys
+import os, runpy, sys
 sys.path.insert(0, "migrations")
 import env
 sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
