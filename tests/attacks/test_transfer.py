@@ -267,7 +267,7 @@ def fill(world: World) -> None:
             as_mallory(world, f"insert into rpg_{kind} values (1)")  # noqa: S608  our own names
 
 
-@pytest.fixture(params=versions.MAJORS)
+@pytest.fixture(params=versions.ENDS)
 def major(request: pytest.FixtureRequest) -> int:
     """The version of the test's servers."""
     if not versions.available(request.param):

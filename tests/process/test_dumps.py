@@ -80,7 +80,7 @@ class Backups:
                 connection.execute(f"drop database {name}")
 
 
-@pytest.fixture(scope="module", params=versions.MAJORS)
+@pytest.fixture(scope="module", params=versions.ENDS)
 def versioned(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each version, which a test may crash."""
     settings = {"synchronous_commit": "on"}  # what was armed must outlive the crash

@@ -36,7 +36,7 @@ one the oldest server tells something in as long as a plan counts."""
 SSO = "gaqno-sso-service"
 
 
-@pytest.fixture(scope="module", params=versions.MAJORS)
+@pytest.fixture(scope="module", params=versions.ENDS)
 def host(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each version, for the tests that move nothing."""
     if not versions.available(request.param):

@@ -112,7 +112,7 @@ NO_CHANGES = (
 CATALOG = re.compile(r"\b(?:from|join) (pg_(?!identify|describe|get_)\w+)\b(?!\()")
 
 
-@pytest.fixture(scope="module", params=versions.MAJORS, ids=str)
+@pytest.fixture(scope="module", params=versions.ENDS, ids=str)
 def host(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server of each version, for the whole module."""
     with versions.started(request.param) as server:
