@@ -151,9 +151,9 @@ def test_a_report_that_fails_later_undoes_nothing(small: World) -> None:
     "setting",
     [
         "quote_all_identifiers = on",
-        "statement_timeout = 100",
-        "idle_session_timeout = 100",
-        "idle_in_transaction_session_timeout = 100",
+        "statement_timeout = 400",
+        "idle_session_timeout = 400",
+        "idle_in_transaction_session_timeout = 400",
     ],
 )
 def test_what_a_role_has_set_for_its_services_ends_nothing(small: World, setting: str) -> None:
