@@ -79,7 +79,7 @@ class Ended(NamedTuple):
         output, error = self.push["output"], self.push.get("error", "")
         if (output == f"{self.tool.name}: succeeded" and not error) or "by signal" in error:
             word = ""
-        elif "entrypoint refuses to lose" in error or "was refused" in error:
+        elif "entrypoint refuses to lose" in error or "the guard refused the push" in error:
             word = "refused"
         else:
             said = output.removeprefix(f"{self.tool.name} ").partition(":")[0]
