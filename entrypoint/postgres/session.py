@@ -1,21 +1,18 @@
 """Connections to PostgreSQL, and what its errors mean. The only user of psycopg.connect."""
 
 import math
-import socket
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.abc import Params
 from psycopg.rows import TupleRow
 
-from .. import timelimit
 from ..config.conninfo import Conninfo
 from ..errors import RefusedError, UnreachableError
-from . import authorities
+from . import authorities, resolve
 from .cause import Cause, ConnectError, Kind, no_answer
 from .sql import SEARCH_PATH, load_sql
 
@@ -191,7 +188,7 @@ def open_session(  # noqa: PLR0913  the options of a connection
     deadline = time.monotonic() + timeout_s
     params: dict[str, Any] = {
         **_KEEPALIVE,
-        **authorities.trusted(_addresses(conninfo, timeout_s)),
+        **authorities.trusted(resolve.addresses(conninfo, timeout_s)),
         "application_name": application_name,
         "client_encoding": "utf8",
         "connect_timeout": str(int(timeout_s)),
@@ -224,72 +221,6 @@ def open_session(  # noqa: PLR0913  the options of a connection
         raise
     connection.patience_s = patience_s
     return session
-
-
-def _addresses(conninfo: Conninfo, timeout_s: float) -> dict[str, str]:
-    """The connection's parameters, with the address of every host name.
-
-    getaddrinfo has no timeout and no signal interrupts it: with a dead name server it takes 10 s,
-    whatever connect_timeout says. Blocks for up to ``timeout_s`` seconds. Raises `ConnectError` if
-    no name resolves.
-    """
-    servers = conninfo.addresses
-    if conninfo.params.get("hostaddr") or all(_needs_no_resolver(host) for host, _ in servers):
-        return dict(conninfo.params)
-    try:
-        found, failed = timelimit.run(partial(_resolve, servers), timeout_s)
-    except TimeoutError:
-        text = f"the name server gave no answer for {servers[0][0]!r} within {timeout_s:.0f} s"
-        found, failed = [], [text]
-    except RuntimeError as error:  # the system gave us no thread
-        raise _without_thread(error) from None
-    if not found:
-        remedy = "Check the host name in {url} and the container's network."
-        raise ConnectError(Cause(Kind.TRANSIENT, failed[0], remedy))
-    hosts, hostaddrs, ports = zip(*found, strict=True)
-    return {
-        **conninfo.params,
-        "host": ",".join(hosts),
-        "hostaddr": ",".join(hostaddrs),
-        "port": ",".join(map(str, ports)),
-    }
-
-
-def _without_thread(error: RuntimeError) -> Exception:
-    """Tell a limit that may come free again from one that never will, and from a bug."""
-    from ..process import kernel
-
-    refused = kernel.refusal(error)
-    if isinstance(refused, UnreachableError):
-        return ConnectError(Cause(Kind.TRANSIENT, refused.message, refused.remedy))
-    return refused or error
-
-
-def _resolve(servers: list[tuple[str, int]]) -> tuple[list[tuple[str, str, int]], list[str]]:
-    found: list[tuple[str, str, int]] = []
-    failed: list[str] = []
-    for host, port in servers:
-        if host.startswith("/"):
-            found.append((host, "", port))
-            continue
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not a host name"
-            failed.append(f"the host name {host!r} does not resolve ({reason})")
-        else:
-            found.extend((host, str(answer[4][0]), port) for answer in answers)
-    return found, failed
-
-
-def _needs_no_resolver(host: str) -> bool:
-    if host.startswith("/") or ":" in host:
-        return True
-    try:
-        socket.inet_aton(host)
-    except OSError:
-        return False
-    return True
 
 
 def _checked(connection: Connection, probe: str, patience_s: float, *, reads: bool) -> Session:
