@@ -14,7 +14,7 @@ from .. import log
 from ..config import tools
 from ..config.tools import Tool, ToolFailure
 from ..postgres.refusal import REFUSES
-from ..process.child import MAX_LINE, shown
+from ..process.output import MAX_LINE, shown
 from .endings import SEE_LINES
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

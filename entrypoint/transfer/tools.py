@@ -16,7 +16,7 @@ from ..postgres import sessions
 from ..postgres.authorities import trusted
 from ..postgres.sql import quoted
 from ..process import child
-from ..process.child import shown
+from ..process.output import shown
 
 TIMEOUT_S: Final = 7 * 86400.0  # seconds that one tool may take: a week, so as long as it must
 _TIMEOUT_SINCE: Final = 17  # pg_restore sets transaction_timeout, which older servers refuse

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint import log
-from entrypoint.process.child import MAX_LINE, Lines, shown
+from entrypoint.process.output import MAX_LINE, Lines, shown
 
 SECRET = "k4nary-of-many-letters"
 

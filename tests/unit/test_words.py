@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from entrypoint import log
 from entrypoint.config import tools
 from entrypoint.postgres.refusal import REFUSES
-from entrypoint.process.child import MAX_LINE, Lines
+from entrypoint.process.output import MAX_LINE, Lines
 from entrypoint.start import tool_output
 from entrypoint.start.tool_output import MAX_QUOTE, OutputParser, ToolResult, known
 from tests.unit.foreign import FOREIGN
