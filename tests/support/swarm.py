@@ -170,11 +170,14 @@ class Stack:
         """Remove it with its database, and block until nothing of it is left."""
         label = f"label=com.docker.stack.namespace={self.name}"
         docker("stack", "rm", self.name, check=False)
-        deadline = time.monotonic() + 90
-        for kind in (["ps", "--all"], ["network", "ls"]):
-            while docker(*kind, "--quiet", "--filter", label).stdout:
-                assert time.monotonic() < deadline, f"{self.name} is not gone"
-                time.sleep(LOOK_S)
+        deadline = time.monotonic() + UPDATE_TIMEOUT_S
+        # A container that Swarm waits for, or has forgotten, would keep the network.
+        while left := docker("ps", "--all", "--quiet", "--filter", label).stdout.split():
+            docker("rm", "--force", *left, check=False)
+            assert time.monotonic() < deadline, docker("ps", "--all", "--filter", label).stdout
+        while left := docker("network", "ls", "--quiet", "--filter", label).stdout.split():
+            assert time.monotonic() < deadline, docker("network", "inspect", *left).stdout
+            time.sleep(LOOK_S)
         docker("volume", "rm", "--force", f"{self.name}_data", check=False)
 
     def _tag(self, release: str) -> str:
