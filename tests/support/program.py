@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support import forks
+
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Sequence
@@ -54,11 +56,14 @@ def with_hosts(hosts: Path) -> list[str]:
     return [*namespaces("--mount"), "sh", "-c", mount]
 
 
+LAUNCHER = ("-m", "entrypoint")
+
+
 @dataclass
 class Program:
     """A start that runs, or ran; `events` grows as it logs."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | forks.Forked
     events: list[dict[str, Any]] = field(default_factory=list)
     stdout: bytes = b""
     stderr: bytearray = field(default_factory=bytearray)
@@ -76,7 +81,7 @@ class Program:
         environ: Mapping[str, str] | Mapping[bytes, bytes],
         directory: Path,
         through: Sequence[str] = (),
-        launcher: Sequence[str] = ("-m", "entrypoint"),
+        launcher: Sequence[str] = LAUNCHER,
         **options: Any,  # noqa: ANN401  Popen's own
     ) -> Self:
         """Run `entrypoint ARGUMENTS` in `directory` with exactly this environment.
@@ -84,6 +89,8 @@ class Program:
         `through` is a program that becomes it, such as `ip netns exec NAME`; `launcher` is what
         Python is told to run.
         """
+        if launcher == LAUNCHER and not through and not options and forks.can(environ, arguments):
+            return cls(forks.Forked(arguments, directory, environ))
         argv = [*through, sys.executable, "-I", *launcher, *arguments]
         return cls(
             subprocess.Popen(

@@ -1,0 +1,79 @@
+"""Imports the program once, and then is one start after the other: each in a fork of its own.
+
+Its first argument is the descriptor of a socket. A message brings four descriptors: a file with the
+start's argv, folder and environment, what become its stdout and stderr, and a pipe that is told the
+start's PID and, when it has ended, its wait status.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import entrypoint
+
+
+def main() -> None:
+    """Serve until the socket is closed; the fork that becomes a start leaves through its end."""
+    for module in pkgutil.walk_packages(entrypoint.__path__, "entrypoint."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers are nobody's business
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    while fds := socket.recv_fds(orders, 1, 4)[1]:
+        if os.fork() == 0:
+            keep(*fds)
+            return
+        for fd in fds:
+            os.close(fd)
+
+
+def keep(order: int, out: int, err: int, status: int) -> None:
+    """Fork the start, and tell of it to its end. Only the start returns."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        become(order, out, err)
+        return
+    for fd in (order, out, err):
+        os.close(fd)
+    os.write(status, pid.to_bytes(4, "little"))
+    os.write(status, os.waitpid(pid, 0)[1].to_bytes(4, "little"))
+    os._exit(0)
+
+
+def become(order: int, out: int, err: int) -> None:
+    """Take the place that exec would have made."""
+    with open(order, closefd=False) as file:
+        arguments, directory, environ = json.load(file)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.closerange(3, 256)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        old = getattr(sys, name)
+        new = os.fdopen(number, old.mode, encoding=old.encoding, errors=old.errors, closefd=False)
+        new.reconfigure(line_buffering=old.line_buffering)
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environ)
+    block = b"".join(b"%s=%s\0" % (os.fsencode(n), os.fsencode(v)) for n, v in environ.items())
+    *_, start, end, _ = Path("/proc/self/stat").read_text().split()
+    room = int(end) - int(start)
+    assert len(block) <= room
+    ctypes.memmove(int(start), block.ljust(room, b"\0"), room)  # what /proc/self/environ shows
+    sys.argv = ["-m", *arguments]
+
+
+main()
+runpy.run_module("entrypoint", run_name="__main__", alter_sys=True)
