@@ -48,13 +48,15 @@ class Stage:
         return self.directory / "go"
 
     def write_settings(self) -> None:
-        """Write entrypoint.toml."""
+        """Write entrypoint.toml; a start that reads it meanwhile finds one or the other whole."""
         push = {"command": self.push, **self.sections.get("push", {})}
         seed = {"command": self.seed, **self.sections.get("seed", {})}
         rest = {key: value for key, value in self.sections.items() if key not in ("push", "seed")}
         top = {"service": "demo", **self.top}
         text = toml({**rest, "push": push, "seed": seed, "gates": self.gates}, **top)
-        (self.directory / "entrypoint.toml").write_text(text)
+        draft = self.directory / "entrypoint.toml.draft"
+        draft.write_text(text)
+        draft.rename(self.directory / "entrypoint.toml")
 
     def start(self, *argv: str, command: str = "run", **options: Any) -> Program:  # noqa: ANN401  Popen's own
         """Start the program, with `true` as the service unless an argv is given."""
