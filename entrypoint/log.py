@@ -8,14 +8,16 @@ import binascii
 import os
 import re
 import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
-_Event = MutableMapping[str, Any]
-_Renderer = Callable[..., str]
+_Event = dict[str, Any]
+_Renderer = Callable[[_Event], str]
 MASK: Final = "****"
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -27,18 +29,20 @@ _SHORTEST_SECRET: Final = 4
 _WORD = re.compile(r"[^\s\"'`<>]+")
 _PASSWORD = re.compile(r"://[^:/@]*:")
 
+# The next three are texts, which `re` compiles when a line first needs them.
 # password=... in conninfo strings, query strings and environments. A value with an opening quote
 # may have lost its closing one.
-_KEYWORD = re.compile(
+_KEYWORD: Final = (
     r"(?i)(password\s*=\s*)"
     r"('(?:[^'\\]|\\.)*'?|\"(?:[^\"\\]|\\.)*\"?|(?:[^\s&\"'`\\]|\\.)+)"
 )
 
 # The headers that HTTP clients print; a bare `Basic` counts if it decodes to user:password.
-_AUTHORIZATION = re.compile(
-    r"(?i)(authorization[\"']{0,2}\s*[:=,]\s*[\"']?(?:(?:basic|bearer|token|digest)\s+)?)[^\s\"',;]+"
+_AUTHORIZATION: Final = (
+    r"(?i)(authorization[\"']{0,2}\s*[:=,]\s*[\"']?"
+    r"(?:(?:basic|bearer|token|digest)\s+)?)[^\s\"',;]+"
 )
-_BASIC = re.compile(r"(?i)(\bbasic\s+)([A-Za-z0-9+/_-]{4,})={0,2}")
+_BASIC: Final = r"(?i)(\bbasic\s+)([A-Za-z0-9+/_-]{4,})={0,2}"
 _ESCAPE = re.compile(r"[%\\&]|''|\"\"|'\"")  # what every quoted or escaped text contains
 _ALPHABET: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 _URL_SAFE: Final = {ord("+"): "-", ord("/"): "_"}
@@ -48,7 +52,6 @@ _LONGEST_ESCAPE: Final = 24  # for one character that is quoted twice, as %25F0%
 
 # Control characters move a terminal's cursor; the others reverse the direction of its text.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _LEVEL_STYLES: Final = {"debug": "", "info": "", "warning": "\x1b[1;35m", "error": "\x1b[1;31m"}
 """Colours that are readable on light and on dark terminals; yellow and green are not."""
@@ -66,6 +69,7 @@ _last: deque[str] = deque(maxlen=20)  # the last lines as written
 _secrets: set[str] = set()
 _codes: set[str] = set()  # the forms that the secrets have within base64 and hexadecimal words
 _pattern: re.Pattern[str] | None = None
+_bound: ContextVar[_Event | None] = ContextVar("bound", default=None)  # threads begin without it
 
 
 def hide(secrets: Iterable[str], *, shown: Iterable[str] = ()) -> None:
@@ -117,11 +121,11 @@ def mask(text: str) -> str:
         text = _WORD.sub(_without_password, text)
     lower = text.lower()
     if "assword" in lower:
-        text = _KEYWORD.sub(rf"\1{MASK}", text)
+        text = re.sub(_KEYWORD, rf"\1{MASK}", text)
     if "authorization" in lower:
-        text = _AUTHORIZATION.sub(rf"\1{MASK}", text)
+        text = re.sub(_AUTHORIZATION, rf"\1{MASK}", text)
     if "basic " in lower:
-        text = _BASIC.sub(_without_credentials, text)
+        text = re.sub(_BASIC, _without_credentials, text)
     return text
 
 
@@ -217,28 +221,27 @@ def printable(text: str) -> str:
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def _print_event(_logger: object, _method: str, event: _Event) -> _Event:
+def _print_event(event: _Event) -> None:
     """Keep servers and children from controlling a terminal or faking a line of the log."""
     for key, value in event.items():
         if isinstance(value, str) and key != "traceback":
             event[key] = printable(value)
         elif isinstance(value, str):
             event[key] = "\n".join(map(printable, value.split("\n")))
-    return event
 
 
-def _clean_event(_logger: object, _method: str, event: _Event) -> _Event:
+def _clean_event(event: _Event) -> _Event:
     """Mask all; put time, level, event, error and remedy first, for people who read the line."""
-    first = {key: masked(event.pop(key)) for key in (*_HEAD, *_WORDS) if key in event}
+    first: _Event = {key: masked(event.pop(key)) for key in (*_HEAD, *_WORDS) if key in event}
     return {**first, **{key: masked(value) for key, value in event.items()}}
 
 
-def _render(render: _Renderer, logger: object, method: str, event: _Event) -> str:
+def _render(render: _Renderer, event: _Event) -> str:
     """Render a line of fewer than `MAX_BYTES` bytes with its end; ``cut`` names shortened fields.
 
     Cuts the largest fields to one size, and `_WORDS` only if they exceed their own limit.
     """
-    text = render(logger, method, dict(event))
+    text = render(dict(event))
     if len(text) < MAX_BYTES // 6 or _excess(text) <= 0:  # a lone surrogate takes 6 bytes
         return text
     sizes = {key: _size(value) for key, value in event.items() if key not in _HEAD}
@@ -247,7 +250,7 @@ def _render(render: _Renderer, logger: object, method: str, event: _Event) -> st
     for key in _WORDS:
         if sizes.get(key, 0) > MAX_WORDS_BYTES:
             _cut(cut, key, MAX_WORDS_BYTES, sizes)
-    while (over := _excess(render(logger, method, dict(cut)))) > 0:
+    while (over := _excess(render(dict(cut)))) > 0:
         # The words come last: the console may render them longer than JSON does.
         rest = [key for key in sizes if key not in _WORDS and sizes[key] > _LEAST_BYTES]
         rest = rest or [key for key in sizes if sizes[key] > _LEAST_BYTES]
@@ -261,7 +264,7 @@ def _render(render: _Renderer, logger: object, method: str, event: _Event) -> st
         for key in rest:
             if sizes[key] > most:
                 _cut(cut, key, most, sizes)
-    return render(logger, method, cut)
+    return render(cut)
 
 
 def _level(sizes: list[int], over: int) -> int:
@@ -336,23 +339,18 @@ def through(write: Callable[[str], None]) -> Iterator[None]:
         _screen.remove(write)
 
 
-class _Stderr:
-    """Writes whole lines to descriptor 2 and ignores failures: a start outlives its log."""
-
-    def write(self, text: str) -> None:
-        _last.append(text)
-        if _screen:
-            _screen[-1](text)
-            return
-        data = _encoded_line(text)
-        try:
-            while data:
-                data = data[os.write(2, data) :]
-        except OSError:
-            pass
-
-    def flush(self) -> None:
-        """Do nothing: nothing is buffered."""
+def _write(text: str) -> None:
+    """Write whole lines to descriptor 2, and ignore failures: a start outlives its log."""
+    _last.append(text)
+    if _screen:
+        _screen[-1](text)
+        return
+    data = _encoded_line(text)
+    try:
+        while data:
+            data = data[os.write(2, data) :]
+    except OSError:
+        pass
 
 
 def settings(environ: Mapping[str, str]) -> tuple[str | None, str, bool]:
@@ -364,48 +362,43 @@ def settings(environ: Mapping[str, str]) -> tuple[str | None, str, bool]:
     return form if form in ("json", "console") else None, level, coloured
 
 
-def _json(event: object, **options: Any) -> str:  # noqa: ANN401  json's own
+def _json(event: object) -> str:
     """One line of UTF-8; `printable` escapes what JSON leaves and a terminal would obey."""
     import json
 
-    return printable(json.dumps(event, ensure_ascii=False, **options))
+    return printable(json.dumps(event, ensure_ascii=False))
+
+
+class _Form:
+    """How this process logs, as `configure` says."""
+
+    least = LEVELS["info"]
+    render: _Renderer = staticmethod(_json)
+    console = False
 
 
 def configure(*, form: str | None, level: str, coloured: bool = True) -> None:
-    """Set up structlog.
+    """Log from ``level`` on, in a ``form``.
 
-    ``form`` is ``json``, ``console``, or None: the console on a terminal, in colours if
+    The form is ``json``, ``console``, or None: the console on a terminal, in colours if
     ``coloured``, and JSON elsewhere.
     """
-    structlog = _structlog()
-    console = form == "console" or (form is None and os.isatty(2))
-    render: _Renderer
-    clean: list[Callable[..., _Event]] = [_clean_event]
-    if console:
-        clean.append(_print_event)
-        coloured = coloured and form is None
-        styles = _LEVEL_STYLES if coloured else None
-        # By position, because structlog renamed the parameter of the event's width.
-        render = structlog.dev.ConsoleRenderer(24, colors=coloured, level_styles=styles)
-        if os.isatty(2):
-            render = partial(_on_a_terminal, render)
-    else:
-        render = structlog.processors.JSONRenderer(_json)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *clean,
-            partial(_render, render),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=_Stderr()),
-        cache_logger_on_first_use=False,
+    _Form.least = LEVELS[level]
+    _Form.console = form == "console" or (form is None and os.isatty(2))
+    _Form.render = staticmethod(_console(form, coloured=coloured) if _Form.console else _json)
+
+
+def _console(form: str | None, *, coloured: bool) -> _Renderer:
+    coloured = coloured and form is None
+    # By position, because structlog renamed the parameter of the event's width.
+    renderer = _structlog().dev.ConsoleRenderer(
+        24, colors=coloured, level_styles=_LEVEL_STYLES if coloured else None
     )
+    render = partial(renderer, None, "")
+    return partial(_on_a_terminal, render) if os.isatty(2) else render
 
 
-def _on_a_terminal(render: _Renderer, logger: object, method: str, event: _Event) -> str:
+def _on_a_terminal(render: _Renderer, event: _Event) -> str:
     """Render an event with its sentences below it, wrapped between words.
 
     A command at the end of a sentence keeps its own line, ready to paste. Objects are left out:
@@ -421,7 +414,7 @@ def _on_a_terminal(render: _Renderer, logger: object, method: str, event: _Event
         if key in words or any(isinstance(line, Mapping) for line in lines):
             del event[key]
     remedy = words.pop("remedy", [])  # the remedy comes last
-    text = render(logger, method, event).replace(_KEYS, "")
+    text = render(event).replace(_KEYS, "")
     for key, lines in (words | {"remedy": remedy}).items():
         head = f"  {key}".ljust(12)
         for line in lines:
@@ -447,17 +440,30 @@ def _folded(head: str, text: str) -> list[str]:
 
 def last_lines() -> list[str]:
     """The last 20 lines of the log, masked as written, without colours."""
-    return [_COLOURS.sub("", line.rstrip("\n")) for line in _last]
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line.rstrip("\n")) for line in _last]
 
 
 def bind(**context: object) -> None:
-    """Add fields to every later event."""
-    _structlog().contextvars.bind_contextvars(**context)
+    """Add fields to every later event of this thread."""
+    _bound.set({**(_bound.get() or {}), **context})
 
 
 def event(level: str, name: str, **fields: object) -> None:
     """Log one event; ``name`` is ``noun.verb_past``, fields are snake_case with their units."""
-    getattr(_structlog().get_logger(), level)(name, **fields)
+    if LEVELS[level] < _Form.least:
+        return
+    whole = {**fields, "event": name, "level": level, "timestamp": _now()}
+    cleaned = _clean_event({**whole, **(_bound.get() or {}), **whole})
+    if _Form.console:
+        _print_event(cleaned)
+    _write(_render(_Form.render, cleaned) + "\n")
+
+
+def _now() -> str:
+    """The time as ``datetime.isoformat`` writes it; datetime's import takes 2 ms."""
+    seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    fraction = f".{microseconds:06d}" if microseconds else ""
+    return time.strftime(f"%Y-%m-%dT%H:%M:%S{fraction}Z", time.gmtime(seconds))
 
 
 def crash(error: BaseException) -> None:

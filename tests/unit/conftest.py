@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from hypothesis import settings
 
 from entrypoint import log
@@ -25,5 +24,5 @@ def forgetful_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(log, "_codes", set())
     monkeypatch.setattr(log, "_pattern", None)
     yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    log.configure(form="json", level="info")
+    log._bound.set(None)  # noqa: SLF001

@@ -403,7 +403,7 @@ def test_a_monstrous_error_is_cut_itself(
 )
 def test_any_line_is_valid(fields: dict[str, Any]) -> None:
     """Whatever its fields are, a line is one document, in JSON, and fits."""
-    text = log._render(lambda _logger, _method, event: log._json(event), None, "", fields)  # noqa: SLF001
+    text = log._render(log._json, fields)  # noqa: SLF001
     assert len(text.encode("utf-8", "backslashreplace")) + 1 < 16_384
     assert isinstance(json.loads(text), dict)
 
