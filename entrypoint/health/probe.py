@@ -3,18 +3,23 @@
 Platforms run it every few seconds in every container, so it imports little of the standard
 library, and of ours only `state`. It writes to stdout, which platforms show. Its own GET spares the
 import of httpx, which takes longer than a whole probe, and accepts a certificate for another name
-than localhost.
+than localhost. Below `socket` and `threading` lie the modules that they are made of; their own
+enumerations and queues take as long to import as the rest of a probe.
 """
 
+import _socket
+import _thread
 import os
-import socket
 import sys
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
 
 from . import state
+from .state import suppress
+
+TYPE_CHECKING = False  # of typing, whose import would take as long as a probe
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
 
 TIMEOUT_S = 3.0
 _UNWELL, _USAGE = 1, 2
@@ -80,13 +85,7 @@ def _within(timeout_s: float, url: str | None) -> str:
         except Exception as bug:  # noqa: BLE001  a probe always answers
             reasons.append(Unwell(f"unhealthy: the probe failed: {type(bug).__name__}: {bug}"))
 
-    thread = threading.Thread(target=look, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # the limit of processes counts threads
-        _interrupted(look, timeout_s)
-    else:
-        thread.join(timeout_s)
+    _limited(look, timeout_s)
     if reasons:
         raise reasons[0]
     if not answers:
@@ -95,7 +94,27 @@ def _within(timeout_s: float, url: str | None) -> str:
     return answers[0]
 
 
-def _interrupted(look: Callable[[], None], timeout_s: float) -> None:
+def _limited(look: "Callable[[], None]", timeout_s: float) -> None:
+    """Run ``look`` in a thread, and wait for it no longer than this."""
+    running = _thread.allocate_lock()
+
+    def run() -> None:
+        with running:
+            started.release()
+            look()
+
+    started = _thread.allocate_lock()
+    started.acquire()
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # the limit of processes counts threads
+        _interrupted(look, timeout_s)
+    else:
+        started.acquire()
+        running.acquire(timeout=timeout_s)
+
+
+def _interrupted(look: "Callable[[], None]", timeout_s: float) -> None:
     """Probe under SIGALRM instead of a thread; a resolver only obeys its own timeout."""
     import signal
 
@@ -198,10 +217,14 @@ def ask(url: str, timeout_s: float) -> str:
         request += f"Authorization: Basic {_basic(user)}\r\n"
     request += "Accept: */*\r\nConnection: close\r\n\r\n"
     try:
-        with _connect(host, port, timeout_s) as connection:
-            channel = _encrypted(connection, host) if scheme == "https" else connection
+        channel = _connect(host, port, timeout_s)
+        try:
+            if scheme == "https":
+                channel = _encrypted(channel, host)
             channel.sendall(request.encode("utf-8", "surrogateescape"))
             return _status(channel)
+        finally:
+            channel.close()
     except TimeoutError:
         raise Unwell(f"no answer within {timeout_s:g} s") from None
     except OSError as error:
@@ -235,19 +258,20 @@ def _host_and_port(authority: str, default: int) -> tuple[str, int]:
         return "", 0
 
 
-def _connect(host: str, port: int, timeout_s: float) -> socket.socket:
+def _connect(host: str, port: int, timeout_s: float) -> _socket.socket:
     """Connect to any address of a name, each in its share of the time: the first may be silent."""
     began = time.monotonic()
+    name = host.encode() if host.isascii() else host  # a str imports the codec of IDNA
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (socket.gaierror, UnicodeError) as error:
+        found = _socket.getaddrinfo(name, port, type=_socket.SOCK_STREAM)
+    except (_socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise Unwell(f"{host!r} does not resolve ({reason})") from None
     deadline = began + timeout_s
     last: OSError = OSError("no address")
     for tried, (family, kind, protocol, _, address) in enumerate(found):
         try:
-            connection = socket.socket(family, kind, protocol)
+            connection = _socket.socket(family, kind, protocol)
         except OSError as error:  # for example a kernel without IPv6
             last = error
             continue
@@ -268,17 +292,21 @@ def _left_s(deadline: float) -> float:
     return max(0.001, deadline - time.monotonic())
 
 
-def _encrypted(connection: socket.socket, host: str) -> socket.socket:
+def _encrypted(connection: _socket.socket, host: str) -> "socket.socket":
     """Start TLS without verification, as Kubernetes' HTTPS probes do: the peer is local."""
+    import socket
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # create_default_context reads all CAs
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(connection, server_hostname=host)
+    timeout_s = connection.gettimeout()
+    whole = socket.socket(fileno=connection.detach())
+    whole.settimeout(timeout_s)
+    return context.wrap_socket(whole, server_hostname=host)
 
 
-def _status(connection: socket.socket) -> str:
+def _status(connection: _socket.socket) -> str:
     """Return the first status that is not 1xx. Raises `Unwell` unless it is 2xx."""
     head, rest = _head(connection, b"")
     while head.startswith(b"1", 9) and not head.startswith(b"101", 9):
@@ -294,7 +322,7 @@ def _status(connection: socket.socket) -> str:
     raise Unwell(said)
 
 
-def _head(connection: socket.socket, data: bytes) -> tuple[bytes, bytes]:
+def _head(connection: _socket.socket, data: bytes) -> tuple[bytes, bytes]:
     while b"\r\n\r\n" not in data and len(data) <= _HEAD_BYTES:
         more = connection.recv(4096)
         data += more
