@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -11,7 +10,7 @@ import psycopg
 
 from tests.operator.transfer.conftest import RPG, RPG_DB, World
 from tests.support import battery, versions
-from tests.support.program import python, until
+from tests.support.program import Program, until
 from tests.support.schemas import NOBODY, ROLES, SSO, Piece, Source, quoted
 from tests.support.schemas import RPG as MOVES
 from tests.support.server import Server
@@ -36,6 +35,9 @@ where case when nspname = 'public' then relname else nspname || '.' || relname e
 """
 
 REFUSED: Final = 5
+
+COMMAND_S: Final = 300.0
+"""How long a command may take while other rounds are played."""
 
 SEEN: Final = 5
 """Of so many plans with obstacles, one is tried all the same, and has to be refused."""
@@ -65,10 +67,10 @@ class Said(NamedTuple):
 
 @dataclass
 class Field:
-    """A server on which rounds are played, and the program, loaded once."""
+    """A server on which rounds are played, and where its commands run."""
 
     world: World
-    warm: subprocess.Popen[str]
+    directory: Path
     major: int
     obstacles: list[str] = field(default_factory=list)
     """What the last plan named."""
@@ -84,19 +86,10 @@ class Field:
     def on(cls, server: Server, directory: Path) -> Self:
         """On a server that is empty."""
         world = World.on(server, directory)
-        environ = {"DATABASE_URL": server.url(), "PATH": "/usr/bin:/bin", **world.environ()}
-        warm = subprocess.Popen(
-            python("warm"),
-            cwd=directory,
-            env=environ,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
         make_roles(world)
         with server.connect() as connection:
             major = connection.info.server_version // 10000
-        return cls(world, warm, major)
+        return cls(world, directory, major)
 
     @property
     def server(self) -> Server:
@@ -104,12 +97,7 @@ class Field:
         return self.world.server
 
     def close(self) -> None:
-        """End the program."""
-        assert self.warm.stdin
-        assert self.warm.stdout
-        self.warm.stdin.close()
-        self.warm.wait(30)
-        self.warm.stdout.close()
+        """Remove what was made."""
         self.world.close()
         if self.there:
             self.there.close()
@@ -117,13 +105,12 @@ class Field:
 
     def run(self, *words: str) -> Said:
         """Run a command to its end; a traceback is a bug."""
-        assert self.warm.stdin
-        assert self.warm.stdout
-        paths = [self.world.temp.parent / name for name in ("stdout", "stderr")]
-        self.warm.stdin.write(json.dumps([*map(str, paths), *words]) + "\n")
-        self.warm.stdin.flush()
-        code = int(self.warm.stdout.readline())
-        said = Said(code, *(path.read_text("utf-8", "replace") for path in paths))
+        environ = {"DATABASE_URL": self.server.url(), "PATH": "/usr/bin:/bin"}
+        environ |= self.world.environ()
+        program = Program.start(*words, environ=environ, directory=self.directory)
+        code = program.wait(COMMAND_S)
+        out, err = (each.decode("utf-8", "replace") for each in (program.stdout, program.stderr))
+        said = Said(code, out, err)
         if code < 2 and code != 0 and "verify" not in words:
             raise BrokenError("bug", said.err[-3000:])
         return said
