@@ -11,7 +11,6 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -98,20 +97,18 @@ def _parts(pattern: str) -> list[str]:
     return parts
 
 
-@dataclass
 class _Reading:
     """The files read for one fingerprint: each once, however many links lead to it."""
 
-    bounds: Sequence[str]  # where links may have their targets; the first is the tree
-    problems: dict[str, None] = field(default_factory=dict)
-    contents: dict[str, bytes] = field(default_factory=dict)
-    folders: dict[tuple[str, tuple[str, ...]], bytes] = field(default_factory=dict)
-    """Digests of linked folders, by path and by the rest of the pattern there."""
-
-    within: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
-    """The linked folders whose digest is under way: links between folders make endless trees."""
-
-    left: int = field(default_factory=lambda: MAX_BYTES)
+    def __init__(self, bounds: Sequence[str]) -> None:
+        self.bounds = bounds  # where links may have their targets; the first is the tree
+        self.problems: dict[str, None] = {}
+        self.contents: dict[str, bytes] = {}
+        # Digests of linked folders, by path and by the rest of the pattern there.
+        self.folders: dict[tuple[str, tuple[str, ...]], bytes] = {}
+        # The linked folders whose digest is under way: links between folders make endless trees.
+        self.within: list[tuple[str, tuple[str, ...]]] = []
+        self.left = MAX_BYTES
 
     def matches(self, tree: str, pattern: str) -> Mapping[str, str | bytes]:
         """What a pattern matches, by name: a file's path, or the digest of a linked folder."""
@@ -184,14 +181,13 @@ class _Reading:
         return 0, real
 
 
-@dataclass
 class _Search:
-    reading: _Reading
-    found: dict[str, str | bytes] = field(default_factory=dict)
-    seen: set[tuple[str, int]] = field(default_factory=set)
-    """The folders already searched with ``**``, and how many names of the pattern were left."""
-
-    passed: bool = False  # whether the search skipped a name in `NEVER`
+    def __init__(self, reading: _Reading) -> None:
+        self.reading = reading
+        self.found: dict[str, str | bytes] = {}
+        # The folders already searched with ``**``, and how many names of the pattern were left.
+        self.seen: set[tuple[str, int]] = set()
+        self.passed = False  # whether the search skipped a name in `NEVER`
 
     def match(self, name: str, path: str, parts: list[str]) -> None:
         """Find what the rest of the pattern matches at and below a path.

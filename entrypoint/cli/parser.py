@@ -319,12 +319,10 @@ def _jobs(text: str) -> int:
 
 def completion(shell: str) -> str:
     """A shell's completion script; leaves out services whose names a shell could evaluate."""
-    from pathlib import Path
-
     from ..config.environment import Environment
     from ..config.reader import Sources
 
-    registry = Sources(Environment.of_container(), Path()).registry()
+    registry = Sources(Environment.of_container()).registry()
     words = _words([name for name in registry if re.fullmatch(r"[A-Za-z0-9_.-]+", name)])
     if shell == "fish":
         return _fish(words)

@@ -52,7 +52,13 @@ class ConninfoError(ValueError):
         self.more = conninfo.has_more(params)  # whether the corrected form leaves out parameters
 
 
-def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = True) -> Conninfo:
+def parse(
+    text: str,
+    variable: str = "DATABASE_URL",
+    *,
+    needs_database: bool = True,
+    in_file: bool = False,
+) -> Conninfo:
     """Parse a connection string from ``variable``. Raises `ConninfoError` with all problems."""
     if len(text) > MAX_CHARACTERS:
         raise ConninfoError([f"is longer than {MAX_CHARACTERS} characters"], {})
@@ -69,7 +75,7 @@ def parse(text: str, variable: str = "DATABASE_URL", *, needs_database: bool = T
     if problems:
         raise ConninfoError(list(dict.fromkeys(problems)), params)
     written = _split(match["rest"])[0].partition(":")[2] if match else ""
-    return Conninfo(_translate(params), variable, written_password=written)
+    return Conninfo(_translate(params), variable, in_file=in_file, written_password=written)
 
 
 def _parse_text(text: str, url: re.Match[str] | None, problems: list[str]) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """Reads the settings about other servers than PostgreSQL: gates, health, tenant, webhook."""
 
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from .. import log
+from ..files import StrPath
 from . import urls
 from .environment import Environment
 from .keys import GATE_KEYS, BadValueError, seconds, shortened, text, variable
@@ -79,7 +79,7 @@ def _health(sources: Sources) -> tuple[str | None, str | None]:
     return _url(sources, where, url), None
 
 
-def webhook(environ: Environment, directory: Path) -> Webhook | None:
+def webhook(environ: Environment, directory: StrPath = "") -> Webhook | None:
     """The webhook, if it can be read, whatever is wrong with the other settings."""
     sources = Sources(environ, directory)
     url = notify_url(sources)

@@ -7,7 +7,6 @@ The only user of ``os.environ``. Python changes its copy at start (PEP 538 sets 
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 
 
 class Environment(Mapping[str, str]):
@@ -25,7 +24,8 @@ class Environment(Mapping[str, str]):
         child runs, and a start that fails later still needs its webhook's URL.
         """
         try:
-            entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+            with open("/proc/self/environ", "rb") as file:
+                entries = file.read().split(b"\0")
         except OSError:
             return cls(os.environb)  # no /proc: no container, or not Linux
         block: dict[bytes, bytes] = {}

@@ -1,7 +1,6 @@
 """Every setting in one table: its name, reader, default and description. Pure."""
 
 import re
-import shlex
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from . import registry
 
 MAX_SECONDS: Final = 7 * 86400.0
 UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # a tenant
-COMMIT: Final = re.compile(r"[0-9a-fA-F]{6,64}")
+COMMIT: Final = r"[0-9a-fA-F]{6,64}"
 """The form of a commit. Coolify sets SOURCE_COMMIT to HEAD for images that it pulls and for
 previews (https://github.com/coollabsio/coolify/issues/2126)."""
 
@@ -120,6 +119,8 @@ def _tenant_variable(value: object) -> str:
 def _command(value: object) -> tuple[str, ...]:
     """Read an argv; a variable holds it as a shell would split it."""
     if isinstance(value, str):
+        import shlex
+
         try:
             value = shlex.split(value)
         except ValueError as error:

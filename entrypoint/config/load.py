@@ -4,10 +4,11 @@ The image's ``entrypoint.toml`` says what the service is, the deployment's envir
 runs; a variable overrides the file. Reports all problems at once, and never quotes a secret.
 """
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SettingsError
+from ..files import StrPath
 from . import endpoints
 from . import registry as services
 from .conninfo import UNKNOWN, Conninfo
@@ -23,7 +24,7 @@ DEFAULT_PUSH: Final = ("node", "push-db.js")  # if the working directory has the
 MAX_LISTED: Final = 10  # how many names a remedy lists at most
 
 
-def load(environ: Environment, directory: Path, look: Look | None = None) -> Settings:
+def load(environ: Environment, directory: StrPath = "", look: Look | None = None) -> Settings:
     """Read and check all settings; connects to nothing unless it calls ``look``.
 
     Calls ``look`` if the registry gives the service another database than the URL names, and no
@@ -208,7 +209,7 @@ class _Loader:
     def _push(self, service: str | None, *, skipped: bool) -> Push:
         read = self._section("push", Push._fields)
         if self.sources.get("push.command", None) is None:
-            there = (self.sources.directory / DEFAULT_PUSH[1]).is_file()
+            there = os.path.isfile(self.sources.path(DEFAULT_PUSH[1]))
             read["command"] = DEFAULT_PUSH if there else ()
             if not (there or skipped or self.misread):
                 self._no_push(service)
@@ -221,7 +222,7 @@ class _Loader:
     def _no_push(self, service: str | None) -> None:
         """Note a missing push: the image may lack its file."""
         file, absent = self.sources.file, self.sources.absent
-        where = f"no {file} in {self.sources.directory.resolve()} and " if absent else ""
+        where = f"no {file} in {os.path.realpath(self.sources.directory)} and " if absent else ""
         copy = f"Add COPY {file} ./ and what the push needs to the image's last stage"
         name = copy if absent else "Name the push in push.command"
         skip = " or set ENTRYPOINT_SKIP=push" if absent else ""

@@ -1,14 +1,14 @@
 """Reads the environment and ``entrypoint.toml`` into settings, and notes every problem."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from .. import files, log
+from ..files import StrPath
 from . import dialects, keys
 from . import registry as services
 from .conninfo import Conninfo
@@ -23,7 +23,7 @@ _LINK: Final = (
 )
 """Variables that Kubernetes and Docker links set for a Service whose name is `entrypoint...`."""
 
-_OPEN: Final = re.compile(r"//USER:|[@,]HOST\b|/DATABASE\b")  # the placeholders in a corrected URL
+_OPEN: Final = r"//USER:|[@,]HOST\b|/DATABASE\b"  # the placeholders in a corrected URL
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_SECRET_BYTES: Final = 1 << 16
 
@@ -31,7 +31,7 @@ MAX_SECRET_BYTES: Final = 1 << 16
 class Sources:
     """The settings as read; ``problems`` collects what is wrong with them."""
 
-    def __init__(self, environ: Environment, directory: Path) -> None:
+    def __init__(self, environ: Environment, directory: StrPath = "") -> None:
         self.environ = environ
         self.directory = directory
         self.problems: list[str] = []
@@ -64,16 +64,23 @@ class Sources:
                 else:
                     self._keep(self.from_environment, name, row.read, value, name)
 
+    def path(self, name: str) -> str:
+        """A file that the settings name from their working directory."""
+        path = os.path.join(self.directory, name)
+        while len(path) > 1 and path.endswith(("/", "/.")):  # as pathlib has it
+            path = path[:-1]
+        return path
+
     def _read_file(self) -> None:
         named = self.from_environment.get("ENTRYPOINT_CONFIG")
-        path = self.directory / (named or DEFAULT_FILE)
-        self.file = path.name
+        path = self.path(named or DEFAULT_FILE)
+        self.file = os.path.basename(path)
         name = shortened(named) if named else DEFAULT_FILE
         try:
             data = files.read(path, MAX_FILE_BYTES)
         except OSError as error:
             # A dangling link counts as a file that should be there.
-            absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
+            absent = isinstance(error, FileNotFoundError) and not os.path.islink(path)
             self.absent = absent and not named
             if not self.absent:
                 self.problems.append(f"{name} cannot be read ({error.strerror})")
@@ -85,13 +92,13 @@ class Sources:
             return
         known = {*IN_FILE, "gates"}
         for key, value in _flatten(table):
-            where = f"{path.name}: {key}"
+            where = f"{self.file}: {key}"
             if key == "gates":
                 self.gates = value
             elif key in IN_FILE:
                 self._keep(self.from_file, key, IN_FILE[key].read, value, where)
             else:
-                self.unknown(key, known, f"{path.name}: ")
+                self.unknown(key, known, f"{self.file}: ")
 
     def _keep(
         self,
@@ -127,7 +134,7 @@ class Sources:
         """The registry's services; notes its problems, and returns none then."""
         path: str | None = self.get("services")
         try:
-            return services.load(self.directory / path) if path else services.load()
+            return services.load(self.path(path)) if path else services.load()
         except services.RegistryError as error:
             where = f"{self.file}: services {shortened(path)}"
             if keys.variable("services") in self.from_environment:
@@ -155,7 +162,7 @@ class Sources:
         if named:
             return named if named.lower() not in keys.MOVING else None
         commit = self.environ.get("SOURCE_COMMIT", "")
-        return commit if keys.COMMIT.fullmatch(commit) else None
+        return commit if re.fullmatch(keys.COMMIT, commit) else None
 
     @property
     def release_ignored(self) -> str | None:
@@ -184,7 +191,7 @@ class Sources:
     def _shown(self, path: str) -> str:
         """A path for people; a path that is no file may be the secret itself."""
         with suppress(OSError, ValueError):
-            if (self.directory / path).exists():
+            if os.path.exists(self.path(path)):
                 return shortened(path)
         if path.startswith("/") and path.isprintable() and not re.search(r"[@=:\s]", path):
             return shortened(path)
@@ -198,7 +205,7 @@ class Sources:
         if keys.quoted(path):
             return keys.QUOTED, ""
         try:
-            data = files.read(self.directory / path, MAX_SECRET_BYTES)
+            data = files.read(self.path(path), MAX_SECRET_BYTES)
         except IsADirectoryError:
             why = "Docker makes one where the file to mount is missing"
             return f"names {{file}}, which is a folder ({why})", ""
@@ -225,7 +232,7 @@ class Sources:
             if name in files
         ]
         also = "; fill in the words in capitals" * bool(
-            _OPEN.search(" ".join(self.corrected.values()))
+            re.search(_OPEN, " ".join(self.corrected.values()))
         )
         also += "; keep the other parameters" * self.more
         if sets:
@@ -239,7 +246,9 @@ class Sources:
             return None
         log.hide([url])
         try:
-            conninfo = dialects.parse(url, name, needs_database=needs_database)
+            conninfo = dialects.parse(
+                url, name, needs_database=needs_database, in_file=name in self.files
+            )
         except dialects.ConninfoError as error:
             where = self.where(name)
             self.problems += [f"{where} {problem}" for problem in error.problems]
@@ -247,7 +256,7 @@ class Sources:
             self.more = self.more or error.more
             return None
         log.hide(conninfo.secrets, shown=[conninfo.user, conninfo.database])
-        return replace(conninfo, in_file=name in self.files)
+        return conninfo
 
 
 def _flatten(table: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -1,13 +1,13 @@
 """The service registry: which database and which tables belong to which service."""
 
+import os
 import re
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from .. import files
 
-SHIPPED: Final = Path(__file__).with_name("services.toml")
+SHIPPED: Final = os.path.join(os.path.dirname(__file__), "services.toml")
 SEEDS: Final = ("tenant", "always", "never")
 MAX_BYTES: Final = 1 << 20
 MAX_SHOWN: Final = 100  # characters of an unregistered name that people see and `misspelt` compares
@@ -64,7 +64,7 @@ class RegistryError(Exception):
         self.problems = problems
 
 
-def load(path: Path = SHIPPED) -> Mapping[str, Service]:
+def load(path: files.StrPath = SHIPPED) -> Mapping[str, Service]:
     """Read a registry file. Raises `RegistryError` with all problems, I/O errors included."""
     try:
         rows = files.toml(files.read(path, MAX_BYTES))

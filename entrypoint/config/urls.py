@@ -12,7 +12,7 @@ from .conninfo import is_host
 
 HTTP: Final = ("http", "https")
 GATES: Final = (*HTTP, "http+unix", "tcp")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 
 
 class BadUrlError(ValueError):
@@ -32,12 +32,12 @@ def filled_in(text: str, environ: Mapping[str, str]) -> str:
             raise UnsetError(f"needs the variable {match[1]}, which is not set")
         return found
 
-    return _VARIABLE.sub(value, text)
+    return re.sub(_VARIABLE, value, text)
 
 
 def variables(text: str) -> list[str]:
     """The variables that `filled_in` replaces."""
-    return [match[1] for match in _VARIABLE.finditer(text)]
+    return [match[1] for match in re.finditer(_VARIABLE, text)]
 
 
 def check(url: str, schemes: tuple[str, ...]) -> None:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..config import registry as services
@@ -123,7 +122,7 @@ def find(environ: Environment, url: str | None, names: list[str], ignored: list[
 
     Hides every secret from the log. Raises `SettingsError` with all problems.
     """
-    sources = Sources(environ, Path())
+    sources = Sources(environ)
     problems = sources.problems
     variable, text = _url(sources, url)
     conninfo = sources.conninfo(variable, text, needs_database=False)
@@ -165,7 +164,7 @@ class Registered(NamedTuple):
 
 def registered(environ: Environment, names: list[str]) -> Registered:
     """Read the services for a command that asks no server. Raises `SettingsError`."""
-    sources = Sources(environ, Path())
+    sources = Sources(environ)
     registry = sources.registry()
     problems = [*sources.problems, *(unknown := _unknown(names, registry))]
     if problems:

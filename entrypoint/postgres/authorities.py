@@ -1,7 +1,7 @@
 """Which certificate authorities a connection trusts if its connection string names none."""
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from .. import files
@@ -28,7 +28,7 @@ def trusted(params: Mapping[str, str]) -> dict[str, str]:
     sslmode = params.get("sslmode") or ("verify-full" if root == "system" else "")
     if sslmode != "verify-full" or root not in ("", "system"):
         return dict(params)
-    if not root and Path("~/.postgresql/root.crt").expanduser().exists():
+    if not root and os.path.exists(os.path.expanduser("~/.postgresql/root.crt")):
         return dict(params)
     return {**params, "sslmode": sslmode, "sslrootcert": _file()}
 
@@ -40,7 +40,7 @@ def _file() -> str:
     if environ.get("SSL_CERT_DIR"):
         return "system"  # OpenSSL reads SSL_CERT_DIR then
     for bundle in BUNDLES:
-        if Path(bundle).exists():
+        if os.path.exists(bundle):
             return bundle
     import certifi  # httpx depends on it; slim images have no authorities
 

@@ -10,7 +10,8 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
 from .. import log
-from .session import PATIENCE_S, WORD_S, Session, translated
+from .opening import PATIENCE_S
+from .session import WORD_S, Session, translated
 from .sql import load_sql, quoted
 
 RETRY_S: Final = 0.5  # seconds between two tries while another session uses the template

@@ -11,13 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from psycopg import sql
-from psycopg.errors import InternalError_, LockNotAvailable
-
-from .session import Session, first_rows, translated
 from .sql import load_sql
+
+if TYPE_CHECKING:
+    from .session import Session
 
 VERSION: Final = 2  # the format; `parse` also reads version 1, and nothing overwrites a later one
 MARK: Final = "entrypoint:"
@@ -30,8 +29,6 @@ NO_PUSH: Final = "-"  # the fingerprint of a service without a push; its release
 LONGEST_S: Final = 1e9  # seconds; a longer push, or no number, is no entry of this program
 LOOKS: Final = 3  # tries at a schema that somebody is changing, until its fingerprint is unknown
 LOOK_AGAIN_S: Final = 0.2
-_PASSING: Final = (InternalError_, LockNotAvailable)
-"""Errors about an object that somebody drops (XX000) or locks while the query describes it."""
 
 
 class PushRecord(NamedTuple):
@@ -256,33 +253,45 @@ def found(rows: Sequence[Sequence[Any]]) -> Found:
     return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers)
 
 
-def look(session: Session) -> Found:
+def look(session: "Session") -> Found:
     """Run the query ``probe`` in the session's open transaction, which stays as it was.
 
     Blocks for some seconds while somebody changes the schema, then returns the ledger alone. Raises
     `UnreachableError` if the connection is gone.
     """
+    from psycopg.errors import InternalError_, LockNotAvailable  # here and below: no warm start
+
+    from .session import first_rows, translated
+
+    # About an object that somebody drops (XX000) or locks while the query describes it.
+    passing = (InternalError_, LockNotAvailable)
     with translated("reading the ledger", remedy="Start again."):
         for _ in range(LOOKS):
-            with suppress(*_PASSING):
+            with suppress(*passing):
                 return _look(session)
             time.sleep(LOOK_AGAIN_S)
         [(comment, owner, stranger)] = first_rows(session.connection, load_sql("postgres/ledger"))
     return Found(parse(comment, owner=owner), None, stranger)
 
 
-def _look(session: Session) -> Found:
+def _look(session: "Session") -> Found:
+    from .session import first_rows
+
     with session.transaction(undone=True):  # the probe sets the search_path
         return found(first_rows(session.connection, load_sql("postgres/probe")))
 
 
-def write(session: Session, ledger: Ledger) -> None:
+def write(session: "Session", ledger: Ledger) -> None:
     """Put the ledger into the comment, in the session's open transaction.
 
     Reads the comment again first, so that people's latest text stays. Raises `RefusedError` if the
     server refuses, `UnreachableError` if the connection is gone; the comment is then as it was, and
     the transaction goes on.
     """
+    from psycopg import sql
+
+    from .session import translated
+
     connection = session.connection
     with translated("writing the ledger", remedy="Start again."), connection.transaction():
         row = connection.execute(load_sql("postgres/ledger")).fetchone()

@@ -20,7 +20,8 @@ import psycopg
 from .. import log
 from ..errors import LockError
 from ..retry import Backoff, Wait
-from .session import LOCK_WAIT_S, PATIENCE_S, Session
+from .opening import LOCK_WAIT_S, PATIENCE_S
+from .session import Session
 from .sql import load_sql, quoted
 
 KEY: Final = int.from_bytes(hashlib.sha256(b"entrypoint").digest()[:8], signed=True)

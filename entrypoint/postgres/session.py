@@ -12,27 +12,20 @@ from psycopg.rows import TupleRow
 
 from ..config.conninfo import Conninfo
 from ..errors import RefusedError, UnreachableError
-from . import authorities, resolve
 from .cause import Cause, ConnectError, Kind, no_answer
+from .opening import (
+    CANCELLED,
+    LOCK_WAIT_S,
+    PATIENCE_S,
+    SHORTEST_TIMEOUT_S,
+    first_statements,
+    limited,
+    parameters,
+)
 from .sql import SEARCH_PATH, load_sql
 
-ATTEMPT_TIMEOUT_S: Final = 5.0  # seconds for one attempt; a server that answers is faster
-SHORTEST_TIMEOUT_S: Final = 2.0  # the least connect_timeout of libpq and psycopg, in seconds
-PATIENCE_S: Final = 60.0  # seconds that a start's statements in one session wait in total
-LOCK_WAIT_S: Final = 5.0  # seconds that one of these statements waits for another session's lock
 WORD_S: Final = 2.0  # seconds that the server has to report a statement's timeout
-PROBE_SHARE: Final = 0.6  # the probe's share of an attempt; the rest tells something without it
-_KEEPALIVE: Final = {  # they notice a server that vanished within 25 s (idle + interval x count)
-    "keepalives": "1",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "25000",
-}
-
-_PROBE_TIMEOUT: Final = "select pg_catalog.set_config('statement_timeout', '{0:.0f}', true)"
 _LIMITS: Final = "; set local statement_timeout = {:.0f}; set local lock_timeout = {:.0f}"
-CANCELLED: Final = ("57014", "55P03")  # SQLSTATEs of an exceeded statement_timeout or lock_timeout
 _FIND_OUT: Final = (
     "Look in pg_stat_activity for the sessions that keep the server busy or hold the lock, and "
     "start again."
@@ -186,13 +179,7 @@ def open_session(  # noqa: PLR0913  the options of a connection
     """
     timeout_s = max(SHORTEST_TIMEOUT_S, timeout_s)
     deadline = time.monotonic() + timeout_s
-    params: dict[str, Any] = {
-        **_KEEPALIVE,
-        **authorities.trusted(resolve.addresses(conninfo, timeout_s)),
-        "application_name": application_name,
-        "client_encoding": "utf8",
-        "connect_timeout": str(int(timeout_s)),
-    }
+    params: dict[str, Any] = parameters(conninfo, timeout_s, application_name)
     try:
         # No prepared statements: behind a transaction pooler the next query may meet another server
         # connection.
@@ -243,18 +230,10 @@ def _look(
     connection: Connection, probe: str, patience_s: float
 ) -> tuple[list[TupleRow], list[TupleRow]]:
     """The rows of our own queries, and those of the probe."""
-    pid = connection.info.backend_pid
-    begin, own = load_sql("postgres/session_begin").format(pid=pid), 2
-    if patience_s != math.inf:
-        own = 3
-        timeouts = load_sql("postgres/session_timeouts").format(
-            patience_ms=patience_s * 1000, lock_wait_ms=LOCK_WAIT_S * 1000, pid=pid
-        )
-        begin = f"{timeouts};{begin}"
+    begin, own = first_statements(connection.info.backend_pid, patience_s)
     if probe:
-        soon = _PROBE_TIMEOUT.format(connection.patience_s * PROBE_SHARE * 1000)
         try:
-            rows = first_rows(connection, f"{begin};{soon};{probe}")
+            rows = first_rows(connection, f"{begin};{limited(probe, connection.patience_s)}")
         except psycopg.Error:
             if connection.broken:
                 raise

@@ -1,7 +1,5 @@
 """Server sessions by application_name: this program's, and those of a child that it ended."""
 
-import re
-import socket
 import time
 from collections.abc import Collection
 from typing import Final, NamedTuple
@@ -11,30 +9,14 @@ import psycopg
 from ..errors import RefusedError
 from .session import Session, translated
 
-MAX_NAME: Final = 63  # characters of an application_name; PostgreSQL cuts off the rest
 _COUNTS_SESSIONS_SINCE: Final = 140000  # the first server version that counts a database's sessions
 _COUNTS_AT_ONCE_SINCE: Final = 150000  # from here on before the client hears from its session
 COUNT_S: Final = 1.2  # seconds until the server has counted a session: it does so once a second
 
 
-def application_name(service: str | None, suffix: str = "") -> str:
-    """``entrypoint/<service>/<host>`` and a suffix, in the ASCII that PostgreSQL keeps as it is.
-
-    A long name loses the beginning of its host, whose end tells replicas apart.
-    """
-    head = f"entrypoint/{service or '-'}"[:30]
-    room = MAX_NAME - len(head) - len(suffix) - 1
-    return re.sub(r"[^!-~]", "?", f"{head}/{host()[-room:]}{suffix}")
-
-
 def mark(name: str) -> str:
     """The end of a child's application_name, which tells its sessions from all others."""
     return name.rpartition("/")[2]
-
-
-def host() -> str:
-    """This container's host name."""
-    return socket.gethostname()
 
 
 def end(session: Session, name: str, ports: Collection[int] = (), *, timeout_s: float = 5.0) -> int:

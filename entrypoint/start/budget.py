@@ -17,7 +17,7 @@ DATABASE_S: Final = 107.0
 databases, the database again), 20 until a new database accepts us, and CREATE DATABASE itself."""
 
 LOCK_S: Final = 17.0  # beyond the wait for the lock: a session after a broken one, and the last try
-QUERIES_S: Final = 60.0  # seconds of all our statements in the lock's session: `session.PATIENCE_S`
+QUERIES_S: Final = 60.0  # seconds of all our statements in the lock's session: `opening.PATIENCE_S`
 EXTENSIONS_S: Final = 122.0  # of all extensions' scripts, for each role that may create some
 VERIFY_S: Final = 12.0  # seconds to look at the default database in an open session
 CHECK_S: Final = 46.0  # seconds of `seed.check`: two runs before a seed, one after it

@@ -12,7 +12,7 @@ from ..config.conninfo import Conninfo
 from ..config.environment import forget_libpq_variables
 from ..config.settings import Lying
 from ..errors import RefusedError, UnreachableError
-from ..postgres import objects, placement, sessions
+from ..postgres import objects, opening, placement
 from ..postgres.cause import ConnectError, Kind
 from ..postgres.session import open_session
 from ..postgres.sql import quoted
@@ -33,7 +33,7 @@ def look(
     if named.database == "template0":
         return None  # it accepts no connections
     forget_libpq_variables()
-    name = sessions.application_name(own.name)
+    name = opening.application_name(own.name)
     try:
         session = open_session(named, LOOK_S, application_name=name, patience_s=2 * LOOK_S)
         with closing(session):

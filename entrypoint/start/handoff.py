@@ -6,7 +6,6 @@ descriptors 0-2 that it would have without us.
 
 import errno
 import os
-import string
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,7 +20,7 @@ _JOINERS: Final = frozenset({"&&", "||"})
 _SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _CHANGES: Final = frozenset(";&|\n`(){}<>")  # with these the first word may not name the program
 
-_PLAIN: Final = frozenset(string.ascii_letters + string.digits + "_./@%+-")
+_PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./@%+-")
 """Characters that a shell does not interpret."""
 
 _ELF_HEADER: Final = 20  # bytes of an ELF header up to the end of e_machine

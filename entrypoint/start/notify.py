@@ -2,14 +2,13 @@
 
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from .. import http_client, log, timelimit
 from ..config import endpoints
 from ..config.environment import Environment
 from ..errors import EntrypointError, Terminated
-from ..postgres.sessions import host
+from ..postgres.opening import host
 
 TIMEOUT_S: Final = 5.0  # seconds for everything, the name server included
 _OK: Final = range(200, 300)
@@ -35,7 +34,7 @@ def tell(failure: Failure, code: int) -> None:
 
 
 def _tell(failure: Failure, code: int) -> None:
-    webhook = endpoints.webhook(Environment.of_container(), Path())
+    webhook = endpoints.webhook(Environment.of_container())
     if webhook is None:
         return
     step, message, remedy = _words(failure)

@@ -1,19 +1,15 @@
 """Decides which steps a start runs: compares its fingerprints with the ledger."""
 
-import shutil
+from collections.abc import Callable
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from .. import files, log
 from .. import fingerprint as inputs
-from .. import log
 from ..config.keys import STEPS, variable
 from ..config.settings import Seed, Settings
-from ..errors import PushError, RefusedError, SettingsError, UnreachableError
+from ..errors import PushError, SettingsError
 from ..postgres.ledger import NO_PUSH, Found, Ledger, Who
-from ..postgres.session import CANCELLED, Session, translated
-
-CHECK_SOON_S: Final = 5.0  # seconds for `seed.check` before a seed, half of them for a lock
-CHECK_LATE_S: Final = 30.0  # seconds for `seed.check` after a seed, whose success it must prove
 
 
 class Action(Enum):
@@ -111,8 +107,8 @@ class StartPlan(NamedTuple):
             return False
         return not older(found.ledger, found.catalog, who)
 
-    def seed(self, found: Found, session: Session) -> Decision:
-        """Decide whether to seed; runs ``seed.check`` if the ledger has the tenant."""
+    def seed(self, found: Found, there: Callable[[str, str | None], bool | None]) -> Decision:
+        """Decide whether to seed; ``there`` runs ``seed.check`` if the ledger has the tenant."""
         if reason := self.config.no_work("seed"):
             return Decision(Action.SKIP, reason)
         seed, fingerprint = self.config.seed, self.seed_fingerprint
@@ -128,10 +124,40 @@ class StartPlan(NamedTuple):
         decision = decision._replace(tenant=tenant)
         if decision.runs or seed.check is None:
             return decision
-        if there := is_there(session, seed.check, tenant):
+        answer = there(seed.check, tenant)
+        if answer:
             return decision
-        answer = "got no answer" if there is None else "found no row"
-        return Decision(Action.RUN, f"seed.check {answer}", tenant)
+        said = "got no answer" if answer is None else "found no row"
+        return Decision(Action.RUN, f"seed.check {said}", tenant)
+
+    def needless(
+        self, found: Found, there: Callable[[str, str | None], bool | None]
+    ) -> tuple[Decision, Decision] | None:
+        """Why neither push nor seed has work; None if one has, or the ledger wants a new line."""
+        push = self.push(found)
+        if self.owned_by_stranger(found) or push.runs:
+            return None
+        seed = self.seed(found, there)
+        if seed.runs or push.action is Action.FAIL or self.to_record(found):
+            return None
+        return push, seed
+
+    def tell_needless(self, found: Found, why: tuple[Decision, Decision]) -> None:
+        """Log what `needless` returned."""
+        for step, decision in zip(STEPS, why, strict=True):
+            tell_skipped(step, decision, found.ledger, self.config.service)
+
+    def warn_of_others(self, found: Found, database: str) -> None:
+        """Log which other services have pushed to the database."""
+        if others := found.ledger.others(self.config.service):
+            log.event(
+                "warning",
+                "database.shared",
+                database=database,
+                services=others,
+                remedy="Give each service its own database. If one of these is a former name of "
+                "this service, set ENTRYPOINT_FORCE=push for one start, which forgets that name.",
+            )
 
 
 def _of_seed(seed: Seed) -> list[str]:
@@ -149,7 +175,7 @@ def _fingerprint(step: str, config: Settings, problems: list[str]) -> str | None
     if not part.command or step in config.skip:
         return None
     path = config.service_environment.get("PATH")
-    if shutil.which(part.command[0], path=path) is None:
+    if not files.on_path(part.command[0], path):
         one = "; the word contains a blank" if " " in part.command[0] else ""
         name = _named(f"{step}.command", config)
         problems.append(f"{name}: {part.command[0]!r} is not found on PATH{one}")
@@ -282,51 +308,3 @@ def refuse_older(decision: Decision) -> None:
             f"not pushed: {decision.reason}",
             remedy='Deploy the newer release, or set push.on_older to "skip" or "push".',
         )
-
-
-def _refuse_superuser(session: Session) -> None:
-    from ..postgres import ownership  # only a seed.check needs it
-
-    if ownership.lesser_content(session):
-        raise RefusedError(
-            "the start did not run seed.check: the role is a superuser, and the query might call "
-            "code that another role has defined in this database",
-            remedy="Give the service a role of its own in DATABASE_URL.",
-        )
-
-
-def is_there(
-    session: Session, check: str, tenant: str | None, timeout_s: float = CHECK_SOON_S
-) -> bool | None:
-    """Whether ``seed.check`` finds a row; if not, the start seeds again.
-
-    Runs read-only, as the service's role and with its search_path. Returns None, and logs why, if
-    the server does not answer within ``timeout_s`` seconds, for example because a session has
-    locked the table. Logs a failed check, or one that a superuser must not run, and counts it as no
-    row. Leaves an open transaction as it was. Raises `UnreachableError` if the connection is gone.
-    """
-    try:
-        with translated("running seed.check", remedy="Correct seed.check."):
-            with session.transaction():
-                _refuse_superuser(session)
-            with session.transaction(names="default", undone=True, timeout_s=timeout_s):
-                session.connection.execute("set transaction read only")
-                row = session.connection.execute(check, {"tenant_id": tenant}).fetchone()
-    except RefusedError as error:
-        log.event("warning", "seed.check_failed", error=error.message, remedy=error.remedy)
-        return False
-    except UnreachableError as error:
-        if error.fields.get("sqlstate") not in CANCELLED:
-            raise
-        message = f"{error.message}: {waited_for(session)}"
-        log.event("warning", "seed.check_failed", error=message, remedy=error.remedy)
-        return None
-    return row is not None
-
-
-def waited_for(session: Session) -> str:
-    """Name the sessions whose locks keep readers waiting, for a check without an answer."""
-    from ..postgres import blockers
-
-    found = blockers.of_readers(session)
-    return ", ".join(found) or "the query took too long"

@@ -11,7 +11,7 @@ from .. import log
 from ..config.environment import Environment
 from ..errors import PushError, RefusedError, SeedError, UnreachableError
 from ..health import progress
-from ..postgres import blockers, sessions
+from ..postgres import blockers, opening, sessions
 from ..postgres.lock import Held
 from ..postgres.session import Session
 from ..process import child
@@ -60,7 +60,7 @@ class Task(NamedTuple):
 
 def named(context: ChildContext, task: Task) -> str:
     """Make a run's application_name; its random suffix differs from every other replica's."""
-    return sessions.application_name(context.service, f"/{task.step}-{secrets.token_hex(3)}")
+    return opening.application_name(context.service, f"/{task.step}-{secrets.token_hex(3)}")
 
 
 def run(

@@ -2,10 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import partial
-from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .. import __version__, log
 from ..config import registry as services
@@ -14,14 +11,15 @@ from ..config.environment import Environment, forget_libpq_variables
 from ..config.keys import STEPS
 from ..config.load import load
 from ..config.settings import Lying
-from ..errors import UnreachableError
 from ..health import progress, state
-from ..postgres import ledger, sessions
-from ..postgres.session import PATIENCE_S, Session, open_session
-from ..postgres.sql import load_sql
-from . import budget, database, handoff, wait
-from .plan import Action, StartPlan, tell_skipped
+from ..postgres import opening
+from ..process import signals
+from . import budget, handoff, proof
+from .plan import StartPlan
 from .steps import since, step
+
+if TYPE_CHECKING:
+    from .full import Full
 
 
 def run(argv: tuple[str, ...]) -> NoReturn:
@@ -72,69 +70,22 @@ def _prepare(plan: StartPlan) -> None:
         with step("gates", count=len(config.gates)):
             gates.wait(config.gates, config.service)
     forget_libpq_variables()
-    name = sessions.application_name(config.service)
-    connect = partial(open_session, application_name=name, patience_s=PATIENCE_S)
-    probe = load_sql("postgres/probe") if plan.provable else ""
-    deadline = time.monotonic() + config.wait_timeout_s
-    options = database.CreateOptions(
-        config.admin or target, config.maintenance_databases, config.isolate
-    )
+    name = opening.application_name(config.service)
     with step("wait") as fields:
-        reached = wait.until_answered(
-            target,
-            partial(connect, probe=probe),
-            deadline=deadline,
-            ask=partial(database.ask, target, options, connect),
-        )
+        began = time.monotonic()
+        way = proof.look(plan, target, name) or _in_full(plan, target, name, began)
         fields["server"] = target.where()
     with step("database") as fields:
-        session, created = database.database(target, reached, options, connect, deadline)
-        fields |= {"created": created, "database": session.database, "pooled": session.pooled}
-    own, known = config.database or target, None
-    if config.direct:
-        with step("connection", variable=own.variable):
-            with suppress(UnreachableError):  # as_service fails again then
-                known = database.place(session)
-            # A pooler remembers for a while that a new database did not exist.
-            late = time.monotonic() + database.AFTER_CREATE_S if created else deadline
-            database.as_service(own, config.direct, known, connect, max(deadline, late))
-    left_s = max(0.0, deadline - time.monotonic())
-    found = ledger.found(session.probed) if session.probed else None
-    if found and (others := found.ledger.others(config.service)):
-        log.event(
-            "warning",
-            "database.shared",
-            database=session.database,
-            services=others,
-            remedy="Give each service its own database. If one of these is a former name of this "
-            "service, set ENTRYPOINT_FORCE=push for one start, which forgets that name.",
-        )
-    if found and found.leftovers:
-        from ..postgres import leftovers  # only a start that finds some needs it
-
-        leftovers.remove(session)
-    if (found or config.idle) and _proved(plan, found or ledger.UNKNOWN, session):
-        session.close()
-        return
-    from . import under_lock  # no warm start needs it
-
-    under_lock.work(plan, target, session, connect)
-    # A push may change its own role, and other replicas may have held the lock for long.
-    with step("connection", variable=own.variable):
-        database.as_service(own, config.direct, known, connect, time.monotonic() + left_s)
+        fields.update(way.database())
+    way.finish()
 
 
-def _proved(plan: StartPlan, found: ledger.Found, session: Session) -> bool:
-    """Whether the ledger proves that no step has work; then logs why each is skipped."""
-    push = plan.push(found)
-    if plan.owned_by_stranger(found) or push.runs:
-        return False
-    seed = plan.seed(found, session)
-    if seed.runs or push.action is Action.FAIL or plan.to_record(found):
-        return False
-    tell_skipped("push", push, found.ledger, plan.config.service)
-    tell_skipped("seed", seed, found.ledger, plan.config.service)
-    return True
+def _in_full(plan: StartPlan, target: Conninfo, name: str, began: float) -> "Full":
+    left_s = began + plan.config.wait_timeout_s - time.monotonic()
+    with signals.late():  # as all imports
+        from .full import Full  # whose imports take longer than all else of a warm start
+
+    return Full(plan, target, name, time.monotonic() + left_s)  # the imports are no wait
 
 
 def _look(
@@ -146,7 +97,7 @@ def _look(
 
 
 def _load(environ: Environment) -> StartPlan:
-    config = load(environ, Path(), _look)
+    config = load(environ, look=_look)
     progress.service(config.health_url, config.health_problem)
     if config.service:
         log.bind(service=config.service)

@@ -7,7 +7,7 @@ from ..errors import SeedError
 from ..postgres.session import Session
 from . import program
 from .endings import Ending
-from .plan import CHECK_LATE_S, is_there, waited_for
+from .seed_check import CHECK_LATE_S, is_there, waited_for
 from .tool_output import SILENCE_SEED, OutputParser
 
 _CHECKED: Final = {True: "found a row", False: "found no row", None: "got no answer"}

@@ -14,7 +14,8 @@ from ..config.settings import Lookup
 from ..config.urls import safe
 from ..errors import EntrypointError, RefusedError, SeedError, UnreachableError
 from ..postgres.cause import ConnectError, Kind
-from ..postgres.session import ATTEMPT_TIMEOUT_S, Session, translated
+from ..postgres.opening import ATTEMPT_TIMEOUT_S
+from ..postgres.session import Session, translated
 from ..retry import Backoff, Wait
 from .steps import since
 

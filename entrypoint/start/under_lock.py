@@ -14,12 +14,13 @@ from .. import log
 from ..config.conninfo import Conninfo
 from ..config.keys import bare
 from ..errors import LockError, RefusedError, SeedError, UnreachableError
-from ..postgres import ledger, lock, ownership, placement, sessions
+from ..postgres import ledger, lock, opening, ownership, placement
 from ..postgres.session import Session
 from ..postgres.sql import quoted
 from ..process import child
 from . import extensions, misplaced, program, push, seed, wait
 from .plan import FORCED, Action, Decision, StartPlan, older, refuse_older, tell_skipped
+from .seed_check import is_there
 from .steps import step
 
 CLEANUP_S: Final = 5.0  # seconds to open a session that ends a child's sessions
@@ -126,7 +127,7 @@ class _Record:
     def record_loss(self, pushed: push.Pushed) -> None:
         """Record what a push lost; if it removed a table's rows, no tenant counts as seeded."""
         if told := pushed.loss.told():
-            losses = ledger.Losses(tuple(told), self.plan.config.release, sessions.host(), _now())
+            losses = ledger.Losses(tuple(told), self.plan.config.release, opening.host(), _now())
             self.book = self.book.with_losses(losses)
         if pushed.emptied:
             self.book = self.book._replace(seeds={})
@@ -176,7 +177,7 @@ class _Record:
             fingerprint=who.fingerprint or "",
             catalog=(self.found.catalog or "") if self.plan.config.push.command else "",
             releases=release,
-            host=sessions.host(),
+            host=opening.host(),
             at=_now(),
             elapsed_s=elapsed_s or 0.0,
             service=service,
@@ -287,7 +288,7 @@ def _enduring(session: Session) -> Session:
 
 
 def _seed(plan: StartPlan, record: _Record, connect: wait.Connect) -> None:
-    decision = plan.seed(record.found, record.held.session)
+    decision = plan.seed(record.found, partial(is_there, record.held.session))
     if not decision.runs:
         tell_skipped("seed", decision, record.book, plan.config.service)
         return

@@ -8,7 +8,8 @@ from ..config.conninfo import Conninfo
 from ..errors import RefusedError, UnreachableError
 from ..health import progress
 from ..postgres.cause import Cause, ConnectError, Kind
-from ..postgres.session import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S, Session
+from ..postgres.opening import ATTEMPT_TIMEOUT_S, SHORTEST_TIMEOUT_S
+from ..postgres.session import Session
 from ..retry import Backoff, Wait
 
 Connect = Callable[[Conninfo, float], Session]  # within these seconds; raises `ConnectError`

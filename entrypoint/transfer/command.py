@@ -21,7 +21,8 @@ from ..errors import (
 from ..operator import server as servers
 from ..operator.server import Server
 from ..postgres import quarantine as quarantines
-from ..postgres.session import CANCELLED, Session, translated
+from ..postgres.opening import CANCELLED
+from ..postgres.session import Session, translated
 from . import command_lines, commit, locks, removal, report, transfer, undo
 from .command_lines import CommandLines
 from .commit import Commits

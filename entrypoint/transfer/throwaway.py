@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 
 from .. import log
+from ..config.conninfo import Conninfo
 from ..errors import EntrypointError, RefusedError, Terminated, TransferError
 from ..operator.server import Server
 from ..postgres.session import Session, translated
@@ -189,7 +190,7 @@ def make(
     left = ("passfile", "sslpassword")
     params = {key: value for key, value in server.conninfo.params.items() if key not in left}
     params |= {"user": name, "password": password}
-    conninfo = replace(server.conninfo, params=params, written_password="")
+    conninfo = Conninfo(params, server.conninfo.variable, in_file=server.conninfo.in_file)
     return Throwaway(name, replace(server, conninfo=conninfo))
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, NoReturn
 from ..config.conninfo import Conninfo
 from ..config.environment import Environment
 from ..errors import TransferError
-from ..postgres import sessions
+from ..postgres import opening
 from ..postgres.authorities import trusted
 from ..postgres.sql import quoted
 from ..process import child
@@ -240,7 +240,7 @@ def _run(
     told: child.Callbacks,
     watches: Sequence[child.Watch],
 ) -> child.Finished:
-    name = sessions.application_name("transfer", f"/{what}-{secrets.token_hex(3)}")
+    name = opening.application_name("transfer", f"/{what}-{secrets.token_hex(3)}")
     block = environ.changed(added={"PGAPPNAME": name, "LC_ALL": "C"}).block()
     program = child.Program(argv, block, f"PGAPPNAME={name}".encode(), TIMEOUT_S, ports=False)
     return child.run(program, told, watches)

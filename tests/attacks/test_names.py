@@ -38,7 +38,7 @@ from entrypoint.postgres import (
 )
 from entrypoint.postgres.session import Session, open_session
 from entrypoint.postgres.sql import load_sql
-from entrypoint.start import extensions, plan
+from entrypoint.start import extensions, seed_check
 from tests.attacks.conftest import PASSWORD, World
 from tests.conftest import Role
 from tests.support.pooler import PROGRAM, Pooler
@@ -306,7 +306,7 @@ def visit(visitor: Visitor, *, superuser: bool) -> None:
             lock.acquire(visitor.open(), visitor.open, timeout_s=0.0)
         under_lock(held.session)
         if superuser:
-            assert not plan.is_there(held.session, "select 1", None)
+            assert not seed_check.is_there(held.session, "select 1", None)
             if not held.session.pooled:
                 tables = snapshot.take(held.session).filled
                 armed = guard.arm(visitor.open(), tables, (), "test/push", 60.0)

@@ -15,7 +15,7 @@ from entrypoint.config.settings import Lookup
 from entrypoint.errors import RefusedError
 from entrypoint.postgres import snapshot
 from entrypoint.postgres.session import Session, open_session
-from entrypoint.start import extensions, plan, tenant
+from entrypoint.start import extensions, seed_check, tenant
 from tests.attacks.conftest import PASSWORD, World, as_program, conninfo
 from tests.conftest import Role
 
@@ -144,7 +144,7 @@ def ask(world: World, role: Role | None = None) -> bool:
     """seed.check, as a start asks it."""
     with closing(as_program(world, role)) as session:
         query = "select from sso_tenants where id = %(tenant_id)s"
-        return plan.is_there(session, query, TENANT) is True
+        return seed_check.is_there(session, query, TENANT) is True
 
 
 def test_a_superuser_s_seed_check(owned: World) -> None:
@@ -178,7 +178,7 @@ def test_a_seed_check_writes_nothing(world: World, service: Role) -> None:
     assert ask(world, service)
     with closing(as_program(world, service)) as session:
         delete = "delete from sso_tenants returning id"
-        assert not plan.is_there(session, delete, TENANT)
+        assert not seed_check.is_there(session, delete, TENANT)
     assert ask(world, service)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.process.test_health import health
-from tests.support.program import Program
+from tests.support.program import Program, python
 from tests.support.site import CA, Site, http
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ POSTGRES: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
 def test_a_postgresql(tmp_path: Path, first: bytes, then: Callable[[int], bytes]) -> None:
     """A start ends with 4 or 5, in time, in bounded memory, and with nothing of it in the log."""
     with Endless(first, then) as server:
-        program = connecting(tmp_path, server.port)
+        program = connecting(tmp_path, server.port, release="v1")
         code = program.wait(60)
     assert code in (4, 5), program.output[:3000]
     assert "entrypoint.crashed" not in program.names()
@@ -324,9 +325,35 @@ class Recording(Endless):
             self.kinds += connection.recv(1)
 
 
-def connecting(folder: Path, port: int, query: str = "") -> Program:
+def connecting(
+    folder: Path, port: int, query: str = "", release: str = "", wait_s: int = 3
+) -> Program:
     """A start that has three seconds, and a gigabyte of addresses and more."""
     url = f"postgres://u:canary-pw@127.0.0.1:{port}/d?sslmode=disable&gssencmode=disable{query}"
-    environ = {"PATH": "/usr/bin:/bin", "DATABASE_URL": url, "ENTRYPOINT_WAIT_TIMEOUT": "3"}
+    environ = {"PATH": "/usr/bin:/bin", "DATABASE_URL": url, "ENTRYPOINT_WAIT_TIMEOUT": f"{wait_s}"}
+    environ |= {"ENTRYPOINT_RELEASE": release, "ENTRYPOINT_PUSH_COMMAND": "true"} if release else {}
     limited = ["prlimit", "--as=2000000000"]
     return Program.start("run", "--", "true", environ=environ, directory=folder, through=limited)
+
+
+def test_a_signal_between_notices_is_not_lost(tmp_path: Path) -> None:
+    """Whatever libpq is fed with at that moment, SIGTERM ends the start, and the log is JSON."""
+    with Endless(OK + VERSION, always(NOTICE * 100)) as server:
+        program = connecting(tmp_path, server.port, release="v1", wait_s=60)
+        program.until("wait.started")
+        time.sleep(0.5)  # somewhere in the look, or after it
+        program.signal(signal.SIGTERM)
+        assert program.wait(30) == 143, program.output[:3000]
+    assert [line for line in program.stderr.splitlines() if not line.startswith(b"{")] == []
+
+
+@pytest.mark.parametrize("first", [0, 1_000, 2_000])
+def test_garbage_is_no_proof_and_no_crash(first: int) -> None:
+    """Of servers whose messages are changed at random, libpq and we survive every one."""
+    argv = [sys.executable, "-I", *python("garbage", str(first), "150")[1:]]
+    limited = ["prlimit", "--as=2000000000"]
+    done = subprocess.run(
+        [*limited, *argv], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert 10 < int(done.stdout) < 150  # some were left as they are, some were not
+    assert done.stderr == ""

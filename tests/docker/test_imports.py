@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.engine import docker, once, running, unique
+from tests.support.program import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,33 @@ def test_tls_to_a_real_server(image: str, network: str) -> None:
 
     assert told["libpq"].startswith("TLSv1.")
     assert told["python"].startswith("TLSv1.")
+
+
+def test_a_warm_start_asks_libpq(image: str, network: str) -> None:
+    """The wheel's library is found where the payload has it: psycopg stays unloaded."""
+    url = f"postgresql://postgres:secret@database/{image}"
+    environ = {"DATABASE_URL": url, "SERVICE_NAME": "warm", "ENTRYPOINT_RELEASE": "v1"}
+    environ |= {"ENTRYPOINT_SKIP": "push", "ENTRYPOINT_SEED_COMMAND": "true"}
+    environ |= {"ENTRYPOINT_SEED_WHEN": "always"}
+    options = ["--network", network, "--entrypoint", PYTHON]
+    options += [word for each in environ.items() for word in ("--env", "=".join(each))]
+    code = PATH + "sys.argv[1:] = ['prepare']\nimport atexit\n"
+    code += "atexit.register(lambda: print('psycopg' in sys.modules))\n"
+    code += "from entrypoint.__main__ import main\nmain()"
+    said = [once(image, "-IS", "-c", code, options=options) for _ in range(2)]
+
+    assert [done.stdout.strip() for done in said] == ["True", "False"], said[1].stderr
+    assert '"seed.skipped", "reason": "seeded"' in said[1].stderr
+
+
+def test_garbage_is_survived(image: str) -> None:
+    """Messages that are changed at random crash neither libc's libpq."""
+    program = PROGRAMS / "garbage.py"
+    options = ["--volume", f"{program}:/garbage.py:ro", "--entrypoint", PYTHON]
+    code = f"{PATH}import runpy\nsys.argv[1:] = ['5000', '100']\n"
+    code += "runpy.run_path('/garbage.py', run_name='__main__')"
+
+    assert 5 < int(once(image, "-IS", "-c", code, options=options).stdout) < 100
 
 
 def test_no_library_of_the_service_is_taken_for_ours(

@@ -248,13 +248,14 @@ JUDGES = [
 
 
 def test_a_warm_start_imports_no_judge(warm: Stage) -> None:
-    """Nor what runs a child, nor a codec; a start that pushes imports all of the judges."""
+    """Nor psycopg, what runs a child, or a codec; one that pushes imports all of the judges."""
     launcher = ("-X", "importtime", "-m", "entrypoint")
     program = warm.start(launcher=launcher)
     assert program.wait() == 0
     loaded = imported(program)
     assert "entrypoint.start.plan" in loaded
     assert [name for name in JUDGES if f"entrypoint.{name}" in loaded] == []
+    assert {"psycopg", "structlog", "asyncio", "pathlib", "encodings.idna"} & loaded == set()
     assert "encodings.utf_8_sig" not in loaded
 
     warm.environ["ENTRYPOINT_FORCE"] = "push,seed"

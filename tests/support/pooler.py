@@ -56,7 +56,9 @@ class Pooler(Endpoint):
 
     def _write(self, server: Endpoint, mode: str, auth: str, users: Mapping[str, str]) -> None:
         where = f"host={server.host} port={server.port}"
-        served = "\n".join(f"{name} = {where}" for name in self._databases)
+        served = "\n".join(
+            f"{each} {where}" if " = " in each else f"{each} = {where}" for each in self._databases
+        )
         ini = f"""
             [databases]
             alias_db = host={server.host} port={server.port} dbname=postgres

@@ -1,7 +1,8 @@
 """A real HTTP server that does what a test says: late, wrong, slow, or not at all.
 
 The certificates in `tls/` were made once with openssl, for a hundred years: `localhost.pem` and
-`elsewhere.pem` (for elsewhere.invalid) by the issuer `ca.pem`, whose key is gone.
+`elsewhere.pem` (for elsewhere.invalid) by the issuer `ca.pem`, whose key is gone; `client.pem`, of
+a role of PostgreSQL, is its own issuer.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from entrypoint.config import registry as services
-from entrypoint.postgres import databases, guard, leftovers, lock, session, sessions
+from entrypoint.postgres import databases, guard, leftovers, lock, opening, session, sessions
 from entrypoint.process import child
 from entrypoint.start import (
     budget,
@@ -19,7 +19,7 @@ from entrypoint.start import (
     extensions,
     misplaced,
     notify,
-    plan,
+    seed_check,
     tenant,
     under_lock,
 )
@@ -95,21 +95,21 @@ def test_the_budget_is_the_sum_of_what_is_waited_for(
 
 def test_what_is_added_is_what_the_waits_take() -> None:
     """The numbers that stand apart from the code that takes the time are its own, summed up."""
-    attempt_s = 3 * session.SHORTEST_TIMEOUT_S
+    attempt_s = 3 * opening.SHORTEST_TIMEOUT_S
     opened_s = under_lock.CLEANUP_S + attempt_s
-    created_s = databases.RETRY_S + session.PATIENCE_S + session.WORD_S
+    created_s = databases.RETRY_S + opening.PATIENCE_S + session.WORD_S
     armed_s = guard.LEAVE_S + leftovers.TRY_S + leftovers.TRY_S + guard.ARM_S
     disarmed_s = leftovers.TRY_S + guard.DISARM_S
     sessions_s = signature(sessions.end).parameters["timeout_s"].default
 
     assert attempt_s == budget.CONNECT_S
-    checked_s = 2 * plan.CHECK_SOON_S + plan.CHECK_LATE_S + 3 * session.WORD_S
+    checked_s = 2 * seed_check.CHECK_SOON_S + seed_check.CHECK_LATE_S + 3 * session.WORD_S
 
     assert 4 * attempt_s + database.AFTER_CREATE_S + created_s <= budget.DATABASE_S
     asked_s = 7 * session.WORD_S
     assert 5 * attempt_s + asked_s + database.AFTER_CREATE_S <= budget.DIRECT_S
     assert attempt_s + lock.POLL_S + lock.ANSWER_S <= budget.LOCK_S
-    assert session.PATIENCE_S == budget.QUERIES_S
+    assert opening.PATIENCE_S == budget.QUERIES_S
     assert extensions.CREATE_S + session.WORD_S <= budget.EXTENSIONS_S
     assert misplaced.VERIFY_S + session.WORD_S <= budget.VERIFY_S
     assert checked_s <= budget.CHECK_S

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from typing import TYPE_CHECKING
 
 import pytest
 
-from entrypoint import log
+from entrypoint import files, log
 from entrypoint.errors import PushError
 from entrypoint.postgres.ledger import Ledger, PushRecord, Who, parse, render
 from entrypoint.start import plan
 from entrypoint.start.plan import OLDER, UNCHANGED, UNPROVABLE, Action, Decision
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RUN, SKIP, FAIL = Action.RUN, Action.SKIP, Action.FAIL
 ON_OLDER = {"skip": SKIP, "push": RUN, "fail": FAIL}
@@ -288,3 +293,34 @@ def test_older_release_is_told_what_is_newer(
     assert newer == (release or None, "now", "pod")
     assert f"ENTRYPOINT_FORCE={step}" in event["remedy"]
     assert ("ENTRYPOINT_RELEASE" in event["remedy"]) == (not release)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("tool", "{0}"),
+        ("tool", "/nowhere:{0}"),
+        ("tool", ""),
+        ("tool", None),
+        ("sh", None),
+        ("folder", "{0}"),
+        ("plain", "{0}"),
+        ("./tool", "{0}"),
+        ("{0}/tool", None),
+        ("{0}/plain", "{0}"),
+        ("tool", ":/nowhere"),
+        ("", "{0}"),
+    ],
+)
+def test_a_program_is_on_path_where_shutil_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str | None
+) -> None:
+    """Its own search of PATH finds what the standard library's does."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "plain").write_text("")
+    (tmp_path / "tool").write_text("")
+    (tmp_path / "tool").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PATH")
+    name, path = name.format(tmp_path), path and path.format(tmp_path)
+    assert files.on_path(name, path) == (shutil.which(name, path=path) is not None)

@@ -485,6 +485,20 @@ def test_tenant_is_not_needed(tmp_path: Path) -> None:
 # --- secrets in files
 
 
+@pytest.mark.parametrize("end", ["/", "//", "/.", "/./"])
+def test_a_path_may_end_like_a_folder_s(tmp_path: Path, end: str) -> None:
+    """As pathlib reads it, and some people write mounts: the file is meant."""
+    (tmp_path / "secret").write_text(URL)
+    (tmp_path / "other.toml").write_text('service = "named"\n[push]\ncommand = []\n')
+
+    found = load(
+        tmp_path, DATABASE_URL_FILE=f"secret{end}", ENTRYPOINT_CONFIG=f"{tmp_path}/other.toml{end}"
+    )
+
+    assert found.database is not None
+    assert found.service == "named"
+
+
 def test_url_from_a_file(tmp_path: Path) -> None:
     """The _FILE twin is read, its value exported and the twin removed, as images of others do."""
     (tmp_path / "secret").write_text(f"{URL}\n")
