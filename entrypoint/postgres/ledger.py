@@ -13,6 +13,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ..errors import RefusedError
 from .sql import load_sql
 
 if TYPE_CHECKING:
@@ -248,9 +249,15 @@ UNKNOWN: Final = Found(Ledger(), None)  # for a caller that does not need to loo
 
 
 def found(rows: Sequence[Sequence[Any]]) -> Found:
-    """Read the rows of the query ``probe``."""
-    _, (comment, owner, stranger), (leftovers,), (fingerprint,) = rows
-    return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers)
+    """Read the rows of the query ``probe``. Raises `RefusedError` if no PostgreSQL sent them."""
+    try:
+        _, (comment, owner, stranger), (leftovers,), (fingerprint,) = rows
+        return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers)
+    except (ValueError, AttributeError):
+        raise RefusedError(
+            "the answer about the ledger has other columns than PostgreSQL's",
+            remedy="Correct the URL, which must lead to a PostgreSQL server.",
+        ) from None
 
 
 def look(session: "Session") -> Found:

@@ -213,13 +213,17 @@ def open_session(  # noqa: PLR0913  the options of a connection
 def _checked(connection: Connection, probe: str, patience_s: float, *, reads: bool) -> Session:
     try:
         (*_, row), probed = _look(connection, probe, patience_s)
+        database, in_recovery, read_only, backend_pid = row
     except NoAnswerError:
         raise
     except psycopg.Error as error:
         from .sqlstates import first_query  # only failures pay for it
 
         raise ConnectError(first_query(error)) from None
-    database, in_recovery, read_only, backend_pid = row
+    except ValueError:
+        text = "the first answer has other columns than PostgreSQL's"
+        remedy = "Correct {url}, which must lead to a PostgreSQL server."
+        raise ConnectError(Cause(Kind.REFUSED, text, remedy)) from None
     if not reads and (in_recovery or read_only):
         raise ConnectError(_STANDBY if in_recovery else _READ_ONLY)
     pooled = connection.info.backend_pid != backend_pid

@@ -336,6 +336,61 @@ def connecting(
     return Program.start("run", "--", "true", environ=environ, directory=folder, through=limited)
 
 
+def row(*values: tuple[int, bytes]) -> bytes:
+    """A result of one row, of these types' OIDs and texts."""
+    columns = b"".join(b"x\0" + struct.pack("!IhIhih", 0, 0, oid, -1, -1, 0) for oid, _ in values)
+    fields = b"".join(struct.pack("!i", len(text)) + text for _, text in values)
+    count = struct.pack("!H", len(values))
+    parts = (b"T", count + columns), (b"D", count + fields), (b"C", b"SELECT 1\0")
+    return b"".join(message(*part) for part in parts)
+
+
+BOOL, INT, TEXT = 16, 23, 25
+ONE = row((TEXT, b"x"))
+TWO = row((TEXT, b"x"), (TEXT, b"x"))
+WHERE = row((TEXT, b"d"), (BOOL, b"f"), (BOOL, b"f"), (INT, b"1"))
+
+STRANGE = {
+    "one column each": ONE * 9,
+    "no row": message(b"C", b"SELECT 0\0") * 9,
+    "too few rows": TWO * 2 + WHERE + ONE,
+    "a ledger of two columns": TWO * 2 + WHERE + ONE * 2 + TWO + ONE * 2,
+    "a ledger that is a number": TWO * 2
+    + WHERE
+    + ONE * 2
+    + row((INT, b"7"), (BOOL, b"t"), (TEXT, b""))
+    + row((BOOL, b"f"))
+    + ONE,
+    "a flood of results": message(b"N", b"M" + bytes(1 << 24)) + message(b"C", b"\0") * (1 << 21),
+    "a flood of notices": message(b"N", b"M" + bytes(1 << 24)) + message(b"N", b"\0") * (1 << 21),
+}
+"""Answers to every question, of a server that lets everybody in."""
+
+
+class Strange(Endless):
+    """Answers so."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(OK + VERSION + READY, once)
+        self.answer = answer
+
+    def _serve(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            connection.recv(65536)
+            connection.sendall(self.first)
+            while connection.recv(65536):
+                connection.sendall(self.answer + message(b"Z", b"I"))
+
+
+@pytest.mark.parametrize("answer", STRANGE.values(), ids=STRANGE)
+def test_an_answer_of_another_shape_is_no_proof(tmp_path: Path, answer: bytes) -> None:
+    """Who answers so is no PostgreSQL, and is told so, in time."""
+    with Strange(answer) as server:
+        program = connecting(tmp_path, server.port, release="v1")
+        assert program.wait(60) in (4, 5), program.output
+    assert "entrypoint.crashed" not in program.names()
+
+
 def test_a_signal_between_notices_is_not_lost(tmp_path: Path) -> None:
     """Whatever libpq is fed with at that moment, SIGTERM ends the start, and the log is JSON."""
     with Endless(OK + VERSION, always(NOTICE * 100)) as server:
