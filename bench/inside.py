@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from bench.measure import Command, Row, markdown
 from bench.proxy import Proxy
-from bench.starts import FLOOR
+from bench.starts import PSYCOPG
 from bench.world import OURS, PYTHON, without_tls
 from tests.support.server import Endpoint
 
 if TYPE_CHECKING:
     from bench.world import World
 
-MAX_MB = 50.0
+MAX_MB = 30.0
 MAX_ROUND_TRIPS = 2
 
 SHOWN = ("psycopg", "psycopg_binary", "typing_extensions", "structlog", "asyncio", "entrypoint")
@@ -89,7 +89,7 @@ def memory(world: World) -> list[Row]:
     """The most memory that a warm start has had."""
     ours = world.warm
     runs = world.times(5)
-    floor = replace(ours, argv=[PYTHON, "-I", "-c", FLOOR])
+    floor = replace(ours, argv=[PYTHON, "-I", "-c", PSYCOPG])
     peaks = [peak_mb(command, runs) for command in (replace(ours, argv=OURS), floor)]
     return [
         Row(
@@ -115,7 +115,7 @@ def imports(world: World) -> str:
     """The table of what a warm start imports, and of what of it the floor does not."""
     ours = world.warm
     loaded = _observe(ours, OBSERVE_OURS)["loaded"]
-    floors = set(_observe(ours, OBSERVER + FLOOR)["loaded"])
+    floors = set(_observe(ours, OBSERVER + PSYCOPG)["loaded"])
     runs = [_self_times(ours) for _ in range(world.times(5))]
     cost = {name: statistics.median(run.get(name, 0.0) for run in runs) for name in loaded}
     counts: Counter[str] = Counter()

@@ -61,6 +61,26 @@ class Command:
             raise BenchError(f"{self.argv} exits {code}")
         return took
 
+    def cpu_s(self, count: int) -> float:
+        """Run so many at once: their seconds of CPU together. Raises `BenchError`."""
+        before = os.times()
+        started = [
+            subprocess.Popen(  # noqa: S603  argument lists of the benchmark's own
+                self.argv,
+                cwd=self.directory,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for _ in range(count)
+        ]
+        codes = {process.wait(TIMEOUT_S) for process in started}
+        if codes != {0}:
+            raise BenchError(f"{count} of {self.argv} exit {codes}")
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])
+
     def _run(self, out: int) -> int:
         process = subprocess.Popen(  # noqa: S603  argument lists of the benchmark's own
             self.argv,

@@ -89,7 +89,9 @@ def _start(world: World, service: Service) -> list[Program]:
     words = ("run", "--", "true")
     try:
         for _ in range(REPLICAS):
-            started = Program.start(*words, environ=environ, directory=Path(service.directory))
+            started = Program.start(
+                *words, environ=environ, directory=Path(service.directory), start_new_session=True
+            )  # an option, so it is no fork of an interpreter that knows the program
             programs.append(started)
     except BaseException:
         for program in programs:

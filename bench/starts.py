@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import platform
-import sysconfig
+import statistics
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from psycopg import sql
 
 from bench.measure import BenchError, Command, Ratio, Row, SkippedError, interleaved, milliseconds
-from bench.world import OURS, PYTHON, without_tls
+from bench.world import IMAGE, OURS, PYTHON, without_tls
 from entrypoint.postgres import ledger
 from entrypoint.postgres.sql import load_sql
 
 if TYPE_CHECKING:
     from bench.world import World
 
-MAX_OVER_FLOOR = 1.30
+MAX_OVER_PSYCOPG = 0.45
+MAX_OVER_DBMATE = 1.9
+AT_ONCE = 50
 DBMATE = "2.36.0"
 
 BARE = "import os; os.execvp('true', ['true'])"
-FLOOR = """
+
+LEAST = """
+import ctypes, os, sys
+from ctypes import c_char_p, c_void_p
+beside = next(f for f in (f"{each}/psycopg_binary.libs" for each in sys.path) if os.path.isdir(f))
+pq = ctypes.CDLL(next(f"{beside}/{n}" for n in os.listdir(beside) if n.startswith("libpq-")))
+pq.PQconnectdb.restype = pq.PQexec.restype = c_void_p
+pq.PQgetvalue.restype = c_char_p
+connection = c_void_p(pq.PQconnectdb(os.environ["DATABASE_URL"].encode()))
+result = c_void_p(pq.PQexec(connection, b"select 1"))
+assert pq.PQgetvalue(result, 0, 0) == b"1"
+pq.PQfinish(connection)
+os.execvp("true", ["true"])
+"""
+
+PSYCOPG = """
 import os
 import psycopg
 connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
@@ -37,34 +53,32 @@ os.execvp("true", ["true"])
 def floor(world: World) -> list[Row]:
     """The least that a start in Python with a look at the server costs, and ours over it."""
     ours = world.warm
-    bare, least = (replace(ours, argv=[PYTHON, "-I", "-c", code]) for code in (BARE, FLOOR))
-    script = replace(ours, argv=[Path(sysconfig.get_path("scripts")) / "entrypoint", *OURS[4:]])
+    bare, least, psycopg = (
+        replace(ours, argv=[PYTHON, "-I", "-c", code]) for code in (BARE, LEAST, PSYCOPG)
+    )
+    image = replace(ours, argv=[*IMAGE, *OURS[4:]])
+    asked = [str(world.tools() / "psql"), ours.environ["DATABASE_URL"], "-Atc", "select 1"]
     runs = world.times(15)
-    series = interleaved([bare, least, ours, script], runs)
-    over_bare = Ratio.of(series[1], series[0])
-    rows = [
-        Row(
-            "the floor (import psycopg, connect, select 1, exec), over a bare interpreter",
-            "",
-            f"{milliseconds(series[1])}, bare {milliseconds(series[0])}",
-            str(over_bare),
-            str(runs),
-        )
+    series = interleaved([bare, least, psycopg, replace(ours, argv=asked), ours, image], runs)
+
+    def over(what: str, took: list[float], other: list[float], most: float | None = None) -> Row:
+        ratio, met = Ratio.of(took, other), None
+        if most is not None:
+            met = ratio.median <= most
+        bound = "" if most is None else f"≤ {most:.2f} x"
+        shown = milliseconds(took), milliseconds(other), str(ratio), str(runs), bound
+        return Row(what, *shown, met)
+
+    least_row = "(libpq by ctypes, connect, select 1, exec)"
+    psycopg_row = "(import psycopg, connect, select 1, exec)"
+    return [
+        over(f"the floor {least_row}, over a bare interpreter", series[1], series[0]),
+        over(f"psycopg's {psycopg_row}, over a bare interpreter", series[2], series[0]),
+        over("warm start over the floor", series[5], series[1]),
+        over("warm start over psycopg's", series[5], series[2], MAX_OVER_PSYCOPG),
+        over("warm start by python -I -m entrypoint over psycopg's", series[4], series[2]),
+        over("warm start over native psql -c 'select 1'", series[5], series[3]),
     ]
-    for how, took in (("python -I -m entrypoint", series[2]), ("console script", series[3])):
-        ratio = Ratio.of(took, series[1])
-        rows.append(
-            Row(
-                f"warm start over the floor ({how})",
-                milliseconds(took),
-                milliseconds(series[1]),
-                str(ratio),
-                str(runs),
-                f"≤ {MAX_OVER_FLOOR:.2f} x",
-                ratio.median <= MAX_OVER_FLOOR,
-            )
-        )
-    return rows
 
 
 def dbmate(world: World) -> list[Row]:
@@ -75,7 +89,7 @@ def dbmate(world: World) -> list[Row]:
     binary = next(iter(folder.glob("node_modules/@dbmate/*/bin/dbmate")), None)
     if binary is None:
         raise SkippedError(f"its package has no binary for {platform.machine()}")
-    ours = world.warm
+    ours = replace(world.warm, argv=[*IMAGE, *OURS[4:]])
     pg_dump = str(world.tools() / "pg_dump")
     dump = [pg_dump, "--schema-only", "--no-owner", ours.environ["DATABASE_URL"]]
     lines = replace(ours, argv=dump).output().splitlines()
@@ -96,14 +110,36 @@ def dbmate(world: World) -> list[Row]:
         raise BenchError(f"dbmate has something to do: {said}")
     runs = world.times(15)
     series = interleaved([ours, other], runs)
+    ratio = Ratio.of(*series)
     return [
         Row(
             f"ours, warm, over dbmate {DBMATE} --wait up, nothing to do",
             milliseconds(series[0]),
             milliseconds(series[1]),
-            str(Ratio.of(*series)),
+            str(ratio),
+            str(runs),
+            f"≤ {MAX_OVER_DBMATE:.1f} x",
+            ratio.median <= MAX_OVER_DBMATE,
+        ),
+        *_at_once(world, ours, replace(ours, argv=[PYTHON, "-I", "-c", PSYCOPG]), other),
+    ]
+
+
+def _at_once(world: World, ours: Command, psycopg: Command, other: Command) -> list[Row]:
+    """Seconds of CPU of many starts at once, as on a node that comes back; the server's are not."""
+    runs = world.times(3)
+    rounds = [[each.cpu_s(AT_ONCE) for each in (ours, psycopg, other)] for _ in range(runs)]
+    took, least, theirs = (list(column) for column in zip(*rounds, strict=True))
+    title = f"{AT_ONCE} starts at once with nothing to do, CPU"
+    return [
+        Row(
+            f"{title}, over {name}",
+            f"{statistics.median(took):.1f} s",
+            f"{statistics.median(seconds):.1f} s",
+            str(Ratio.of(took, seconds)),
             str(runs),
         )
+        for name, seconds in (("psycopg's", least), (f"dbmate {DBMATE}", theirs))
     ]
 
 

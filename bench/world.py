@@ -9,6 +9,7 @@ import platform
 import secrets
 import shutil
 import sys
+import sysconfig
 import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,6 +34,15 @@ NODE_DATABASE = "gaqno_rpg_db"
 """The registry's for the Node example, so it cannot be named otherwise."""
 
 OURS = [PYTHON, "-I", "-m", "entrypoint", "run", "--", "true"]
+
+LAUNCHER = f"""
+import sys
+sys.path[:0] = {[str(EXAMPLES.parent), sysconfig.get_path("purelib")]!r}
+from entrypoint.__main__ import main
+main()
+"""
+IMAGE = [PYTHON, "-IS", "-c", LAUNCHER]
+"""What the image starts, and its argv follows: an interpreter without `site`."""
 
 COLD = ["push.finished", "seed.finished"]
 WARM = ["push.skipped unchanged", "seed.skipped seeded"]
