@@ -72,7 +72,7 @@ def test_no_memory_to_begin_with(stage: Stage, megabytes: int) -> None:
 def test_no_memory_for_a_thread(stage: Stage) -> None:
     """The stack of the thread that resolves the server's name does not fit."""
     names(stage)
-    failure = failed(stage.start(preexec_fn=limited(resource.RLIMIT_AS, 62 << 20)), 5)
+    failure = failed(stage.start(preexec_fn=limited(resource.RLIMIT_AS, 57 << 20)), 5)
 
     assert failure["event"] == "wait.failed"
     assert "can't start new thread" in str(failure["error"])
