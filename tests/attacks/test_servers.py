@@ -410,5 +410,5 @@ def test_garbage_is_no_proof_and_no_crash(first: int) -> None:
     done = subprocess.run(
         [*limited, *argv], capture_output=True, text=True, timeout=120, check=True
     )
-    assert 10 < int(done.stdout) < 150  # some were left as they are, some were not
+    assert 0 < int(done.stdout) < 150  # some were left as they are, some were not
     assert done.stderr == ""

@@ -141,7 +141,7 @@ def test_garbage_is_survived(image: str) -> None:
     code = f"{PATH}import runpy\nsys.argv[1:] = ['5000', '100']\n"
     code += "runpy.run_path('/garbage.py', run_name='__main__')"
 
-    assert 5 < int(once(image, "-IS", "-c", code, options=options).stdout) < 100
+    assert 0 < int(once(image, "-IS", "-c", code, options=options).stdout) < 100
 
 
 def test_no_library_of_the_service_is_taken_for_ours(
