@@ -96,22 +96,21 @@ def _within(timeout_s: float, url: str | None) -> str:
 
 def _limited(look: "Callable[[], None]", timeout_s: float) -> None:
     """Run ``look`` in a thread, and wait for it no longer than this."""
-    running = _thread.allocate_lock()
+    ended = _thread.allocate_lock()
 
     def run() -> None:
-        with running:
-            started.release()
+        try:
             look()
+        finally:
+            ended.release()
 
-    started = _thread.allocate_lock()
-    started.acquire()
+    ended.acquire()
     try:
         _thread.start_new_thread(run, ())
     except RuntimeError:  # the limit of processes counts threads
         _interrupted(look, timeout_s)
     else:
-        started.acquire()
-        running.acquire(timeout=timeout_s)
+        ended.acquire(timeout=timeout_s)
 
 
 def _interrupted(look: "Callable[[], None]", timeout_s: float) -> None:
