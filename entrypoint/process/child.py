@@ -143,6 +143,8 @@ class _Child:
         self.late_at = self.ends_at - min(LATE_S, program.timeout_s / 4)
         self.silent_at = self.started + SILENT_S
         self.mark = program.mark
+        self.unmarked: set[int] = set()
+        self.sockets: dict[str, int] = {}
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.oom_kills = procfs.oom_kills()
         self.pids_refused = procfs.pids_refused()
@@ -231,19 +233,16 @@ class _Child:
     def _decide(self) -> None:
         now = time.monotonic()
         if now >= self.ports_at:
-            group, left = self._pids()
-            self.all_ports |= procfs.local_ports(group | left)
+            self.all_ports |= self._look()
             often = now - self.started < PORTS_OFTEN_S
             self.ports_at = time.monotonic() + PORTS_S[0 if often else 1]
         if now >= self.late_at:
             self.late_at = math.inf
-            group, left = self._pids()
-            self.clue = self.callbacks.late(procfs.local_ports(group | left))
+            self.clue = self.callbacks.late(self._look())
         if now >= self.silent_at:
             self.silent_at = now + SILENT_AGAIN_S
             if self.kill_at is None:
-                group, left = self._pids()
-                self.callbacks.silence(now - self.last_line_at, procfs.local_ports(group | left))
+                self.callbacks.silence(now - self.last_line_at, self._look())
         if self.kill_at is not None:
             if now >= self.kill_at or self.signalled.count > 1:
                 self._signal_group(signal.SIGKILL)
@@ -269,6 +268,7 @@ class _Child:
             key.data.close()
 
     def _signal_group(self, signum: int) -> None:
+        self.unmarked.clear()  # a number may have a new owner since the last look
         group, left = self._pids()
         self.ports |= procfs.local_ports(group | left)
         with suppress(ProcessLookupError, PermissionError):
@@ -277,9 +277,14 @@ class _Child:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signum)
 
+    def _look(self) -> set[int]:
+        """The ports of its connections, at the cost of what is new since the last look."""
+        group, left = self._pids()
+        return procfs.local_ports(group | left, self.sockets)
+
     def _pids(self) -> tuple[set[int], set[int]]:
         group = procfs.of_group(self.process.pid)
-        return group, procfs.marked(self.mark) - group
+        return group, procfs.marked(self.mark, self.unmarked) - group
 
     def _end(self) -> None:
         self._signal_group(signal.SIGKILL)

@@ -11,7 +11,7 @@ nobody can read is unknown, which is no error.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -19,6 +19,8 @@ from typing import Final
 ROOT: Final = "/sys/fs/cgroup"
 KNOWN: Final = Path("/proc/self/fd").exists()  # whether /proc has processes and descriptors
 _ESTABLISHED: Final = "01"
+_LISTENS: Final = "0A"
+_NO_TCP: Final = (b"UNIX", b"UDP", b"NETLINK")
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 _NO_LIMIT: Final = 1 << 60  # cgroup v1 reports a number from here on when there is no limit
 
@@ -33,39 +35,84 @@ def of_group(group: int) -> set[int]:
     return found
 
 
-def marked(mark: bytes) -> set[int]:
-    """The pids of the processes whose initial environment has this ``NAME=value``."""
+def marked(mark: bytes, unmarked: set[int] | None = None) -> set[int]:
+    """The pids of the processes whose initial environment has this ``NAME=value``.
+
+    ``unmarked`` remembers, from call to call, processes without it, which are not read again. A
+    new process with the number of one that ended between two calls is then missed.
+    """
     found = set()
-    for pid in _pids():
-        with suppress(OSError):
-            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+    pids = _pids()
+    unmarked = set() if unmarked is None else unmarked
+    unmarked &= pids
+    for pid in pids - unmarked:
+        with suppress(OSError), open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            if mark in file.read().split(b"\0"):
                 found.add(pid)
+            elif os.pread(file.fileno(), 1, 0):  # else it executed another program meanwhile
+                unmarked.add(pid)
     return found
 
 
-def local_ports(pids: Iterable[int]) -> set[int]:
-    """The local ports of these processes' established TCP connections; none without /proc."""
-    ports: set[int] = set()
+def local_ports(pids: Iterable[int], known: dict[str, int] | None = None) -> set[int]:
+    """The local ports of these processes' established TCP connections; none without /proc.
+
+    ``known`` remembers, from call to call, the ports of open sockets by their inodes: a connection
+    that the peer has closed counts until the process closes it. The kernel walks its whole hash
+    table to print the connections, which takes milliseconds on a large machine, so a network
+    namespace's connections are read only once, and only for a socket that is not known.
+    """
+    known = {} if known is None else known
+    inodes: set[str] = set()
+    readers: dict[int, list[int]] = {}  # pids with an unknown socket, by network namespace
     for pid in pids:
         with suppress(OSError):
-            ports |= _ports(pid)
-    return ports
+            sockets = _tcp_sockets(pid, known)
+            inodes |= sockets
+            if not sockets <= known.keys():
+                readers.setdefault(_namespace(pid), []).append(pid)
+    for each in readers.values():
+        known |= {inode: port for inode, port in _sockets(each) if inode in inodes}
+    for closed in known.keys() - inodes:
+        del known[closed]
+    return {port for port in known.values() if port}
 
 
-def _ports(pid: int) -> set[int]:
+def _tcp_sockets(pid: int, known: Container[str]) -> set[str]:
     inodes = set()
     for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        path = f"/proc/{pid}/fd/{descriptor}"
         with suppress(OSError):
-            if match := _SOCKET.fullmatch(os.readlink(f"/proc/{pid}/fd/{descriptor}")):
+            match = _SOCKET.fullmatch(os.readlink(path))
+            if match and (match[1] in known or _may_be_tcp(path)):
                 inodes.add(match[1])
-    ports = set()
+    return inodes
+
+
+def _may_be_tcp(path: str) -> bool:
+    try:  # sockfs names a socket's protocol in this attribute (net/socket.c), such as MPTCP
+        return not os.getxattr(path, "system.sockprotoname").startswith(_NO_TCP)
+    except OSError:
+        return True
+
+
+def _namespace(pid: int) -> int:
+    with suppress(OSError):
+        return os.stat(f"/proc/{pid}/ns/net").st_ino
+    return -pid
+
+
+def _sockets(pids: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """The inode and local port of what is connected where these are; port 0 of what listens."""
     for table in ("tcp", "tcp6"):
-        with suppress(OSError), open(f"/proc/{pid}/net/{table}") as lines:
-            for words in map(str.split, lines):
-                # sl, local address, remote address, state, ..., the tenth is the inode
-                if len(words) > 9 and words[3] == _ESTABLISHED and words[9] in inodes:  # noqa: PLR2004
-                    ports.add(int(words[1].rpartition(":")[2], 16))
-    return ports
+        for pid in pids:
+            with suppress(OSError), open(f"/proc/{pid}/net/{table}") as lines:
+                for words in map(str.split, lines):
+                    # sl, local address, remote address, state, ..., the tenth is the inode
+                    if len(words) > 9 and words[3] in (_ESTABLISHED, _LISTENS):  # noqa: PLR2004
+                        port = int(words[1].rpartition(":")[2], 16)
+                        yield words[9], port if words[3] == _ESTABLISHED else 0
+                break  # the others have the same
 
 
 def close_all_but(kept: int) -> None:
@@ -76,9 +123,10 @@ def close_all_but(kept: int) -> None:
                 os.close(int(name))
 
 
-def _pids() -> Iterator[int]:
+def _pids() -> set[int]:
     with suppress(OSError):
-        yield from (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+        return {int(name) for name in os.listdir("/proc") if name.isdigit()}
+    return set()
 
 
 def oom_kills() -> int | None:

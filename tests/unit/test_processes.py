@@ -118,6 +118,24 @@ def test_the_dead_are_not_found(family: Family) -> None:
     assert marked() == set()
 
 
+def test_a_look_that_remembers_finds_what_is_new(family: Family) -> None:
+    """What was started since, by anybody; and nobody is remembered longer than he lives."""
+    unmarked: set[int] = set()
+    old = family.start()
+    assert procfs.marked(MARK.encode(), unmarked) == set()
+    assert {os.getpid(), old.pid} <= unmarked
+
+    parent = family.start(AWAY, **marking())
+    parent.wait()
+    os.kill(old.pid, signal.SIGKILL)
+    old.wait()
+
+    assert procfs.marked(MARK.encode(), unmarked) == marked()
+    assert len(marked()) == 2
+    assert old.pid not in unmarked
+    assert unmarked.isdisjoint(marked())
+
+
 def test_the_ports_of_a_process(family: Family) -> None:
     """The local ends of its established connections; one that only listens has none."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
@@ -130,6 +148,70 @@ def test_the_ports_of_a_process(family: Family) -> None:
             assert procfs.local_ports({other.pid}) == set()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         assert server.getsockname()[1] not in procfs.local_ports({os.getpid()})
+
+
+def test_a_look_that_remembers_finds_new_connections() -> None:
+    """A connection is found when it is there, and not after it was closed."""
+    known: dict[str, int] = {}
+    me = {os.getpid()}
+    before = procfs.local_ports(me, known)
+    with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as server:
+        ours = socket.create_connection(server.getsockname()[:2])
+        port = ours.getsockname()[1]
+        peer, _ = server.accept()
+        one, other = socket.socketpair()
+        with closing(peer), closing(one), closing(other):
+            for _ in range(2):
+                found = procfs.local_ports(me, known)
+                assert found == procfs.local_ports(me) == before | {port, peer.getsockname()[1]}
+            ours.close()
+            assert port not in procfs.local_ports(me, known)
+
+
+def test_only_open_connections_are_remembered() -> None:
+    """What listens is remembered without a port, and others' connections are not at all."""
+    known: dict[str, int] = {}
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        ours = socket.create_connection(server.getsockname())
+        peer, _ = server.accept()
+        with closing(ours), closing(peer):
+            procfs.local_ports({os.getpid()}, known)
+            inodes = {str(os.fstat(each.fileno()).st_ino) for each in (server, ours, peer)}
+            assert inodes <= known.keys()
+            assert known[str(os.fstat(server.fileno()).st_ino)] == 0
+        procfs.local_ports({os.getpid()}, known)
+    assert len(inodes & known.keys()) == 1
+    assert procfs.local_ports(set(), known) == set()
+    assert known == {}
+
+
+def test_the_connections_of_multipath_tcp() -> None:
+    """Go and mptcpize use it, and its sockets are another protocol's."""
+    mptcp = 262
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        try:
+            ours = socket.socket(socket.AF_INET, socket.SOCK_STREAM, mptcp)
+        except OSError:
+            pytest.skip("the kernel knows no multipath TCP")
+        with closing(ours):
+            ours.connect(server.getsockname())
+            peer, (_, port) = server.accept()
+            with closing(peer):
+                assert port in procfs.local_ports({os.getpid()})
+
+
+def test_a_process_that_ends_takes_no_ports_of_others_along(family: Family) -> None:
+    """Whichever process of a namespace is read first, dead ones are passed over."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        ours = socket.create_connection(server.getsockname())
+        peer, (_, port) = server.accept()
+        with closing(ours), closing(peer):
+            dead = family.start()
+            os.kill(dead.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+            # Nobody can make a process end between two reads of it.
+            found = dict(procfs._sockets([dead.pid, os.getpid()]))  # noqa: SLF001
+            assert found[str(os.fstat(ours.fileno()).st_ino)] == port
 
 
 def test_nobody_has_no_ports() -> None:
