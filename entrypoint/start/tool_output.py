@@ -7,7 +7,7 @@ Exit codes prove nothing: drizzle-kit 0.31 exits 0 after half of its SQL
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Final, NamedTuple
 
 from .. import log
@@ -64,13 +64,21 @@ class Patterns:
         words = list(words)
         self.at_start = "|".join(word for word in words if word.startswith("^"))
         self.anywhere = "|".join(word for word in words if not word.startswith("^"))
-        self._match = re.compile(self.at_start).match if self.at_start else None
-        self._search = re.compile(self.anywhere).search if self.anywhere else None
 
     def found_in(self, line: str) -> bool:
         """Whether a line contains one of the words."""
         match, search = self._match, self._search
         return bool((match and match(line)) or (search and search(line)))
+
+    # Compiled when a line is looked at: most words belong to tools that a service does not have.
+
+    @cached_property
+    def _match(self) -> Callable[[str], object] | None:
+        return re.compile(self.at_start).match if self.at_start else None
+
+    @cached_property
+    def _search(self) -> Callable[[str], object] | None:
+        return re.compile(self.anywhere).search if self.anywhere else None
 
 
 class _ToolPatterns(NamedTuple):
@@ -100,7 +108,7 @@ def _ready(tool: Tool) -> _ToolPatterns:
 
 @cache
 def known() -> _Known:
-    """Return the compiled table; a start that runs no program does not read it."""
+    """Return the table; a start that runs no program does not read it."""
     spoken = [tool for tool in tools.load() if tool.words()]
     words = Patterns(word for tool in spoken for word in tool.words())
     return _Known(tuple(map(_ready, spoken)), words)
@@ -186,7 +194,7 @@ class OutputParser:
         self._found_success = False
         self._found_failure = ""
         self._line = ""
-        self._runs: list[_Run] = []  # compiled at the first line, while the program runs
+        self._runs: list[_Run] = []  # read at the first line, while the program runs
         self._refused: dict[str, None] = {}
 
     def feed(self, line: str) -> None:
