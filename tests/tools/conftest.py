@@ -31,6 +31,9 @@ def owner(server: Endpoint) -> Iterator[Role]:
     role = Role(f"role_{uuid.uuid4().hex[:12]}", "p@ss/word#1%")
     name = sql.Identifier(role.name)
     with server.connect() as connection:
+        # dbmate's driver takes no fewer from a server.
+        rounds = "select set_config(name, '4096', false) from pg_settings where name = %s"
+        connection.execute(rounds, ["scram_iterations"])
         statement = sql.SQL("create role {} login createdb password {}")
         connection.execute(statement.format(name, role.password))
     yield role
