@@ -28,8 +28,8 @@ PROGRAM = Path(__file__).parent / "programs" / "forking.py"
 BY_EXEC = ("LANG", "LC_", "LD_", "GLIBC_", "MALLOC_", "OPENSSL_", "PYTHON", "TZ")
 """Beginnings of the variables that an interpreter, or a library in it, reads when it begins."""
 
-ROOM = {"ROOM": "." * 100_000}
-"""The environment of what forks, in whose place a start's is written."""
+ROOM = 16_000
+"""Bytes of the environment of what forks, in whose place a start's is written."""
 
 
 def can(
@@ -42,6 +42,7 @@ def can(
         and arguments[:1] != ("health",)  # whose imports are what it is about
         and len(names) == len(environ)
         and not any(name.startswith(BY_EXEC) for name in names)
+        and sum(len(os.fsencode(part)) + 1 for item in environ.items() for part in item) < ROOM
     )
 
 
@@ -103,9 +104,12 @@ class Forked:
 @cache
 def _interpreter() -> socket.socket:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    argv = [sys.executable, "-I", str(PROGRAM), str(its.fileno())]
     process = subprocess.Popen(
-        argv, env=ROOM, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [sys.executable, "-I", str(PROGRAM), str(its.fileno())],
+        env={"ROOM": "." * ROOM},
+        pass_fds=[its.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     its.close()
     atexit.register(process.wait, 10)

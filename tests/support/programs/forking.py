@@ -7,14 +7,18 @@ start's PID and, when it has ended, its wait status.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import json
 import os
 import pkgutil
 import runpy
-import signal
+import select
 import socket
 import sys
+import threading
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -26,28 +30,37 @@ def main() -> None:
     for module in pkgutil.walk_packages(entrypoint.__path__, "entrypoint."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers are nobody's business
+    gc.freeze()  # a collection in a fork would copy every page
     orders = socket.socket(fileno=int(sys.argv[1]))
-    while fds := socket.recv_fds(orders, 1, 4)[1]:
-        if os.fork() == 0:
-            keep(*fds)
-            return
-        for fd in fds:
-            os.close(fd)
-
-
-def keep(order: int, out: int, err: int, status: int) -> None:
-    """Fork the start, and tell of it to its end. Only the start returns."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    pid = os.fork()
-    if pid == 0:
-        become(order, out, err)
-        return
-    for fd in (order, out, err):
-        os.close(fd)
-    os.write(status, pid.to_bytes(4, "little"))
-    os.write(status, os.waitpid(pid, 0)[1].to_bytes(4, "little"))
-    os._exit(0)
+    waiting = select.poll()
+    waiting.register(orders, select.POLLIN)
+    starts: dict[int, tuple[int, int]] = {}  # by descriptor: its pid, and who is told of its end
+    while True:
+        for fd, _ in waiting.poll():
+            if fd != orders.fileno():
+                waiting.unregister(fd)
+                pid, status = starts.pop(fd)
+                code = os.waitpid(pid, 0)[1]
+                with suppress(BrokenPipeError):  # nobody waits for it any more
+                    os.write(status, code.to_bytes(4, "little"))
+                os.close(status)
+                os.close(fd)
+                continue
+            fds = socket.recv_fds(orders, 1, 4)[1]
+            if not fds:
+                os._exit(0)
+            *given, status = fds
+            pid = os.fork()
+            if pid == 0:
+                become(*given)
+                return
+            with suppress(BrokenPipeError):
+                os.write(status, pid.to_bytes(4, "little"))
+            ended = os.pidfd_open(pid)
+            starts[ended] = (pid, status)
+            waiting.register(ended, select.POLLIN)
+            for each in given:
+                os.close(each)
 
 
 def become(order: int, out: int, err: int) -> None:
@@ -76,4 +89,13 @@ def become(order: int, out: int, err: int) -> None:
 
 
 main()
-runpy.run_module("entrypoint", run_name="__main__", alter_sys=True)
+try:
+    runpy.run_module("entrypoint", run_name="__main__", alter_sys=True)
+except SystemExit as error:
+    if threading.active_count() > 1:
+        raise
+    # As the interpreter ends, but for freeing all objects: that copies every page of the fork.
+    atexit._run_exitfuncs()  # noqa: SLF001
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(error.code if isinstance(error.code, int) else bool(error.code))
