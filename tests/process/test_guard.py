@@ -120,11 +120,12 @@ def test_the_guards_session_is_ended(filled: Stage) -> None:
     """A push must not outlive its guard: it is killed, and the start exits 7."""
     program = filled.start()
     program.until("push.printed")
+    end = (
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and wait_event = 'PgSleep'"
+    )
     with filled.connect() as connection:
-        connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and wait_event = 'PgSleep'"
-        )
+        until(lambda: connection.execute(end).rowcount, "the guard sleeps")
 
     assert program.wait() == 7, program.output
     failure = program.one("push.failed")

@@ -218,10 +218,10 @@ def newest() -> Path:
 def children(temp: Path) -> list[str]:
     """The command lines of the tools that write below a folder."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    for folder in Path("/proc").iterdir():  # glob raises where a process ends meanwhile
         try:
-            inside = f"TMPDIR={temp}".encode() in path.read_bytes().split(b"\0")
-            argv = path.with_name("cmdline").read_bytes().split(b"\0")
+            inside = f"TMPDIR={temp}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            argv = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if inside and argv[0].rpartition(b"/")[2] in (b"pg_dump", b"pg_restore"):

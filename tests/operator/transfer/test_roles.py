@@ -74,9 +74,9 @@ class Spy:
 
     def _work(self) -> None:
         while not self.stop.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for process in Path("/proc").iterdir():
                 try:
-                    self.argv.add(path.read_bytes())
+                    self.argv.add((process / "cmdline").read_bytes())
                 except OSError:
                     continue
             for folder, _, names in os.walk(self.world.temp):  # goes on where one is gone
