@@ -152,7 +152,9 @@ AGAIN = [
     ]
     if outcome and outcome.error and (version == NEW or "bad-cast" in name)
 ]
-"""What fails, of one version, and with OLDEST what stops half way."""
+"""What fails, of one version, and with OLDEST what stops half way: started three times."""
+
+ONCE = [each for each in CELLS if each.id not in {again.id for again in AGAIN}]
 
 
 # Without a superuser's guard nobody can tell who swapped a table, so those of `plain` get one. With
@@ -244,7 +246,7 @@ def begin(templates: Templates, stage: Stage) -> Begin:
     return prepared
 
 
-@pytest.mark.parametrize(("version", "scenario", "outcome"), CELLS)
+@pytest.mark.parametrize(("version", "scenario", "outcome"), ONCE)
 def test_a_push(begin: Begin, version: str, scenario: Scenario, outcome: Outcome) -> None:
     """The service starts on exactly its image's schema and keeps every row, or does not start."""
     check(begin(version, scenario).start(scenario), outcome)
