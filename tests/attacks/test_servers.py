@@ -20,10 +20,14 @@ import pytest
 from tests.process.test_health import health
 from tests.support.program import Program, python
 from tests.support.site import CA, Site, http
+from tests.support.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from tests.conftest import RoleFactory
+    from tests.support.server import Endpoint
 
 ASK = """
 import json, re, sys
@@ -389,6 +393,30 @@ def test_an_answer_of_another_shape_is_no_proof(tmp_path: Path, answer: bytes) -
         program = connecting(tmp_path, server.port, release="v1")
         assert program.wait(60) in (4, 5), program.output
     assert "entrypoint.crashed" not in program.names()
+
+
+def test_the_right_url_mends_what_a_stranger_answered(
+    tmp_path: Path, server: Endpoint, database: str, role: RoleFactory
+) -> None:
+    """Three starts end with 5; after what the remedy says, one pushes, and the next has no work."""
+    owner = role("createdb")
+    stage = Stage(tmp_path, server, database, owner.name, owner.password)
+    stage.environ["ENTRYPOINT_RELEASE"] = "v1"
+    with Strange(STRANGE["one column each"]) as stranger:
+        query = "sslmode=disable&gssencmode=disable"
+        stage.environ["DATABASE_URL"] = f"postgres://u:p@127.0.0.1:{stranger.port}/d?{query}"
+        for _ in range(3):
+            program = stage.start()
+            assert program.wait() == 5, program.output
+            failed = program.events[-1]
+            assert "which must lead to a PostgreSQL server" in failed["remedy"]
+            assert "DATABASE_URL" in failed["remedy"]
+
+    del stage.environ["DATABASE_URL"]
+    for event in ("push.finished", "push.skipped"):
+        program = stage.start()
+        assert program.wait() == 0, program.output
+        assert event in program.names()
 
 
 def test_a_signal_between_notices_is_not_lost(tmp_path: Path) -> None:
