@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
+from ..errors import plural
 from .snapshot import MAX_ROWS, Snapshot, Table
 
 MAX_TOLD: Final = 20  # losses of one push that the ledger keeps
@@ -32,7 +33,7 @@ class Loss(NamedTuple):
 
     def told(self) -> list[str]:
         """The ledger's lines, the worst first, at most `MAX_TOLD`."""
-        lines = [f"{count} rows of {name}" for name, count in self.rows.items()]
+        lines = [f"{plural(count, 'row')} of {name}" for name, count in self.rows.items()]
         for what in ("tables", "columns", "constraints", "enum_values"):
             lines += [f"{what[:-1].replace('_', ' ')} {name}" for name in getattr(self, what)]
         return lines[:MAX_TOLD]

@@ -269,6 +269,7 @@ def test_what_is_told() -> None:
     }
     assert len(loss.told()) == MAX_TOLD
     assert loss.told()[0] == "3 rows of t10"
+    assert loss._replace(rows={"a": 1, "b": 1_000}).told()[:2] == ["1 row of a", "1,000 rows of b"]
     few = compare(before._replace(tables={1: ITEMS, 2: before.tables[2]}), tables(before.tables[2]))
     assert few.told() == [
         "3 rows of rpg_items",
