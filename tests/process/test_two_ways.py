@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import re
 import signal
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -405,4 +406,26 @@ def test_without_a_libpq_psycopg_does_it(home: Home, tmp_path: Path, broken: str
     program = stage.start(launcher=("-X", "importtime", "-c", code))
     assert program.wait() == 0, program.output
     assert "psycopg" in imported(program)
+    assert program.one("push.skipped")["reason"] == "unchanged"
+
+
+DENIED = """
+import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, since Linux 6.3
+    sys.exit(77)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_where_no_new_memory_is_executable(home: Home) -> None:
+    """As under SELinux, or systemd's MemoryDenyWriteExecute: libpq is asked all the same."""
+    stage = home.stages["scram"]
+    stage.environ["DATABASE_URL"] = stage.url
+    denied = [sys.executable, "-I", "-c", DENIED]
+    program = stage.start(through=denied, launcher=("-X", "importtime", "-m", "entrypoint"))
+    code = program.wait()
+    if code == 77:
+        pytest.skip("the kernel cannot refuse new executable memory")
+    assert code == 0, program.output
+    assert "psycopg" not in imported(program)
     assert program.one("push.skipped")["reason"] == "unchanged"
