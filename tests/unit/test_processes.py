@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,6 +60,21 @@ class Family:
         os.close(self.read)
         for made in self.started:
             made.communicate()
+
+
+@contextmanager
+def connected(host: str) -> Iterator[tuple[socket.socket, socket.socket, socket.socket]]:
+    """A socket that listens, and the two ends of a connection to it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.create_server((host, 0), family=family)) as server:
+        ours = socket.create_connection(server.getsockname()[:2])
+        peer, _ = server.accept()
+        with closing(ours), closing(peer):
+            yield server, ours, peer
+
+
+def inode(of: socket.socket) -> str:
+    return str(os.fstat(of.fileno()).st_ino)
 
 
 @pytest.fixture
@@ -155,12 +170,10 @@ def test_a_look_that_remembers_finds_new_connections() -> None:
     known: dict[str, int] = {}
     me = {os.getpid()}
     before = procfs.local_ports(me, known)
-    with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as server:
-        ours = socket.create_connection(server.getsockname()[:2])
+    with connected("::1") as (_, ours, peer):
         port = ours.getsockname()[1]
-        peer, _ = server.accept()
         one, other = socket.socketpair()
-        with closing(peer), closing(one), closing(other):
+        with closing(one), closing(other):
             for _ in range(2):
                 found = procfs.local_ports(me, known)
                 assert found == procfs.local_ports(me) == before | {port, peer.getsockname()[1]}
@@ -171,16 +184,15 @@ def test_a_look_that_remembers_finds_new_connections() -> None:
 def test_only_open_connections_are_remembered() -> None:
     """What listens is remembered without a port, and others' connections are not at all."""
     known: dict[str, int] = {}
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        ours = socket.create_connection(server.getsockname())
-        peer, _ = server.accept()
-        with closing(ours), closing(peer):
-            procfs.local_ports({os.getpid()}, known)
-            inodes = {str(os.fstat(each.fileno()).st_ino) for each in (server, ours, peer)}
-            assert inodes <= known.keys()
-            assert known[str(os.fstat(server.fileno()).st_ino)] == 0
+    with connected("127.0.0.1") as (server, ours, peer):
         procfs.local_ports({os.getpid()}, known)
-    assert len(inodes & known.keys()) == 1
+        inodes = {inode(server), inode(ours), inode(peer)}
+        assert inodes <= known.keys()
+        assert known[inode(server)] == 0
+        ours.close()
+        peer.close()
+        procfs.local_ports({os.getpid()}, known)
+        assert inodes & known.keys() == {inode(server)}
     assert procfs.local_ports(set(), known) == set()
     assert known == {}
 
@@ -202,16 +214,13 @@ def test_the_connections_of_multipath_tcp() -> None:
 
 def test_a_process_that_ends_takes_no_ports_of_others_along(family: Family) -> None:
     """Whichever process of a namespace is read first, dead ones are passed over."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        ours = socket.create_connection(server.getsockname())
-        peer, (_, port) = server.accept()
-        with closing(ours), closing(peer):
-            dead = family.start()
-            os.kill(dead.pid, signal.SIGKILL)
-            os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
-            # Nobody can make a process end between two reads of it.
-            found = dict(procfs._sockets([dead.pid, os.getpid()]))  # noqa: SLF001
-            assert found[str(os.fstat(ours.fileno()).st_ino)] == port
+    with connected("127.0.0.1") as (_, ours, _):
+        dead = family.start()
+        os.kill(dead.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+        # Nobody can make a process end between two reads of it.
+        found = dict(procfs._sockets([dead.pid, os.getpid()]))  # noqa: SLF001
+        assert found[inode(ours)] == ours.getsockname()[1]
 
 
 def test_nobody_has_no_ports() -> None:
