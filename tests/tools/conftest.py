@@ -14,7 +14,7 @@ from psycopg import sql
 from tests.conftest import Role
 from tests.support.npm import HAS_NODE
 from tests.support.stage import Stage
-from tests.tools.trial import Begin, Trial
+from tests.tools.trial import Begin, Trial, for_any_driver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,7 @@ def owner(server: Endpoint) -> Iterator[Role]:
     role = Role(f"role_{uuid.uuid4().hex[:12]}", "p@ss/word#1%")
     name = sql.Identifier(role.name)
     with server.connect() as connection:
-        # dbmate's driver takes no fewer from a server.
-        rounds = "select set_config(name, '4096', false) from pg_settings where name = %s"
-        connection.execute(rounds, ["scram_iterations"])
+        for_any_driver(connection)
         statement = sql.SQL("create role {} login createdb password {}")
         connection.execute(statement.format(name, role.password))
     yield role

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from tests.tools.known import ORMS, TOOLS
-from tests.tools.trial import MORE, ONE, USERS
+from tests.tools.trial import MORE, ONE, USERS, for_any_driver
 
 if TYPE_CHECKING:
     from tests.tools.tool import Tool
@@ -126,6 +126,7 @@ def test_a_server_without_a_connection_left(begin: Begin) -> None:
     role = sql.Identifier(name)
     server = trial.stage.server
     with server.connect() as connection:
+        for_any_driver(connection)
         connection.execute(
             sql.SQL("create role {} login password 'x' connection limit 0").format(role)
         )

@@ -15,6 +15,8 @@ from tests.support.program import toml, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import psycopg
+
     from tests.support.program import Program
     from tests.support.stage import Stage
     from tests.tools.tool import Tool
@@ -164,6 +166,12 @@ class Trial:
 
     def _altering(self) -> list[Any]:
         return [row for row in self.stage.sessions() if "alter table" in row[3].lower()]
+
+
+def for_any_driver(connection: psycopg.Connection[Any]) -> None:
+    """Give the roles that a session makes the usual rounds: dbmate's driver takes no fewer."""
+    rounds = "select set_config(name, '4096', false) from pg_settings where name = %s"
+    connection.execute(rounds, ["scram_iterations"])
 
 
 def _pushes(directory: Path) -> Iterator[int]:
