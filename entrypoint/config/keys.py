@@ -16,6 +16,7 @@ previews (https://github.com/coollabsio/coolify/issues/2126)."""
 MOVING: Final = ("head", "latest", "main", "master", "develop", "dev", "stable", "unknown", "null")
 """Tags that move from image to image."""
 
+NUMBER: Final = r"[1-9][0-9]{0,9}"  # a pull request's
 MAX_RELEASE: Final = 200  # characters of a release, because the ledger stores it
 STEPS: Final = ("push", "seed")  # the steps that ENTRYPOINT_SKIP and ENTRYPOINT_FORCE may name
 
@@ -54,6 +55,20 @@ def _release(value: object) -> str:
     if re.search(r"\$[{(\w]|\{\{|^\s*$", name) or len(name) > MAX_RELEASE:
         raise BadValueError(f"must be a version, expanded, of at most {MAX_RELEASE} characters")
     return name
+
+
+def _preview(value: object) -> str:
+    """Read a pull request's number, without zeros in front: 7 and 07 would be two databases."""
+    number = str(value)
+    if number != NONE and not re.fullmatch(NUMBER, number):
+        raise BadValueError("must be a pull request's number, such as 7")
+    return number
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,6}", str(value)):
+        raise BadValueError("must be a number from 0 to 999999")
+    return int(str(value))
 
 
 def seconds(value: object) -> float:
@@ -231,6 +246,17 @@ IN_FILE: Final[dict[str, Key]] = {
         "The role besides the service's own that may own a database which existed before.",
         "the registry's `owner`",
     ),
+    "preview.database": Key(
+        _one_of("own", "shared", "refuse"),
+        None,
+        "What the preview of a pull request uses: a database of its `own`, `DATABASE_pr_N`; the "
+        "database that its URL names, `shared` by all previews and never the service's; or none: "
+        "`refuse`.",
+        "`own` for a service in the registry, else `shared`",
+    ),
+    "preview.max": Key(
+        _count, 20, "How many previews of the service may have a database on the server."
+    ),
     "push.command": Key(
         _push,
         (),
@@ -348,6 +374,13 @@ IN_ENVIRONMENT: Final[dict[str, Key]] = {
         "The file of a registry of your own. `none`: the shipped one, whatever the file says.",
         "`services` of the file",
     ),
+    "ENTRYPOINT_PREVIEW": Key(
+        _preview,
+        None,
+        "The number of the pull request whose preview this container is. `none`: no preview, "
+        "whatever the platform says.",
+        "what the platform says, in the variables below",
+    ),
     "ENTRYPOINT_MAINTENANCE_DATABASE": _text(
         "The database that the start connects to when it creates another.",
         "that of `ENTRYPOINT_ADMIN_URL`, else `postgres`, then `defaultdb`",
@@ -432,8 +465,16 @@ ELSEWHERE: Final = {
         "none: the registry is not checked",
     ),
     "SOURCE_COMMIT": _text("The release, as Coolify sets it, if it is a commit."),
+    "COOLIFY_CONTAINER_NAME": _text("Coolify's; a name that ends in `-pr-7` is preview 7's."),
+    "COOLIFY_BRANCH": _text("Coolify's; `pull/7/head` is preview 7's."),
+    "DOKPLOY_DEPLOY_URL": _text(
+        "Dokploy's, which only previews have. The host's `preview-NAME-ab12cd` is preview ab12cd's."
+    ),
 }
 """Settings that other modules read: the gates' tables, and variables that are not only ours."""
+
+PREVIEWS: Final = ("COOLIFY_CONTAINER_NAME", "COOLIFY_BRANCH", "DOKPLOY_DEPLOY_URL")
+"""Variables by which a platform names a preview; the first one that does wins."""
 
 MAY_BE_QUOTED: Final = (
     *("ENTRYPOINT_ALLOW_LOSS", "ENTRYPOINT_NOTIFY_URL"),

@@ -13,13 +13,25 @@ from . import endpoints
 from . import registry as services
 from .conninfo import UNKNOWN, Conninfo
 from .environment import Environment
-from .keys import IN_FILE, LOOKUP_URL, OUR_SECRETS, STEPS, UUID, bare, shortened
+from .keys import (
+    IN_FILE,
+    LOOKUP_URL,
+    OUR_SECRETS,
+    PREVIEWS,
+    STEPS,
+    UUID,
+    bare,
+    shortened,
+)
 from .reader import Sources
 from .settings import Incomplete, Look, Lookup, Push, Seed, Settings, Verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from .previews import Preview
+
+_DIRECT: Final = "ENTRYPOINT_DIRECT_URL"
 DEFAULT_PUSH: Final = ("node", "push-db.js")  # if the working directory has the second word
 MAX_LISTED: Final = 10  # how many names a remedy lists at most
 
@@ -53,9 +65,22 @@ class _Loader:
         name, row = self._service()
         variable, url = self._database_url(required=skip != set(STEPS))
         database = self.sources.conninfo(variable, url)
-        self._check_database(database, name)
-        direct_url = self.sources.secret("ENTRYPOINT_DIRECT_URL")
-        direct = self._direct(direct_url, database)
+        direct_url = self.sources.secret(_DIRECT)
+        direct = self.sources.conninfo(_DIRECT, direct_url)
+        preview = None
+        if option("ENTRYPOINT_PREVIEW") or any(map(self.environ.get, PREVIEWS)):
+            from . import previews  # of all starts only those need it
+
+            if preview := previews.of(self.sources):
+                self.look = None  # a preview has nothing to move
+                urls = {variable: (url, database), _DIRECT: (direct_url, direct)}
+                placed = previews.place(self.sources, preview, row, urls, self.registry)
+                preview, self.registry, urls = placed.preview, placed.registry, placed.urls
+                self.incomplete += placed.incomplete
+                (url, database), (direct_url, direct) = urls.values()
+                row = self.registry.get(name or "")
+        self._check_database(database, name, preview)
+        self._check_direct(direct, database)
         admin_url = self.sources.secret("ENTRYPOINT_ADMIN_URL")
         admin = self.sources.conninfo("ENTRYPOINT_ADMIN_URL", admin_url, needs_database=False)
         lookup_url = self.sources.secret(LOOKUP_URL)
@@ -71,6 +96,7 @@ class _Loader:
         direct_added = {variable: direct_url} if direct_url else {}
         return Settings(
             service=name,
+            preview=preview,
             registered=row,
             registry=self.registry,
             release=self.sources.release,
@@ -174,37 +200,56 @@ class _Loader:
         ]
         return sorted(found)[:MAX_LISTED]
 
-    def _check_database(self, url: Conninfo | None, name: str | None) -> None:
-        if url and (misfit := services.misfit(url.database, name, self.registry)):
-            lying = None
-            if (row := self.registry.get(name or "")) and self.look and not misfit.owner:
-                # To switch to a new, empty database would abandon the rows in this one.
-                lying = self.look(url, row, self.registry)
-                self.first = lying.first if lying else ""
-            also = f"; {lying.what}" if lying else ""
-            if name:
-                also = f"; the service is {shortened(name)}{self._by()}{also}"
-            where = self.sources.where(url.variable)
-            self.problems.append(f"{where} names the database {misfit.why}{also}")
-            self.corrected[url.variable] = url.with_database(misfit.right or UNKNOWN).safe()
-            if misfit.owner:
-                self.remedies.append(f"or, if this is {misfit.owner}, {self._rename(misfit.owner)}")
-            elif (
-                row  # a platform may have set the name
-                and self.sources.named()[1] == "SERVICE_NAME"
-                and url.database not in services.DEFAULTS
-            ):
-                ways = f"in ENTRYPOINT_SERVICE, or as service in {self.sources.file}"
-                self.remedies.append(f"or, if this is not {name}, name the service {ways}")
+    def _check_database(
+        self, url: Conninfo | None, name: str | None, preview: "Preview | None"
+    ) -> None:
+        misfit = services.misfit(url.database, name, self.registry) if url else None
+        if url is None or misfit is None:
+            return
+        row, why, lying = self.registry.get(name or ""), misfit.why, None
+        if row and self.look and not misfit.owner:
+            # To switch to a new, empty database would abandon the rows in this one.
+            lying = self.look(url, row, self.registry)
+            self.first = lying.first if lying else ""
+        also = f"; {lying.what}" if lying else ""
+        if name:
+            also = f"; the service is {shortened(name)}{self._by()}{also}"
+        if preview:
+            also += f"; this is preview {preview.id} ({preview.by})"
+            if row and not misfit.owner and url.database not in services.DEFAULTS:
+                why = f"{shortened(url.database)}, but a preview of {name} has {row.database!r}"
+        self.problems.append(f"{self.sources.where(url.variable)} names the database {why}{also}")
+        self.corrected[url.variable] = url.with_database(misfit.right or UNKNOWN).safe()
+        self.remedies += self._or_if(misfit, url, row, preview)
 
-    def _direct(self, url: str, database: Conninfo | None) -> Conninfo | None:
-        name = "ENTRYPOINT_DIRECT_URL"
-        direct = self.sources.conninfo(name, url)
+    def _or_if(
+        self,
+        misfit: services.Misfit,
+        url: Conninfo,
+        row: services.Service | None,
+        preview: "Preview | None",
+    ) -> "Iterator[str]":
+        """What to do if not the URL is wrong, but what the start believes to be."""
+        if row and not preview:
+            from . import previews
+
+            if number := previews.of_database(url.database, row.database):
+                yield f"or, if this is preview {number}, set ENTRYPOINT_PREVIEW={number}"
+        if misfit.owner:
+            yield f"or, if this is {misfit.owner}, {self._rename(misfit.owner)}"
+        elif (
+            row  # a platform may have set the name
+            and self.sources.named()[1] == "SERVICE_NAME"
+            and url.database not in services.DEFAULTS
+        ):
+            ways = f"in ENTRYPOINT_SERVICE, or as service in {self.sources.file}"
+            yield f"or, if this is not {row.name}, name the service {ways}"
+
+    def _check_direct(self, direct: Conninfo | None, database: Conninfo | None) -> None:
         if direct and database and direct.database != database.database:
             names = f"{shortened(direct.database)}, the service's is {shortened(database.database)}"
-            self.problems.append(f"{self.sources.where(name)} names the database {names}")
-            self.corrected[name] = direct.with_database(database.database).safe()
-        return direct
+            self.problems.append(f"{self.sources.where(_DIRECT)} names the database {names}")
+            self.corrected[_DIRECT] = direct.with_database(database.database).safe()
 
     def _push(self, service: str | None, *, skipped: bool) -> Push:
         read = self._section("push", Push._fields)
@@ -289,11 +334,11 @@ class _Loader:
 
     def _service_environment(self, variable: str, url: str) -> Environment:
         ours = [name + end for name in OUR_SECRETS for end in ("", "_FILE")]
-        if self.environ.get(variable) or not url:
-            return self.environ.changed(without=ours)
-        # As in docker-library's images: the value of a _FILE twin becomes the plain variable,
-        # because the service's own code reads only that.
-        return self.environ.changed(without=[*ours, f"{variable}_FILE"], added={variable: url})
+        if url and not self.environ.get(variable):
+            # As in docker-library's images: the value of a _FILE twin becomes the plain variable,
+            # because the service's own code reads only that.
+            ours.append(f"{variable}_FILE")
+        return self.environ.changed(without=ours, added={variable: url} if url else {})
 
     def _error(self) -> SettingsError:
         remedies = [*self.sources.corrections(), *dict.fromkeys(self.remedies)]

@@ -6,12 +6,15 @@ Named tuples, because every container start pays for creating the classes: pydan
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from . import registry as services
 from .conninfo import Conninfo
 from .environment import Environment
 from .keys import STEPS
+
+if TYPE_CHECKING:
+    from .previews import Preview
 
 LEAST_GATE_S: Final = 1.0  # seconds; the shortest timeout, so that the start asks a gate once
 
@@ -104,6 +107,7 @@ class Settings(NamedTuple):
     """All settings of a start. Neither conninfos nor environments show a secret in their repr."""
 
     service: str | None
+    preview: "Preview | None"  # the preview that this container belongs to
     registered: services.Service | None
     registry: Mapping[str, services.Service]  # every service, if one or a registry is named
     release: str | None

@@ -85,6 +85,15 @@ class Losses(NamedTuple):
     at: str
 
 
+class Mark(NamedTuple):
+    """Whose preview a database is, and when the preview last started."""
+
+    service: str
+    preview: str  # the pull request's number, or what Dokploy has in its place
+    branch: str | None
+    at: str
+
+
 class Ledger(NamedTuple):
     """The pushes, the current one last, and the fingerprint and time of each seed by its `key`."""
 
@@ -92,6 +101,7 @@ class Ledger(NamedTuple):
     seeds: Mapping[str, tuple[str, str]] = MappingProxyType({})
     losses: tuple[Losses, ...] = ()  # the last pushes that lost something, the newest last
     damages: tuple[Damage, ...] = ()  # what failed pushes left, until somebody mends or allows it
+    preview: Mark | None = None
     problem: str | None = None  # why `parse` did not believe the line
     writable: bool = True  # whether our role may write it, and no later format stands there
 
@@ -140,6 +150,11 @@ class Ledger(NamedTuple):
         return next((p for p in reversed(self.pushes) if p.fingerprint != NO_PUSH), None)
 
 
+def stamp(at: float) -> str:
+    """An instant of ``time.time`` as the ledger has it, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
 def parse(comment: str | None, *, owner: bool = True) -> Ledger:
     """Read the ledger from a database's comment. Never raises: an unreadable ledger is empty."""
     _, line = split(comment or "")
@@ -158,6 +173,7 @@ def parse(comment: str | None, *, owner: bool = True) -> Ledger:
             seeds={tenant: _seed(seed) for tenant, seed in data["seeds"].items()},
             losses=tuple(_losses(**losses) for losses in data.get("losses", ())),
             damages=tuple(_damage(**damage) for damage in data.get("damages", ())),
+            preview=_preview(**data["preview"]) if "preview" in data else None,
             writable=owner,
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -202,6 +218,11 @@ def _damage(what: str, rows: int, fingerprint: str, release: str | None, at: str
     return Damage(what, rows, fingerprint, release, at)
 
 
+def _preview(service: str, preview: str, branch: str | None, at: str) -> Mark:
+    _check_texts(service, preview, branch or "", at)
+    return Mark(service, preview, branch, at)
+
+
 def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  any value of JSON
     if not isinstance(data, list):
         raise TypeError
@@ -233,6 +254,8 @@ def render(comment: str, ledger: Ledger) -> str:
     for name, values in (("losses", ledger.losses), ("damages", ledger.damages)):
         if values:
             data[name] = [value._asdict() for value in values]
+    if ledger.preview:
+        data["preview"] = ledger.preview._asdict()
     return text + MARK + json.dumps(data, separators=(",", ":"))
 
 

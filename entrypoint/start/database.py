@@ -3,7 +3,7 @@
 import time
 from contextlib import closing, suppress
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .. import log
 from ..config.conninfo import Conninfo
@@ -12,6 +12,9 @@ from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.session import WORD_S, Session, translated
 from . import wait
 from .wait import Connect
+
+if TYPE_CHECKING:
+    from ..config.previews import Preview
 
 _PUBLIC_CLOSED_SINCE: Final = 150000  # PUBLIC has no right to create in schema public
 AFTER_CREATE_S: Final = 20.0  # PgBouncer retries a failed login after 15 s by default
@@ -30,6 +33,7 @@ class CreateOptions(NamedTuple):
     admin: Conninfo
     maintenance_databases: tuple[str, ...]
     isolate: bool
+    preview: "Preview | None" = None  # whose database it is
 
 
 def ask(
@@ -152,6 +156,8 @@ def _create(target: Conninfo, options: CreateOptions, connect: Connect, deadline
     if admin is None:
         return False
     with closing(admin):
+        if options.preview:
+            _check_room(admin, options.preview)
         version = admin.server_version
         owner = databases.acts_as(admin, target.user)
         created = databases.create(
@@ -163,6 +169,25 @@ def _create(target: Conninfo, options: CreateOptions, connect: Connect, deadline
         admin_there = options.admin.with_database(target.database)
         _close_public(admin_there, owner, connect, deadline)
     return created
+
+
+def _check_room(admin: Session, preview: "Preview") -> None:
+    """Refuse one more preview than ``preview.max``. Those that start at once may all pass."""
+    from ..config import previews
+    from ..postgres import databases
+
+    databases.read_any_encoding(admin)
+    with translated("counting the previews", remedy="Start again."):
+        rows = admin.connection.execute("select datname from pg_catalog.pg_database").fetchall()
+    there = {previews.of_database(name, preview.own or "") for (name,) in rows} - {None}
+    if preview.id in there or len(there) < preview.most:
+        return
+    raise RefusedError(
+        f"{len(there)} previews of {preview.own!r} have a database on the server, and preview.max "
+        f"is {preview.most}, so the start creates none for preview {preview.id}",
+        remedy="Run entrypoint previews to see them, and drop those of closed pull requests "
+        "with --drop-closed or --drop-older-than; or raise preview.max.",
+    )
 
 
 def _close_public(admin: Conninfo, owner: str, connect: Connect, deadline: float) -> None:

@@ -28,9 +28,9 @@ class Full:
         config = plan.config
         self._connect = partial(open_session, application_name=name, patience_s=PATIENCE_S)
         self._options = database.CreateOptions(
-            config.admin or target, config.maintenance_databases, config.isolate
+            config.admin or target, config.maintenance_databases, config.isolate, config.preview
         )
-        probe = load_sql("postgres/probe") if plan.provable else ""
+        probe = load_sql("postgres/probe") if plan.provable or config.preview else ""
         self._reached = wait.until_answered(
             target,
             partial(self._connect, probe=probe),

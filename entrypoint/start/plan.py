@@ -1,15 +1,18 @@
 """Decides which steps a start runs: compares its fingerprints with the ledger."""
 
+import time
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .. import files, log
 from .. import fingerprint as inputs
 from ..config.keys import STEPS, variable
 from ..config.settings import Seed, Settings
 from ..errors import PushError, SettingsError
-from ..postgres.ledger import NO_PUSH, Found, Ledger, Who
+from ..postgres.ledger import NO_PUSH, Found, Ledger, Mark, Who, stamp
+
+MARK_S: Final = 3600.0  # seconds; previews that nobody needs any more are days old
 
 
 class Action(Enum):
@@ -93,8 +96,24 @@ class StartPlan(NamedTuple):
             forced="push" in self.config.force,
         )
 
+    def mark(self, book: Ledger) -> Mark | None:
+        """What the ledger should say of the preview; None if it does, or this is none's start.
+
+        A preview that starts again and again says so every `MARK_S` seconds.
+        """
+        preview, service = self.config.preview, self.config.service
+        if not preview or not preview.own or not service:
+            return None
+        now = time.time()
+        mark = Mark(service, preview.id, preview.branch, stamp(now))
+        same = book.preview and book.preview._replace(at=mark.at) == mark
+        fresh = same and book.preview and stamp(now - MARK_S) < book.preview.at <= mark.at
+        return None if fresh else mark
+
     def to_record(self, found: Found) -> bool:
         """Whether to write the ledger although no step runs; damage calls for another look."""
+        if found.ledger.writable and self.mark(found.ledger):
+            return True
         idle = all(map(self.config.no_work, STEPS))
         if idle or not found.ledger.writable or not self.provable:
             return False

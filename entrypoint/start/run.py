@@ -110,6 +110,16 @@ def _load(environ: Environment) -> StartPlan:
         database_url=config.database.safe() if config.database else None,
         budget_s=budget.longest_s(config),
     )
+    if preview := config.preview:
+        log.event(
+            "info",
+            "preview.found",
+            preview=preview.id,
+            named_by=preview.by,
+            branch=preview.branch,
+            database=config.database.database if config.database else None,
+            changed=list(preview.changed),
+        )
     for reason, remedy in config.incomplete:
         log.event("warning", "settings.gap_found", reason=reason, remedy=remedy)
     if config.health_problem:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -112,6 +111,9 @@ class _Record:
 
     def __post_init__(self) -> None:
         self.before = self.found.ledger
+        mark = self.plan.mark(self.before)
+        if mark and self.before.writable:
+            self.book = self.before._replace(preview=mark)
 
     @property
     def book(self) -> ledger.Ledger:
@@ -341,4 +343,4 @@ def _session(conninfo: Conninfo, connect: wait.Connect, timeout_s: float) -> Ses
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return ledger.stamp(time.time())

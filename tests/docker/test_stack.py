@@ -229,6 +229,32 @@ def test_up_again_pushes_nothing(stack: Stack) -> None:
     assert {name: rows(stack.server, name) for name in ROWS} == ROWS
 
 
+def test_a_preview_beside_the_stack(stack: Stack) -> None:
+    """It has production's URLs and a database of its own; production is as it was."""
+    name = "gaqno_rpg_db_pr_7"
+    before = stack.ledger("gaqno_rpg_db")
+
+    stack.compose("--profile", "preview", "up", "--detach", "--no-deps", "rpg-preview")
+
+    [container] = stack.containers("rpg-preview")
+    healthy(container)
+    [found] = container.events("preview.found")
+    assert found["changed"] == ["DATABASE_URL", "ENTRYPOINT_DIRECT_URL"]
+    assert rows(stack.server, name) == ROWS["gaqno_rpg_db"]
+    assert stack.ledger(name)["preview"]["preview"] == "7"
+    environ = container.execute("cat", "/proc/1/environ").stdout
+    assert f"pgbouncer:6432/{name}" in environ
+    assert stack.ledger("gaqno_rpg_db") == before
+    assert {each: rows(stack.server, each) for each in ROWS} == ROWS
+
+    options = ["--network", stack.network, "--volume", f"{SECRETS}/admin_url:/run/admin_url:ro"]
+    options += ["--env", "ENTRYPOINT_ADMIN_URL_FILE=/run/admin_url"]
+    docker("rm", "--force", "--volumes", container.name)
+    words = ("previews", "--service", "gaqno-rpg-service", "--drop", "7", "--force", "--yes")
+    [row] = json.loads(once(OPERATOR, *words, "--json", options=options).stdout)["previews"]
+    assert (row["database"], row["result"]) == (name, "dropped")
+
+
 def test_a_new_release_leaves_no_gap(stack: Stack, release_2: Path) -> None:
     """Replicas replaced one by one, with a schema change: no healthy one misses a request."""
     old = stack.containers("rpg-service")

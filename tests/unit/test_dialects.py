@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from entrypoint.config.conninfo import INVISIBLE, MAX_NAME_BYTES, PASSED_ON, Conninfo
-from entrypoint.config.dialects import MAX_CHARACTERS, ConninfoError, parse
+from entrypoint.config.dialects import MAX_CHARACTERS, ConninfoError, parse, with_database
 
 BASE = {"user": "u", "password": "pw", "host": "db", "dbname": "app"}
 SERVER = {"user": "u", "password": "pw", "dbname": "app"}
@@ -180,6 +180,14 @@ ACCEPTED: dict[str, dict[str, str]] = {
 def test_accepted(text: str, params: dict[str, str]) -> None:
     """Each form means exactly these parameters of libpq."""
     assert parse(text).params == params
+
+
+@pytest.mark.parametrize("text", ACCEPTED, ids=lambda value: value[:60])
+def test_another_database(text: str) -> None:
+    """Every accepted string can name another database, and means the same otherwise."""
+    found = parse(with_database(text, "b"))
+
+    assert found == parse(text).with_database("b")
 
 
 @pytest.mark.parametrize("text", ACCEPTED, ids=lambda value: value[:60])

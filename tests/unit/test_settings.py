@@ -83,6 +83,7 @@ def test_defaults(tmp_path: Path) -> None:
     """Without a file, DATABASE_URL is enough."""
     assert load(tmp_path) == Settings(
         service=None,
+        preview=None,
         registered=None,
         registry={},
         release=None,
@@ -131,6 +132,10 @@ database_url = ["FINANCE_DATABASE_URL", "DATABASE_URL"]   # variables, first one
 isolate = false
 owner = "platform"
 extensions = ["pgcrypto"]
+
+[preview]
+database = "own"
+max = 5
 
 [push]
 command = ["node", "push-db.js"]
@@ -1090,6 +1095,13 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         ("['postgres://u:pw@h/d']", VARIABLES),
     ],
     "database.owner": [("1", TEXT), ("''", TEXT)],
+    "preview.database": [("'none'", "must be one of own, shared, refuse")],
+    "preview.max": [
+        ("'many'", "must be a number from 0 to 999999"),
+        ("-1", "must be a number from 0 to 999999"),
+        ("1.5", "must be a number from 0 to 999999"),
+        ("true", "must be a number from 0 to 999999"),
+    ],
     "database.isolate": [("1", "must be true or false"), ("'maybe'", "must be true or false")],
     "database.extensions": [("{a = 1}", LIST), ("[['a']]", LIST), ("','", LIST)],
     "push.command": [
@@ -1477,6 +1489,8 @@ IMAGE: dict[str, tuple[str, str]] = {
     "database.isolate": ("false", "true"),
     "database.extensions": ("['a']", "none"),
     "database.owner": ("'a'", "none"),
+    "preview.database": ("'own'", "none"),
+    "preview.max": ("1", "20"),
     "push.command": ("['a']", "none"),
     "push.inputs": ("['a']", "none"),
     "push.inputs_env": ("['A']", "none"),
@@ -1519,6 +1533,10 @@ def test_the_deployment_takes_back(tmp_path: Path, key: str) -> None:
     line = f"{name} = {value}\n"
     toml = f"[{section}]\n{line}" if section else line + NO_PUSH
     variables = {"ENTRYPOINT_SKIP": "push,seed"}
+    if section == "preview":
+        variables["ENTRYPOINT_PREVIEW"] = "7"
+    if key == "preview.max":
+        variables["ENTRYPOINT_PREVIEW_DATABASE"] = "own"
 
     def seen(toml: str, **more: str) -> list[object]:
         (tmp_path / "entrypoint.toml").write_text(toml)
