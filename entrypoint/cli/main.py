@@ -65,17 +65,17 @@ def _dispatch(arguments: list[str]) -> int:
     # Every container start passes here; only people's commands import argparse.
     argv = _of_start(arguments)
     if argv is None:
-        from .parser import misused, parser
+        from .parser import misused, parsed
 
         try:
-            parsed = parser().parse_args(arguments)
+            found = parsed(arguments)
         except SystemExit as stop:  # argparse printed its message and ended
             if not stop.code:
                 _write("")  # flushes argparse's help
                 return 0
             _unanswered(arguments, misused(stop))
             return USAGE
-        return _operate(parsed)
+        return _operate(found)
     from ..start import run
 
     if argv is _MISUSED:

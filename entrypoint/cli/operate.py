@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeVar
 
 from .. import log
 from ..config.environment import Environment
-from ..errors import EntrypointError, RefusedError, Terminated, UnreachableError
+from ..errors import EntrypointError, RefusedError, Terminated, UnreachableError, plural
 from ..operator import server
-from ..operator.report import Status, Verification
+from ..operator.report import Previews, Status, Verification
 
 _Seen = TypeVar("_Seen", Status, Verification)
 Ask = Callable[[str], bool]  # shows a text that ends in a question; returns the person's agreement
@@ -42,13 +42,20 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Ou
         return _transfer(arguments, where, width, ask)
     if one:
         return Output(_printed(arguments, where), 0)
-    from ..operator import create, render, status, verify
-
+    if arguments.command == "previews":
+        return _previews(arguments, where, width, ask)
     if arguments.command == "create":
+        from ..operator import create, render
+
         created = create.create(where, isolate=arguments.isolate, dry_run=arguments.dry_run)
         text = render.as_json(created) if arguments.json else render.creations(created, width)
         return Output(text, create.exit_code(created))
-    reading = replace(where, reads=True)
+    return _looked_at(arguments, replace(where, reads=True), width)
+
+
+def _looked_at(arguments: argparse.Namespace, reading: server.Server, width: int | None) -> Output:
+    from ..operator import render, status, verify
+
     if arguments.command == "status":
         seen = _looked(arguments, lambda: status.arranged(status.status(reading), arguments.sort))
         fail = arguments.fail
@@ -110,6 +117,34 @@ def _sql(arguments: argparse.Namespace, known: server.Registered) -> str:
     if arguments.command == "create":
         return script.create(known.selected, isolate=arguments.isolate)
     return script.verify(known)
+
+
+def _previews(
+    arguments: argparse.Namespace, where: server.Server, width: int | None, ask: Ask | None
+) -> Output:
+    from ..operator import previews, render
+
+    older_s, closed = arguments.drop_older_than, arguments.drop_closed
+    if not (arguments.drop or older_s is not None or closed):
+        found = previews.listed(replace(where, reads=True))
+    else:
+        opened = previews.numbers(closed) if closed else None
+        choice = previews.Choice(arguments.drop, older_s, opened, arguments.force)
+
+        def agree(answer: Previews) -> bool:
+            count = plural(sum(each.result == "to drop" for each in answer.previews), "database")
+            shown = render.previews(answer, width)
+            if ask and ask(f"{shown}\nDrop {count} with all content for ever?"):
+                return True
+            raise RefusedError(
+                "the operator did not agree; nothing was dropped",
+                remedy="Answer yes at the prompt, or add --yes.",
+            )
+
+        agreed = None if arguments.yes else agree
+        found = previews.drop(where, choice, agreed, dry_run=arguments.dry_run)
+    text = render.as_json(found) if arguments.json else render.previews(found, width)
+    return Output(text, previews.exit_code(found))
 
 
 def _transfer(

@@ -57,6 +57,10 @@ _EXAMPLES: Final = {
   entrypoint transfer gaqno-rpg-service --undo
   entrypoint transfer gaqno-rpg-service --drop-quarantine
   entrypoint transfer gaqno-rpg-service --drop-aside --dry-run""",
+    "previews": """entrypoint previews
+  entrypoint previews --service gaqno-rpg-service --drop 7
+  entrypoint previews --drop-older-than 7d --yes
+  entrypoint previews --service gaqno-rpg-service --drop-closed open.json --dry-run""",
     "url": """entrypoint url gaqno-rpg-service
   entrypoint url gaqno-rpg-service --env --show-password >> .env""",
     "env": """entrypoint env gaqno-rpg-service --platform coolify --show-password
@@ -180,6 +184,7 @@ def parser() -> argparse.ArgumentParser:
         help="repeat every 2 s until Ctrl-C, also while the server is away for a time",
     )
     _transfer(commands)
+    _previews(commands)
     url = _command(commands, "url", "print a service's DATABASE_URL", _codes(2, 3))
     _of_service(url)
     url.add_argument("--env", action="store_true", help="print it as a line for an env file")
@@ -220,7 +225,11 @@ def _sort(command: argparse.ArgumentParser, choices: tuple[str, ...]) -> None:
 
 
 def _many(
-    command: argparse.ArgumentParser, name: str, metavar: str, text: str, dest: str | None = None
+    command: "argparse._ActionsContainer",
+    name: str,
+    metavar: str,
+    text: str,
+    dest: str | None = None,
 ) -> None:
     text = f"{text}; may be repeated"
     command.add_argument(name, action="append", default=[], metavar=metavar, help=text, dest=dest)
@@ -254,6 +263,34 @@ def _transfer(commands: "_Commands") -> None:
     what.add_argument("--drop-quarantine", action="store_true", help=text)
     text = "remove the databases that moves and undos have put aside"
     what.add_argument("--drop-aside", action="store_true", help=text)
+
+
+def _previews(commands: "_Commands") -> None:
+    text = "list the databases of previews, and drop those that nobody needs. The command drops "
+    text += "only what carries the mark of a preview's start, and ends no session without --force"
+    command = _operators(commands, "previews", text, _codes(2, 3, 4, 5))
+    which = command.add_mutually_exclusive_group()
+    text = "drop this preview's database of the services that --service names"
+    _many(which, "--drop", "N", text)
+    text = "drop those without a client whose last start is longer ago, such as 7d or 12h"
+    which.add_argument("--drop-older-than", type=_age, metavar="AGE", help=text)
+    text = "drop those of the services that --service names whose pull request is not in this file "
+    text += "of the open ones: a number in each line, or JSON as gh pr list --json number writes it"
+    which.add_argument("--drop-closed", metavar="FILE", help=text)
+    text = "drop a database although it has clients, whose sessions the server ends"
+    command.add_argument("--force", action="store_true", help=text)
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument("--dry-run", action="store_true", help="only show what would go")
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """Parse the arguments of people's commands. Raises `SystemExit`, as argparse does."""
+    found = parser().parse_args(arguments)
+    numbered = found.command == "previews" and (found.drop or found.drop_closed)
+    if numbered and not found.service:
+        # Six services in six repositories have six pull requests of one number.
+        commands()["previews"].error("numbers belong to a repository: name its --service")
+    return found
 
 
 def _command(commands: "_Commands", name: str, text: str, codes: str) -> argparse.ArgumentParser:
@@ -305,6 +342,15 @@ def _seconds(text: str) -> float:
     if not 0.1 <= seconds <= 3600:  # noqa: PLR2004  the intervals that a person would watch
         raise argparse.ArgumentTypeError("must be a number of seconds from 0.1 to 3600")
     return seconds
+
+
+def _age(text: str) -> float:
+    from ..operator.previews import seconds
+
+    try:
+        return seconds(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be an age such as 7d or 12h") from None
 
 
 def _jobs(text: str) -> int:

@@ -11,9 +11,8 @@ from ..postgres import databases
 from ..postgres.databases import Database
 from ..postgres.session import Session
 from . import hygiene, look
-from .report import Creation, Creations
+from .report import Creation, Creations, failure
 from .server import Server
-from .verify import failure
 
 TIMEOUT_S: Final = 30.0  # seconds for which `create` waits for the server's template
 

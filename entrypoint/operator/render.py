@@ -125,11 +125,34 @@ def creations(answer: report.Creations, width: int | None) -> str:
     return draw([Section(heads, rows, leading=3), _failed(failures)], width)
 
 
+def previews(answer: report.Previews, width: int | None) -> str:
+    """A line for each preview's database."""
+    now = datetime.fromisoformat(answer.at)
+    rows = [
+        (
+            each.service,
+            each.preview,
+            each.database,
+            each.branch or "",
+            sized(each.size_bytes),
+            counted(each.sessions),
+            f"{age(each.started, now)} ago" if each.started else "unknown: no mark",
+            "" if each.result == "kept" else each.result,
+        )
+        for each in answer.previews
+    ]
+    heads = columns("service, preview, database, branch, #size, #sessions, last start, result")
+    failures = [each.failure for each in answer.previews if each.failure]
+    total = sum(each.size_bytes or 0 for each in answer.previews)
+    last = f"{plural(len(rows), 'preview')} on {answer.server}, {sized(total)}"
+    return draw([Section(heads, rows, leading=3), _failed(failures)], width, last)
+
+
 def status(answer: report.Status, width: int | None, *, fail: bool = False) -> str:
     """A row for each service; ``fail`` adds why the exit code is 9."""
     heads = columns(
         "service, database, #size, #tables, #sessions, last push, release, #took, schema, "
-        "#tenants, ~lock, #waiting, ~oldest transaction, ~transfer"
+        "#tenants, #previews, ~lock, #waiting, ~oldest transaction, ~transfer"
     )
     now = datetime.fromisoformat(answer.at)
     rows = [_status(row, now) for row in answer.services]
@@ -146,7 +169,7 @@ def status(answer: report.Status, width: int | None, *, fail: bool = False) -> s
 def _status(row: report.ServiceStatus, now: datetime) -> tuple[str, ...]:
     if not row.exists:
         transfer = _working(row.transfer, now)
-        return (row.service, f"{row.database} (missing)", *[""] * 11, transfer)
+        return (row.service, f"{row.database} (missing)", *[""] * 12, transfer)
     last, holder = row.last_push, row.holder
     return (
         row.service,
@@ -159,6 +182,7 @@ def _status(row: report.ServiceStatus, now: datetime) -> tuple[str, ...]:
         f"{last.elapsed_s:.1f} s" if last else "",
         "drifted" if row.drift else "",
         counted(len(row.tenants)),
+        counted(len(row.previews) or None),
         f"{_working(holder, now)}: {holder.doing}" if holder else "",
         counted(row.waiting or None),
         _working(row.oldest_transaction, now),

@@ -6,6 +6,8 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from ..errors import RefusedError, UnreachableError
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +45,10 @@ FINDINGS: Final[Mapping[str, Mapping[Level, str]]] = {
     "tenant_twice": {"notice": "A tenant is in the ledger twice."},
     "ledger": {"notice": "The ledger is unreadable."},
     "quarantine": {"notice": "The objects that a transfer moved are still in the source."},
+    "preview_unmarked": {
+        "notice": "A database with the name of a preview's that has not its mark, so `previews` "
+        "never drops it."
+    },
     "transfer_database": {
         "notice": "A database that a move or an undo put aside (`…__replaced`, `…__undone`), or "
         "that a transfer is filling, or left when something killed it."
@@ -79,6 +85,13 @@ class Failure(_Model):
     exit_code: int
     message: str
     remedy: str
+
+
+def failure(database: str, error: RefusedError | UnreachableError) -> Failure:
+    """A database that the command could not look at, as data."""
+    return Failure(
+        database=database, exit_code=error.exit_code, message=error.message, remedy=error.remedy
+    )
 
 
 class Verification(_Model):
@@ -178,6 +191,7 @@ class ServiceStatus(_Model):
     transfer: Work | None = None  # the session of a transfer that moves something into the database
     quarantines: list[Kept] = []  # schemas of the default database in which transfers keep objects
     put_aside: list[str] = []  # databases that a move or an undo put aside
+    previews: list[str] = []  # databases of its previews
     concerns: list[Concern] = []  # why `--fail` fails; a failure has an exit code of its own
     failure: Failure | None = None  # why the command could not look at it
 
@@ -189,6 +203,33 @@ class Status(_Model):
     server: str  # host and port
     at: str  # the time by the server's clock, in UTC
     services: list[ServiceStatus]
+
+
+class PreviewDatabase(_Model):
+    """The database of one preview of a service."""
+
+    service: str
+    preview: str  # the pull request's number, or what Dokploy has in its place
+    database: str
+    branch: str | None  # as the platform calls it
+    started: str | None  # when the preview last started, in UTC; it says so once an hour at most
+    size_bytes: int | None  # on the server's disk
+    sessions: int  # how many clients it has
+    marked: bool  # whether its ledger says that it is a preview's; no other is ever dropped
+    result: Literal["kept", "to drop", "dropped", "in use", "failed"] = "kept"
+    """``to drop`` is the answer of a dry run. ``in use``: it is old enough for
+    `--drop-older-than`, and has clients."""
+
+    failure: Failure | None = None
+
+
+class Previews(_Model):
+    """The answer of `previews`."""
+
+    format: Literal[1] = 1
+    server: str  # host and port
+    at: str  # the time by the server's clock, in UTC
+    previews: list[PreviewDatabase]
 
 
 class Failed(_Model):

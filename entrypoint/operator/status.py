@@ -10,11 +10,10 @@ from ..errors import RefusedError, UnreachableError
 from ..postgres import databases, ledger, placement, quarantine, transfers
 from ..postgres.databases import Database
 from ..postgres.session import Session, translated
-from . import look
+from . import look, previews
 from .look import Look
-from .report import Concern, Holder, Kept, LastPush, ServiceStatus, Status, Work
+from .report import Concern, Holder, Kept, LastPush, ServiceStatus, Status, Work, failure
 from .server import NAME, Server
-from .verify import failure
 
 WAIT_S: Final = 60  # seconds after which a session that waits for a lock is a concern
 OPEN_S: Final = 3600  # seconds until an open transaction, which holds back VACUUM, is a concern
@@ -51,6 +50,10 @@ def status(server: Server) -> Status:
         for each in found:
             one = Kept(database=place, name=each.schema)
             quarantines.setdefault(each.service, []).append(one)
+    mine: dict[str, list[str]] = {}
+    for database in there.values():
+        if found_of := previews.of(database, server.registry.values()):
+            mine.setdefault(found_of[0].name, []).append(database.name)
     # Filtered once, because every service looks for its own among them.
     aside = [each for each in there.values() if transfers.aside(each.comment)]
     rows = []
@@ -59,6 +62,7 @@ def status(server: Server) -> Status:
         fields: dict[str, Any] = {
             "transfer": _work(moves.get(transfers.target_key(name) & 0xFFFFFFFF)),
             "quarantines": quarantines.get(service.name, []),
+            "previews": mine.get(service.name, []),
             "put_aside": [
                 each.name
                 for each in aside

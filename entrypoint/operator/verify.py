@@ -11,10 +11,11 @@ from ..errors import RefusedError, UnreachableError
 from ..postgres import databases, placement, transfers
 from ..postgres.databases import Database
 from ..postgres.quarantine import Quarantine
-from . import look
+from ..postgres.sql import quoted
+from . import look, previews
 from .hygiene import of_database, of_schema
 from .look import Look
-from .report import Failure, Finding, Kept, Verification
+from .report import Finding, Kept, Verification, failure
 from .server import Server
 
 
@@ -46,13 +47,6 @@ def verify(server: Server) -> Verification:
         databases=looked_at,
         findings=findings,
         failures=failures,
-    )
-
-
-def failure(database: str, error: RefusedError | UnreachableError) -> Failure:
-    """A database that the command could not look at, as data."""
-    return Failure(
-        database=database, exit_code=error.exit_code, message=error.message, remedy=error.remedy
     )
 
 
@@ -102,22 +96,44 @@ def _databases(server: Server, there: dict[str, Database]) -> Iterator[Finding]:
     for database in there.values():
         if database.name in known or database.template:
             continue
-        # Marks count before names: long names may begin alike.
-        services = sorted(
-            server.registry.values(), key=lambda s: not transfers.is_aside(database, s.database)
+        yield from _of_nobody(database, server)
+
+
+def _of_nobody(database: Database, server: Server) -> Iterator[Finding]:
+    """A database in no row of the registry; a transfer's or a preview's may be explained."""
+    # Marks count before names: long names may begin alike.
+    services = sorted(
+        server.registry.values(), key=lambda s: not transfers.is_aside(database, s.database)
+    )
+    preview = previews.of(database, server.registry.values())
+    if found := next(filter(None, (_of_transfer(database, each) for each in services)), None):
+        yield found
+    elif preview is None:
+        yield Finding(
+            level="notice",
+            finding="database_unclaimed",
+            database=database.name,
+            size_bytes=database.size_bytes,
+            message=f"no service claims the database {database.name!r}",
+            remedy="Add the database to the registry or to verify.ignore, or drop it.",
         )
-        ours = (_of_transfer(database, service) for service in services)
-        if found := next(filter(None, ours), None):
-            yield found
-        else:
-            yield Finding(
-                level="notice",
-                finding="database_unclaimed",
-                database=database.name,
-                size_bytes=database.size_bytes,
-                message=f"no service claims the database {database.name!r}",
-                remedy="Add the database to the registry or to verify.ignore, or drop it.",
-            )
+    elif not previews.is_marked(database, *preview):
+        yield _unmarked(database, preview[0])
+
+
+def _unmarked(database: Database, service: Service) -> Finding:
+    name = database.name
+    return Finding(
+        level="notice",
+        finding="preview_unmarked",
+        database=name,
+        service=service.name,
+        size_bytes=database.size_bytes,
+        message=f"the database {name!r} has the name of a preview of {service.name}, but not its "
+        "mark",
+        remedy="Start that preview, which marks it. If there is none, check what the database "
+        f"contains; if you need none of it, run DROP DATABASE {quoted(name)}.",
+    )
 
 
 def _of_transfer(database: Database, service: Service) -> Finding | None:

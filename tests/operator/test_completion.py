@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = [
-    *("completion", "create", "env", "health", "prepare", "run"),
-    *("status", "transfer", "url", "verify"),
+    *("completion", "create", "env", "health", "prepare", "previews"),
+    *("run", "status", "transfer", "url", "verify"),
 ]
 
 
@@ -90,6 +90,7 @@ def test_services(bash: str) -> None:
         ["verify", "--service"],
         ["status", "--service"],
         ["create", "--service"],
+        ["previews", "--service"],
         ["url"],
         ["transfer"],
     ):

@@ -34,6 +34,7 @@ IDLE: dict[str, Any] = {
     "transfer": None,
     "quarantines": [],
     "put_aside": [],
+    "previews": [],
     "concerns": [],
 }
 TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
