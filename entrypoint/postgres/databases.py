@@ -36,7 +36,10 @@ def find(session: Session) -> list[Database]:
     knows = session.server_version >= _COLLATION_SINCE
     stale = load_sql("postgres/collation_stale") if knows else "false"
     query = load_sql("postgres/databases").format(stale=stale)
-    with translated("listing the databases", remedy="Let the role read pg_database."):
+    # In a transaction of ours: outside of one, a pooler's session may have any search_path, and a
+    # stranger's function of the same name in it would run as our role.
+    doing = "listing the databases"
+    with translated(doing, remedy="Let the role read pg_database."), session.transaction():
         rows = session.connection.execute(query).fetchall()
     return [Database(*row) for row in rows]
 

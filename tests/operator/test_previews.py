@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from tests.operator.conftest import RPG, RPG_DB, SERVICES, Operator, create_role
 from tests.support.docs import blocks, page
+from tests.support.pooler import PROGRAM, Pooler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -247,6 +249,39 @@ def test_one_in_use(operator: Operator) -> None:
         assert there(operator) == [name]
     with client(operator, name):
         assert results(operator, *words, "--force") == {name: "dropped"}
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_strangers_function_behind_a_pooler(operator: Operator, mode: str) -> None:
+    """A pooler's session looks into public first, where anybody may put a function of a name."""
+    make(operator, "7")
+    url = create_role(operator.server, "mallory")
+    operator.execute("grant connect on database postgres to mallory")
+    operator.execute("grant create, usage on schema public to mallory")
+    try:
+        with psycopg.connect(url) as mallory:
+            mallory.execute(
+                "create function public.shobj_description(oid, text) returns text language plpgsql"
+                " as $$ begin execute 'alter role mallory superuser'; return null; end $$"
+            )
+        users = {operator.server.superuser: operator.server.password}
+        pooler = Pooler(operator.server, mode=mode, auth="scram-sha-256", users=users)
+        with pooler:
+            where = {"DATABASE_URL": pooler.url()}
+            for words in (
+                ("previews",),
+                ("previews", "--service", RPG, "--drop", "7", "--force", "--yes"),
+                ("create", "--service", RPG),
+                ("verify",),
+                ("status",),
+            ):
+                operator.run(*words, environ=where)
+        assert there(operator) == []
+        query = "select rolsuper from pg_roles where rolname = 'mallory'"
+        assert operator.execute(query) == [(False,)]
+    finally:
+        operator.execute("drop owned by mallory; drop role mallory")
 
 
 def test_the_page(operator: Operator) -> None:
