@@ -125,10 +125,10 @@ def _previews(
     from ..operator import previews, render
 
     older_s, closed = arguments.drop_older_than, arguments.drop_closed
-    if not (arguments.drop or older_s is not None or closed):
+    if not arguments.drop and older_s is closed is None:
         found = previews.listed(replace(where, reads=True))
     else:
-        opened = previews.numbers(closed) if closed else None
+        opened = None if closed is None else previews.numbers(closed)
         choice = previews.Choice(arguments.drop, older_s, opened, arguments.force)
 
         def agree(answer: Previews) -> bool:

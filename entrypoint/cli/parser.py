@@ -286,7 +286,7 @@ def _previews(commands: "_Commands") -> None:
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """Parse the arguments of people's commands. Raises `SystemExit`, as argparse does."""
     found = parser().parse_args(arguments)
-    numbered = found.command == "previews" and (found.drop or found.drop_closed)
+    numbered = found.command == "previews" and (found.drop or found.drop_closed is not None)
     if numbered and not found.service:
         # Six services in six repositories have six pull requests of one number.
         commands()["previews"].error("numbers belong to a repository: name its --service")

@@ -231,7 +231,8 @@ IN_FILE: Final[dict[str, Key]] = {
     "database_url": Key(
         _variables,
         ("DATABASE_URL",),
-        "The variables that may name the database. The first one that is set wins.",
+        "The variables that may name the database. The first one that is set wins; in a preview "
+        "the start changes all of them.",
     ),
     "database.isolate": Key(
         _flag,

@@ -67,7 +67,7 @@ class _Loader:
         database = self.sources.conninfo(variable, url)
         direct_url = self.sources.secret(_DIRECT)
         direct = self.sources.conninfo(_DIRECT, direct_url)
-        preview = None
+        preview, more = None, {}
         if option("ENTRYPOINT_PREVIEW") or any(map(self.environ.get, PREVIEWS)):
             from . import previews  # of all starts only those need it
 
@@ -77,7 +77,8 @@ class _Loader:
                 placed = previews.place(self.sources, preview, row, urls, self.registry)
                 preview, self.registry, urls = placed.preview, placed.registry, placed.urls
                 self.incomplete += placed.incomplete
-                (url, database), (direct_url, direct) = urls.values()
+                (url, database), (direct_url, direct) = urls.pop(variable), urls[_DIRECT]
+                more = {each: text for each, (text, _) in urls.items() if each != _DIRECT}
                 row = self.registry.get(name or "")
         self._check_database(database, name, preview)
         self._check_direct(direct, database)
@@ -91,7 +92,7 @@ class _Loader:
         seed = self._seed(row, asked.lookup, skipped="seed" in skip)
         if self.problems:
             raise self._error()
-        environment = self._service_environment(variable, url)
+        environment = self._service_environment(variable, url, more)
         own = option("ENTRYPOINT_MAINTENANCE_DATABASE") or (admin.database if admin else "")
         direct_added = {variable: direct_url} if direct_url else {}
         return Settings(
@@ -332,13 +333,16 @@ class _Loader:
             )
         return name
 
-    def _service_environment(self, variable: str, url: str) -> Environment:
+    def _service_environment(
+        self, variable: str, url: str, more: "Mapping[str, str]"
+    ) -> Environment:
         ours = [name + end for name in OUR_SECRETS for end in ("", "_FILE")]
         if url and not self.environ.get(variable):
             # As in docker-library's images: the value of a _FILE twin becomes the plain variable,
             # because the service's own code reads only that.
             ours.append(f"{variable}_FILE")
-        return self.environ.changed(without=ours, added={variable: url} if url else {})
+        added = {**more, variable: url} if url else more
+        return self.environ.changed(without=ours, added=added)
 
     def _error(self) -> SettingsError:
         remedies = [*self.sources.corrections(), *dict.fromkeys(self.remedies)]

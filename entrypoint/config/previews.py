@@ -4,7 +4,7 @@ docs/how-to/previews.md says what the platforms set, with its source.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -20,11 +20,14 @@ INFIX: Final = "_pr_"  # between the name of the service's database and the prev
 _VARIABLE: Final = "ENTRYPOINT_PREVIEW"
 _ID = re.compile(rf"{NUMBER}|[a-z0-9]{{6}}")  # a pull request's number, or Dokploy's characters
 _HASH: Final = 8  # characters
-_LONGEST: Final = MAX_NAME_BYTES - len("_preview")
 
 _CONTAINER = re.compile(rf".*-pr-({NUMBER})")
 _BRANCH = re.compile(rf"(?:pull|merge-requests)/({NUMBER})/head")
 _HOST = re.compile(r"preview-.+-([a-z0-9]{6})(?:(?:-\d{1,3}){4})?")  # an address is sslip.io's
+
+_URL = re.compile(
+    r"[\s\"']*(?:jdbc:)?(postgres(?:ql)?(?:\+\w+)?://.*?)[\s\"']*", re.IGNORECASE | re.DOTALL
+)
 
 Urls = dict[str, tuple[str, Conninfo | None]]
 """Connection strings by their variables, as written and as parsed."""
@@ -55,8 +58,9 @@ def of(sources: Sources) -> Preview | None:
 
     Notes a problem for a platform's preview without an id.
     """
-    container, branch, host = (bare(sources.environ.get(name, "")) for name in PREVIEWS)
-    branch = branch.strip('"')  # Coolify writes quotes into a compose file
+    container, branch, host = (
+        bare(sources.environ.get(name, "")).strip("\"'") for name in PREVIEWS
+    )  # Coolify writes quotes into a compose file
     number: str | None = sources.option(_VARIABLE)
     if number == NONE:
         return None
@@ -88,10 +92,10 @@ def place(
 ) -> Placed:
     """Let the URLs, the service's first, name the database that ``preview.database`` gives it.
 
-    Notes a problem if the preview would use its service's own database, or another service's.
+    Notes a problem if the preview, or its push by another variable, would use its service's own
+    database, or another service's.
     """
     placed = Placed(preview, registry, urls)
-    _, url = next(iter(urls.values()))
     how = sources.get("preview.database", "own" if row else None)
     if how == "refuse":
         what = f"this is preview {preview.id} ({preview.by}), and preview.database is refuse"
@@ -99,35 +103,50 @@ def place(
         sources.remedies.append(
             'deploy no preview of the service, or set preview.database to "own"'
         )
-    if url is None or how == "refuse":
         return placed
-    if how == "own":
-        return _own(sources, placed, row, url.database)
-    if row:
-        return _shared(placed, row, url.database)
-    if how is None:
+    url = next(iter(urls.values()))[1]
+    own = row.database if row else None
+    if how == "own" and (row or url):
+        own = row.database if row else _base(sources, url, registry)
+        placed = _own(sources, placed, row, own) if own else placed
+    elif row:
+        placed = _shared(sources, placed, row, url)
+    elif how is None:
         reason = f"this is preview {preview.id} ({preview.by}) of a service that is not in the "
         reason += "registry, so the start uses the database that its URL names"
         remedy = 'Set preview.database to "own" to give each preview a database of its own, or to '
         remedy += '"shared" if previews have another URL than the service.'
-        return placed._replace(incomplete=(Incomplete(reason, remedy),))
+        placed = placed._replace(incomplete=(Incomplete(reason, remedy),))
+    if own:
+        _check_others(sources, placed, own)
     return placed
 
 
-def _shared(placed: Placed, row: Service, named: str) -> Placed:
+def _shared(sources: Sources, placed: Placed, row: Service, url: Conninfo | None) -> Placed:
     """Accept any database but those of the registry, the service's own among them."""
+    name = _cut(row.database, "_preview")
+    _correct(sources, row.database, name)
     taken = {*DEFAULTS, *(each.database for each in placed.registry.values())}
-    if named in taken:
-        named = f"{row.database[:_LONGEST]}_preview"  # for the remedy
-    mine = row._replace(database=named)
-    return placed._replace(registry={**placed.registry, row.name: mine})
+    if url and url.database not in taken:
+        name = url.database
+    return placed._replace(registry={**placed.registry, row.name: row._replace(database=name)})
 
 
-def _own(sources: Sources, placed: Placed, row: Service | None, named: str) -> Placed:
+def _base(sources: Sources, url: Conninfo | None, registry: Mapping[str, Service]) -> str | None:
+    """The own database of a service without a row: what its URL names, less a preview's ending."""
+    named = url.database if url else ""
+    for each in registry.values():
+        if preview := of_database(named, each.database):
+            what = f"names the database {named!r}, that of preview {preview} of {each.name}"
+            sources.problems.append(f"{sources.where(url.variable if url else '')} {what}")
+            return None
+    if named in {*DEFAULTS, *(each.database for each in registry.values())}:
+        return None  # the start refuses it
+    return re.sub(rf"{INFIX}(?:{_ID.pattern})$", "", named)
+
+
+def _own(sources: Sources, placed: Placed, row: Service | None, own: str) -> Placed:
     preview, registry = placed.preview, placed.registry
-    if row is None and named in DEFAULTS:
-        return placed  # the start refuses it
-    own = row.database if row else named.removesuffix(INFIX + preview.id)
     name = database(own, preview.id)
     for other in registry.values():
         if other.database == name:
@@ -136,13 +155,31 @@ def _own(sources: Sources, placed: Placed, row: Service | None, named: str) -> P
             sources.remedies.append(f"give {other.name} another database in the registry")
     if row:
         registry = {**registry, row.name: row._replace(database=name)}
-    urls = dict(placed.urls)
-    for variable, (text, url) in placed.urls.items():
+    _correct(sources, own, name)
+    urls = placed.urls | {
+        variable: (sources.environ[variable], url)
+        for variable in sources.get("database_url")
+        if variable not in placed.urls and (url := _parsed(sources, variable))
+    }
+    for variable, (text, url) in urls.items():
         if url and url.database != name and (url.database == own or of_database(url.database, own)):
             urls[variable] = _renamed(sources, variable, text, url, name)
-    changed = tuple(variable for variable in urls if urls[variable] != placed.urls[variable])
+    changed = tuple(
+        variable
+        for variable, (text, _) in urls.items()
+        if text != placed.urls.get(variable, (sources.environ.get(variable), None))[0]
+    )
     preview = preview._replace(own=own, most=sources.get("preview.max"), changed=changed)
-    return Placed(preview, registry, urls, tuple(_others(sources, own, [*urls])))
+    return Placed(preview, registry, urls)
+
+
+def _correct(sources: Sources, own: str, name: str) -> None:
+    """Let the corrected forms of refused URLs name the preview's database, not the service's."""
+    for variable, corrected in sources.corrected.items():
+        with suppress(dialects.ConninfoError):
+            named = dialects.parse(corrected).database
+            if named == own or of_database(named, own):
+                sources.corrected[variable] = dialects.with_database(corrected, name)
 
 
 def _renamed(
@@ -156,18 +193,40 @@ def _renamed(
     return text, renamed
 
 
-def _others(sources: Sources, own: str, ours: list[str]) -> Iterator[Incomplete]:
-    """Other variables by which the service may find its own database all the same."""
-    for name, value in sources.environ.items():
-        if name in ours or name in OUR_SECRETS or not value.startswith("postgres"):
-            continue
-        log.hide([value])
-        with suppress(dialects.ConninfoError):
-            if dialects.parse(value, name).database == own:
-                yield Incomplete(
-                    f"{name} also names the service's own database {own!r}, and this is a preview",
-                    f"Unset {name} in previews, or let the service read {ours[0]} only.",
-                )
+def _check_others(sources: Sources, placed: Placed, own: str) -> None:
+    """Refuse other variables by which a push, or the service, may find its own database."""
+    secrets = {name + end for name in OUR_SECRETS for end in ("", "_FILE")}
+    for name in sorted(sources.environ.keys() - placed.urls.keys() - secrets):
+        url = _parsed(sources, name)
+        in_words = name == "PGDATABASE" and bare(sources.environ[name]) == own
+        if in_words or (url and url.database == own):
+            sources.problems.append(
+                f"{name} names the service's own database {own!r}, and this is preview "
+                f"{placed.preview.id} ({placed.preview.by})"
+            )
+            line = f"or write {name} into database_url in {sources.file}, so that it changes too"
+            sources.remedies.append(f"unset {name} in previews")
+            if url and placed.preview.own:
+                sources.remedies.append(line)
+
+
+def _parsed(sources: Sources, name: str) -> Conninfo | None:
+    """The URL that a variable holds, in the forms that drivers take; masked in the log."""
+    found = _URL.fullmatch(sources.environ.get(name, ""))
+    if not found:
+        return None
+    log.hide([found[1]])
+    try:
+        url = dialects.parse(found[1], name)
+    except dialects.ConninfoError:
+        return None
+    log.hide(url.secrets, shown=[url.user, url.database])
+    return url
+
+
+def _cut(name: str, end: str) -> str:
+    """A name with an ending, within PostgreSQL's bytes."""
+    return name.encode()[: MAX_NAME_BYTES - len(end)].decode(errors="ignore") + end
 
 
 def database(own: str, preview: str) -> str:
@@ -181,7 +240,7 @@ def database(own: str, preview: str) -> str:
     import hashlib
 
     end = f"_{hashlib.sha256(own.encode()).hexdigest()[:_HASH]}{end}"
-    return own.encode()[: MAX_NAME_BYTES - len(end)].decode(errors="ignore") + end
+    return _cut(own, end)
 
 
 def of_database(name: str, own: str) -> str | None:

@@ -27,6 +27,11 @@ from .report import Failure, PreviewDatabase, Previews, failure
 from .server import NAME, Server
 
 DROP_S: Final = 300.0  # seconds that one removal may take: the server makes a checkpoint first
+LOCK_S: Final = 10.0  # seconds that it may wait for a lock of the database's owner
+TRIES: Final = 3  # at a database whose clients come back
+_LIMITS: Final = (
+    f"set statement_timeout = {DROP_S * 1000:.0f}; set lock_timeout = {LOCK_S * 1000:.0f}"
+)
 MAX_FILE_BYTES: Final = 1 << 20
 Agree = Callable[[Previews], object]  # shows a person what would go; raises without agreement
 
@@ -51,7 +56,7 @@ def listed(server: Server) -> Previews:
 
 def of(database: Database, registry: Collection[Service]) -> tuple[Service, str] | None:
     """The service and the preview whose database has this name, which no row claims."""
-    if database.template or any(service.database == database.name for service in registry):
+    if any(service.database == database.name for service in registry):
         return None
     found = ((each, previews.of_database(database.name, each.database)) for each in registry)
     return next(((each, preview) for each, preview in found if preview), None)
@@ -80,8 +85,9 @@ def drop(server: Server, choice: Choice, agree: Agree | None, *, dry_run: bool) 
             return answer
         if agree:
             agree(answer)
-        with translated("removing a database", remedy="Run the command again."):
-            session.connection.execute(f"set statement_timeout = {int(DROP_S * 1000)}".encode())
+        if not session.pooled:  # which would hand the settings to its next client
+            with translated("removing a database", remedy="Run the command again."):
+                session.connection.execute(_LIMITS.encode())
         done = {each.database: _dropped(session, server, each, choice) for each in going}
     return answer.model_copy(update={"previews": [done.get(row.database, row) for row in rows]})
 
@@ -213,23 +219,38 @@ def _drop(session: Session, server: Server, row: PreviewDatabase, *, force: bool
     found = database and of(database, server.registry.values())
     if database is None:
         return
-    if not found or not is_marked(database, *found):
+    mark = ledger.parse(database.comment).preview
+    if not found or not is_marked(database, *found) or (mark and mark.at) != row.started:
         raise RefusedError(
-            f"the database {row.database!r} is not the preview's any more",
+            f"the database {row.database!r} is another one now, or its preview has started again",
             remedy="Run entrypoint previews to see what it is.",
         )
     doing = f"dropping the database {row.database!r}"
-    remedy = "Use --server to name its owner or a superuser."
-    if force:
-        with translated(doing, remedy="Start again."):
-            starts = session.rows("operator/starts_at_work", [row.database])
-        if starts:
-            raise RefusedError(
-                f"{doing}: the start {starts[0][0]!r} is at work in it",
-                remedy="Wait until that start has ended, or stop the preview's containers.",
-            )
-    elif row.sessions:
-        remedy = "Stop the preview's containers, or add --force to end their sessions."
-    statement = sql.SQL("drop database if exists {}" + " with (force)" * force)
-    with translated(doing, remedy=remedy):
-        session.connection.execute(statement.format(sql.Identifier(row.database)))
+    remedy = "Stop what is connected to it, or add --force; use --server to name its owner or a "
+    statement = sql.SQL("drop database if exists {}").format(sql.Identifier(row.database))
+    for left in range(TRIES if force else 1, 0, -1):
+        if force:
+            with translated(doing, remedy="Start again."):
+                _end_sessions(session, row.database)
+        try:
+            # Not WITH (FORCE), which would end a start that has just come in.
+            with translated(doing, remedy=f"{remedy}superuser."):
+                session.connection.execute(statement)
+        except RefusedError as error:
+            if left == 1 or error.fields.get("sqlstate") != "55006":
+                raise
+        else:
+            return
+
+
+def _end_sessions(session: Session, database: str) -> None:
+    """End the clients of a database. Raises `RefusedError` if a start is among them."""
+    with session.transaction():
+        starts = session.rows("operator/starts_at_work", [database])
+        if not starts:
+            session.rows("operator/end_clients", [database])
+    if starts:
+        raise RefusedError(
+            f"dropping the database {database!r}: the start {starts[0][0]!r} is at work in it",
+            remedy="Wait until that start has ended, or stop the preview's containers.",
+        )

@@ -7,6 +7,7 @@ that holds the lock: the commit records and releases at once, and nobody can wri
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,12 +18,16 @@ from ..errors import RefusedError
 from .sql import load_sql
 
 if TYPE_CHECKING:
+    from psycopg import sql
+
     from .session import Session
 
 VERSION: Final = 2  # the format; `parse` also reads version 1, and nothing overwrites a later one
 MARK: Final = "entrypoint:"
 MAX_PUSHES: Final = 20  # distinct pushes that the ledger keeps of each service
 MAX_RELEASES: Final = 20  # releases that the ledger keeps of each push
+MAX_BRANCH: Final = 200  # characters
+_STAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
 MAX_LOSSES: Final = 10
 MAX_DAMAGES: Final = 50
 _OF: Final = " of "  # separates a tenant from its service in a database of several services
@@ -152,7 +157,7 @@ class Ledger(NamedTuple):
 
 def stamp(at: float) -> str:
     """An instant of ``time.time`` as the ledger has it, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    return time.strftime(_STAMP, time.gmtime(at))
 
 
 def parse(comment: str | None, *, owner: bool = True) -> Ledger:
@@ -173,7 +178,7 @@ def parse(comment: str | None, *, owner: bool = True) -> Ledger:
             seeds={tenant: _seed(seed) for tenant, seed in data["seeds"].items()},
             losses=tuple(_losses(**losses) for losses in data.get("losses", ())),
             damages=tuple(_damage(**damage) for damage in data.get("damages", ())),
-            preview=_preview(**data["preview"]) if "preview" in data else None,
+            preview=_mark(data.get("preview")),
             writable=owner,
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -207,20 +212,27 @@ def _check_texts(*values: object) -> None:
 
 
 def _losses(lost: list[str], release: str | None, host: str, at: str) -> Losses:
-    _check_texts(*lost, release or "", host, at)
+    _check_texts(*lost, "" if release is None else release, host, at)
     return Losses(tuple(lost), release, host, at)
 
 
 def _damage(what: str, rows: int, fingerprint: str, release: str | None, at: str) -> Damage:
-    _check_texts(what, fingerprint, release or "", at)
+    _check_texts(what, fingerprint, "" if release is None else release, at)
     if not isinstance(rows, int):
         raise TypeError
     return Damage(what, rows, fingerprint, release, at)
 
 
-def _preview(service: str, preview: str, branch: str | None, at: str) -> Mark:
-    _check_texts(service, preview, branch or "", at)
-    return Mark(service, preview, branch, at)
+def _mark(data: Any) -> Mark | None:  # noqa: ANN401  any value of JSON
+    """Read a mark; one that no start wrote counts as none, and spoils nothing else."""
+    try:
+        mark = Mark(**data)
+        _check_texts(mark.service, mark.preview, "" if mark.branch is None else mark.branch)
+        known = re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z", mark.at)
+        time.strptime(mark.at, _STAMP)
+    except (TypeError, ValueError):
+        return None
+    return mark._replace(branch=mark.branch and mark.branch[:MAX_BRANCH]) if known else None
 
 
 def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  any value of JSON
@@ -318,13 +330,28 @@ def write(session: "Session", ledger: Ledger) -> None:
     server refuses, `UnreachableError` if the connection is gone; the comment is then as it was, and
     the transaction goes on.
     """
-    from psycopg import sql
-
     from .session import translated
 
     connection = session.connection
     with translated("writing the ledger", remedy="Start again."), connection.transaction():
         row = connection.execute(load_sql("postgres/ledger")).fetchone()
         text = render(row[0] or "" if row else "", ledger)
-        statement = sql.SQL("comment on database {} is {}")
-        connection.execute(statement.format(sql.Identifier(session.database), sql.Literal(text)))
+        connection.execute(_comment(session.database, text))
+
+
+def begin(admin: "Session", database: str, mark: Mark) -> None:
+    """Mark a new database, from a session in another one.
+
+    Raises `RefusedError` if the session's role may not, and `UnreachableError`.
+    """
+    from .session import translated
+
+    with translated("marking a preview's database", remedy="Start again."):
+        admin.connection.execute(_comment(database, render("", Ledger(preview=mark))))
+
+
+def _comment(database: str, text: str) -> "sql.Composed":
+    from psycopg import sql
+
+    statement = sql.SQL("comment on database {} is {}")
+    return statement.format(sql.Identifier(database), sql.Literal(text))

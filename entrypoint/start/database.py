@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .. import log
 from ..config.conninfo import Conninfo
-from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError
+from ..errors import EntrypointError, RefusedError, SettingsError, UnreachableError, plural
 from ..postgres.cause import Cause, ConnectError, Kind
 from ..postgres.session import WORD_S, Session, translated
 from . import wait
@@ -15,8 +15,10 @@ from .wait import Connect
 
 if TYPE_CHECKING:
     from ..config.previews import Preview
+    from ..postgres.ledger import Mark
 
 _PUBLIC_CLOSED_SINCE: Final = 150000  # PUBLIC has no right to create in schema public
+_UNLISTED: Final = "no such database: "  # PgBouncer's words for what its list lacks
 AFTER_CREATE_S: Final = 20.0  # PgBouncer retries a failed login after 15 s by default
 
 
@@ -34,6 +36,7 @@ class CreateOptions(NamedTuple):
     maintenance_databases: tuple[str, ...]
     isolate: bool
     preview: "Preview | None" = None  # whose database it is
+    mark: "Mark | None" = None  # what its ledger says of that
 
 
 def ask(
@@ -80,6 +83,13 @@ def database(
     if isinstance(reached, Session):
         _check_name(target, reached)
         return reached, False
+    if options.preview and _UNLISTED in reached.text:
+        # To create the database would not help, and nobody would drop it.
+        raise RefusedError(
+            f"the preview's database cannot be reached: {reached.text}",
+            remedy="Add * to the pooler's list of databases, or give previews a URL past the "
+            "pooler.",
+        )
     created = _create(target, options, connect, deadline)
     return _open(target, connect, max(deadline, time.monotonic() + AFTER_CREATE_S)), created
 
@@ -156,13 +166,18 @@ def _create(target: Conninfo, options: CreateOptions, connect: Connect, deadline
     if admin is None:
         return False
     with closing(admin):
-        if options.preview:
+        if options.preview and options.preview.own:
             _check_room(admin, options.preview)
         version = admin.server_version
         owner = databases.acts_as(admin, target.user)
         created = databases.create(
             admin, target.database, owner=owner, isolate=options.isolate, deadline=deadline
         )
+        if created and options.mark:
+            from ..postgres import ledger
+
+            with suppress(RefusedError):  # the start marks it under the lock
+                ledger.begin(admin, target.database, options.mark)
     if created:
         log.event("info", "database.created", database=target.database, owner=owner)
     if created and options.isolate and version < _PUBLIC_CLOSED_SINCE:
@@ -183,10 +198,11 @@ def _check_room(admin: Session, preview: "Preview") -> None:
     if preview.id in there or len(there) < preview.most:
         return
     raise RefusedError(
-        f"{len(there)} previews of {preview.own!r} have a database on the server, and preview.max "
-        f"is {preview.most}, so the start creates none for preview {preview.id}",
-        remedy="Run entrypoint previews to see them, and drop those of closed pull requests "
-        "with --drop-closed or --drop-older-than; or raise preview.max.",
+        f"{plural(len(there), 'preview')} of {preview.own!r} on the server already, and "
+        f"preview.max is {preview.most}, so the start creates no database for preview {preview.id}",
+        remedy="Run entrypoint previews to see them; drop those of closed pull requests with "
+        "--drop-closed or --drop-older-than, and by hand those without a mark, or raise "
+        "preview.max.",
     )
 
 

@@ -12,7 +12,7 @@ from ..postgres.opening import PATIENCE_S
 from ..postgres.session import open_session
 from ..postgres.sql import load_sql
 from . import database, seed_check, wait
-from .plan import StartPlan
+from .plan import StartPlan, marked
 from .steps import step
 
 
@@ -28,7 +28,11 @@ class Full:
         config = plan.config
         self._connect = partial(open_session, application_name=name, patience_s=PATIENCE_S)
         self._options = database.CreateOptions(
-            config.admin or target, config.maintenance_databases, config.isolate, config.preview
+            config.admin or target,
+            config.maintenance_databases,
+            config.isolate,
+            config.preview,
+            marked(config),
         )
         probe = load_sql("postgres/probe") if plan.provable or config.preview else ""
         self._reached = wait.until_answered(

@@ -10,7 +10,7 @@ from .. import fingerprint as inputs
 from ..config.keys import STEPS, variable
 from ..config.settings import Seed, Settings
 from ..errors import PushError, SettingsError
-from ..postgres.ledger import NO_PUSH, Found, Ledger, Mark, Who, stamp
+from ..postgres.ledger import MAX_BRANCH, NO_PUSH, Found, Ledger, Mark, Who, stamp
 
 MARK_S: Final = 3600.0  # seconds; previews that nobody needs any more are days old
 
@@ -101,13 +101,10 @@ class StartPlan(NamedTuple):
 
         A preview that starts again and again says so every `MARK_S` seconds.
         """
-        preview, service = self.config.preview, self.config.service
-        if not preview or not preview.own or not service:
-            return None
-        now = time.time()
-        mark = Mark(service, preview.id, preview.branch, stamp(now))
-        same = book.preview and book.preview._replace(at=mark.at) == mark
-        fresh = same and book.preview and stamp(now - MARK_S) < book.preview.at <= mark.at
+        mark, before = marked(self.config, book.preview), book.preview
+        if mark is None or before is None or before._replace(at=mark.at) != mark:
+            return mark
+        fresh = stamp(time.time() - MARK_S) < before.at <= mark.at
         return None if fresh else mark
 
     def to_record(self, found: Found) -> bool:
@@ -177,6 +174,16 @@ class StartPlan(NamedTuple):
                 remedy="Give each service its own database. If one of these is a former name of "
                 "this service, set ENTRYPOINT_FORCE=push for one start, which forgets that name.",
             )
+
+
+def marked(config: Settings, before: Mark | None = None) -> Mark | None:
+    """The mark of a preview that has a database of its own; None for any other start."""
+    preview, service = config.preview, config.service
+    if not preview or not preview.own or not service:
+        return None
+    # Not each container of a preview knows its branch.
+    branch = preview.branch or (before.branch if before else None)
+    return Mark(service, preview.id, branch and branch[:MAX_BRANCH], stamp(time.time()))
 
 
 def _of_seed(seed: Seed) -> list[str]:

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from entrypoint.config.environment import Environment
+from entrypoint.operator import previews, server
 from tests.operator.conftest import RPG, RPG_DB, SERVICES, Operator, create_role
 from tests.support.docs import blocks, page
 from tests.support.pooler import PROGRAM, Pooler
@@ -119,7 +121,9 @@ def test_one_that_is_named(operator: Operator) -> None:
     assert results(operator, "--service", RPG, "--drop", "7") == {}
 
 
-@pytest.mark.parametrize("words", [("--drop", "7"), ("--drop-closed", "open")])
+@pytest.mark.parametrize(
+    "words", [("--drop", "7"), ("--drop-closed", "open"), ("--drop-closed", "")]
+)
 def test_numbers_want_a_service(operator: Operator, words: tuple[str, ...]) -> None:
     """Six repositories have six pull requests of one number."""
     make(operator, "7")
@@ -251,6 +255,74 @@ def test_one_in_use(operator: Operator) -> None:
         assert results(operator, *words, "--force") == {name: "dropped"}
 
 
+def test_a_preview_that_starts_again_meanwhile(operator: Operator) -> None:
+    """Somebody thinks for long before the yes, and the name is another database's by then."""
+    name = make(operator, "7")
+    where = server.find(Environment({b"DATABASE_URL": operator.url.encode()}), None, [], [])
+
+    def agree(_: object) -> None:
+        operator.execute(f"drop database {name}")
+        make(operator, "7", at="2026-11-30T12:00:00Z")
+
+    answer = previews.drop(where, previews.Choice(["7"]), agree, dry_run=False)
+
+    [row] = answer.previews
+    assert row.failure
+    assert "or its preview has started again" in row.failure.message
+    assert there(operator) == [name]
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        {"branch": []},
+        {"branch": 0},
+        {"branch": "x" * 5_000_000},
+        {"at": "soon"},
+        {"at": "2026-13-01T00:00:00Z"},
+        {"at": None},
+        {"preview": 7},
+        {"more": "x"},
+    ],
+    ids=lambda mark: str(mark)[:30],
+)
+def test_marks_that_no_start_wrote(operator: Operator, mark: dict[str, object]) -> None:
+    """An owner may write anything there; the others are listed and dropped all the same."""
+    name = make(operator, "8")
+    make(operator, "7")
+    data = {"service": RPG, "preview": "7", "branch": None, "at": OLD, **mark}
+    line = json.dumps({"v": 2, "pushes": [], "seeds": {}, "preview": data})
+    operator.execute(f"comment on database {RPG_DB}_pr_7 is 'entrypoint:{line}'")
+
+    found = operator.run("previews", "--json")
+    assert found.code == 0
+    assert len(found.out) < 10_000
+    assert results(operator, "--service", RPG, "--drop", "8")[name] == "dropped"
+
+
+def test_a_template(operator: Operator) -> None:
+    """It is listed, counts, and stays: the server drops none."""
+    name = make(operator, "7")
+    operator.execute(f"alter database {name} is_template true")
+    try:
+        found = operator.run("previews", "--service", RPG, "--drop", "7", "--yes", "--json")
+        assert found.code == 5
+        assert "cannot drop a template" in found.json["previews"][0]["failure"]["message"]
+    finally:
+        operator.execute(f"alter database {name} is_template false")
+
+
+def test_an_owner_that_holds_a_lock(operator: Operator) -> None:
+    """The command waits for some seconds, and does the others."""
+    make(operator, "7")
+    name = make(operator, "8")
+    with psycopg.connect(operator.url) as owner:
+        owner.execute(f"comment on database {RPG_DB}_pr_7 is 'x'".encode())
+        done = results(operator, "--service", RPG, "--drop", "7", "--drop", "8")
+        owner.rollback()
+    assert done == {f"{RPG_DB}_pr_7": "failed", name: "dropped"}
+
+
 @pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_a_strangers_function_behind_a_pooler(operator: Operator, mode: str) -> None:
@@ -277,6 +349,8 @@ def test_a_strangers_function_behind_a_pooler(operator: Operator, mode: str) -> 
                 ("status",),
             ):
                 operator.run(*words, environ=where)
+            with psycopg.connect(pooler.url()) as client:
+                assert client.execute("show statement_timeout").fetchall() == [("0",)]
         assert there(operator) == []
         query = "select rolsuper from pg_roles where rolname = 'mallory'"
         assert operator.execute(query) == [(False,)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from psycopg import sql
 
+from tests.support.pooler import PROGRAM, Pooler
 from tests.support.program import Program, python
 from tests.support.stage import Stage, service
 
@@ -136,17 +139,48 @@ def test_the_comment_says_whose_it_is(stage: Stage) -> None:
 
 
 def test_ten_previews_beside_production(stage: Stage) -> None:
-    """Ten at once: ten databases, each pushed and seeded once; production's is as it was."""
-    started(stage.start())
-    before = holds(stage)
+    """Five of two services at once: ten databases, pushed and seeded once; theirs as they were."""
+    other = replace(stage, database=f"{stage.database}_2", environ=dict(stage.environ))
+    other.environ["ENTRYPOINT_SERVICE"] = "other"  # both read one file of settings
+    registry = stage.directory / "services.toml"
+    registry.write_text(f'{registry.read_text()}[other]\ndatabase = "{other.database}"\n')
+    both = (stage, other)
+    try:
+        for each in both:
+            started(each.start())
+        before = [holds(each) for each in both]
 
-    programs = [preview(stage, str(number)) for number in range(1, 11) for _ in range(2)]
+        programs = [preview(each, str(number)) for number in range(1, 6) for each in both * 2]
 
-    assert [program.wait() for program in programs] == [0] * 20
-    assert len(previews(stage)) == 10
-    for name in previews(stage):
+        assert [program.wait() for program in programs] == [0] * 20
+        for each in both:
+            assert len(previews(each)) == 5
+            for name in previews(each):
+                assert rows(stage, name) == [("push",), ("seed",)]
+        assert [holds(each) for each in both] == before
+    finally:
+        with stage.server.connect() as connection:
+            for name in (*previews(other), other.database):
+                drop = sql.SQL("drop database if exists {} with (force)")
+                connection.execute(drop.format(sql.Identifier(name)))
+
+
+def test_a_name_of_63_bytes(stage: Stage) -> None:
+    """The preview's is as long, and another one."""
+    stage.database = stage.database.ljust(63, "x")
+    (stage.directory / "services.toml").write_text(f'[demo]\ndatabase = "{stage.database}"\n')
+
+    started(preview(stage, "1234567890"))
+    program = started(preview(stage, "1234567890"))
+
+    name = program.one("preview.found")["database"]
+    assert len(name) == 63
+    try:
         assert rows(stage, name) == [("push",), ("seed",)]
-    assert holds(stage) == before
+    finally:
+        with stage.server.connect() as connection:
+            drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
+            connection.execute(drop)
 
 
 def test_a_database_that_somebody_named(stage: Stage) -> None:
@@ -170,8 +204,8 @@ def test_as_many_as_are_allowed(stage: Stage) -> None:
     assert third.wait() == 5
     failed = third.one("database.failed")
     assert failed["error"] == (
-        f"2 previews of {stage.database!r} have a database on the server, and preview.max is 2, so "
-        "the start creates none for preview 3"
+        f"2 previews of {stage.database!r} on the server already, and preview.max is 2, so the "
+        "start creates no database for preview 3"
     )
     assert "entrypoint previews" in failed["remedy"]
     started(preview(stage, "1"))
@@ -226,3 +260,88 @@ def test_the_push_of_a_preview_sees_no_other_database(stage: Stage) -> None:
 
     assert program.wait() == 7
     assert holds(stage) == before
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_behind_a_pooler_for_all_databases(stage: Stage, mode: str) -> None:
+    """The service gets the pooler's URL with its preview's database."""
+    users = {stage.user: stage.password}
+    with Pooler(stage.server, mode=mode, auth="scram-sha-256", users=users) as pooler:
+        url = pooler.url(stage.database, stage.user, stage.password)
+        stage.environ["DATABASE_URL"] = url
+        for _ in range(2):
+            program = started(preview(stage, "7", *service()))
+            assert url_of_service(program) == url.replace(stage.database, f"{stage.database}_pr_7")
+    assert rows(stage, f"{stage.database}_pr_7") == [("push",), ("seed",)]
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+@pytest.mark.parametrize("direct", [False, True])
+def test_behind_a_pooler_with_a_list(stage: Stage, *, direct: bool) -> None:
+    """Refused with the pooler's reason; no database is left that nobody can drop."""
+    users = {stage.user: stage.password}
+    listed = (stage.database, "postgres")
+    stage.environ["ENTRYPOINT_WAIT_TIMEOUT"] = "3"
+    if direct:
+        stage.environ["ENTRYPOINT_DIRECT_URL"] = stage.url
+    with Pooler(
+        stage.server, mode="transaction", auth="scram-sha-256", users=users, databases=listed
+    ) as pooler:
+        stage.environ["DATABASE_URL"] = pooler.url(stage.database, stage.user, stage.password)
+        program = preview(stage, "7")
+        assert program.wait() == (4 if direct else 5), program.output
+    failed = program.events[-1]
+    assert "no such database: " in failed["error"]
+    assert "list of databases" in failed["remedy"]
+    assert previews(stage) == ([f"{stage.database}_pr_7"] if direct else [])
+    if direct:  # what is left says whose it is, so that `previews` can drop it
+        with stage.server.connect() as connection:
+            [(comment,)] = connection.execute(COMMENT, [f"{stage.database}_pr_7"])
+        assert '"preview":"7"' in comment
+
+
+def test_previews_that_share(stage: Stage) -> None:
+    """One database, which the first creates, with neither mark nor number."""
+    name = f"{stage.database}_pr_shared"
+    stage.environ["DATABASE_URL"] = stage.server.url(name, stage.user, stage.password)
+    stage.environ["ENTRYPOINT_PREVIEW_DATABASE"] = "shared"
+    for number in ("7", "8"):
+        started(preview(stage, number))
+
+    assert previews(stage) == [name]
+    assert rows(stage, name) == [("push",), ("seed",)]
+
+
+def test_a_container_that_knows_no_branch(stage: Stage) -> None:
+    """An init container beside the service's: the mark keeps the branch, and is written once."""
+    stage.environ["COOLIFY_BRANCH"] = "fix-it"
+    started(preview(stage, "7"))
+    del stage.environ["COOLIFY_BRANCH"]
+
+    assert "lock.acquired" not in started(preview(stage, "7")).names()
+    stage.environ["COOLIFY_BRANCH"] = "fix-it"
+    assert "lock.acquired" not in started(preview(stage, "7")).names()
+
+
+def test_dropped_beside_a_start(stage: Stage) -> None:
+    """The drop refuses while the start works, even with --force; after it the start makes anew."""
+    words = ("previews", "--service", "demo", "--drop", "7", "--force", "--yes", "--json")
+    push, stage.push = stage.push, python("push", "ready", "wait-for", str(stage.gate))
+    start = preview(stage, "7")
+    start.until("push.started")
+    environ = {**stage.environ, "PATH": os.environ["PATH"], "DATABASE_URL": stage.url}
+
+    drop = Program.start(*words, environ=environ, directory=stage.directory)
+    assert drop.wait() == 5
+    [row] = json.loads(drop.stdout)["previews"]
+    assert "is at work in it" in row["failure"]["message"]
+    stage.gate.touch()
+    started(start)
+
+    stage.push = push
+    drop = Program.start(*words, environ=environ, directory=stage.directory)
+    assert drop.wait() == 0, drop.output
+    assert previews(stage) == []
+    again = started(preview(stage, "7"))
+    assert again.one("push.started")["reason"] == "first"

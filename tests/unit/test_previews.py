@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from entrypoint import log
 from entrypoint.config import dialects, load, previews
 from entrypoint.config.environment import Environment
 from entrypoint.errors import SettingsError
@@ -60,6 +61,7 @@ def refused(folder: Path, **variables: str) -> tuple[list[str], str]:
     [
         (COOLIFY, "7", "COOLIFY_CONTAINER_NAME"),
         ({"COOLIFY_CONTAINER_NAME": "api-xk0s8w4gc8cc4wg-pr-123"}, "123", "COOLIFY_CONTAINER_NAME"),
+        ({"COOLIFY_CONTAINER_NAME": "'abc-pr-7'"}, "7", "COOLIFY_CONTAINER_NAME"),
         ({"COOLIFY_BRANCH": "pull/8/head"}, "8", "COOLIFY_BRANCH"),
         ({"COOLIFY_BRANCH": '"pull/8/head"'}, "8", "COOLIFY_BRANCH"),
         ({"COOLIFY_BRANCH": "merge-requests/8/head"}, "8", "COOLIFY_BRANCH"),
@@ -246,14 +248,100 @@ def test_the_direct_url_follows(folder: Path) -> None:
     assert found.push_environment["DATABASE_URL"] == "postgres://u:p@db/rpg_db_pr_7"
 
 
-def test_another_variable_with_the_services_own_database(folder: Path) -> None:
-    """The start changes one variable; it names the others that lead to production, not values."""
-    url = "postgres://u:canary@db/rpg_db"
-    found = loaded(folder, POSTGRES_URL=url, OTHER="postgres://u:p@db/sso_db", **COOLIFY)
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("POSTGRES_URL", "postgres://u:canary@db/rpg_db"),
+        ("DIRECT_URL", '"POSTGRESQL://u:canary@db/rpg_db?schema=x" '),
+        ("SPRING_URL", "jdbc:postgresql://u:canary@db/rpg_db"),
+        ("PGDATABASE", "rpg_db"),
+    ],
+)
+@pytest.mark.parametrize("how", ["own", "shared"])
+def test_another_variable_with_the_services_own_database(
+    folder: Path, variable: str, value: str, how: str
+) -> None:
+    """A push may read it, so the start refuses; what it says has no password."""
+    more = {variable: value, "ENTRYPOINT_PREVIEW_DATABASE": how}
+    staging = {"DATABASE_URL": "postgres://u:p@db/staging"} if how == "shared" else {}
 
-    [gap] = found.incomplete
-    assert gap.reason.startswith("POSTGRES_URL also names the service's own database 'rpg_db'")
-    assert "canary" not in repr(gap)
+    problems, remedy = refused(folder, **more, **staging, **COOLIFY)
+
+    [problem] = problems
+    assert problem.startswith(f"{variable} names the service's own database 'rpg_db', and this is")
+    assert f"unset {variable} in previews" in remedy.lower().replace(variable.lower(), variable)
+    assert "canary" not in remedy
+    assert log.mask("canary") == ("canary" if variable == "PGDATABASE" else "****")
+
+
+def test_words_that_are_no_urls(folder: Path) -> None:
+    """They neither stop the start nor vanish from its log."""
+    more = {"PGUSER": "postgres", "DB_TYPE": "postgres", "OTHER": "postgres://u:p@db/sso_db"}
+
+    assert loaded(folder, **more, **COOLIFY).preview
+    assert log.mask("postgres rpg_db") == "postgres rpg_db"
+
+
+def test_all_of_the_services_variables_change(folder: Path) -> None:
+    """A tool may read the second one, as Prisma's migrations do."""
+    with (folder / "entrypoint.toml").open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write('database_url = ["DATABASE_URL", "DIRECT_URL", "THIRD_URL"]\n' + text)
+    url = "postgres://u:p@db/rpg_db?schema=public"
+    found = loaded(folder, DIRECT_URL=url, THIRD_URL="postgres://u:p@db/sso_db", **COOLIFY)
+
+    assert found.preview
+    assert found.preview.changed == ("DATABASE_URL", "DIRECT_URL")
+    for environ in (found.service_environment, found.push_environment):
+        assert environ["DATABASE_URL"] == "postgres://u:p%40w@db:5433/rpg_db_pr_7?x=1"
+        assert environ["DIRECT_URL"] == "postgres://u:p@db/rpg_db_pr_7?schema=public"
+        assert environ["THIRD_URL"] == "postgres://u:p@db/sso_db"
+
+
+@pytest.mark.parametrize("how", ["own", "shared"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u:p@db/rpg_db\n",
+        "'postgres://u:p@db/rpg_db'",
+        "psql postgres://u:p@db/rpg_db",
+        "postgres://u:p@db/rpg_db_pr_8/",
+        "postgres://u:p/w@db/rpg_db",
+    ],
+)
+def test_a_url_that_is_refused(folder: Path, url: str, how: str) -> None:
+    """Its corrected form names a preview's database, whatever else was wrong."""
+    _, remedy = refused(folder, DATABASE_URL=url, ENTRYPOINT_PREVIEW_DATABASE=how, **COOLIFY)
+
+    assert ("/rpg_db_pr_7 " if how == "own" else "/rpg_db_preview ") in remedy
+
+
+def test_a_strangers_database(folder: Path) -> None:
+    """A service without a row takes neither another service's database nor one's preview's."""
+    stranger = {"ENTRYPOINT_SERVICE": "zz-thing", "ENTRYPOINT_PREVIEW_DATABASE": "own", **COOLIFY}
+    problems, _ = refused(folder, **stranger)
+    assert "which belongs to rpg" in problems[0]
+
+    problems, _ = refused(folder, DATABASE_URL="postgres://u:p@db/rpg_db_pr_8", **stranger)
+    assert "'rpg_db_pr_8', that of preview 8 of rpg" in problems[0]
+
+    for named in ("mine", "mine_pr_8"):
+        found = loaded(folder, DATABASE_URL=f"postgres://u:p@db/{named}", **stranger)
+        assert found.service_environment["DATABASE_URL"] == "postgres://u:p@db/mine_pr_7"
+
+
+def test_a_long_name_that_previews_share(folder: Path) -> None:
+    """The remedy's name fits into PostgreSQL's bytes."""
+    (folder / "services.toml").write_text(f'[rpg]\ndatabase = "{"ü" * 31}"\n')
+    _, remedy = refused(
+        folder,
+        DATABASE_URL=f"postgres://u:p@db/{'%C3%BC' * 31}",
+        ENTRYPOINT_PREVIEW_DATABASE="shared",
+        **COOLIFY,
+    )
+
+    assert f"/{'%C3%BC' * 27}_preview " in remedy
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,3 @@
 -- Starts with a session in a database.
-select application_name from pg_catalog.pg_stat_activity
-where datname = %s and application_name like 'entrypoint/%%' and application_name <> 'entrypoint/operator'
+select application_name from pg_stat_activity
+where datname = %s and starts_with(application_name, 'entrypoint/') and application_name <> 'entrypoint/operator'
