@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.measure import BenchError, Command, Ratio, Row, SkippedError, interleaved, milliseconds
+from bench.starts import LEAST, PSYCOPG
 from bench.world import WARM, verified
 from tests.support.compose import COMPOSES
 from tests.support.engine import DOCKER, PAYLOADS, built, docker, running, two_lines, unique
@@ -54,7 +55,7 @@ def inside(world: World) -> list[Row]:
     """The same warm start of the same files, in a container and in a chroot without one."""
     if os.geteuid() != 0:
         raise SkippedError("chroot needs root")
-    rows = []
+    rows: list[Row] = []
     for base in PAYLOADS:
         with built(None, dockerfile=two_lines(base)) as image, _unpacked(world, image) as root:
             environ, folder = _service(world)
@@ -67,7 +68,10 @@ def inside(world: World) -> list[Row]:
                     verified(_with(how, *START), WARM)
                 runs = world.times(15)
                 series = [[_median(how) for how in both] for _ in range(runs)]
+                floors = [_payloads(code) for code in (LEAST, PSYCOPG)]
+                least = [[_median(both[1], argv) for argv in (START, *floors)] for _ in range(runs)]
         ours, other = (list(column) for column in zip(*series, strict=True))
+        rows += _over_floors(base, least)
         ratio = Ratio.of(ours, other)
         rows.append(
             Row(
@@ -81,6 +85,20 @@ def inside(world: World) -> list[Row]:
             )
         )
     return rows
+
+
+def _payloads(code: str) -> tuple[str, ...]:
+    """A program for the payload's interpreter, as the start itself begins."""
+    packages = "/opt/entrypoint/python/lib/site-packages"
+    begin = f"import sys; sys.path.insert(0, {packages!r})\n"
+    return "/opt/entrypoint/python/bin/python3", "-IS", "-c", begin + code
+
+
+def _over_floors(base: str, series: list[list[float]]) -> Iterator[Row]:
+    took, *floors = (list(column) for column in zip(*series, strict=True))
+    for name, least in zip(("the floor", "psycopg's"), floors, strict=True):
+        shown = milliseconds(took), milliseconds(least), str(Ratio.of(took, least))
+        yield Row(f"warm start of the payload over {name}, {base}", *shown, str(len(took)))
 
 
 def run(world: World) -> list[Row]:
@@ -203,9 +221,9 @@ def _with(how: Command, *argv: str) -> Command:
     return replace(how, argv=[*how.argv, *argv])
 
 
-def _median(how: Command) -> float:
-    """What the clock says of a start; the middle of its three."""
-    command = _with(how, "node", "-e", CLOCK, *START)
+def _median(how: Command, argv: Sequence[str] = START) -> float:
+    """What the clock says of a program; the middle of its three."""
+    command = _with(how, "node", "-e", CLOCK, *argv)
     said = command.output().strip().splitlines()[-1]
     try:
         times: Sequence[float] = sorted(json.loads(said))
