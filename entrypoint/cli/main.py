@@ -124,7 +124,10 @@ def _operate(arguments: "argparse.Namespace") -> int:
     if watch := getattr(arguments, "watch", None):
         return _watch(arguments, watch)
     try:
-        answer = operate.run(arguments, _width(), _ask if _is_terminal(sys.stdin) else None)
+        if arguments.command == "check":
+            answer = operate.checked(arguments, _width())
+        else:
+            answer = operate.run(arguments, _width(), _ask if _is_terminal(sys.stdin) else None)
     except EntrypointError as error:
         error.step = arguments.command
         raise

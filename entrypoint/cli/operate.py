@@ -53,6 +53,18 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Ou
     return _looked_at(arguments, replace(where, reads=True), width)
 
 
+def checked(arguments: argparse.Namespace, width: int | None) -> Output:
+    """Check an image, for which no server need be known. Raises `Terminated`."""
+    from ..operator import render
+    from ..start import check
+
+    found = check.check(tuple(arguments.argv), Environment.of_container())
+    if arguments.github:
+        return Output(render.annotations(found), check.exit_code(found))
+    text = render.as_json(found) if arguments.json else render.checked(found, width)
+    return Output(text, check.exit_code(found))
+
+
 def _looked_at(arguments: argparse.Namespace, reading: server.Server, width: int | None) -> Output:
     from ..operator import render, status, verify
 

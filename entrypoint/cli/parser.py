@@ -34,6 +34,9 @@ _CODES: Final = {  # exit codes besides 0, 1 for a bug and 128+n for signal n
 _EXAMPLES: Final = {
     "run": "entrypoint run -- node dist/main.js",
     "prepare": "entrypoint prepare",
+    "check": """entrypoint check
+  entrypoint check -- node dist/main.js
+  entrypoint check --github""",
     "health": """entrypoint health
   entrypoint health --url http://127.0.0.1:3000/health --timeout 2""",
     "create": """entrypoint create --dry-run
@@ -144,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("argv", nargs="+", metavar="COMMAND", help="the service, after --")
     text = "do everything but exec the service, for init containers and jobs"
     _command(commands, "prepare", text, _codes(2, 3, 4, 5, 6, 7, 8, 9))
+    _check(commands)
     text = "report the health of the start or the service, for probes"
     health = _command(commands, "health", text, _OF_HEALTH)
     health.add_argument("--url", metavar="URL", help="the URL to ask in place of health.url")
@@ -263,6 +267,17 @@ def _transfer(commands: "_Commands") -> None:
     what.add_argument("--drop-quarantine", action="store_true", help=text)
     text = "remove the databases that moves and undos have put aside"
     what.add_argument("--drop-aside", action="store_true", help=text)
+
+
+def _check(commands: "_Commands") -> None:
+    text = "find what is wrong with an image: its settings and what they name in it, and the "
+    text += "service's command if it is given. Uses no network; what only a deployment knows, such "
+    text += "as DATABASE_URL, may be missing"
+    check = _command(commands, "check", text, _codes(2, 3))
+    check.add_argument("argv", nargs="*", metavar="COMMAND", help="the service, after --")
+    form = check.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one object of JSON")
+    form.add_argument("--github", action="store_true", help="annotate a GitHub workflow's run")
 
 
 def _previews(commands: "_Commands") -> None:

@@ -36,19 +36,27 @@ DEFAULT_PUSH: Final = ("node", "push-db.js")  # if the working directory has the
 MAX_LISTED: Final = 10  # how many names a remedy lists at most
 
 
-def load(environ: Environment, directory: StrPath = "", look: Look | None = None) -> Settings:
+def load(
+    environ: Environment,
+    directory: StrPath = "",
+    look: Look | None = None,
+    *,
+    offline: bool = False,
+) -> Settings:
     """Read and check all settings; connects to nothing unless it calls ``look``.
+
+    With ``offline`` the variables that only a deployment has may be missing.
 
     Calls ``look`` if the registry gives the service another database than the URL names, and no
     other service has that one. Masks every secret in the log. Raises `SettingsError` with all
     problems.
     """
-    return _Loader(Sources(environ, directory), look).settings()
+    return _Loader(Sources(environ, directory), look, offline=offline).settings()
 
 
 class _Loader:
-    def __init__(self, sources: Sources, look: Look | None) -> None:
-        self.sources = sources
+    def __init__(self, sources: Sources, look: Look | None, *, offline: bool) -> None:
+        self.sources, self.offline = sources, offline
         self.look = look
         self.first = ""  # what to do before correcting the settings
         self.environ = sources.environ
@@ -63,7 +71,7 @@ class _Loader:
         get, option = self.sources.get, self.sources.option
         skip: frozenset[str] = option("ENTRYPOINT_SKIP")
         name, row = self._service()
-        variable, url = self._database_url(required=skip != set(STEPS))
+        variable, url = self._database_url(required=skip != set(STEPS) and not self.offline)
         database = self.sources.conninfo(variable, url)
         direct_url = self.sources.secret(_DIRECT)
         direct = self.sources.conninfo(_DIRECT, direct_url)
@@ -291,7 +299,7 @@ class _Loader:
         if tenant and not UUID.fullmatch(tenant):
             self.problems.append(f"SEED_TENANT_ID must be a UUID, not {shortened(tenant)}")
         needs_tenant = when == "always" and any("{tenant_id}" in word for word in command)
-        if needs_tenant and not tenant and not lookup and not skipped:
+        if needs_tenant and not (tenant or lookup or skipped or self.offline):
             self.problems.append(
                 "SEED_TENANT_ID is not set, and seed.command needs {tenant_id} "
                 'with seed.when = "always"'

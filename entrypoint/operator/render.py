@@ -125,6 +125,26 @@ def creations(answer: report.Creations, width: int | None) -> str:
     return draw([Section(heads, rows, leading=3), _failed(failures)], width)
 
 
+def checked(answer: report.Checked, width: int | None) -> str:
+    """A line for each problem, errors first."""
+    ordered = sorted(answer.problems, key=lambda each: each.level)
+    rows = [(each.level, f"{each.message}. {each.remedy}") for each in ordered]
+    levels = Counter(each.level for each in ordered)
+    last = f"{plural(levels['error'], 'error')}, {plural(levels['warning'], 'warning')}"
+    return draw([Section(columns("level, ~problem"), rows)], width, last)
+
+
+def annotations(answer: report.Checked) -> str:
+    """The problems as commands of a GitHub workflow, which shows them beside the run."""
+    lines = []
+    for each in answer.problems:
+        text = f"{each.message}. {each.remedy}"
+        for char, escape in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+            text = text.replace(char, escape)
+        lines.append(f"::{each.level} title=entrypoint check::{printable(text)}\n")
+    return "".join(lines)
+
+
 def previews(answer: report.Previews, width: int | None) -> str:
     """A line for each preview's database."""
     now = datetime.fromisoformat(answer.at)

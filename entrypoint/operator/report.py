@@ -205,6 +205,23 @@ class Status(_Model):
     services: list[ServiceStatus]
 
 
+class Shortcoming(_Model):
+    """Something that `check` found."""
+
+    level: Literal["error", "warning"]  # an `error` would end a start, and ends `check` with 3
+    message: str
+    remedy: str
+
+
+class Checked(_Model):
+    """The answer of `check`."""
+
+    format: Literal[1] = 1
+    service: str | None
+    uid: int  # the user as whom it checked what a user may read and write
+    problems: list[Shortcoming]
+
+
 class PreviewDatabase(_Model):
     """The database of one preview of a service."""
 
