@@ -349,6 +349,7 @@ class _Loader:
             # As in docker-library's images: the value of a _FILE twin becomes the plain variable,
             # because the service's own code reads only that.
             ours.append(f"{variable}_FILE")
+        ours += [f"{each}_FILE" for each in more if not self.environ.get(each)]
         added = {**more, variable: url} if url else more
         return self.environ.changed(without=ours, added=added)
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from .. import log
 from . import dialects
@@ -28,6 +29,9 @@ _HOST = re.compile(r"preview-.+-([a-z0-9]{6})(?:(?:-\d{1,3}){4})?")  # an addres
 _URL = re.compile(
     r"[\s\"']*(?:jdbc:)?(postgres(?:ql)?(?:\+\w+)?://.*?)[\s\"']*", re.IGNORECASE | re.DOTALL
 )
+
+_ANY_URL = re.compile(r"[\s\"']*[\w+.:-]*(?:pg|postg|sql|prisma)[\w+.:-]*://", re.IGNORECASE)
+_KEYWORDS = re.compile(r"\b(?:dbname|database)\s*=", re.IGNORECASE)
 
 Urls = dict[str, tuple[str, Conninfo | None]]
 """Connection strings by their variables, as written and as parsed."""
@@ -142,7 +146,7 @@ def _base(sources: Sources, url: Conninfo | None, registry: Mapping[str, Service
             return None
     if named in {*DEFAULTS, *(each.database for each in registry.values())}:
         return None  # the start refuses it
-    return re.sub(rf"{INFIX}(?:{_ID.pattern})$", "", named)
+    return re.sub(f"{INFIX}{NUMBER}$", "", named)
 
 
 def _own(sources: Sources, placed: Placed, row: Service | None, own: str) -> Placed:
@@ -156,19 +160,15 @@ def _own(sources: Sources, placed: Placed, row: Service | None, own: str) -> Pla
     if row:
         registry = {**registry, row.name: row._replace(database=name)}
     _correct(sources, own, name)
-    urls = placed.urls | {
-        variable: (sources.environ[variable], url)
-        for variable in sources.get("database_url")
-        if variable not in placed.urls and (url := _parsed(sources, variable))
-    }
+    urls = dict(placed.urls)
+    for variable in sources.get("database_url"):
+        if variable not in urls and (text := sources.secret(variable)):
+            urls[variable] = (text, sources.conninfo(variable, text))
+    named = {variable: text for variable, (text, _) in urls.items()}
     for variable, (text, url) in urls.items():
         if url and url.database != name and (url.database == own or of_database(url.database, own)):
             urls[variable] = _renamed(sources, variable, text, url, name)
-    changed = tuple(
-        variable
-        for variable, (text, _) in urls.items()
-        if text != placed.urls.get(variable, (sources.environ.get(variable), None))[0]
-    )
+    changed = tuple(variable for variable, (text, _) in urls.items() if text != named[variable])
     preview = preview._replace(own=own, most=sources.get("preview.max"), changed=changed)
     return Placed(preview, registry, urls)
 
@@ -195,33 +195,37 @@ def _renamed(
 
 def _check_others(sources: Sources, placed: Placed, own: str) -> None:
     """Refuse other variables by which a push, or the service, may find its own database."""
-    secrets = {name + end for name in OUR_SECRETS for end in ("", "_FILE")}
-    for name in sorted(sources.environ.keys() - placed.urls.keys() - secrets):
-        url = _parsed(sources, name)
-        in_words = name == "PGDATABASE" and bare(sources.environ[name]) == own
-        if in_words or (url and url.database == own):
+    environ = sources.environ
+    ours = {name + end for name in (*OUR_SECRETS, *placed.urls) for end in ("", "_FILE")}
+    for name in sorted(environ.keys() - ours):
+        if _leads_to(own, name, environ):
             sources.problems.append(
-                f"{name} names the service's own database {own!r}, and this is preview "
+                f"{name} leads to the service's own database {own!r}, and this is preview "
                 f"{placed.preview.id} ({placed.preview.by})"
             )
-            line = f"or write {name} into database_url in {sources.file}, so that it changes too"
             sources.remedies.append(f"unset {name} in previews")
-            if url and placed.preview.own:
-                sources.remedies.append(line)
+            if placed.preview.own and not name.startswith("PG"):
+                line = f"or write {name} into database_url in {sources.file}"
+                sources.remedies.append(f"{line}, so that it changes too")
 
 
-def _parsed(sources: Sources, name: str) -> Conninfo | None:
-    """The URL that a variable holds, in the forms that drivers take; masked in the log."""
-    found = _URL.fullmatch(sources.environ.get(name, ""))
-    if not found:
-        return None
-    log.hide([found[1]])
+def _leads_to(own: str, name: str, environ: Mapping[str, str]) -> bool:
+    """Whether some driver would find the database by this variable; its secrets are masked."""
+    value = environ[name]
+    if name.startswith("PG"):  # libpq's own; its default is the database named like the role
+        default = name == "PGUSER" and not environ.get("PGDATABASE")
+        return name == "PGSERVICE" or ((name == "PGDATABASE" or default) and bare(value) == own)
+    if not _ANY_URL.match(value) and not _KEYWORDS.search(value):
+        return False
+    log.hide([value])
+    found = _URL.fullmatch(value)
     try:
-        url = dialects.parse(found[1], name)
+        url = dialects.parse(found[1] if found else value, name)
     except dialects.ConninfoError:
-        return None
+        # Drivers accept more than we do: then the name alone decides.
+        return bool(re.search(rf"(?<![\w-]){re.escape(own)}(?![\w-])", unquote(value)))
     log.hide(url.secrets, shown=[url.user, url.database])
-    return url
+    return url.database == own
 
 
 def _cut(name: str, end: str) -> str:

@@ -18,8 +18,6 @@ from ..errors import RefusedError
 from .sql import load_sql
 
 if TYPE_CHECKING:
-    from psycopg import sql
-
     from .session import Session
 
 VERSION: Final = 2  # the format; `parse` also reads version 1, and nothing overwrites a later one
@@ -330,28 +328,13 @@ def write(session: "Session", ledger: Ledger) -> None:
     server refuses, `UnreachableError` if the connection is gone; the comment is then as it was, and
     the transaction goes on.
     """
+    from psycopg import sql
+
     from .session import translated
 
     connection = session.connection
     with translated("writing the ledger", remedy="Start again."), connection.transaction():
         row = connection.execute(load_sql("postgres/ledger")).fetchone()
         text = render(row[0] or "" if row else "", ledger)
-        connection.execute(_comment(session.database, text))
-
-
-def begin(admin: "Session", database: str, mark: Mark) -> None:
-    """Mark a new database, from a session in another one.
-
-    Raises `RefusedError` if the session's role may not, and `UnreachableError`.
-    """
-    from .session import translated
-
-    with translated("marking a preview's database", remedy="Start again."):
-        admin.connection.execute(_comment(database, render("", Ledger(preview=mark))))
-
-
-def _comment(database: str, text: str) -> "sql.Composed":
-    from psycopg import sql
-
-    statement = sql.SQL("comment on database {} is {}")
-    return statement.format(sql.Identifier(database), sql.Literal(text))
+        statement = sql.SQL("comment on database {} is {}")
+        connection.execute(statement.format(sql.Identifier(session.database), sql.Literal(text)))

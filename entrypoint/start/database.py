@@ -15,7 +15,6 @@ from .wait import Connect
 
 if TYPE_CHECKING:
     from ..config.previews import Preview
-    from ..postgres.ledger import Mark
 
 _PUBLIC_CLOSED_SINCE: Final = 150000  # PUBLIC has no right to create in schema public
 _UNLISTED: Final = "no such database: "  # PgBouncer's words for what its list lacks
@@ -36,7 +35,6 @@ class CreateOptions(NamedTuple):
     maintenance_databases: tuple[str, ...]
     isolate: bool
     preview: "Preview | None" = None  # whose database it is
-    mark: "Mark | None" = None  # what its ledger says of that
 
 
 def ask(
@@ -173,11 +171,6 @@ def _create(target: Conninfo, options: CreateOptions, connect: Connect, deadline
         created = databases.create(
             admin, target.database, owner=owner, isolate=options.isolate, deadline=deadline
         )
-        if created and options.mark:
-            from ..postgres import ledger
-
-            with suppress(RefusedError):  # the start marks it under the lock
-                ledger.begin(admin, target.database, options.mark)
     if created:
         log.event("info", "database.created", database=target.database, owner=owner)
     if created and options.isolate and version < _PUBLIC_CLOSED_SINCE:

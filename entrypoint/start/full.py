@@ -12,7 +12,7 @@ from ..postgres.opening import PATIENCE_S
 from ..postgres.session import open_session
 from ..postgres.sql import load_sql
 from . import database, seed_check, wait
-from .plan import StartPlan, marked
+from .plan import StartPlan
 from .steps import step
 
 
@@ -32,7 +32,6 @@ class Full:
             config.maintenance_databases,
             config.isolate,
             config.preview,
-            marked(config),
         )
         probe = load_sql("postgres/probe") if plan.provable or config.preview else ""
         self._reached = wait.until_answered(

@@ -101,7 +101,7 @@ class StartPlan(NamedTuple):
 
         A preview that starts again and again says so every `MARK_S` seconds.
         """
-        mark, before = marked(self.config, book.preview), book.preview
+        mark, before = _marked(self.config, book.preview), book.preview
         if mark is None or before is None or before._replace(at=mark.at) != mark:
             return mark
         fresh = stamp(time.time() - MARK_S) < before.at <= mark.at
@@ -176,7 +176,7 @@ class StartPlan(NamedTuple):
             )
 
 
-def marked(config: Settings, before: Mark | None = None) -> Mark | None:
+def _marked(config: Settings, before: Mark | None) -> Mark | None:
     """The mark of a preview that has a database of its own; None for any other start."""
     preview, service = config.preview, config.service
     if not preview or not preview.own or not service:

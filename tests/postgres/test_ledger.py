@@ -21,9 +21,11 @@ from entrypoint.postgres import ledger
 from entrypoint.postgres.ledger import (
     LONGEST_S,
     MARK,
+    MAX_BRANCH,
     Damage,
     Ledger,
     Losses,
+    Mark,
     PushRecord,
     parse,
     render,
@@ -48,6 +50,7 @@ FULL = Ledger(
     {"-": ("s" * 64, "2026-01-02T03:04:06Z")},
     (LOSSES, LOSSES._replace(lost=(), release=None)),
     (DAMAGE, DAMAGE._replace(what="index i", rows=0, release=None)),
+    Mark("rpg", "7", "fix", "2026-01-02T03:04:09Z"),
 )
 
 HUMAN = [
@@ -332,12 +335,20 @@ damages = st.builds(
     release=st.none() | anything,
     at=anything,
 )
+marks = st.builds(
+    Mark,
+    service=anything,
+    preview=anything,
+    branch=st.none() | st.text(max_size=MAX_BRANCH),
+    at=st.floats(0, 2e9).map(ledger.stamp),
+)
 ledgers = st.builds(
     Ledger,
     pushes=st.lists(pushes, max_size=20).map(tuple),
     seeds=st.dictionaries(anything, st.tuples(anything, anything)),
     losses=st.lists(losses, max_size=10).map(tuple),
     damages=st.lists(damages).map(tuple),
+    preview=st.none() | marks,
     problem=st.none(),
     writable=st.just(True),  # noqa: FBT003 - the value itself
 )

@@ -86,7 +86,7 @@ def test_all_at_once(folder: Path) -> None:
     (folder / "entrypoint.toml").write_text("service = 1\n[push]\ncomand = []\n")
     code, answer = checked(folder)
     assert code == 3
-    assert [level for level, _ in messages(answer)] == ["error"] * 3
+    assert [level for level, _ in messages(answer)] == ["error"] * 2
 
 
 def test_a_warning_alone(folder: Path) -> None:

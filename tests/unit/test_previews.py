@@ -255,6 +255,16 @@ def test_the_direct_url_follows(folder: Path) -> None:
         ("DIRECT_URL", '"POSTGRESQL://u:canary@db/rpg_db?schema=x" '),
         ("SPRING_URL", "jdbc:postgresql://u:canary@db/rpg_db"),
         ("PGDATABASE", "rpg_db"),
+        ("PGUSER", "rpg_db"),
+        ("PGSERVICE", "prod"),
+        # What other drivers take, and our parser does not.
+        ("DIRECT_URL", "postgresql://u:can@ry@db/rpg_db"),
+        ("DIRECT_URL", "postgres://u:canary@db/rpg_db;"),
+        ("DIRECT_URL", "postgres://u:canary@db/?dbname=rpg_db"),
+        ("DIRECT_URL", "pgsql://u:canary@db/rpg%5Fdb"),
+        ("DIRECT_URL", "prisma+postgres://u:canary@db/rpg_db?schema=public"),
+        ("DSN", "host=db dbname=rpg_db password=canary"),
+        ("ADO", "Server=db;Database=rpg_db;Password=canary"),
     ],
 )
 @pytest.mark.parametrize("how", ["own", "shared"])
@@ -268,15 +278,18 @@ def test_another_variable_with_the_services_own_database(
     problems, remedy = refused(folder, **more, **staging, **COOLIFY)
 
     [problem] = problems
-    assert problem.startswith(f"{variable} names the service's own database 'rpg_db', and this is")
+    assert problem.startswith(
+        f"{variable} leads to the service's own database 'rpg_db', and this is"
+    )
     assert f"unset {variable} in previews" in remedy.lower().replace(variable.lower(), variable)
     assert "canary" not in remedy
-    assert log.mask("canary") == ("canary" if variable == "PGDATABASE" else "****")
+    assert value[4:] not in log.mask(f"<{value}>") or variable.startswith("PG")
 
 
 def test_words_that_are_no_urls(folder: Path) -> None:
     """They neither stop the start nor vanish from its log."""
     more = {"PGUSER": "postgres", "DB_TYPE": "postgres", "OTHER": "postgres://u:p@db/sso_db"}
+    more |= {"TABLE": "rpg_db", "STAGING": "pgsql://u@db/rpg_db_2", "DOCS": "https://x/rpg_db"}
 
     assert loaded(folder, **more, **COOLIFY).preview
     assert log.mask("postgres rpg_db") == "postgres rpg_db"
@@ -297,6 +310,20 @@ def test_all_of_the_services_variables_change(folder: Path) -> None:
         assert environ["DATABASE_URL"] == "postgres://u:p%40w@db:5433/rpg_db_pr_7?x=1"
         assert environ["DIRECT_URL"] == "postgres://u:p@db/rpg_db_pr_7?schema=public"
         assert environ["THIRD_URL"] == "postgres://u:p@db/sso_db"
+
+
+def test_the_services_second_variable_in_a_file(folder: Path) -> None:
+    """It becomes a plain variable, as the first does; one that cannot be read is a problem."""
+    secret = folder / "direct"
+    secret.write_text("postgres://u:p@db/rpg_db")
+    file = folder / "entrypoint.toml"
+    file.write_text(f'database_url = ["DATABASE_URL", "DIRECT_URL"]\n{file.read_text()}')
+    found = loaded(folder, DIRECT_URL_FILE=str(secret), **COOLIFY).service_environment
+    assert found["DIRECT_URL"] == "postgres://u:p@db/rpg_db_pr_7"
+    assert "DIRECT_URL_FILE" not in found
+
+    problems, _ = refused(folder, DIRECT_URL="postgres://u:can@ry@db/rpg_db", **COOLIFY)
+    assert problems == ["DIRECT_URL has an unescaped '@' in the password; write %40"]
 
 
 @pytest.mark.parametrize("how", ["own", "shared"])
