@@ -22,7 +22,4 @@ def stage(tmp_path: Path, server: Endpoint, database: str, role: RoleFactory) ->
     owner = role("createdb")
     made = Stage(tmp_path, server, database, owner.name, owner.password)
     yield made
-    for program in made.started:
-        if program.process.poll() is None:
-            program.process.kill()
-        program.wait()
+    made.close()

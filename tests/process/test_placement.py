@@ -46,10 +46,7 @@ def stage(placed: Server, tmp_path: Path) -> Iterator[Stage]:
     made = Stage(tmp_path, placed, OWN, "demo", "its-password")
     made.environ |= {"ENTRYPOINT_SERVICES": "services.toml", "ENTRYPOINT_RELEASE": "v1"}
     yield made
-    for program in made.started:
-        if program.process.poll() is None:
-            program.process.kill()
-        program.wait()
+    made.close()
     execute(placed, f"drop database if exists {OWN} with (force)")
     execute(placed, "drop schema public cascade; create schema public; drop role demo")
 

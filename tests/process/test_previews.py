@@ -32,10 +32,7 @@ def stage(tmp_path: Path, server: Endpoint, database: str, role: RoleFactory) ->
     made = Stage(tmp_path, server, database, owner.name, owner.password)
     made.environ |= {"ENTRYPOINT_SERVICES": "services.toml", "ENTRYPOINT_RELEASE": "v1"}
     yield made
-    for program in made.started:
-        if program.process.poll() is None:
-            program.process.kill()
-        program.wait()
+    made.close()
     with server.connect() as connection:
         for name in previews(made):
             drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))

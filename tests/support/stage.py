@@ -73,6 +73,13 @@ class Stage:
         self.started.append(program)
         return program
 
+    def close(self) -> None:
+        """End what a failed test left running."""
+        for program in self.started:
+            if program.process.poll() is None:
+                program.process.kill()
+            program.wait()
+
     def connect(self) -> psycopg.Connection[Any]:
         """Look at the service's database as the superuser, in autocommit mode."""
         return self.server.connect(self.database)
