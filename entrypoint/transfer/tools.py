@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from ..config.conninfo import Conninfo
+from ..config.conninfo import PASSED_ON, Conninfo
 from ..config.environment import Environment
 from ..errors import TransferError
 from ..postgres import opening
@@ -123,7 +123,8 @@ class Runner(NamedTuple):
         """The container's environment without PG* and *_URL, with the connection for libpq."""
         options = f"{self.conninfo.params.get('options', '')} {_OPTIONS} {self.options}".strip()
         params = trusted({**self.conninfo.params, "dbname": database, "options": options})
-        given = {name: params[name] for name in _PARAMETERS if params.get(name)}
+        # A variable's name is PG and the parameter's in capitals, without underscores.
+        given = {name: params[name] for name in PASSED_ON - _WITHOUT if params.get(name)}
         added = {f"PG{name.replace('_', '').upper()}": value for name, value in given.items()}
         added["PGDATABASE"] = params["dbname"]
         ours = [name for name in self.environ if name.startswith(("PG", "ENTRYPOINT_"))]
@@ -215,12 +216,11 @@ class Said:
 
 # Settings that the tools leave alone, and that a role or a database may have for its services.
 _OPTIONS: Final = "-c quote_all_identifiers=off -c idle_session_timeout=0"
-# Parameters that libpq reads from a variable: PG and the name in capitals, without underscores.
-_PARAMETERS: Final = (
-    *("host", "hostaddr", "port", "user", "password", "passfile", "options", "channel_binding"),
-    *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "gssencmode"),
-    "target_session_attrs",
-)
+# Parameters that libpq reads from no variable; keepalives only notice a server that vanished.
+_WITHOUT: Final = {
+    *("dbname", "sslpassword", "tcp_user_timeout"),
+    *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+}
 
 
 def _told(

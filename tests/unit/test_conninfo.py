@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from psycopg import pq
 
-from entrypoint.config.conninfo import Conninfo, is_host, is_port, template
+from entrypoint.config.conninfo import PASSED_ON, Conninfo, is_host, is_port, template
 from entrypoint.config.dialects import parse
+from entrypoint.config.environment import Environment
+from entrypoint.transfer import tools
 
 FULL = Conninfo(
     {
@@ -169,3 +172,19 @@ def test_no_hosts(text: str) -> None:
 def test_ports(text: str, expected: bool) -> None:  # noqa: FBT001  a column of the table
     """Ports are numbers from 1 to 65535 in ASCII; nothing stands for the default."""
     assert is_port(text) is expected
+
+
+def test_a_tool_connects_as_we_do() -> None:
+    """pg_dump gets every parameter of a URL for which libpq has a variable, and no stranger's."""
+    options = {option.keyword.decode(): option.envvar for option in pq.Conninfo.get_defaults()}
+    known = {name for name in PASSED_ON if options.get(name)}
+    params = {name: f"the {name}" for name in PASSED_ON}
+    environ = Environment({b"PGSSLMODE": b"disable", b"OTHER_URL": b"x", b"PATH": b"/bin"})
+    runner = tools.Runner(environ, Conninfo(params), [], lambda _: None)
+
+    found = runner._environ("app")  # noqa: SLF001  what a tool gets
+
+    given = {options[name] for name in known}
+    assert {name.encode() for name in found} == {*given, b"PATH"}
+    assert found["PGREQUIREAUTH"] == "the require_auth"
+    assert found["PGDATABASE"] == "app"
