@@ -26,6 +26,7 @@ from entrypoint.cli import parser
 from entrypoint.config import keys as config
 from entrypoint.config import registry as services
 from entrypoint.operator import report
+from entrypoint.start import forecast
 
 DOCS: Final = Path(__file__).parent
 
@@ -214,6 +215,8 @@ def exit_codes() -> Iterator[str]:
         when, again = (inspect.getdoc(each) or "").split("\n\nStart again: ")
         number = several.get(each) or str(each.exit_code)
         rows.append([number, f"`{each.__name__}`", plain(when), again.rstrip(".")])
+    work = [f"{forecast.WORK}", "", "`plan` says that a start would have work; nothing failed.", ""]
+    rows.insert(rows.index(next(row for row in rows if row[0] == "126, 127")), work)
     yield table("code", "class", "when", "start again?", rows=rows)
 
 

@@ -124,8 +124,8 @@ def _operate(arguments: "argparse.Namespace") -> int:
     if watch := getattr(arguments, "watch", None):
         return _watch(arguments, watch)
     try:
-        if arguments.command == "check":
-            answer = operate.checked(arguments, _width())
+        if arguments.command in ("check", "plan"):
+            answer = operate.of_start(arguments, _width())
         else:
             answer = operate.run(arguments, _width(), _ask if _is_terminal(sys.stdin) else None)
     except EntrypointError as error:

@@ -53,12 +53,23 @@ def run(arguments: argparse.Namespace, width: int | None, ask: Ask | None) -> Ou
     return _looked_at(arguments, replace(where, reads=True), width)
 
 
-def checked(arguments: argparse.Namespace, width: int | None) -> Output:
-    """Check an image, for which no server need be known. Raises `Terminated`."""
+def of_start(arguments: argparse.Namespace, width: int | None) -> Output:
+    """Run `check` or `plan`, which read a start's settings.
+
+    Raises `Terminated`, and for `plan` what `forecast` raises.
+    """
     from ..operator import render
+
+    environ = Environment.of_container()
+    if arguments.command == "plan":
+        from ..start import forecast
+
+        plan = forecast.forecast(environ)
+        text = render.as_json(plan) if arguments.json else render.planned(plan, width)
+        return Output(text, forecast.exit_code(plan))
     from ..start import check
 
-    found = check.check(tuple(arguments.argv), Environment.of_container())
+    found = check.check(tuple(arguments.argv), environ)
     if arguments.github:
         return Output(render.annotations(found), check.exit_code(found))
     text = render.as_json(found) if arguments.json else render.checked(found, width)

@@ -27,6 +27,7 @@ _CODES: Final = {  # exit codes besides 0, 1 for a bug and 128+n for signal n
     8: "the seed failed",
     9: "something is misplaced; with --strict a notice is enough",
     10: "the transfer failed or met an obstacle; its answer lists what had moved before",
+    11: "a start would create, push or seed something; nothing failed",
     126: "the service cannot be executed",
     127: "the service is not found",
 }
@@ -37,6 +38,8 @@ _EXAMPLES: Final = {
     "check": """entrypoint check
   entrypoint check -- node dist/main.js
   entrypoint check --github""",
+    "plan": """entrypoint plan
+  entrypoint plan --json""",
     "health": """entrypoint health
   entrypoint health --url http://127.0.0.1:3000/health --timeout 2""",
     "create": """entrypoint create --dry-run
@@ -147,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("argv", nargs="+", metavar="COMMAND", help="the service, after --")
     text = "do everything but exec the service, for init containers and jobs"
     _command(commands, "prepare", text, _codes(2, 3, 4, 5, 6, 7, 8, 9))
-    _check(commands)
+    _of_starts(commands)
     text = "report the health of the start or the service, for probes"
     health = _command(commands, "health", text, _OF_HEALTH)
     health.add_argument("--url", metavar="URL", help="the URL to ask in place of health.url")
@@ -269,7 +272,7 @@ def _transfer(commands: "_Commands") -> None:
     what.add_argument("--drop-aside", action="store_true", help=text)
 
 
-def _check(commands: "_Commands") -> None:
+def _of_starts(commands: "_Commands") -> None:
     text = "find what is wrong with an image: its settings and what they name in it, and the "
     text += "service's command if it is given. Uses no network; what only a deployment knows, such "
     text += "as DATABASE_URL, may be missing"
@@ -278,6 +281,10 @@ def _check(commands: "_Commands") -> None:
     form = check.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one object of JSON")
     form.add_argument("--github", action="store_true", help="annotate a GitHub workflow's run")
+    text = "tell what a start would do now, and why, without doing it: create the database, push, "
+    text += "seed. Reads the start's own settings, and looks at the server once"
+    plan = _command(commands, "plan", text, _codes(2, 3, 4, 5, 7, 11))
+    plan.add_argument("--json", action="store_true", help="print one object of JSON")
 
 
 def _previews(commands: "_Commands") -> None:

@@ -134,6 +134,23 @@ def checked(answer: report.Checked, width: int | None) -> str:
     return draw([Section(columns("level, ~problem"), rows)], width, last)
 
 
+def planned(answer: report.Planned, width: int | None) -> str:
+    """A line for each step, and the last push."""
+    last = answer.last_push
+    rows = [
+        ("database", "" if answer.exists is not False else "create", answer.unclear or ""),
+        ("extensions", "create" if answer.extensions else "", ", ".join(answer.extensions)),
+        ("push", answer.push.action, answer.push.reason),
+        ("seed", answer.seed.action, answer.seed.reason),
+    ]
+    about = f"{answer.database} on {answer.server}" if answer.server else "nothing to look at"
+    if last:
+        ago = age(last.at, datetime.now(UTC))
+        about += f"; last push {ago} ago, release {last.release or 'unknown'}"
+    shown = [row for row in rows if row[1]]
+    return draw([Section(columns("step, would, why"), shown)], width, about)
+
+
 def annotations(answer: report.Checked) -> str:
     """The problems as commands of a GitHub workflow, which shows them beside the run."""
     lines = []

@@ -222,6 +222,29 @@ class Checked(_Model):
     problems: list[Shortcoming]
 
 
+class PlannedStep(_Model):
+    """What a start would do with the push or the seed."""
+
+    action: Literal["run", "skip"]
+    reason: str  # as the start's own event has it: `first`, `changed`, `drift`, `unchanged`, …
+    tenant: str | None = None  # the seed's tenant, if it is known without a lookup
+
+
+class Planned(_Model):
+    """The answer of `plan`."""
+
+    format: Literal[1] = 1
+    service: str | None
+    server: str | None = None  # host and port; null if the settings skip every step
+    database: str | None = None
+    exists: bool | None = None  # whether the start would find the database
+    unclear: str | None = None  # what a pooler says that may hide an existing database
+    extensions: list[str] = []  # extensions that the start would create
+    push: PlannedStep
+    seed: PlannedStep
+    last_push: LastPush | None = None  # the service's last push in the ledger
+
+
 class PreviewDatabase(_Model):
     """The database of one preview of a service."""
 

@@ -14,8 +14,8 @@ from ..errors import NOT_EXECUTABLE, NOT_FOUND, ExecError, UsageError
 OURS: Final = "/opt/entrypoint/bin/entrypoint"  # the program's path in a service's image
 
 COMMANDS: Final = (
-    *("run", "prepare", "check", "health", "create", "verify", "status", "previews", "transfer"),
-    *("url", "env", "completion"),
+    *("run", "prepare", "check", "plan", "health", "create", "verify", "status", "previews"),
+    *("transfer", "url", "env", "completion"),
 )
 
 _ENTRYPOINT: Final = f'ENTRYPOINT ["{OURS}", "run", "--"]'

@@ -60,7 +60,7 @@ def _work(plan: StartPlan, target: Conninfo, held: lock.Held, connect: wait.Conn
     if found.ledger.problem:
         log.event("warning", "ledger.ignored", reason=found.ledger.problem)
     if plan.owned_by_stranger(found):
-        raise _owned_by_stranger(held.session, found.stranger)
+        raise owned_by_stranger(held.session, found.stranger)
     _tell_exposed(plan, held)
     record = _Record(plan, held, found)
     try:
@@ -76,7 +76,8 @@ def _work(plan: StartPlan, target: Conninfo, held: lock.Held, connect: wait.Conn
     record.write()
 
 
-def _owned_by_stranger(session: Session, owner: str | None) -> RefusedError:
+def owned_by_stranger(session: Session, owner: str | None) -> RefusedError:
+    """The error of a start that finds an existing database of somebody else's."""
     user, name = session.connection.info.user, session.database
     error = RefusedError(
         f"the existing database {name!r} belongs to {owner!r}; neither {user!r} nor a role that "

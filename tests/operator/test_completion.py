@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = [
-    *("check", "completion", "create", "env", "health", "prepare", "previews"),
+    *("check", "completion", "create", "env", "health", "plan", "prepare", "previews"),
     *("run", "status", "transfer", "url", "verify"),
 ]
 
