@@ -64,7 +64,7 @@ BUILD_IMAGE = DOCKER_BUILDKIT=1 $(DOCKER) build $(DOCKER_BUILD_ARGS) \
   --build-arg REVISION=$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 
 test-docker: .venv/package image ## build the images and run the tests that need a container engine
-	$(BIN)/pytest -m docker -n 2 --dist loadfile --no-loadscope-reorder tests/docker tests/attacks $(ARGS)
+	$(BIN)/pytest -m docker tests/docker tests/attacks $(ARGS)
 
 bench-docker: .venv/package image ## what a start costs inside a container
 	$(BIN)/python bench/bench.py --docker $(ARGS)

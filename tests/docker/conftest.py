@@ -16,17 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-TIMEOUTS_S = {"test_stack.py": 1200, "test_coolify.py": 1100, "test_swarm.py": 1000}
-"""Files that take longest: tests with a longer timeout begin first, so no worker ends alone."""
-
-
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every test of this folder needs an engine."""
     for item in items:
         if "tests/docker/" in item.path.as_posix():
             item.add_marker(pytest.mark.docker)
-            item.add_marker(pytest.mark.timeout(TIMEOUTS_S.get(item.path.name, 900)))
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
