@@ -123,6 +123,11 @@ class Conninfo:
         return ",".join(f"{host}:{port}" for host, port in each)
 
 
+def suffixed(name: str, suffix: str) -> str:
+    """A database's name with a suffix, within PostgreSQL's bytes."""
+    return name.encode()[: MAX_NAME_BYTES - len(suffix)].decode("utf-8", "ignore") + suffix
+
+
 def is_host(text: str) -> bool:
     """Whether a text is a host name, an address, or a Unix socket's folder."""
     return bool(text.startswith("/") or _HOST.fullmatch(text) or _IPV6.fullmatch(text))

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from .. import log
 from . import dialects
-from .conninfo import MAX_NAME_BYTES, Conninfo
+from .conninfo import MAX_NAME_BYTES, Conninfo, suffixed
 from .keys import NONE, NUMBER, OUR_SECRETS, PREVIEWS, bare
 from .reader import Sources
 from .registry import DEFAULTS, Service
@@ -19,6 +19,7 @@ from .settings import Incomplete
 
 INFIX: Final = "_pr_"  # between the name of the service's database and the preview
 _VARIABLE: Final = "ENTRYPOINT_PREVIEW"
+_DOKPLOY: Final = "DOKPLOY_DEPLOY_URL"
 _ID = re.compile(rf"{NUMBER}|[a-z0-9]{{6}}")  # a pull request's number, or Dokploy's characters
 _HASH: Final = 8  # characters
 
@@ -78,9 +79,9 @@ def of(sources: Sources) -> Preview | None:
         return None
     label = host.rpartition("://")[2].partition("/")[0].partition(".")[0]
     if found := _HOST.fullmatch(label):
-        return Preview(found[1], PREVIEWS[2])
+        return Preview(found[1], _DOKPLOY)
     sources.problems.append(
-        f"{PREVIEWS[2]} says that this is a preview, but its host does not begin with "
+        f"{_DOKPLOY} says that this is a preview, but its host does not begin with "
         "preview-NAME-ID, which would say which one"
     )
     sources.remedies.append(f"set {_VARIABLE} to the number of its pull request")
@@ -128,7 +129,7 @@ def place(
 
 def _shared(sources: Sources, placed: Placed, row: Service, url: Conninfo | None) -> Placed:
     """Accept any database but those of the registry, the service's own among them."""
-    name = _cut(row.database, "_preview")
+    name = suffixed(row.database, "_preview")
     _correct(sources, row.database, name)
     taken = {*DEFAULTS, *(each.database for each in placed.registry.values())}
     if url and url.database not in taken:
@@ -228,11 +229,6 @@ def _leads_to(own: str, name: str, environ: Mapping[str, str]) -> bool:
     return url.database == own
 
 
-def _cut(name: str, end: str) -> str:
-    """A name with an ending, within PostgreSQL's bytes."""
-    return name.encode()[: MAX_NAME_BYTES - len(end)].decode(errors="ignore") + end
-
-
 def database(own: str, preview: str) -> str:
     """The name of a preview's database, where the service's own is ``own``.
 
@@ -244,7 +240,7 @@ def database(own: str, preview: str) -> str:
     import hashlib
 
     end = f"_{hashlib.sha256(own.encode()).hexdigest()[:_HASH]}{end}"
-    return _cut(own, end)
+    return suffixed(own, end)
 
 
 def of_database(name: str, own: str) -> str | None:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from psycopg import sql
 
+from ..config.conninfo import suffixed
 from .databases import Database
 from .session import Session, translated
 
@@ -78,11 +79,6 @@ def _write(session: Session, name: str, comment: str) -> None:
     statement = sql.SQL("comment on database {} is {}")
     text = sql.Literal(comment or None)
     session.connection.execute(statement.format(sql.Identifier(name), text))
-
-
-def suffixed(name: str, suffix: str) -> str:
-    """A name with a suffix, within PostgreSQL's 63 bytes."""
-    return name.encode()[: 63 - len(suffix)].decode("utf-8", "ignore") + suffix
 
 
 _KEPT: Final = re.compile(r"__(?:undone|replaced)(?:_\d+)?$")

@@ -16,10 +16,10 @@ import psycopg
 from psycopg import sql
 
 from .. import log
+from ..config.conninfo import suffixed
 from ..errors import EntrypointError, RefusedError, TransferError
 from ..operator.server import Server
 from ..postgres.session import Session, translated
-from ..postgres.transfers import suffixed
 from ..process import signals
 from . import archive, compare, locks, throwaway
 from . import target as target_module

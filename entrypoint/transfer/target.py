@@ -10,12 +10,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import psycopg
 from psycopg import sql
 
+from ..config.conninfo import suffixed
 from ..errors import EntrypointError
 from ..operator.server import NAME, Server
 from ..postgres import transfers
 from ..postgres.session import Session, translated
 from ..postgres.sql import quoted
-from ..postgres.transfers import REPLACED, suffixed
+from ..postgres.transfers import REPLACED
 from . import sessions
 from .locks import PLAN_S
 from .obstacle import Problem, final

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
 
+from ..config.conninfo import suffixed
 from ..config.registry import Service
 from ..errors import EntrypointError, TransferError
 from ..operator.server import Server
@@ -15,7 +16,7 @@ from ..postgres import transfers
 from ..postgres.quarantine import Quarantine
 from ..postgres.session import Session, translated
 from ..postgres.sql import load_sql, quoted
-from ..postgres.transfers import REPLACED, suffixed
+from ..postgres.transfers import REPLACED
 from . import locks, preflight, quarantine, removal, sessions
 from .locks import TIMEOUT_S
 from .removal import Agree
