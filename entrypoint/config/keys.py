@@ -474,8 +474,15 @@ ELSEWHERE: Final = {
 }
 """Settings that other modules read: the gates' tables, and variables that are not only ours."""
 
-PREVIEWS: Final = ("COOLIFY_CONTAINER_NAME", "COOLIFY_BRANCH", "DOKPLOY_DEPLOY_URL")
-"""Variables by which a platform names a preview; the first one that does wins."""
+PREVIEWS: Final = {
+    "COOLIFY_CONTAINER_NAME": "-pr-",
+    "COOLIFY_BRANCH": "/head",
+    "DOKPLOY_DEPLOY_URL": "",
+}
+"""Variables by which a platform names a preview, each with what its value then has in it.
+
+The first one that does wins. Coolify gives the first two to every container.
+"""
 
 MAY_BE_QUOTED: Final = (
     *("ENTRYPOINT_ALLOW_LOSS", "ENTRYPOINT_NOTIFY_URL"),

@@ -76,7 +76,8 @@ class _Loader:
         direct_url = self.sources.secret(_DIRECT)
         direct = self.sources.conninfo(_DIRECT, direct_url)
         preview, more = None, {}
-        if option("ENTRYPOINT_PREVIEW") or any(map(self.environ.get, PREVIEWS)):
+        hints = ((self.environ.get(name), hint) for name, hint in PREVIEWS.items())
+        if option("ENTRYPOINT_PREVIEW") or any(value and hint in value for value, hint in hints):
             from . import previews  # of all starts only those need it
 
             if preview := previews.of(self.sources):

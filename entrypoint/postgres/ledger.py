@@ -26,6 +26,9 @@ MAX_PUSHES: Final = 20  # distinct pushes that the ledger keeps of each service
 MAX_RELEASES: Final = 20  # releases that the ledger keeps of each push
 MAX_BRANCH: Final = 200  # characters
 _STAMP: Final = "%Y-%m-%dT%H:%M:%SZ"
+_INSTANT: Final = (
+    r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3])(:[0-5][0-9]){2}Z"
+)
 MAX_LOSSES: Final = 10
 MAX_DAMAGES: Final = 50
 _OF: Final = " of "  # separates a tenant from its service in a database of several services
@@ -226,8 +229,7 @@ def _mark(data: Any) -> Mark | None:  # noqa: ANN401  any value of JSON
     try:
         mark = Mark(**data)
         _check_texts(mark.service, mark.preview, "" if mark.branch is None else mark.branch)
-        known = re.fullmatch(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z", mark.at)
-        time.strptime(mark.at, _STAMP)
+        known = re.fullmatch(_INSTANT, mark.at)
     except (TypeError, ValueError):
         return None
     return mark._replace(branch=mark.branch and mark.branch[:MAX_BRANCH]) if known else None
