@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from psycopg import sql
@@ -20,6 +20,7 @@ from ..errors import RefusedError, SettingsError, UnreachableError
 from ..files import read
 from ..postgres import databases, ledger
 from ..postgres.databases import Database
+from ..postgres.ledger import Mark
 from ..postgres.session import Session, translated
 from ..postgres.sql import quoted
 from . import look
@@ -62,10 +63,10 @@ def of(database: Database, registry: Collection[Service]) -> tuple[Service, str]
     return next(((each, preview) for each, preview in found if preview), None)
 
 
-def is_marked(database: Database, service: Service, preview: str) -> bool:
-    """Whether the database's ledger says that it is this preview's."""
+def mark_of(database: Database, service: Service, preview: str) -> Mark | None:
+    """The mark by which the database's ledger says that it is this preview's."""
     mark = ledger.parse(database.comment).preview
-    return mark is not None and (mark.service, mark.preview) == (service.name, preview)
+    return mark if mark and (mark.service, mark.preview) == (service.name, preview) else None
 
 
 def drop(server: Server, choice: Choice, agree: Agree | None, *, dry_run: bool) -> Previews:
@@ -88,7 +89,7 @@ def drop(server: Server, choice: Choice, agree: Agree | None, *, dry_run: bool) 
         if not session.pooled:  # which would hand the settings to its next client
             with translated("removing a database", remedy="Run the command again."):
                 session.connection.execute(_LIMITS.encode())
-        done = {each.database: _dropped(session, server, each, choice) for each in going}
+        done = {each.database: _dropped(session, each, choice) for each in going}
     return answer.model_copy(update={"previews": [done.get(row.database, row) for row in rows]})
 
 
@@ -153,8 +154,7 @@ def _rows(
         if not found or found[0] not in server.selected:
             continue
         service, preview = found
-        marked = is_marked(database, service, preview)
-        mark = ledger.parse(database.comment).preview if marked else None
+        mark = mark_of(database, service, preview)
         yield PreviewDatabase(
             service=service.name,
             preview=preview,
@@ -163,7 +163,7 @@ def _rows(
             started=mark.at if mark else None,
             size_bytes=database.size_bytes,
             sessions=counts.get(database.name, 0),
-            marked=marked,
+            marked=mark is not None,
         )
 
 
@@ -186,8 +186,7 @@ def _chosen(row: PreviewDatabase, choice: Choice, now: datetime) -> dict[str, ob
 
 def _age(row: PreviewDatabase, now: datetime) -> timedelta:
     try:
-        started = datetime.fromisoformat(row.started or "")
-        return now - (started if started.tzinfo else started.replace(tzinfo=UTC))
+        return now - datetime.fromisoformat(row.started or "")
     except ValueError:
         return timedelta(0)
 
@@ -201,26 +200,23 @@ def _unmarked(row: PreviewDatabase) -> Failure:
     return failure(row.database, error)
 
 
-def _dropped(
-    session: Session, server: Server, row: PreviewDatabase, choice: Choice
-) -> PreviewDatabase:
+def _dropped(session: Session, row: PreviewDatabase, choice: Choice) -> PreviewDatabase:
     try:
-        _drop(session, server, row, force=choice.force)
+        _drop(session, row, force=choice.force)
     except (RefusedError, UnreachableError) as error:
         failed = failure(row.database, error)
         return row.model_copy(update={"result": "failed", "failure": failed})
     return row.model_copy(update={"result": "dropped"})
 
 
-def _drop(session: Session, server: Server, row: PreviewDatabase, *, force: bool) -> None:
+def _drop(session: Session, row: PreviewDatabase, *, force: bool) -> None:
     # A person may have thought for long: the name may be another database's by now.
     there = {each.name: each for each in databases.find(session)}
-    database = there.get(row.database)
-    found = database and of(database, server.registry.values())
-    if database is None:
+    if row.database not in there:
         return
-    mark = ledger.parse(database.comment).preview
-    if not found or not is_marked(database, *found) or (mark and mark.at) != row.started:
+    mark = ledger.parse(there[row.database].comment).preview
+    seen = (row.service, row.preview, row.started)
+    if mark is None or (mark.service, mark.preview, mark.at) != seen:
         raise RefusedError(
             f"the database {row.database!r} is another one now, or its preview has started again",
             remedy="Run entrypoint previews to see what it is.",

@@ -117,7 +117,7 @@ def _of_nobody(database: Database, server: Server) -> Iterator[Finding]:
             message=f"no service claims the database {database.name!r}",
             remedy="Add the database to the registry or to verify.ignore, or drop it.",
         )
-    elif not previews.is_marked(database, *preview):
+    elif not previews.mark_of(database, *preview):
         yield _unmarked(database, preview[0])
 
 

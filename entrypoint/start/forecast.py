@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from ..config.environment import Environment, forget_libpq_variables
+from ..config.keys import STEPS
 from ..config.load import load
 from ..config.settings import Settings
 from ..operator.report import LastPush, Planned, PlannedStep
@@ -36,7 +37,7 @@ def forecast(environ: Environment) -> Planned:
     plan = StartPlan.of(config)
     target = config.direct or config.database
     forget_libpq_variables()
-    if target is None or config.skip >= {"push", "seed"}:
+    if target is None or config.skip >= set(STEPS):
         none = PlannedStep(action="skip", reason="ENTRYPOINT_SKIP")
         return Planned(service=config.service, push=none, seed=none)
     name = opening.application_name(config.service)
