@@ -12,8 +12,7 @@ import pytest
 from tests.support import coolify
 from tests.support.coolify import Deployment, Patience
 from tests.support.docs import page
-from tests.support.engine import built, docker, running, unique
-from tests.support.program import until
+from tests.support.engine import built, docker, running, unique, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +67,7 @@ def outcomes(images: dict[str, str]) -> Iterator[dict[Case, Deployment]]:
         with running("postgres:17", options=options) as server:
             url = f"postgresql://postgres:{password}@{server.name}"
             ready = ["exec", server.name, "pg_isready", "-h", "127.0.0.1"]
-            until(lambda: docker(*ready, check=False).returncode == 0, "a server", every_s=0.2)
+            until(lambda: docker(*ready, check=False).returncode == 0, "a server")
             # A push is not believed where there is no table after it, and these only sleep.
             made = "create database {0};\n\\c {0}\ncreate table demo (id int);\n"
             script = "".join(made.format(f"coolify_{number}") for number in range(len(CASES)))

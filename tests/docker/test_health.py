@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docker.test_restrictions import RESTRICTIONS
-from tests.support.engine import Container, docker, running
-from tests.support.program import until
+from tests.support.engine import Container, docker, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,7 @@ import pytest
 from psycopg import sql
 
 from tests.support.compose import ROOT
-from tests.support.engine import OPERATOR, Container, docker, once, running
-from tests.support.program import until
+from tests.support.engine import OPERATOR, Container, docker, once, running, until
 from tests.support.server import rows
 from tests.support.stack import PASSWORDS, SECRETS, SERVICES, Stack, health, healthy
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.support.engine import OPERATOR, Container, docker, once, running
-from tests.support.program import until
+from tests.support.engine import OPERATOR, Container, docker, once, running, until
 from tests.support.server import Endpoint, rows
 from tests.support.stack import Stack, secret
 

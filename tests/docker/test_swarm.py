@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import swarm
-from tests.support.engine import Container, built, docker, unique
-from tests.support.program import until
+from tests.support.engine import Container, built, docker, unique, until
 from tests.support.stage import TENANT
 from tests.support.swarm import REPLICAS, Stack
 
@@ -138,7 +137,7 @@ def test_a_replica_killed_in_mid_push_is_replaced(stack: Stack) -> None:
     Nothing is left of the killed one's push, and the schema is pushed and seeded once.
     """
     stack.deploy(SLOW)
-    until(lambda: stack.names(SLOW, "push.started")["push.started"], "a push", 60, every_s=0.3)
+    until(lambda: stack.names(SLOW, "push.started")["push.started"], "a push", 60)
     [pushes] = [event for event in stack.events(SLOW) if event["event"] == "push.started"]
     docker("kill", "--signal", "KILL", pushes["container"])
 
@@ -164,7 +163,7 @@ def test_the_server_runs_only_where_its_data_is(joined: None, image: str) -> Non
     del joined
     with ExitStack() as placed, swarm.stack(image) as stack:
         stack.deploy(OLD)
-        until(lambda: "no suitable node" in stack.server_errors(), "no place", 60, every_s=0.3)
+        until(lambda: "no suitable node" in stack.server_errors(), "no place", 60)
         assert stack.servers() == []
         assert docker("volume", "ls", "--quiet", "--filter", f"name={stack.name}").stdout == ""
 
@@ -179,9 +178,9 @@ def test_a_server_that_takes_its_time_is_left_alone(stack: Stack, tmp_path: Path
     more = tmp_path / "recovery.yml"
     more.write_text(LONG_RECOVERY)
     stack.deploy(OLD, more)
-    until(stack.servers, "a server", 60, every_s=0.3)
+    until(stack.servers, "a server", 60)
     [server] = stack.servers()
-    until(lambda: len(looks(server)) == 5, "five looks", 120, every_s=0.3)
+    until(lambda: len(looks(server)) == 5, "five looks", 120)
     assert {look["ExitCode"] for look in looks(server)} == {2}
 
     server.execute("touch", "/go")

@@ -10,10 +10,10 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.support.program import until
+from tests.support import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 DOCKER = os.environ.get("DOCKER", "docker")
@@ -22,6 +22,9 @@ BUILD_ARGS = shlex.split(os.environ.get("DOCKER_BUILD_ARGS", ""))
 """What a build needs that reaches a package index, such as a proxy's certificate authority."""
 
 TIMEOUT_S = 60.0
+LOOK_S = 0.25
+"""Between two looks at a container: each is a process of the client, and often one inside."""
+
 BUILD_TIMEOUT_S = 600.0
 
 PAYLOADS = {
@@ -63,6 +66,11 @@ def docker(
     )
     assert not check or done.returncode == 0, f"docker {shlex.join(map(str, words))}: {done.stderr}"
     return done
+
+
+def until(true: Callable[[], object], what: str, timeout: float = TIMEOUT_S) -> None:
+    """Block until something is true that a container is asked for."""
+    program.until(true, what, timeout, every_s=LOOK_S)
 
 
 def unique(what: str) -> str:

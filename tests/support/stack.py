@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tests.support.compose import ROOT, Compose
-from tests.support.engine import BUILD_ARGS, BUILD_TIMEOUT_S, Container, docker
-from tests.support.program import until
+from tests.support.engine import BUILD_ARGS, BUILD_TIMEOUT_S, Container, docker, until
 from tests.support.server import Endpoint
 
 if TYPE_CHECKING:
