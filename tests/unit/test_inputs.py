@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -257,6 +258,19 @@ def test_large_files_count_to_their_end(tree: Path) -> None:
     before = of(tree, "large")
     (tree / "large").write_bytes(b"x" * 2_999_999 + b"y")
     assert of(tree, "large") != before
+
+
+@pytest.mark.parametrize("size", [10, 300_000, 900_000])
+def test_which_digest_does_not_matter(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Python's own SHA-256 and that of OpenSSL, which large inputs get, are the same."""
+    for name in "ab":
+        (tree / name).write_bytes(name.encode() * size)
+    found = of(tree, "a", "b", "src")
+    for module in ("_sha2", "_sha256"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert of(tree, "a", "b", "src") == found
 
 
 def test_order_of_patterns_does_not_matter(tree: Path) -> None:
