@@ -100,6 +100,13 @@ class Mark(NamedTuple):
     at: str
 
 
+class Seen(NamedTuple):
+    """A state of the catalogs' rows, and the fingerprint of the schema that they then described."""
+
+    state: str
+    catalog: str
+
+
 class Ledger(NamedTuple):
     """The pushes, the current one last, and the fingerprint and time of each seed by its `key`."""
 
@@ -108,6 +115,7 @@ class Ledger(NamedTuple):
     losses: tuple[Losses, ...] = ()  # the last pushes that lost something, the newest last
     damages: tuple[Damage, ...] = ()  # what failed pushes left, until somebody mends or allows it
     preview: Mark | None = None
+    seen: Seen | None = None  # the schema when a start last wrote the ledger
     problem: str | None = None  # why `parse` did not believe the line
     writable: bool = True  # whether our role may write it, and no later format stands there
 
@@ -180,6 +188,7 @@ def parse(comment: str | None, *, owner: bool = True) -> Ledger:
             losses=tuple(_losses(**losses) for losses in data.get("losses", ())),
             damages=tuple(_damage(**damage) for damage in data.get("damages", ())),
             preview=_mark(data.get("preview")),
+            seen=_seen(data.get("seen")),
             writable=owner,
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -235,6 +244,16 @@ def _mark(data: Any) -> Mark | None:  # noqa: ANN401  any value of JSON
     return mark._replace(branch=mark.branch and mark.branch[:MAX_BRANCH]) if known else None
 
 
+def _seen(data: Any) -> Seen | None:  # noqa: ANN401  any value of JSON
+    """Read what a start saw; anything else counts as nothing, and costs the next start a query."""
+    try:
+        seen = Seen(**data)
+        _check_texts(*seen)
+    except TypeError:
+        return None
+    return seen
+
+
 def _seed(data: Any) -> tuple[str, str]:  # noqa: ANN401  any value of JSON
     if not isinstance(data, list):
         raise TypeError
@@ -266,8 +285,9 @@ def render(comment: str, ledger: Ledger) -> str:
     for name, values in (("losses", ledger.losses), ("damages", ledger.damages)):
         if values:
             data[name] = [value._asdict() for value in values]
-    if ledger.preview:
-        data["preview"] = ledger.preview._asdict()
+    for name, value in (("preview", ledger.preview), ("seen", ledger.seen)):
+        if value:
+            data[name] = value._asdict()
     return text + MARK + json.dumps(data, separators=(",", ":"))
 
 
@@ -278,6 +298,14 @@ class Found(NamedTuple):
     catalog: str | None  # None while somebody changes the schema
     stranger: str | None = None  # the owner if our role owns nothing here: the ledger may be forged
     leftovers: bool = False  # whether a guard left something that our role may remove
+    state: str | None = None  # the catalogs' rows before `catalog`; None if it proves nothing
+
+    @property
+    def seen(self) -> Seen | None:
+        """The state and the fingerprint, unless a later start should look for itself."""
+        if self.leftovers or not self.state or not self.catalog:
+            return None
+        return Seen(self.state, self.catalog)
 
 
 UNKNOWN: Final = Found(Ledger(), None)  # for a caller that does not need to look
@@ -286,13 +314,25 @@ UNKNOWN: Final = Found(Ledger(), None)  # for a caller that does not need to loo
 def found(rows: Sequence[Sequence[Any]]) -> Found:
     """Read the rows of the query ``probe``. Raises `RefusedError` if no PostgreSQL sent them."""
     try:
-        _, (comment, owner, stranger), (leftovers,), (fingerprint,) = rows
-        return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers)
+        _, (comment, owner, stranger), (leftovers,), (state,), (fingerprint,) = rows
+        return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers, state)
     except (ValueError, AttributeError):
         raise RefusedError(
             "the answer about the ledger has other columns than PostgreSQL's",
             remedy="Correct the URL, which must lead to a PostgreSQL server.",
         ) from None
+
+
+def recognized(rows: Sequence[Sequence[Any]]) -> Found | None:
+    """Read the rows of the query ``look``; None unless the ledger has the schema's state.
+
+    Raises ValueError if no PostgreSQL sent the rows.
+    """
+    _, (comment, owner, ours), (state,) = rows
+    book = parse(comment, owner=owner)
+    if not ours or book.seen is None or book.seen.state != state:
+        return None
+    return Found(book, book.seen.catalog, state=state)
 
 
 def look(session: "Session") -> Found:

@@ -1,7 +1,7 @@
-"""One look at a database through libpq itself: the first rows of some statements, or None.
+"""One look at a database through libpq itself: the first rows of some statements, or nothing.
 
-A start with nothing to do needs one connection and one round trip. psycopg is imported from some
-hundred files, and takes five times as long for that as libpq, which lies beside it. Whatever
+A start with nothing to do needs one connection and a round trip or two. psycopg is imported from
+some hundred files, and takes five times as long for that as libpq, which lies beside it. Whatever
 surprises this module makes the look fail, and psycopg then finds out, and tells, what it was.
 """
 
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     import ctypes
@@ -61,23 +61,30 @@ class _Surprise(Exception):  # noqa: N818  it never leaves this module
     """Something that psycopg is to meet, and to tell."""
 
 
-def look(
-    params: Mapping[str, str], statements: Callable[[int], str], timeout_s: float
-) -> tuple[int, list[tuple[Any, ...]]] | None:
-    """Connect, run the statements in one round trip, and close.
+Ask = Callable[[str], list[tuple[Any, ...]]]
+"""Runs statements in one round trip, and returns the first row of each that returns one."""
 
-    Returns the backend's PID as the server announced it, and the first row of each statement that
-    returns one; None after an error of any kind, or if that takes more than ``timeout_s`` seconds.
-    ``statements`` gets the PID. Host names must be resolved (`resolve.addresses`), because libpq's
-    own lookup knows no timeout.
+_T = TypeVar("_T")
+
+
+def look(params: Mapping[str, str], talk: Callable[[int, Ask], _T], timeout_s: float) -> _T | None:
+    """Connect, let ``talk`` ask, and close.
+
+    ``talk`` gets the backend's PID, as the server announced it, and may ask until it knows what to
+    return. Returns that; None after an error of any kind here, after a ValueError of ``talk``, or
+    if all takes more than ``timeout_s`` seconds. Host names must be resolved
+    (`resolve.addresses`), because libpq's own lookup knows no timeout.
     """
     deadline = time.monotonic() + timeout_s
     try:
         connection = _Connection(_library(), params)
         try:
             connection.open(deadline)
-            pid = connection.pid
-            return pid, list(connection.first_rows(statements(pid), deadline))
+
+            def ask(statements: str) -> list[tuple[Any, ...]]:
+                return list(connection.first_rows(statements, deadline))
+
+            return talk(connection.pid, ask)
         finally:
             connection.close()
     except (_Surprise, ImportError, MemoryError, OSError, AttributeError, ValueError):

@@ -4,6 +4,8 @@ It knows two answers, *proved* and *don't know*. After the second the start goes
 looks again and tells what it meets.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from ..config.conninfo import Conninfo
@@ -14,6 +16,12 @@ from ..postgres.sql import load_sql
 from .plan import Decision, StartPlan
 
 LOOK_S: Final = 2.0  # seconds that the look may take, and a name server's answer as long
+
+_QUERIES: Final[Mapping[str, Callable[[Sequence[Sequence[Any]]], ledger.Found | None]]] = {
+    "postgres/look": ledger.recognized,
+    "postgres/probe": ledger.found,
+}
+"""What the look asks until it is certain, and what makes sense of the answer."""
 
 
 class Proved(NamedTuple):
@@ -45,20 +53,26 @@ def look(plan: StartPlan, target: Conninfo, name: str) -> Proved | None:
         return None
     timeout_s = min(LOOK_S, plan.config.wait_timeout_s / 2)
 
-    def statements(pid: int) -> str:
-        begin, _ = opening.first_statements(pid, opening.PATIENCE_S)
-        return f"{begin};{opening.limited(load_sql('postgres/probe'), timeout_s)}"
-
     try:
         params = opening.parameters(target, timeout_s, name)
-        if (answer := libpq.look(params, statements, timeout_s)) is None:
-            return None
-        pid, (_, _, (database, in_recovery, read_only, backend_pid), _, *rows) = answer
-        found = ledger.found(rows)
-    except (ConnectError, RefusedError, RuntimeError, ValueError, TypeError):
+        return libpq.look(params, partial(_ask, plan, target, timeout_s), timeout_s)
+    except (ConnectError, RefusedError, RuntimeError, TypeError):
         return None  # no name server, no thread to ask it, or rows of no PostgreSQL
-    # A pooler's alias may lead to another database.
-    if in_recovery or read_only or found.leftovers or database != target.database:
-        return None
-    why = plan.needless(found, lambda *_: None)  # seed.check is for a session that goes on
-    return why and Proved(plan, found, database, pid != backend_pid, why)
+
+
+def _ask(
+    plan: StartPlan, target: Conninfo, timeout_s: float, pid: int, ask: libpq.Ask
+) -> Proved | None:
+    begin, _ = opening.first_statements(pid, opening.PATIENCE_S)
+    for query, read in _QUERIES.items():
+        # From the beginning each time: a pooler may have another backend for the second query.
+        rows = ask(f"{begin};{opening.limited(load_sql(query), timeout_s)}")
+        _, _, (database, in_recovery, read_only, backend_pid), _, *answer = rows
+        # A pooler's alias may lead to another database.
+        if in_recovery or read_only or database != target.database:
+            return None
+        if found := read(answer):
+            # seed.check is for a session that goes on.
+            why = None if found.leftovers else plan.needless(found, lambda *_: None)
+            return why and Proved(plan, found, database, pid != backend_pid, why)
+    return None

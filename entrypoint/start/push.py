@@ -35,7 +35,7 @@ class Pushed(NamedTuple):
     """The outcome of a push that ran."""
 
     elapsed_s: float
-    catalog: str | None  # the schema's fingerprint after it; None if a session is changing it
+    after: ledger.Found  # the schema after it
     loss: loss.Loss
     emptied: bool  # whether it may have removed a table's rows, some of which may be a seed's
     fields: dict[str, object]  # the evidence, as fields of `push.finished`
@@ -90,7 +90,7 @@ def run(
             _Judge(push, expected, before).held(evidence._replace(others=others))
         raise
     after = snapshot.take(session, {table.oid for table in before.filled})
-    catalog_after = ledger.look(session).catalog
+    schema = ledger.look(session)
     lost = loss.compare(before, after, expected.prefixes)
     if told := lost.fields():
         if by_others := sorted(others & lost.of_rows.keys()):
@@ -103,7 +103,7 @@ def run(
             constraints=names,
             remedy="Run ALTER TABLE … VALIDATE CONSTRAINT when the existing rows satisfy it.",
         )
-    changed = _change(catalog, catalog_after)
+    changed = _change(catalog, schema.catalog)
     if changed == "changed":
         connected = True
     output = parser.result(connected=connected)
@@ -118,7 +118,7 @@ def run(
     wrong = _Judge(push, expected, before).wrong(evidence._replace(others=others))
     error = _error(push, finished, _placed(wrong, evidence, session), fields) if wrong else None
     emptied = bool(lost.of_rows.keys() - {*lost.columns} - others)
-    return Pushed(finished.elapsed_s, catalog_after, lost, emptied, fields, error)
+    return Pushed(finished.elapsed_s, schema, lost, emptied, fields, error)
 
 
 class _Judge(NamedTuple):

@@ -137,8 +137,8 @@ class _Record:
 
     def pushed(self, pushed: push.Pushed, decision: Decision) -> None:
         """Record a push with the schema's fingerprint after it, which later starts compare."""
-        self.found = self.found._replace(catalog=pushed.catalog)
-        if pushed.catalog is None:
+        self._saw(pushed.after)
+        if pushed.after.catalog is None:
             remedy = "No action needed: the next start pushes again."
             self._not_written("another session is changing the schema", remedy)
             return
@@ -157,13 +157,16 @@ class _Record:
         who = self.plan.who
         key = self.book.key(tenant, who.service)
         self.book = self.book.seeded(key, self.plan.seed_fingerprint or "", _now())
-        mine = self.book.of(who.service)
+        before = self.found.catalog
+        self._saw(ledger.look(self.held.session))
+        mine, after = self.book.of(who.service), self.found.catalog
         if not mine or mine[-1].fingerprint != who.fingerprint:
             return
-        if not mine[-1].catalog or mine[-1].catalog != self.found.catalog:
-            return
-        if after := ledger.look(self.held.session).catalog:
+        if mine[-1].catalog and mine[-1].catalog == before and after:
             self.book = self.book.pushed(mine[-1]._replace(catalog=after))
+
+    def _saw(self, after: ledger.Found) -> None:
+        self.found = after._replace(ledger=self.book)
 
     def _current(self, elapsed_s: float | None = None) -> None:
         """Record this start as the last one; ``elapsed_s`` is its push's, if it pushed."""
@@ -192,6 +195,8 @@ class _Record:
         """Write the ledger if it changed; log a failure to write, and go on."""
         if self.book == self.before:
             return
+        if seen := self.found.seen:
+            self.book = self.book._replace(seen=seen)
         session = self.held.session
         if not self.book.writable:
             why = self.book.problem or "the role does not own the database"

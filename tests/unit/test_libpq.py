@@ -62,4 +62,4 @@ def test_a_number_is_the_header_s(name: str, value: int) -> None:
 def test_without_ctypes_nothing_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Python that cannot call libraries looks with psycopg."""
     monkeypatch.setitem(sys.modules, "ctypes", None)
-    assert libpq.look({"host": "127.0.0.1"}, lambda _: "select 1", 1.0) is None
+    assert libpq.look({"host": "127.0.0.1"}, lambda _, ask: ask("select 1"), 1.0) is None

@@ -130,10 +130,8 @@ with \ir members.sql
   -- Of rarer kinds, only which objects exist.
   select distinct row('object', type, identity)::text
   from pg_depend d cross join pg_identify_object(classid, objid, 0)
-  where d.classid in ('pg_cast'::regclass, 'pg_collation'::regclass, 'pg_conversion'::regclass,
-      'pg_event_trigger'::regclass, 'pg_foreign_server'::regclass, 'pg_opclass'::regclass,
-      'pg_operator'::regclass, 'pg_opfamily'::regclass, 'pg_ts_config'::regclass,
-      'pg_ts_dict'::regclass)
+  where d.classid in (\ir rare_kinds.sql
+      , 'pg_cast'::regclass)
     and objid >= 16384 and (classid, objid) not in (select classid, objid from member)
     and coalesce(left(schema, 3), '') <> 'pg_'
     and (d.classid <> 'pg_event_trigger'::regclass or identity <> 'entrypoint_guard')

@@ -102,7 +102,7 @@ def main() -> None:
                 "sslmode": "disable",
                 "gssencmode": "disable",
             }
-            found = libpq.look(params, lambda pid: f"select {pid}", 0.3)
+            found = libpq.look(params, lambda pid, ask: (pid, ask("select 1")), 0.3)
             read += found is not None
             assert found is None or isinstance(found[0], int)
         server.join(5)
