@@ -19,7 +19,7 @@ from . import files
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_MAGIC: Final = re.compile(r"[*?\[]")
+_MAGIC: Final = frozenset("*?[")
 _NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _BELOW: Final = "**"
 _ENDS: Final[tuple[list[str], ...]] = ([], [_BELOW])  # the names left of a pattern at a file
@@ -96,7 +96,7 @@ def _parts(pattern: str) -> list[str]:
         raise ValueError("is not a path below the working directory")
     if not pattern or "\0" in pattern:
         raise ValueError("matches no file")
-    if not parts or not _MAGIC.search(parts[-1]):
+    if not parts or _MAGIC.isdisjoint(parts[-1]):
         parts.append(_BELOW)  # it matches a file itself, too
     return parts
 
@@ -229,11 +229,11 @@ class _Search:
                 if rest:
                     self.descend(name, path, rest)
                 self.each(name, path, sorted(os.listdir(path)), parts)
-        elif _MAGIC.search(head):
+        elif _MAGIC.isdisjoint(head):
+            self.each(name, path, [head], rest)
+        else:
             entries = sorted(os.listdir(path))
             self.each(name, path, (e for e in entries if e == head or fnmatchcase(e, head)), rest)
-        else:
-            self.each(name, path, [head], rest)
 
     def each(self, name: str, path: str, entries: Iterable[str], parts: list[str]) -> None:
         for entry in entries:

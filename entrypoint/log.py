@@ -51,7 +51,7 @@ _SHORTEST_CODE: Final = 6  # characters of base64 that identify a secret; words 
 _LONGEST_ESCAPE: Final = 24  # for one character that is quoted twice, as %25F0%259F%2598%2580
 
 # Control characters move a terminal's cursor; the others reverse the direction of its text.
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_STEERING = "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 
 _LEVEL_STYLES: Final = {"debug": "", "info": "", "warning": "\x1b[1;35m", "error": "\x1b[1;31m"}
 """Colours that are readable on light and on dark terminals; yellow and green are not."""
@@ -218,7 +218,9 @@ def masked(value: object) -> object:
 
 def printable(text: str) -> str:
     """Escape, as JSON does, the characters of ``text`` that control a terminal."""
-    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    if text.isprintable():  # as most lines are, and the pattern takes a while to compile
+        return text
+    return re.sub(_STEERING, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _print_event(event: _Event) -> None:

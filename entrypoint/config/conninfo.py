@@ -41,7 +41,7 @@ INVISIBLE: Final = (
 BAD_HOST: Final = "has a host that is no valid name or address"
 BAD_PORT: Final = "has a port that is not a number from 1 to 65535"
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-_IPV6 = re.compile(r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]*(%[A-Za-z0-9_.-]+)?")
+_IPV6 = r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]*(%[A-Za-z0-9_.-]+)?"
 
 
 class Conninfo:
@@ -130,7 +130,7 @@ def suffixed(name: str, suffix: str) -> str:
 
 def is_host(text: str) -> bool:
     """Whether a text is a host name, an address, or a Unix socket's folder."""
-    return bool(text.startswith("/") or _HOST.fullmatch(text) or _IPV6.fullmatch(text))
+    return bool(text.startswith("/") or _HOST.fullmatch(text) or re.fullmatch(_IPV6, text))
 
 
 def is_port(text: str) -> bool:

@@ -17,12 +17,12 @@ from .conninfo import PASSED_ON, UNKNOWN, Conninfo
 
 MAX_CHARACTERS: Final = 8192  # a longer value is another file, or a mistake
 _URL = re.compile(r"(?P<scheme>(jdbc:)?[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
-_SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?", re.IGNORECASE)
-_KEYWORD = re.compile(r"(\s*(\w+)\s*=\s*)('(?:\\.|[^'\\])*'|(?:\\.|[^\s\\])*)", re.DOTALL)
+_SCHEME = re.compile(r"postgres(ql)?(\+[a-z0-9_]+)?")
+_KEYWORD = r"(?s)(\s*(\w+)\s*=\s*)('(?:\\.|[^'\\])*'|(?:\\.|[^\s\\])*)"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNEXPANDED = re.compile(r"\$\{|\$\$|\$\(")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_LOCATION = re.compile(r"([^@/#]*@)?[^@/#]*/[^@/#]*")
+_LOCATION = r"([^@/#]*@)?[^@/#]*/[^@/#]*"
 _BEGIN: Final = "postgres"
 _SSLMODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -91,14 +91,14 @@ def with_database(text: str, name: str) -> str:
         begin = len(text) - len(location)
         return f"{text[: begin + len(server)]}/{quote(name, safe='')}{text[begin + len(path) :]}"
     escaped = name.replace("\\", r"\\").replace("'", r"\'")
-    return _KEYWORD.sub(
-        lambda found: f"{found[1]}'{escaped}'" if found[2] == "dbname" else found[0], text
+    return re.sub(
+        _KEYWORD, lambda found: f"{found[1]}'{escaped}'" if found[2] == "dbname" else found[0], text
     )
 
 
 def _parse_text(text: str, url: re.Match[str] | None, problems: list[str]) -> dict[str, str]:
     if url:
-        if not _SCHEME.fullmatch(url["scheme"]):
+        if not _SCHEME.fullmatch(url["scheme"].lower()):
             problems.append("has a scheme other than postgresql://")
         return _parse_url(url["rest"], problems)
     if "=" in text:
@@ -154,7 +154,7 @@ def _split(rest: str) -> tuple[str, str, str]:
     @ clearly belongs to a parameter.
     """
     before, _, query = rest.partition("?")
-    if _has_parameters(query) and _LOCATION.fullmatch(before):
+    if _has_parameters(query) and re.fullmatch(_LOCATION, before):
         userinfo, at, location = before.rpartition("@")
         return userinfo, at, f"{location}?{query}"
     return rest.rpartition("@")
@@ -163,7 +163,7 @@ def _split(rest: str) -> tuple[str, str, str]:
 def _is_torn(rest: str) -> bool:
     """Whether an @ may belong to a parameter or to the password, so that the host is uncertain."""
     before, _, query = rest.partition("?")
-    return "@" in before and _has_parameters(query) and not _LOCATION.fullmatch(before)
+    return "@" in before and _has_parameters(query) and not re.fullmatch(_LOCATION, before)
 
 
 def _has_parameters(query: str) -> bool:
