@@ -7,60 +7,48 @@
 -- have their rows in pg_type and pg_proc as well, which no change of them leaves alone.
 with transient as materialized (
   select oid from pg_namespace where nspname ~ '^pg_(toast|temp_)'
-), passing as materialized (
-  select oid from pg_class where relnamespace in (select oid from transient)
-), state (catalog, key, version) as (
-  select 1, oid::text, xmin::text from pg_namespace where oid not in (select oid from transient)
+), state (catalog, key, version, rel, space) as (
+  select 1, oid::text, xmin::text, 0::oid, oid from pg_namespace
   union all
-  select 2, oid::text, xmin::text from pg_extension
+  select 2, oid::text, xmin::text, 0, 0 from pg_extension
   union all
-  select 3, c.oid::text, row(c.relname, c.relnamespace, c.relkind, c.relpersistence,
-      c.relrowsecurity, c.relforcerowsecurity, c.relreplident, c.relam, c.reloptions, t.reloptions,
-      c.reloftype, c.relpartbound)::text
-  from pg_class c left join pg_class t on t.oid = c.reltoastrelid
-  where c.oid >= 16384 and c.relnamespace not in (select oid from transient)
+  select 3, c.oid::text, row(c.relname, c.relkind, c.relpersistence, c.relrowsecurity,
+      c.relforcerowsecurity, c.relreplident, c.relam, c.reloptions, t.reloptions, c.reloftype,
+      c.relpartbound, c.relnamespace)::text, c.oid, c.relnamespace
+  from pg_class c left join pg_class t on t.oid = c.reltoastrelid where c.oid >= 16384
   union all
-  select 4, attrelid || '.' || attnum, xmin::text from pg_attribute
-  where attrelid >= 16384 and attnum > 0 and attrelid not in (select oid from passing)
+  select 4, attrelid || '.' || attnum, xmin::text, attrelid, 0 from pg_attribute
+  where attrelid >= 16384 and attnum > 0
   union all
-  select 5, oid::text, xmin::text from pg_attrdef where adrelid not in (select oid from passing)
+  select 5, oid::text, xmin::text, adrelid, 0 from pg_attrdef
   union all
-  select 6, oid::text, xmin::text from pg_constraint
-  where oid >= 16384 and conrelid not in (select oid from passing)
-    and connamespace not in (select oid from transient)
+  select 6, oid::text, xmin::text, conrelid, connamespace from pg_constraint where oid >= 16384
   union all
-  select 7, indexrelid::text, xmin::text from pg_index
-  where indexrelid >= 16384 and indrelid not in (select oid from passing)
+  select 7, indexrelid::text, xmin::text, indrelid, 0 from pg_index where indexrelid >= 16384
   union all
-  select 8, inhrelid || '.' || inhseqno, xmin::text from pg_inherits
-  where inhrelid not in (select oid from passing)
+  select 8, inhrelid || '.' || inhseqno, xmin::text, inhrelid, 0 from pg_inherits
   union all
-  select 9, seqrelid::text, xmin::text from pg_sequence
-  where seqrelid not in (select oid from passing)
+  select 9, seqrelid::text, xmin::text, seqrelid, 0 from pg_sequence
   union all
-  select 10, oid::text, xmin::text from pg_type
-  where oid >= 16384 and typnamespace not in (select oid from transient)
+  select 10, oid::text, xmin::text, 0, typnamespace from pg_type where oid >= 16384
   union all
-  select 11, oid::text, xmin::text from pg_enum
+  select 11, oid::text, xmin::text, 0, 0 from pg_enum
   union all
-  select 12, oid::text, xmin::text from pg_proc
-  where oid >= 16384 and pronamespace not in (select oid from transient)
+  select 12, oid::text, xmin::text, 0, pronamespace from pg_proc where oid >= 16384
   union all
-  select 13, oid::text, xmin::text from pg_trigger where tgrelid not in (select oid from passing)
+  select 13, oid::text, xmin::text, tgrelid, 0 from pg_trigger
   union all
-  select 14, oid::text, xmin || ' ' || polroles::regrole[]::text from pg_policy
+  select 14, oid::text, xmin || ' ' || polroles::regrole[]::text, polrelid, 0 from pg_policy
   union all
-  select 15, oid::text, xmin::text from pg_rewrite
-  where oid >= 16384 and ev_class not in (select oid from passing)
+  select 15, oid::text, xmin::text, ev_class, 0 from pg_rewrite where oid >= 16384
   union all
-  select 16, oid::text, xmin::text from pg_statistic_ext
-  where stxrelid not in (select oid from passing)
+  select 16, oid::text, xmin::text, stxrelid, 0 from pg_statistic_ext
   union all
-  select 17, oid::text, xmin::text from pg_cast where oid >= 16384  -- a range has one
+  select 17, oid::text, xmin::text, 0, 0 from pg_cast where oid >= 16384
   union all
-  select 18, classid || '.' || objid || '.' || refobjid || '.' || refobjsubid, xmin::text
+  select 18, classid || '.' || objid || '.' || refobjid || '.' || refobjsubid, xmin::text,
+    case classid when 'pg_class'::regclass then objid else 0 end, 0
   from pg_depend d where deptype = 'e' or \ir owned_sequence.sql
-    and objid not in (select oid from passing)
 )
 select case when not exists (
          select from pg_depend d where objid >= 16384 and classid in (\ir rare_kinds.sql
@@ -68,4 +56,5 @@ select case when not exists (
          and not exists (select from pg_depend e where e.deptype = 'e'
                          and e.classid = d.classid and e.objid = d.objid))
        then count(*) || ':' || coalesce(sum(hashtextextended(key || ' ' || version, catalog)), 0) end
-from state
+from state where space not in (select oid from transient)
+  and rel not in (select oid from pg_class where relnamespace in (select oid from transient))
