@@ -31,7 +31,7 @@ def run(argv: tuple[str, ...]) -> NoReturn:
         service = handoff.find(argv, environ)
         plan = _load(environ)
     _prepare(plan)
-    with step("handoff"):
+    with step("handoff", brief=True):
         progress.over(state.STARTED)
         log.event("info", "handoff.executed", argv=list(argv), elapsed_s=since(started))
         handoff.become(service, plan.config.service_environment)
@@ -75,7 +75,7 @@ def _prepare(plan: StartPlan) -> None:
         began = time.monotonic()
         way = proof.look(plan, target, name) or _in_full(plan, target, name, began)
         fields["server"] = target.where()
-    with step("database") as fields:
+    with step("database", brief=isinstance(way, proof.Proved)) as fields:
         fields.update(way.database())
     way.finish()
 
