@@ -312,9 +312,10 @@ UNKNOWN: Final = Found(Ledger(), None)  # for a caller that does not need to loo
 
 
 def found(rows: Sequence[Sequence[Any]]) -> Found:
-    """Read the rows of the query ``probe``. Raises `RefusedError` if no PostgreSQL sent them."""
+    """Read a probe's rows. Raises `RefusedError` if no PostgreSQL sent them."""
     try:
-        _, (comment, owner, stranger), (leftovers,), (state,), (fingerprint,) = rows
+        _, (comment, owner, stranger), (leftovers,), *states, (fingerprint,) = rows
+        [state] = states[0] if states else [None]
         return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers, state)
     except (ValueError, AttributeError):
         raise RefusedError(
@@ -335,11 +336,11 @@ def recognized(rows: Sequence[Sequence[Any]]) -> Found | None:
     return Found(book, book.seen.catalog, state=state)
 
 
-def look(session: "Session") -> Found:
-    """Run the query ``probe`` in the session's open transaction, which stays as it was.
+def look(session: "Session", *, to_record: bool = False) -> Found:
+    """Run a probe in the session's open transaction, which stays as it was.
 
-    Blocks for some seconds while somebody changes the schema, then returns the ledger alone. Raises
-    `UnreachableError` if the connection is gone.
+    The state is there only ``to_record`` it. Blocks for some seconds while somebody changes the
+    schema, then returns the ledger alone. Raises `UnreachableError` if the connection is gone.
     """
     from psycopg.errors import InternalError_, LockNotAvailable  # here and below: no warm start
 
@@ -350,17 +351,17 @@ def look(session: "Session") -> Found:
     with translated("reading the ledger", remedy="Start again."):
         for _ in range(LOOKS):
             with suppress(*passing):
-                return _look(session)
+                return _look(session, "probe_to_record" if to_record else "probe")
             time.sleep(LOOK_AGAIN_S)
         [(comment, owner, stranger)] = first_rows(session.connection, load_sql("postgres/ledger"))
     return Found(parse(comment, owner=owner), None, stranger)
 
 
-def _look(session: "Session") -> Found:
+def _look(session: "Session", query: str) -> Found:
     from .session import first_rows
 
     with session.transaction(undone=True):  # the probe sets the search_path
-        return found(first_rows(session.connection, load_sql("postgres/probe")))
+        return found(first_rows(session.connection, load_sql(f"postgres/{query}")))
 
 
 def write(session: "Session", ledger: Ledger) -> None:

@@ -90,7 +90,7 @@ def run(
             _Judge(push, expected, before).held(evidence._replace(others=others))
         raise
     after = snapshot.take(session, {table.oid for table in before.filled})
-    schema = ledger.look(session)
+    schema = ledger.look(session, to_record=True)
     lost = loss.compare(before, after, expected.prefixes)
     if told := lost.fields():
         if by_others := sorted(others & lost.of_rows.keys()):

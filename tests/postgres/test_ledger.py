@@ -626,7 +626,7 @@ def test_dump_carries_it(own_server: Server) -> None:
     describe(own_server, "service", "words")
     with closing(connect(own_server.url("service"))) as session:
         session.connection.execute("begin")
-        before = ledger.look(session)
+        before = ledger.look(session, to_record=True)
         ledger.write(session, FULL)
         session.connection.execute("commit")
     environment = {"PATH": os.defpath}
@@ -642,7 +642,7 @@ def test_dump_carries_it(own_server: Server) -> None:
     with own_server.connect() as connection:
         connection.execute("drop database service with (force)")
     run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", own_server.url(), text=dump)
-    with closing(connect(own_server.url("service"), load_sql("postgres/probe"))) as session:
+    with closing(connect(own_server.url("service"), load_sql("postgres/probe_to_record"))) as session:
         after = ledger.found(session.probed)
     # Another server's rows have other OIDs.
     assert after == before._replace(ledger=FULL, state=after.state)
