@@ -105,6 +105,7 @@ class Seen(NamedTuple):
 
     state: str
     catalog: str
+    entry: str = ""  # the xmin of the comment that has this; a dump makes a comment with another
 
 
 class Ledger(NamedTuple):
@@ -314,8 +315,8 @@ UNKNOWN: Final = Found(Ledger(), None)  # for a caller that does not need to loo
 def found(rows: Sequence[Sequence[Any]]) -> Found:
     """Read a probe's rows. Raises `RefusedError` if no PostgreSQL sent them."""
     try:
-        _, (comment, owner, stranger), (leftovers,), *states, (fingerprint,) = rows
-        [state] = states[0] if states else [None]
+        _, (comment, owner, stranger), (leftovers,), (*states, fingerprint) = rows
+        state = states[0] if states else None
         return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers, state)
     except (ValueError, AttributeError):
         raise RefusedError(
@@ -329,9 +330,9 @@ def recognized(rows: Sequence[Sequence[Any]]) -> Found | None:
 
     Raises ValueError if no PostgreSQL sent the rows.
     """
-    _, (comment, owner, ours), (state,) = rows
+    _, (comment, owner, ours, entry), (state,) = rows
     book = parse(comment, owner=owner)
-    if not ours or book.seen is None or book.seen.state != state:
+    if not ours or book.seen is None or (book.seen.state, book.seen.entry) != (state, entry):
         return None
     return Found(book, book.seen.catalog, state=state)
 
@@ -342,16 +343,20 @@ def look(session: "Session", *, to_record: bool = False) -> Found:
     The state is there only ``to_record`` it. Blocks for some seconds while somebody changes the
     schema, then returns the ledger alone. Raises `UnreachableError` if the connection is gone.
     """
-    from psycopg.errors import InternalError_, LockNotAvailable  # here and below: no warm start
+    # Here and below: no warm start imports psycopg.
+    from psycopg.errors import InsufficientPrivilege, InternalError_, LockNotAvailable
 
     from .session import first_rows, translated
 
     # About an object that somebody drops (XX000) or locks while the query describes it.
     passing = (InternalError_, LockNotAvailable)
     with translated("reading the ledger", remedy="Start again."):
+        if to_record:
+            with suppress(*passing, InsufficientPrivilege):  # somebody closed a catalog
+                return _look(session, "postgres/probe_to_record")
         for _ in range(LOOKS):
             with suppress(*passing):
-                return _look(session, "probe_to_record" if to_record else "probe")
+                return _look(session, "postgres/probe")
             time.sleep(LOOK_AGAIN_S)
         [(comment, owner, stranger)] = first_rows(session.connection, load_sql("postgres/ledger"))
     return Found(parse(comment, owner=owner), None, stranger)
@@ -361,7 +366,7 @@ def _look(session: "Session", query: str) -> Found:
     from .session import first_rows
 
     with session.transaction(undone=True):  # the probe sets the search_path
-        return found(first_rows(session.connection, load_sql(f"postgres/{query}")))
+        return found(first_rows(session.connection, load_sql(query)))
 
 
 def write(session: "Session", ledger: Ledger) -> None:
@@ -378,6 +383,10 @@ def write(session: "Session", ledger: Ledger) -> None:
     connection = session.connection
     with translated("writing the ledger", remedy="Start again."), connection.transaction():
         row = connection.execute(load_sql("postgres/ledger")).fetchone()
-        text = render(row[0] or "" if row else "", ledger)
+        before, name = row[0] or "" if row else "", sql.Identifier(session.database)
         statement = sql.SQL("comment on database {} is {}")
-        connection.execute(statement.format(sql.Identifier(session.database), sql.Literal(text)))
+        connection.execute(statement.format(name, sql.Literal(render(before, ledger))))
+        if ledger.seen and (row := connection.execute(load_sql("postgres/entry")).fetchone()):
+            # The second comment has the xmin of the first, which is the same transaction's.
+            ledger = ledger._replace(seen=ledger.seen._replace(entry=row[0]))
+            connection.execute(statement.format(name, sql.Literal(render(before, ledger))))

@@ -539,6 +539,21 @@ def test_changes_with_what_newer_servers_know(shared: Connection) -> None:
             assert known != state(shared), change
 
 
+def test_one_snapshot_has_state_and_fingerprint(base: Connection) -> None:
+    """What a start records of them comes from one statement."""
+    with base.transaction(force_rollback=True):
+        *_, both = first_rows(base, load_sql("postgres/probe_to_record"))
+    assert tuple(both) == (state(base), fingerprint(base))
+
+
+def test_a_guards_trigger_leaves_no_state(base: Connection) -> None:
+    """Whoever owns the table: a start looks for what a guard left, until it is gone."""
+    base.execute(
+        "create trigger entrypoint_guard before truncate on loose execute function touch()"
+    )
+    assert state(base) is None
+
+
 @pytest.mark.parametrize("name", UNCHANGED)
 def test_stays_with_everything_else(base: Connection, name: str) -> None:
     """Nothing that leaves the schema as it is changes the fingerprint."""

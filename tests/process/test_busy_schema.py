@@ -29,8 +29,24 @@ def proved(stage: Stage) -> Stage:
     return stage
 
 
+def test_a_locked_table_does_not_matter_to_a_known_state(proved: Stage) -> None:
+    """Nobody has committed a change, so the schema is what it was at the last push."""
+    with proved.connect() as blocker:
+        blocker.execute(f"{LOCK}; alter table rpg_heroes add more int")
+        program = proved.start()
+        assert program.wait() == 0, program.output
+        assert program.one("push.skipped")["reason"] == "unchanged"
+        blocker.commit()
+    last = proved.start()
+    assert last.wait() == 0
+    assert last.one("push.started")["reason"] == "drift"
+
+
 def test_a_locked_table_does_not_hang_a_start(proved: Stage) -> None:
     """What cannot be looked at is not proved: the start goes on to the lock, and says why."""
+    with proved.connect() as changed:
+        changed.execute("alter table rpg_heroes add more int")
+        changed.execute("alter table rpg_heroes drop more")
     with proved.connect() as blocker:
         blocker.execute(LOCK)
         (proved.directory / "push.sh").write_text(shlex.join(CONNECT))

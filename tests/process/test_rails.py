@@ -264,6 +264,11 @@ STATES = {
           select regexp_replace(shobj_description(oid, 'pg_database'), ',"seen":{[^}]*}', '')
           from pg_database where datname = current_database())); end $$
         """,
+    "the same words again": """
+        do $$ begin execute format('comment on database %I is %L', current_database(), (
+          select shobj_description(oid, 'pg_database') from pg_database
+          where datname = current_database())); end $$
+        """,  # as a restored dump has them
     "another owner's database": """
         do $$ begin execute format('grant %I to %I', current_user, pg_get_userbyid(datdba))
           from pg_database where datname = current_database();
@@ -278,6 +283,20 @@ def test_a_second_round_trip_proves_what_the_first_cannot(warm: Stage, name: str
     with closing(psycopg.connect(warm.server.url(warm.database), autocommit=True)) as connection:
         connection.execute(STATES[name])
     assert [round_trips(warm) for _ in range(2)] == [2, 2]
+
+
+def test_a_function_that_is_closed_to_the_role(warm: Stage) -> None:
+    """Who may not compute the state starts, pushes and records without it."""
+    with closing(psycopg.connect(warm.server.url(warm.database), autocommit=True)) as connection:
+        connection.execute("revoke execute on function hashtextextended from public")
+    for _ in range(2):
+        assert warm.start().wait() == 0
+        assert warm.started[-1].one("push.skipped")["reason"] == "unchanged"
+        warm.environ["ENTRYPOINT_FORCE"] = "push"
+        assert warm.start().wait() == 0
+        assert "ledger.not_written" not in warm.started[-1].names()
+        del warm.environ["ENTRYPOINT_FORCE"]
+    assert warm.start().wait() == 0
 
 
 def test_kinds_that_only_the_fingerprint_knows(warm: Stage) -> None:

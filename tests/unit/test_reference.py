@@ -72,7 +72,7 @@ def logged() -> Iterator[Logged]:
             level = fields.pop("level", ast.Constant("warning"))
             yield Logged(texts(call.args[0]), texts(level), {*fields} - {"about"})
         elif function == "step":
-            end = fields.pop("end", None)
+            end, _ = fields.pop("end", None), fields.pop("brief", None)
             names = [f"{texts(call.args[0])[0]}.{texts(end)[0]}"] if end else ["<step>.finished"]
             yield Logged(names, ["info"], set())
             yield Logged(["<step>.started"], ["info"], {*fields})

@@ -1,11 +1,12 @@
--- The same as `probe`, and the schema's state, for the ledger.
--- The state comes before the fingerprint: if it is the same later, so is the fingerprint.
+-- The same as `probe`, with the state that the schema has as long as its fingerprint is this one.
+-- One statement returns both, because it sees one snapshot. Between two, somebody could create an
+-- object and drop it later, which leaves the state as it was, and the fingerprint with the object.
 \ir fingerprint_settings.sql
 ;
 \ir ledger.sql
 ;
 \ir leftovers_here.sql
 ;
-\ir schema_state.sql
-;
-\ir schema_fingerprint.sql
+select (\ir schema_state.sql
+), (\ir schema_fingerprint.sql
+)
