@@ -250,10 +250,10 @@ def _sha256(size: int = 0) -> "_Hash":
     """A new digest, the faster one for this many bytes."""
     if size < _MANY:
         # What hashlib has without OpenSSL: a tenth as fast, and loaded in a tenth of the time.
-        for module in ("_sha2", "_sha256"):  # since Python 3.12, and before
-            with suppress(ImportError):
-                digest: _Hash = __import__(module).sha256()
-                return digest
+        with suppress(ImportError):
+            module = __import__("_sha2" if sys.version_info >= (3, 12) else "_sha256")
+            digest: _Hash = module.sha256()
+            return digest
     import hashlib
 
     return hashlib.sha256()

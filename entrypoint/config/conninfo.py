@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
-from urllib.parse import quote
 
 from ..log import MASK
 
@@ -40,6 +39,7 @@ INVISIBLE: Final = (
 
 BAD_HOST: Final = "has a host that is no valid name or address"
 BAD_PORT: Final = "has a port that is not a number from 1 to 65535"
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _IPV6 = r"([0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]*(%[A-Za-z0-9_.-]+)?"
 
@@ -111,7 +111,7 @@ class Conninfo:
 
     def reveal(self) -> str:
         """The URL with its password, for a program that connects; never log it."""
-        return _url(self.params, lambda value: quote(value, safe=""), self.params)
+        return _url(self.params, quote, self.params)
 
     def safe(self) -> str:
         """The URL for people: password masked, private parameters left out."""
@@ -121,6 +121,24 @@ class Conninfo:
         """Hosts and ports for people, such as ``db:5432``, separated by commas."""
         each = ((f"[{host}]" if ":" in host else host, port) for host, port in self.addresses)
         return ",".join(f"{host}:{port}" for host, port in each)
+
+
+def quote(text: str, safe: str = "") -> str:
+    """Percent-encode a text; for most, without the import of urllib, 2 ms of a start."""
+    if _UNRESERVED.issuperset(text):
+        return text
+    from urllib.parse import quote as encoded
+
+    return encoded(text, safe)
+
+
+def unquote(text: str, errors: str = "replace") -> str:
+    """Decode a percent-encoded text. Raises UnicodeDecodeError if ``errors`` is "strict"."""
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote as decoded
+
+    return decoded(text, errors=errors)
 
 
 def suffixed(name: str, suffix: str) -> str:
@@ -205,7 +223,7 @@ def has_more(params: Mapping[str, str]) -> bool:
 
 
 def _authority(host: str, port: str) -> str:
-    shown = f"[{quote(host, safe=':')}]" if ":" in host else quote(host, safe="")
+    shown = f"[{quote(host, ':')}]" if ":" in host else quote(host)
     return f"{shown}:{port}" if port else shown
 
 
@@ -213,7 +231,7 @@ def _url(params: Mapping[str, str], password: Callable[[str], str], shown: Itera
     """Write a URL with the password as ``password`` returns it and the parameters in ``shown``."""
     parts = ["postgresql://"]
     if user := params.get("user"):
-        parts.append(quote(user, safe=""))
+        parts.append(quote(user))
     if secret := params.get("password"):
         parts.append(":" + password(secret))
     if user or secret:
@@ -223,10 +241,10 @@ def _url(params: Mapping[str, str], password: Callable[[str], str], shown: Itera
     if in_authority:
         each = ports if len(ports) == len(hosts) else ports * len(hosts)
         parts.append(",".join(map(_authority, hosts, each)))
-    parts.append("/" + quote(params.get("dbname", ""), safe=""))
+    parts.append("/" + quote(params.get("dbname", "")))
     left = {"user", "password", "dbname"} | ({"host", "port"} if in_authority else set())
     query = [
-        f"{quote(key, safe='')}={quote(value, safe='')}"
+        f"{quote(key)}={quote(value)}"
         for key, value in params.items()
         if key in shown and key not in left
     ]

@@ -10,10 +10,9 @@ belong to a password.
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote, unquote
 
 from . import conninfo
-from .conninfo import PASSED_ON, UNKNOWN, Conninfo
+from .conninfo import PASSED_ON, UNKNOWN, Conninfo, quote, unquote
 
 MAX_CHARACTERS: Final = 8192  # a longer value is another file, or a mistake
 _URL = re.compile(r"(?P<scheme>(jdbc:)?[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
@@ -89,7 +88,7 @@ def with_database(text: str, name: str) -> str:
         path = location.partition("?")[0]
         server = path.partition("/")[0]
         begin = len(text) - len(location)
-        return f"{text[: begin + len(server)]}/{quote(name, safe='')}{text[begin + len(path) :]}"
+        return f"{text[: begin + len(server)]}/{quote(name)}{text[begin + len(path) :]}"
     escaped = name.replace("\\", r"\\").replace("'", r"\'")
     return re.sub(
         _KEYWORD, lambda found: f"{found[1]}'{escaped}'" if found[2] == "dbname" else found[0], text

@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
-from urllib.parse import unquote
 
 from .. import log
 from . import dialects
-from .conninfo import MAX_NAME_BYTES, Conninfo, suffixed
+from .conninfo import MAX_NAME_BYTES, Conninfo, suffixed, unquote
 from .keys import NONE, NUMBER, OUR_SECRETS, PREVIEWS, bare
 from .reader import Sources
 from .registry import DEFAULTS, Service

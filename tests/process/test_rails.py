@@ -339,6 +339,7 @@ def test_a_warm_start_imports_no_judge(warm: Stage) -> None:
     assert "entrypoint.start.plan" in loaded
     assert [name for name in JUDGES if f"entrypoint.{name}" in loaded] == []
     assert {"psycopg", "structlog", "asyncio", "pathlib", "encodings.idna"} & loaded == set()
+    assert "hashlib" not in loaded
     assert "encodings.utf_8_sig" not in loaded
 
     warm.environ["ENTRYPOINT_FORCE"] = "push,seed"

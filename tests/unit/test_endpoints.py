@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib import parse
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from entrypoint import log
 from entrypoint.config import load as config
 from entrypoint.config import urls
+from entrypoint.config.conninfo import quote, unquote
 from entrypoint.config.environment import Environment
 from entrypoint.config.settings import Gate, Lookup
 from entrypoint.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from entrypoint.config.settings import Settings
 
 HOOK = "https://hooks.example.com/services/T0/c4n4ry-of-a-hook"
 TWO_XX: frozenset[int] = frozenset()
+
+
+@given(
+    st.sampled_from(["http", "https", "HTTP", "tcp", "ftp", "http+unix"]),
+    st.text("a1.-_%@[]:", max_size=8),
+    st.sampled_from(["", ":", ":0", ":80", ":08080", ":65536", ":x", ":9999"]),
+    st.text("/a1._-~%?# ", max_size=6),
+    st.sampled_from([urls.HTTP, urls.GATES]),
+)
+def test_a_plain_url_is_judged_as_any(
+    scheme: str, host: str, port: str, path: str, schemes: tuple[str, ...]
+) -> None:
+    """What is accepted at a glance is accepted by the parser too."""
+
+    def refusal(check: Callable[[str, tuple[str, ...]], None]) -> str | None:
+        try:
+            check(f"{scheme}://{host}{port}{path}", schemes)
+        except urls.BadUrlError as error:
+            return str(error)
+        return None
+
+    assert refusal(urls.check) == refusal(urls._check)  # noqa: SLF001  the parser's part
+
+
+@given(st.text() | st.text("aZ09-._~%:/@ é"))
+def test_percent_encoding_is_urllibs(text: str) -> None:
+    """Also of what needs none."""
+    assert (quote(text), quote(text, ":")) == (parse.quote(text, ""), parse.quote(text, ":"))
+    assert unquote(text) == parse.unquote(text)
 
 
 def load(folder: Path, toml: str = "", /, **variables: str) -> Settings:
