@@ -51,7 +51,8 @@ class Full:
     def database(self) -> dict[str, Any]:
         """Create the database if it is missing; the fields of the step `database`."""
         if not isinstance(self._reached, Session):
-            Thread(target=_import_ahead, daemon=True).start()
+            with suppress(RuntimeError):  # no thread: the imports come when they are needed
+                Thread(target=_import_ahead, daemon=True).start()
         self._session, self._created = database.database(
             self._target, self._reached, self._options, self._connect, self._deadline
         )
