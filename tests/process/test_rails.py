@@ -285,6 +285,27 @@ def test_a_second_round_trip_proves_what_the_first_cannot(warm: Stage, name: str
     assert [round_trips(warm) for _ in range(2)] == [2, 2]
 
 
+def test_a_neighbour_in_the_database(warm: Stage) -> None:
+    """Whichever service pushed last, its entry proves the starts of both; both see a change."""
+    pushes = {"demo": warm.push, "other": python("push", "sql", "create table if not exists n ()")}
+
+    def start(service: str) -> str:
+        warm.top["service"], warm.push = service, pushes[service]
+        assert warm.start().wait() == 0
+        names = warm.started[-1].names()
+        [event] = [name for name in ("push.started", "push.skipped") if name in names]
+        return str(warm.started[-1].one(event)["reason"])
+
+    assert [start(each) for each in ("other", "demo", "other")] == ["first", "drift", "unchanged"]
+    assert round_trips(warm) == 1
+    with closing(psycopg.connect(warm.url, autocommit=True)) as connection:
+        connection.execute("alter table rpg_heroes add more int")
+    assert [start(each) for each in ("other", "demo")] == ["drift", "drift"]
+    for each in ("other", "demo"):
+        assert start(each) == "unchanged"
+        assert round_trips(warm) == 1
+
+
 def test_a_function_that_is_closed_to_the_role(warm: Stage) -> None:
     """Who may not compute the state starts, pushes and records without it."""
     with closing(psycopg.connect(warm.server.url(warm.database), autocommit=True)) as connection:
