@@ -294,6 +294,44 @@ def test_behind_a_pooler_with_a_list(stage: Stage, *, direct: bool) -> None:
     assert previews(stage) == ([f"{stage.database}_pr_7"] if direct else [])
 
 
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+def test_a_pooler_whose_list_gets_an_asterisk(stage: Stage) -> None:
+    """Each start is refused until somebody does what the remedy says."""
+    users = {stage.user: stage.password}
+    given, starts = dict(stage.environ), []
+    for databases, code in (((stage.database, "postgres"), 5), (("*",), 0)):
+        with Pooler(
+            stage.server, mode="transaction", auth="scram-sha-256", users=users, databases=databases
+        ) as pooler:
+            url = pooler.url(stage.database, stage.user, stage.password)
+            stage.environ = {**given, "DATABASE_URL": url}
+            for _ in range(2):
+                starts.append(preview(stage, "7"))
+                assert starts[-1].wait() == code, starts[-1].output
+    assert starts[-1].one("push.skipped")["reason"] == "unchanged"
+    assert rows(stage, f"{stage.database}_pr_7") == [("push",), ("seed",)]
+
+
+def test_a_strangers_database_under_the_name(stage: Stage, role: RoleFactory) -> None:
+    """Who created it first gets no push, no seed and no service; the remedy's words let it in."""
+    mallory = role("createdb")
+    name = sql.Identifier(f"{stage.database}_pr_7")
+    with stage.server.connect() as connection:
+        owned = sql.SQL("create database {} owner {}")
+        connection.execute(owned.format(name, sql.Identifier(mallory.name)))
+    first, second = preview(stage, "7"), preview(stage, "7")
+    for program in (first, second):
+        assert program.wait() == 5, program.output
+        assert f"belongs to '{mallory.name}'" in program.one("database.failed")["error"]
+        assert "push.started" not in program.names()
+    with stage.server.connect() as connection:
+        _, _, statement = second.one("database.failed")["remedy"].partition("run ")
+        statement, _, _ = statement.partition(",")
+        connection.execute(statement)
+    started(preview(stage, "7"))
+    assert rows(stage, f"{stage.database}_pr_7") == [("push",), ("seed",)]
+
+
 def test_previews_that_share(stage: Stage) -> None:
     """One database, which the first creates, with neither mark nor number."""
     name = f"{stage.database}_pr_shared"
