@@ -3,24 +3,17 @@
 import time
 from contextlib import suppress
 from functools import partial
-from threading import Thread
 from typing import Any
 
 from ..config.conninfo import Conninfo
 from ..errors import UnreachableError
 from ..postgres import ledger
 from ..postgres.opening import PATIENCE_S
-from ..postgres.session import Session, open_session
+from ..postgres.session import open_session
 from ..postgres.sql import load_sql
 from . import database, seed_check, wait
 from .plan import StartPlan
 from .steps import step
-
-
-def _import_ahead() -> None:
-    """Import what the work in a new database needs, while the server creates it."""
-    with suppress(ImportError, MemoryError, OSError):  # the start itself will meet it again
-        from . import under_lock  # noqa: F401  only sys.modules is to have it
 
 
 class Full:
@@ -50,9 +43,6 @@ class Full:
 
     def database(self) -> dict[str, Any]:
         """Create the database if it is missing; the fields of the step `database`."""
-        if not isinstance(self._reached, Session):
-            with suppress(RuntimeError):  # no thread: the imports come when they are needed
-                Thread(target=_import_ahead, daemon=True).start()
         self._session, self._created = database.database(
             self._target, self._reached, self._options, self._connect, self._deadline
         )

@@ -80,24 +80,6 @@ def test_no_memory_for_a_thread(stage: Stage) -> None:
     assert "ulimit -v" in str(failure["remedy"])
 
 
-NO_THREADS = """
-import threading
-def start(*_): raise RuntimeError("can't start new thread")
-threading.Thread.start = start
-from entrypoint.__main__ import main
-main()
-"""
-
-
-def test_no_thread_to_import_ahead(stage: Stage) -> None:
-    """What only saves time is left out; a server by its address needs no thread."""
-    stage.push, stage.seed = MAKE, ["true"]
-    for created in (True, False):
-        program = stage.start(launcher=("-c", NO_THREADS))
-        assert program.wait() == 0, program.output
-        assert program.one("database.finished")["created"] is created
-
-
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
