@@ -315,8 +315,8 @@ UNKNOWN: Final = Found(Ledger(), None)  # for a caller that does not need to loo
 def found(rows: Sequence[Sequence[Any]]) -> Found:
     """Read a probe's rows. Raises `RefusedError` if no PostgreSQL sent them."""
     try:
-        _, (comment, owner, stranger), (leftovers,), (*states, fingerprint) = rows
-        state = states[0] if states else None
+        _, (comment, owner, stranger), (leftovers,), (*states, fingerprint), *again = rows
+        state = states[0] if states and [*map(list, again)] == [states] else None
         return Found(parse(comment, owner=owner), fingerprint, stranger, leftovers, state)
     except (ValueError, AttributeError):
         raise RefusedError(
@@ -386,7 +386,17 @@ def write(session: "Session", ledger: Ledger) -> None:
         before, name = row[0] or "" if row else "", sql.Identifier(session.database)
         statement = sql.SQL("comment on database {} is {}")
         connection.execute(statement.format(name, sql.Literal(render(before, ledger))))
-        if ledger.seen and (row := connection.execute(load_sql("postgres/entry")).fetchone()):
+        if ledger.seen and (entry := _entry(session)):
             # The second comment has the xmin of the first, which is the same transaction's.
-            ledger = ledger._replace(seen=ledger.seen._replace(entry=row[0]))
+            ledger = ledger._replace(seen=ledger.seen._replace(entry=entry))
             connection.execute(statement.format(name, sql.Literal(render(before, ledger))))
+
+
+def _entry(session: "Session") -> str | None:
+    """The xmin of the database's comment; None for a role that may not see it."""
+    from psycopg.errors import InsufficientPrivilege
+
+    with suppress(InsufficientPrivilege), session.connection.transaction():
+        for (xmin,) in session.connection.execute(load_sql("postgres/entry")):
+            return str(xmin)
+    return None

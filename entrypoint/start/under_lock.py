@@ -74,6 +74,7 @@ def _work(plan: StartPlan, target: Conninfo, held: lock.Held, connect: wait.Conn
         with suppress(UnreachableError):  # the first failure is the one to report
             record.write()
         raise
+    record.see()
     record.write()
 
 
@@ -112,7 +113,7 @@ class _Record:
     found: ledger.Found
 
     def __post_init__(self) -> None:
-        self.before = self.found.ledger
+        self.before, self.looked = self.found.ledger, False
         mark = self.plan.mark(self.before)
         if mark and self.before.writable:
             self.book = self.before._replace(preview=mark)
@@ -167,7 +168,7 @@ class _Record:
             self.book = self.book.pushed(mine[-1]._replace(catalog=after))
 
     def _saw(self, after: ledger.Found) -> None:
-        self.found = after._replace(ledger=self.book)
+        self.found, self.looked = after._replace(ledger=self.book), True
 
     def _current(self, elapsed_s: float | None = None) -> None:
         """Record this start as the last one; ``elapsed_s`` is its push's, if it pushed."""
@@ -192,12 +193,19 @@ class _Record:
         )
         self.book = self.book.pushed(record)
 
+    def see(self) -> None:
+        """Look at the schema's state for an entry that no push and no seed looked for."""
+        if self.book == self.before or self.looked:
+            return
+        after = ledger.look(self.held.session, to_record=True)
+        if after.catalog == self.found.catalog:  # else the next start looks for itself
+            self._saw(after)
+
     def write(self) -> None:
         """Write the ledger if it changed; log a failure to write, and go on."""
         if self.book == self.before:
             return
-        if seen := self.found.seen:
-            self.book = self.book._replace(seen=seen)
+        self.book = self.book._replace(seen=self.found.seen)
         session = self.held.session
         if not self.book.writable:
             why = self.book.problem or "the role does not own the database"

@@ -542,8 +542,9 @@ def test_changes_with_what_newer_servers_know(shared: Connection) -> None:
 def test_one_snapshot_has_state_and_fingerprint(base: Connection) -> None:
     """What a start records of them comes from one statement."""
     with base.transaction(force_rollback=True):
-        *_, both = first_rows(base, load_sql("postgres/probe_to_record"))
+        *_, both, again = first_rows(base, load_sql("postgres/probe_to_record"))
     assert tuple(both) == (state(base), fingerprint(base))
+    assert tuple(again) == (state(base),)
 
 
 def test_a_guards_trigger_leaves_no_state(base: Connection) -> None:

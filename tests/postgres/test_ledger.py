@@ -316,6 +316,17 @@ def test_seen_is_believed_as_a_start_writes_it(seen: object) -> None:
     assert parse(MARK + json.dumps(data)) == Ledger((PUSH,))
 
 
+def test_a_state_is_one_before_and_after() -> None:
+    """A fingerprint that was computed while the schema changed has no state."""
+    begin = [(), (None, True, None), (False,)]
+    assert ledger.found([*begin, ("1:2", "c"), ("1:2",)]).seen == Seen("1:2", "c")
+    assert ledger.found([*begin, ("1:2", "c"), ("1:3",)]).state is None
+    assert ledger.found([*begin, (None, "c"), (None,)]).state is None
+    assert ledger.found([*begin, ("c",)]).state is None
+    with pytest.raises(RefusedError):
+        ledger.found([*begin, ()])
+
+
 def test_a_guards_remains_are_looked_for_again() -> None:
     """A start that leaves some leaves no state either, so that the next one finds them."""
     found = Found(Ledger(), "c", state="1:2")
@@ -546,6 +557,27 @@ def test_look_survives_what_vanishes(server: Endpoint, session: Session, lock_ti
         looking.join()
         assert other.execute("select pg_try_advisory_lock(42)").fetchone() == (False,)
     assert found == [ledger.look(session)]
+
+
+def test_a_name_that_changes_during_a_look_leaves_no_state(
+    server: Endpoint, session: Session
+) -> None:
+    """The server tells an index's newest name, whatever the snapshot of the query."""
+    connection = session.connection
+    with server.connect(session.database) as other:
+        other.execute("create table t (id int); create index a on t (id); create view v as table t")
+        connection.execute("begin")
+        assert ledger.look(session, to_record=True).state
+        with other.transaction():
+            other.execute("lock table t in access exclusive mode")
+            found: list[ledger.Found] = []
+            looking = Thread(target=lambda: found.append(ledger.look(session, to_record=True)))
+            looking.start()
+            while not blocked(other, connection.info.backend_pid):
+                assert looking.is_alive()
+            other.execute("alter index a rename to b")
+        looking.join()
+    assert found[0].state is None
 
 
 def test_look_gives_up(server: Endpoint, session: Session) -> None:

@@ -306,6 +306,39 @@ def test_a_neighbour_in_the_database(warm: Stage) -> None:
         assert round_trips(warm) == 1
 
 
+def test_a_column_that_is_closed_to_the_role(warm: Stage) -> None:
+    """Who may not see when the comment was written writes it without a state."""
+    with closing(psycopg.connect(warm.server.url(warm.database), autocommit=True)) as connection:
+        connection.execute(
+            "revoke select on pg_shdescription from public;"
+            "grant select (objoid, classoid, description) on pg_shdescription to public"
+        )
+        try:
+            warm.environ["ENTRYPOINT_RELEASE"] = "v2"
+            assert warm.start().wait() == 0
+            assert "ledger.not_written" not in warm.started[-1].names()
+            assert warm.start().wait() == 0
+            assert "lock.started" not in warm.started[-1].names()
+        finally:
+            connection.execute("grant select on pg_shdescription to public")
+
+
+def test_a_new_release_with_nothing_to_push_leaves_a_state(warm: Stage) -> None:
+    """The next start proves it in one round trip, whatever became of the state before."""
+    warm.sections["push"] = {"inputs": ["push.txt"]}
+    warm.sections["seed"] = {"inputs": ["push.txt"]}
+    (warm.directory / "push.txt").write_text("v1")
+    assert warm.start().wait() == 0
+    with closing(psycopg.connect(warm.server.url(warm.database), autocommit=True)) as connection:
+        connection.execute(STATES["there and back"])
+        connection.execute(STATES["the same words again"])
+    assert round_trips(warm) == 2
+    warm.environ["ENTRYPOINT_RELEASE"] = "v2"
+    assert warm.start().wait() == 0
+    assert warm.started[-1].one("push.skipped")["reason"] == "unchanged"
+    assert round_trips(warm) == 1
+
+
 def test_a_function_that_is_closed_to_the_role(warm: Stage) -> None:
     """Who may not compute the state starts, pushes and records without it."""
     with closing(psycopg.connect(warm.server.url(warm.database), autocommit=True)) as connection:
